@@ -1,0 +1,22 @@
+"""The conditions that end a run, as exceptions, and the exit status of each."""
+
+STATUS_OK = 0
+STATUS_FAILURE = 1
+STATUS_USER_ERROR = 2
+STATUS_DIVERGED = 3
+
+
+class UserError(Exception):
+    """A mistake the user can mend: its text names the place, the value and the remedy.
+
+    Found before the roles split, printed once, without a traceback; every rank leaves with
+    `STATUS_USER_ERROR`.
+    """
+
+
+class PeerSilent(Exception):
+    """A peer did not answer within its deadline (`cluster.timeout_s`); the text names the peer."""
+
+
+class ProtocolError(Exception):
+    """A message arrived with a tag, size or content that its sender should never have sent."""

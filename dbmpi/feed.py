@@ -1,0 +1,82 @@
+"""From portions to minibatches: what the file holds, transposed into the model's input as it is used.
+
+Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.ledger import Portion
+from dbmpi.model import PartitionModel
+from dbmpi.portions import Plan
+from dbmpi.readahead import ReadAhead
+from dbmpi.split import Split
+from kernels import pack
+
+Array = NDArray[Any]
+Minibatch = tuple[int, Array]  # width, targets; the input is in the model's workspace
+
+
+class Feed:
+    """Minibatches of one partition, from the training set (read ahead) and from the held-out set.
+
+    Parameters
+    ----------
+    path
+        `data.path`.
+    plan
+        The order of the training examples.
+    model
+        Whose workspaces are filled.
+    timeout_s
+        Longest wait for the file system, in seconds.
+    """
+
+    def __init__(self, path: str, plan: Plan, model: PartitionModel, timeout_s: float) -> None:
+        self._plan, self._model, self._timeout_s = plan, model, timeout_s
+        self._train, self._test = Split(path, "train"), Split(path, "test")
+        self._ahead = ReadAhead(self._train)
+        self._expected: deque[Portion] = deque()
+        self.labels = self._train.targets_width is None
+
+    def prepare(self, portion: Portion) -> None:
+        """Begin to read a portion; portions are learned from in the order in which they are prepared."""
+        self._expected.append(portion)
+        self._ahead.request(self._plan.blocks(portion.epoch, portion.part, portion.index))
+
+    def train(self) -> Iterator[Minibatch]:
+        """Yield the minibatches of the portion that was prepared first."""
+        portion = self._expected.popleft()
+        raw_NI, targets = self._ahead.take(self._timeout_s)
+        order = self._plan.order(portion.epoch, portion.part, portion.index)
+        width = self._plan.minibatch
+        for start in range(0, portion.minibatches * width, width):
+            yield self._fill(self._train, raw_NI, targets, order[start : start + width])
+
+    def evaluation(self, start: int, stop: int, width: int) -> Iterator[Minibatch]:
+        """Yield minibatches of the held-out rows [start, stop), each once."""
+        for first in range(start, stop, width):
+            rows = [(first, min(first + width, stop))]
+            raw_NI, targets = self._test.read(rows), self._test.labels_or_targets(rows)
+            yield self._fill(self._test, raw_NI, targets, np.arange(len(raw_NI)))
+
+    def _fill(self, split: Split, raw_NI: Array, targets: Array | None, rows_B: Array) -> Minibatch:
+        assert targets is not None
+        x_IB = self._model.space(len(rows_B)).states[0]
+        pack.gather_transpose(raw_NI, rows_B, split.scale, split.offset, x_IB)
+        if self.labels:
+            return len(rows_B), targets[rows_B]
+        first, last = self._model.outputs
+        t_OB = np.empty((last - first, len(rows_B)), self._model.dtype)
+        pack.gather_transpose(np.ascontiguousarray(targets[:, first:last]), rows_B, 1.0, 0.0, t_OB)
+        return len(rows_B), t_OB
+
+    def close(self) -> None:
+        """End the reading thread and close the files."""
+        self._ahead.close()
+        self._train.close()
+        self._test.close()

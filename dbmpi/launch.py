@@ -1,0 +1,122 @@
+"""What the launcher says in the environment: ranks started, cores given. Pure, without MPI."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from dbmpi.errors import UserError
+
+SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
+RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def launcher_size(env: Mapping[str, str]) -> tuple[str, int] | None:
+    """Return the variable by which the launcher gives its number of processes, and the number.
+
+    The launcher closest to the program is asked first: mpirun, then a PMI, then the Slurm
+    allocation. None where there is none, or it says nothing readable.
+    """
+    for variable in SIZE_VARIABLES:
+        size = _number(env.get(variable))
+        if size is not None:
+            return variable, size
+    return None
+
+
+def env_rank(env: Mapping[str, str]) -> int:
+    """Return the rank that the launcher gave this process; 0 where there is no launcher."""
+    ranks = (_number(env.get(variable)) for variable in RANK_VARIABLES)
+    return next((rank for rank in ranks if rank is not None), 0)
+
+
+def check_world(env: Mapping[str, str], size: int) -> None:
+    """Find the launch that made N worlds of one process instead of one world of N.
+
+    Parameters
+    ----------
+    env
+        The environment.
+    size
+        Size of the MPI world as MPI gives it.
+
+    Raises
+    ------
+    UserError
+        If MPI has one rank and the launcher started more.
+    """
+    said = launcher_size(env)
+    if size != 1 or said is None or said[1] <= 1:
+        return
+    variable, count = said
+    raise UserError(
+        f"{variable} = {count}, but the MPI world has size {size}: the launcher started {count} separate "
+        "programs instead of one.\n"
+        "Start it with the mpirun of the MPI that mpi4py uses, which this shows:\n"
+        '    python -c "from mpi4py import MPI; print(MPI.Get_library_version())"\n'
+        "With srun, give --mpi=pmix for Open MPI or --mpi=pmi2 for MPICH.\n"
+        "To train in one process on purpose inside an allocation:\n"
+        f"    {variable}=1 python -m dbmpi.train"
+    )
+
+
+def thread_environment(n: int) -> dict[str, str]:
+    """Return the variables that give every numerical library `n` threads; set them before it loads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(n))
+
+
+def resolve_threads(
+    setting: int | Literal["auto"], cores_available: int, ranks_on_node: int, cores_on_node: int
+) -> int:
+    """Choose the number of threads of this rank.
+
+    Parameters
+    ----------
+    setting
+        `cluster.threads`.
+    cores_available
+        Cores that this process may run on (its affinity).
+    ranks_on_node
+        Ranks on this machine.
+    cores_on_node
+        Cores that those ranks may run on together (the union of their affinities, which in a
+        batch job may be a part of the machine).
+
+    Returns
+    -------
+    int
+        The setting; if "auto", the cores this rank is bound to, but no more than its share of the
+        node's: mpirun binds several ranks to the same NUMA domain unless it is told otherwise.
+    """
+    if setting != "auto":
+        return setting
+    return max(1, min(cores_available, cores_on_node // max(1, ranks_on_node)))
+
+
+def thread_warnings(threads: int, cores_available: int, ranks_on_node: int, cores_on_node: int) -> list[str]:
+    """Return what is wrong with the threads for the cores, each with its remedy.
+
+    Parameters
+    ----------
+    threads
+        Threads of this rank, as resolved.
+    cores_available, ranks_on_node, cores_on_node
+        As in `resolve_threads`.
+    """
+    warnings = []
+    if cores_available < cores_on_node and threads > cores_available:
+        bound = "one core" if cores_available == 1 else f"{cores_available} cores"
+        warnings.append(
+            f"{bound} bound to many threads: this rank has {threads} threads; start with mpirun --bind-to "
+            f"none or --map-by slot:PE={threads}, or set cluster.threads={cores_available}"
+        )
+    if ranks_on_node * threads > cores_on_node:
+        fewer = f"set cluster.threads={max(1, cores_on_node // ranks_on_node)}, or " if threads > 1 else ""
+        warnings.append(
+            f"more threads than cores: {ranks_on_node} ranks x {threads} on a node with {cores_on_node} "
+            f"for them; {fewer}start fewer ranks on a node"
+        )
+    return warnings
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None

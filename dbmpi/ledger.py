@@ -1,0 +1,101 @@
+"""What is left to learn from, and who does it. Pure, without MPI.
+
+Each replica takes the portions of its own part of the training set, in order; when these are done
+it takes from the back of the part that has most left, so that fast replicas do more and an epoch,
+and the run, end together. The next epoch begins as the last portion of this one is handed out.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dbmpi.portions import Plan
+
+
+@dataclass(frozen=True)
+class Portion:
+    """A unit of work: `minibatches` of portion `index` of part `part` in an epoch.
+
+    `before` counts the examples that were handed out before it, `examples` its own.
+    """
+
+    epoch: int
+    part: int
+    index: int
+    minibatches: int
+    examples: int
+    before: int
+
+
+class Ledger:
+    """Hands out every portion of every epoch once, until a limit is reached.
+
+    Parameters
+    ----------
+    plan
+        The order of the examples.
+    parts
+        Number of parts, one a replica.
+    examples, steps
+        Limits; None for none. The last portion is cut to `steps`, and to whole minibatches of
+        `examples`.
+    """
+
+    def __init__(self, plan: Plan, parts: int, examples: int | None, steps: int | None) -> None:
+        self._plan, self._parts = plan, parts
+        self._examples_limit, self._steps_limit = examples, steps
+        self.examples = self.steps = 0
+        self.epoch = -1
+        self._left: list[tuple[int, int]] = [(0, 0)] * parts
+
+    def next(self, replica: int, most: int | None = None) -> Portion | None:
+        """Return the next portion for a replica, or None when all is handed out.
+
+        Parameters
+        ----------
+        most
+            Hand out no more minibatches than this; what is cut off is not learned from in this epoch.
+        """
+        steps = self._steps_left(most)
+        if steps <= 0 or self.limit:
+            return None
+        if not any(stop > start for start, stop in self._left):
+            self.epoch += 1
+            self._left = [(0, self._plan.portions(self.epoch, part)) for part in range(self._parts)]
+        part, index = self._take(replica)
+        return self._book(part, index, steps)
+
+    @property
+    def limit(self) -> Literal["", "epochs", "steps"]:
+        """Return which limit is reached, so that no portion will be handed out any more, if one is."""
+        if self._examples_limit is not None and self.examples >= self._examples_limit:
+            return "epochs"
+        if self._steps_limit is not None and self.steps >= self._steps_limit:
+            return "steps"
+        return ""
+
+    def _steps_left(self, most: int | None) -> int:
+        left = None if self._steps_limit is None else self._steps_limit - self.steps
+        return min((n for n in (most, left) if n is not None), default=1 << 62)
+
+    def _take(self, replica: int) -> tuple[int, int]:
+        """Take from the front of one's own part, or from the back of the fullest other one."""
+        start, stop = self._left[replica]
+        if stop > start:
+            self._left[replica] = (start + 1, stop)
+            return replica, start
+        part = max(range(self._parts), key=lambda p: self._left[p][1] - self._left[p][0])
+        start, stop = self._left[part]
+        self._left[part] = (start, stop - 1)
+        return part, stop - 1
+
+    def _book(self, part: int, index: int, steps: int) -> Portion:
+        rows = self._plan.rows(self.epoch, part, index)
+        if self._examples_limit is not None:
+            wanted = min(rows, self._examples_limit - self.examples)
+            steps = min(steps, -(-wanted // self._plan.minibatch))
+        minibatches = min(steps, self._plan.minibatches(self.epoch, part, index))
+        examples = min(rows, minibatches * self._plan.minibatch)
+        portion = Portion(self.epoch, part, index, minibatches, examples, self.examples)
+        self.examples += examples
+        self.steps += minibatches
+        return portion

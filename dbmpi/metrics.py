@@ -1,0 +1,263 @@
+"""What a run measures: the records of metrics.jsonl, and the sums behind the summary.
+
+Every record is one line of JSON with `kind`, `time_s` (since training began), `step` and `examples`
+(minibatches and examples reported so far, all replicas together), and:
+
+    train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share: since the last one
+    eval    loss, accuracy, rows, final
+    shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
+    event   text
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.progress import Progress, View
+
+Record = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Sums over evaluated rows."""
+
+    loss_sum: float = 0.0
+    correct: int = 0
+    rows: int = 0
+    labels: bool = True
+
+    def add(self, reports: Sequence[Record]) -> "Evaluated":
+        """Return the sums with one job's reports (a partition each) added."""
+        return Evaluated(
+            self.loss_sum + sum(float(r["loss_sum"]) for r in reports),
+            self.correct + sum(int(r["correct"]) for r in reports),
+            self.rows + int(reports[0]["examples"]),
+            self.labels,
+        )
+
+    @property
+    def loss(self) -> float:
+        """Mean loss."""
+        return self.loss_sum / self.rows if self.rows else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """Share of rows classified rightly; not a number for float targets."""
+        return self.correct / self.rows if self.rows and self.labels else math.nan
+
+
+@dataclass
+class _Interval:
+    """What was learned since the last train record."""
+
+    since_s: float = 0.0
+    sums: Evaluated = field(default_factory=Evaluated)
+    busy_s: float = 0.0
+    wait_s: float = 0.0
+
+
+class Book:
+    """Keeps the books of a run: writes metrics.jsonl, shows progress, adds up the summary.
+
+    Parameters
+    ----------
+    path
+        metrics.jsonl, appended to line by line.
+    rows
+        Examples in an epoch.
+    labels
+        Whether targets are labels, so that there is an accuracy.
+    every_s
+        Interval of the train records, in seconds.
+    progress
+        What the user sees.
+    """
+
+    def __init__(self, path: Path, rows: int, labels: bool, every_s: float, progress: Progress) -> None:
+        self._file = path.open("a", buffering=1)
+        self._rows, self._every_s, self._progress = rows, every_s, progress
+        self._empty = Evaluated(labels=labels)
+        self._interval = _Interval(sums=self._empty)
+        self.started = self.ended = self._now = 0.0
+        self.step = self.examples = 0
+        self.boundary_messages = self.boundary_bytes = self.refused = 0
+        self.last_evaluation, self.final_evaluation = self._empty, self._empty
+        self.shards: dict[int, Record] = {}
+
+    def start(self, now: float) -> None:
+        """Training begins."""
+        self.started = self.ended = self._now = now
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since training began."""
+        return self._now - self.started
+
+    @property
+    def train_s(self) -> float:
+        """Seconds from the start to the end of training."""
+        return self.ended - self.started
+
+    def empty(self) -> Evaluated:
+        """Return sums over nothing yet."""
+        return self._empty
+
+    def train(self, reports: Sequence[Record]) -> float:
+        """Book the reports of one portion, a partition each; return its mean loss."""
+        portion = self._empty.add(reports)
+        self._interval.sums = self._interval.sums.add(reports)
+        self._interval.busy_s += sum(float(r["busy_s"]) for r in reports)
+        self._interval.wait_s += sum(float(r["wait_s"]) for r in reports)
+        self.step += int(reports[0]["steps"])
+        self.examples += portion.rows
+        self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
+        self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
+        self.refused += sum(int(r["refused"]) for r in reports)
+        return portion.loss
+
+    def tick(self, now: float) -> None:
+        """Write the train record if it is due."""
+        self._now = now
+        if self.elapsed_s - self._interval.since_s >= self._every_s and self._interval.sums.rows:
+            self._write_interval()
+
+    def end_training(self, now: float) -> None:
+        """The last portion is done: write what is left of the train records."""
+        self._now = self.ended = now
+        if self._interval.sums.rows:
+            self._write_interval()
+
+    def _write_interval(self) -> None:
+        part, now = self._interval, self.elapsed_s
+        rate = part.sums.rows / max(now - part.since_s, 1e-9)
+        self.record(
+            "train",
+            loss=part.sums.loss,
+            accuracy=part.sums.accuracy,
+            examples_per_s=rate,
+            epoch=self.examples / self._rows,
+            wait_share=part.wait_s / part.busy_s if part.busy_s else 0.0,
+        )
+        self._interval = _Interval(now, self._empty)
+        seen = self.last_evaluation
+        self._progress.show(
+            View(now, self.step, self.examples, part.sums.loss, part.sums.accuracy, seen.loss, seen.accuracy, rate)
+        )
+
+    def evaluation(self, result: Evaluated, final: bool = False) -> None:
+        """Book a result on the held-out set."""
+        self.last_evaluation = result
+        self.record("eval", loss=result.loss, accuracy=result.accuracy, rows=result.rows, final=final)
+
+    def final(self, result: Evaluated) -> None:
+        """Book the result on the final parameters."""
+        self.final_evaluation = result
+        self.evaluation(result, final=True)
+
+    def shard(self, report: Record) -> None:
+        """Book a `SHARD_REPORT`; the last one of each shard counts."""
+        self.shards[int(report["shard"])] = report
+        updates = int(report["updates"])
+        self.record(
+            "shard",
+            shard=int(report["shard"]),
+            updates=updates,
+            fetches=int(report["fetches"]),
+            refused={name: int(report[name]) for name in ("stale", "not_finite", "too_large")},
+            staleness_mean=int(report["staleness_sum"]) / updates if updates else 0.0,
+            staleness_max=int(report["staleness_max"]),
+            clients=int(report["clients"]),
+            busy_s=float(report["busy_s"]),
+            bytes_in=int(report["bytes_in"]),
+            bytes_out=int(report["bytes_out"]),
+            **({"staleness_histogram": histogram(report)} if report["last"] else {}),
+        )
+
+    def event(self, text: str) -> None:
+        """Book something that happened, and show it."""
+        self.record("event", text=text)
+        self._progress.line(text)
+
+    def record(self, kind: str, **values: object) -> None:
+        """Write one record."""
+        base = {"kind": kind, "time_s": round(self.elapsed_s, 4), "step": self.step, "examples": self.examples}
+        self._file.write(json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n")
+
+    def close(self) -> None:
+        """Close the file, and leave the terminal as it was."""
+        self._progress.close()
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the shards counted together. An update of the model is one of each of its pieces."""
+
+    updates: int
+    staleness_mean: float
+    staleness_max: int
+    refused: dict[str, int]
+
+
+def service(reports: Sequence[Record]) -> Service:
+    """Add up the last reports of all shards."""
+    total = {name: sum(int(r[name]) for r in reports) for name in ("updates", "pieces", "staleness_sum")}
+    refused = {name: sum(int(r[name]) for r in reports) for name in ("stale", "not_finite", "too_large")}
+    return Service(
+        round(total["updates"] / max(total["pieces"], 1)),
+        total["staleness_sum"] / max(total["updates"], 1),
+        max((int(r["staleness_max"]) for r in reports), default=0),
+        refused,
+    )
+
+
+def summary(book: Book, reason: str, status: int, wall_s: float) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    shards = service(list(book.shards.values()))
+    result = {
+        "stop_reason": reason,
+        "status": status,
+        "test_accuracy": book.final_evaluation.accuracy,
+        "test_loss": book.final_evaluation.loss,
+        "examples_per_s": book.examples / book.train_s if book.train_s else 0.0,
+        "wall_s": wall_s,
+        "train_s": book.train_s,
+        "steps": book.step,
+        "examples": book.examples,
+        "boundary_bytes": book.boundary_bytes,
+        "boundary_messages": book.boundary_messages,
+        **asdict(shards),
+    }
+    return {name: plain(value) for name, value in result.items()}
+
+
+def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
+    """Return the last lines that the user sees."""
+    accuracy, loss = summary["test_accuracy"], summary["test_loss"]
+    tested = "not finite" if loss is None else f"{loss:.4f}"
+    if accuracy is not None:
+        tested += f", accuracy {accuracy:.2%}"
+    return (
+        f"dbmpi: ended by {summary['stop_reason']} after {summary['steps']:,} minibatches in "
+        f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
+        f"dbmpi: test loss {tested}\n"
+        f"dbmpi: everything is in {run_dir}"
+    )
+
+
+def histogram(report: Record) -> list[int]:
+    """Return the staleness histogram without its trailing zeros."""
+    counts = np.trim_zeros(np.asarray(report["histogram"]), "b")
+    return [int(count) for count in counts]
+
+
+def plain(value: object) -> object:
+    """Return what JSON can hold: a float that is not finite becomes null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

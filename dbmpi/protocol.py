@@ -1,0 +1,166 @@
+"""Every message of the program: its tag, its layout, who sends it and who receives it.
+
+    tag         layout           from -> to                when
+    REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip
+                                 coordinator -> shard      save (shard 0), stop
+                                 shard 0 -> shard          fetch, while the model is saved
+    GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes
+    REPLY       REPLY_HEADER     shard -> whoever asked    once for each REQUEST but a stop
+    PARAMETERS  float[n]         shard -> whoever asked    follows a REPLY to a REQUEST that fetches
+    ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a sign of life, or the order to leave
+    REPORT      REPORT           partition -> coordinator  work done, or a sign of life
+    SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
+
+These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
+the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
+messages between two ranks, so replies need no number. Boundary messages travel on the replica's own
+communicator, with the tags of `boundary_tag`. Headers are numpy records of fixed layout: nothing is
+pickled once training has begun.
+"""
+
+from enum import IntEnum, IntFlag
+
+import numpy as np
+
+from dbmpi.errors import ProtocolError
+
+
+class Tag(IntEnum):
+    """Tags on the service communicator."""
+
+    REQUEST = 1
+    GRADIENT = 2
+    REPLY = 3
+    PARAMETERS = 4
+    ASSIGNMENT = 5
+    REPORT = 6
+    SHARD = 7
+
+
+class Op(IntFlag):
+    """What a REQUEST asks a shard to do; FETCH | PUSH is one round trip."""
+
+    FETCH = 1
+    PUSH = 2
+    SAVE = 4
+    STOP = 8
+
+
+class Status(IntEnum):
+    """How a shard took a push."""
+
+    OK = 0
+    STALE = 1
+    NOT_FINITE = 2
+    TOO_LARGE = 3
+
+
+class Work(IntEnum):
+    """What an ASSIGNMENT orders."""
+
+    TRAIN = 0
+    EVALUATE = 1
+    FLUSH = 2  # push what is accrued, and wait until the shards have it
+    ALIVE = 3  # the coordinator lives; go on waiting
+    LEAVE = 4
+
+
+REQUEST_HEADER = np.dtype(
+    [
+        ("op", "i4"),
+        ("piece", "i4"),
+        ("version", "i8"),  # of the parameters that the gradient was computed from
+        ("rate", "f8"),  # learning rate that the rule shall use
+        ("steps", "i4"),  # minibatches in the gradient
+        ("wire", "i4"),  # index into WIRE
+    ]
+)
+
+REPLY_HEADER = np.dtype(
+    [
+        ("piece", "i4"),
+        ("status", "i4"),
+        ("version", "i8"),  # after the push; of the parameters that follow, if any
+    ]
+)
+
+ASSIGNMENT = np.dtype(
+    [
+        ("work", "i4"),
+        ("epoch", "i4"),
+        ("part", "i4"),
+        ("index", "i4"),
+        ("minibatches", "i8"),  # at most so many of the portion
+        ("examples", "i8"),  # handed out before this portion, for the schedule
+        ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
+        ("stop", "i8"),
+    ]
+)
+
+REPORT = np.dtype(
+    [
+        ("work", "i4"),
+        ("replica", "i4"),
+        ("partition", "i4"),
+        ("steps", "i8"),
+        ("examples", "i8"),
+        ("correct", "i8"),
+        ("loss_sum", "f8"),  # this partition's share, summed over examples
+        ("busy_s", "f8"),
+        ("wait_s", "f8"),  # of busy_s: waiting for shards, other partitions, or the disk
+        ("boundary_messages", "i8"),  # sent since the last report
+        ("boundary_bytes", "i8"),
+        ("pushes", "i8"),
+        ("fetches", "i8"),
+        ("refused", "i8"),  # pushes of pieces that a shard refused
+    ]
+)
+
+HISTOGRAM = 256  # staleness 0, 1, ..., 254, and 255 or more
+
+SHARD_REPORT = np.dtype(
+    [
+        ("shard", "i4"),
+        ("clients", "i4"),  # ranks that it has heard from
+        ("updates", "i8"),  # pushes applied, summed over its pieces
+        ("pieces", "i8"),
+        ("fetches", "i8"),
+        ("stale", "i8"),  # pushes refused, by reason
+        ("not_finite", "i8"),
+        ("too_large", "i8"),
+        ("staleness_sum", "i8"),
+        ("staleness_max", "i8"),
+        ("busy_s", "f8"),
+        ("bytes_in", "i8"),
+        ("bytes_out", "i8"),
+        ("last", "i4"),  # 1: the final report, the shard leaves
+        ("histogram", "i8", (HISTOGRAM,)),
+    ]
+)
+
+WIRE = ("float32", "float64", "bfloat16", "float16")
+WIRE_DTYPES = {
+    "float32": np.dtype("f4"),
+    "float64": np.dtype("f8"),
+    "bfloat16": np.dtype("u2"),
+    "float16": np.dtype("f2"),
+}
+
+
+class Phase(IntEnum):
+    """What a boundary message carries."""
+
+    STATES = 0
+    DERIVATIVES = 1
+    OUTPUT_STATS = 2
+
+
+def boundary_tag(layer: int, phase: Phase) -> int:
+    """Return the tag of a boundary message of one layer and phase, on a replica's communicator."""
+    return 3 * layer + phase
+
+
+def check_size(received: int, expected: int, what: str, peer: int) -> None:
+    """Raise ProtocolError unless a message from world rank `peer` has the size its layout says."""
+    if received != expected:
+        raise ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")

@@ -1,0 +1,201 @@
+"""What each role is made of: the objects of a run, put together from its setup."""
+
+from collections.abc import Callable
+from functools import partial
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi import rundir, sharding
+from dbmpi.partition import Partitioning
+from dbmpi.sharding import MAX_PIECE_BYTES, Piece
+from dbmpi.waiting import Waiter
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dbmpi.client import Link
+    from dbmpi.coordinator import Coordinator, Mail
+    from dbmpi.metrics import Book
+    from dbmpi.replica import Replica
+    from dbmpi.server import ShardService
+    from dbmpi.setup import Setup
+    from dbmpi.shard import Shard
+
+Array = NDArray[Any]
+
+
+class Blueprint:
+    """What follows from the setup alone, the same on every rank."""
+
+    def __init__(self, setup: "Setup") -> None:
+        self.setup, self.config = setup, setup.config
+        self.dtype = np.dtype(self.config.model.dtype)
+        topology = setup.topology
+        self.plan = Partitioning(setup.network, topology.partitions)
+        largest = MAX_PIECE_BYTES // self.dtype.itemsize
+        self.pieces = sharding.cut(self.plan.sizes, len(topology.shards), largest)
+        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
+
+    @property
+    def labels(self) -> bool:
+        """Whether targets are class labels."""
+        return self.setup.description.classes is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether replicas wait for each fetch."""
+        from dbmpi.downpour import waits
+
+        return waits(self.config.downpour, len(self.setup.topology.replicas))
+
+
+def shard(blueprint: Blueprint, index: int, values: Array | None = None) -> "Shard":
+    """Make shard `index` with its first parameters.
+
+    Parameters
+    ----------
+    values
+        One array to hold the pieces, one after another; made where it is None.
+    """
+    from dbmpi import initialize, rule
+    from dbmpi.shard import Shard
+
+    config, mine = blueprint.config, sharding.of_shard(blueprint.pieces, index)
+    held: dict[Piece, Array] = {}
+    used = 0
+    for piece in mine:
+        room = np.empty(piece.size, blueprint.dtype) if values is None else values[used : used + piece.size]
+        used += piece.size
+        initialize.piece(blueprint.plan, piece, config.train.seed, room)
+        held[piece] = room
+    return Shard(index, held, rule.make(config.downpour), config.downpour)
+
+
+def shard_service(blueprint: Blueprint, comm: "MPI.Intracomm", index: int) -> "ShardService":
+    """Make the service of shard `index` on the service communicator."""
+    from dbmpi.server import ShardService
+
+    setup = blueprint.setup
+    state = shard(blueprint, index)
+    save = partial(save_model, blueprint, remote_reader(blueprint, comm, state))
+    return ShardService(
+        state,
+        comm,
+        setup.topology.coordinator,
+        blueprint.waiter,
+        save,
+        blueprint.config.output.shard_every_s,
+    )
+
+
+def remote_reader(blueprint: Blueprint, comm: "MPI.Intracomm", state: "Shard") -> Callable[[Piece], Array]:
+    """Return what reads any piece: from this shard, or from the one that holds it."""
+
+    def read(piece: Piece) -> Array:
+        from dbmpi.client import RemoteLink
+        from dbmpi.protocol import Op
+
+        if piece.shard == state.index:
+            return state.held[piece.index].value
+        ranks, values = blueprint.setup.topology.shards, np.empty(piece.size, blueprint.dtype)
+        link = RemoteLink(comm, [piece], ranks, values, blueprint.dtype.name, blueprint.waiter)
+        link.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
+        link.wait()
+        return values
+
+    return read
+
+
+def save_model(blueprint: Blueprint, read: Callable[[Piece], Array]) -> None:
+    """Write model.h5 into the run directory."""
+    from dbmpi import modelfile
+
+    path = blueprint.setup.run_dir / rundir.MODEL
+    modelfile.write(path, blueprint.config, blueprint.plan, blueprint.pieces, read)
+
+
+def remote_link(blueprint: Blueprint, comm: "MPI.Intracomm", partition: int) -> "Link":
+    """Make the link of one partition to the shards that hold its parameters."""
+    from dbmpi.client import RemoteLink
+    from dbmpi.wire import wire_of
+
+    mine = sharding.of_partition(blueprint.pieces, partition)
+    incoming = np.empty(blueprint.plan.sizes[partition], blueprint.dtype)
+    wire = wire_of(blueprint.config.downpour.wire, blueprint.dtype)
+    ranks = blueprint.setup.topology.shards
+    return RemoteLink(comm, mine, ranks, incoming, wire, blueprint.waiter)
+
+
+def replica(
+    blueprint: Blueprint,
+    who: tuple[int, int],
+    link: "Link",
+    comm: "MPI.Intracomm | None",
+    between: Callable[[], None],
+) -> "Replica":
+    """Make partition `who = (replica_index, partition_index)`."""
+    from dbmpi.downpour import Downpour
+    from dbmpi.feed import Feed
+    from dbmpi.model import PartitionModel
+    from dbmpi.replica import Replica
+    from dbmpi.schedule import Rate
+
+    config, description = blueprint.config, blueprint.setup.description
+    model = PartitionModel(
+        blueprint.plan,
+        who[1],
+        blueprint.labels,
+        blueprint.dtype,
+        config.model.l2,
+        comm,
+        blueprint.waiter,
+        link.progress,
+    )
+    rate = Rate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
+    pieces = len(sharding.of_partition(blueprint.pieces, who[1]))
+    client = Downpour(config.downpour, rate, model, link, pieces, blueprint.waits)
+    feed = Feed(description.path, portions_plan(blueprint), model, config.cluster.timeout_s)
+    width = config.evaluation.minibatch
+    return Replica(*who, model, client, feed, blueprint.waiter, between, width)
+
+
+def portions_plan(blueprint: Blueprint) -> Any:
+    """Return the order of the examples."""
+    from dbmpi.portions import Plan
+
+    train, description = blueprint.config.train, blueprint.setup.description
+    replicas = len(blueprint.setup.topology.replicas)
+    return Plan(
+        description.train_rows, train.minibatch, replicas, train.seed, train.portion, description.chunk_rows
+    )
+
+
+def book(blueprint: Blueprint) -> "Book":
+    """Make the book of the run, in its directory."""
+    from dbmpi import progress
+    from dbmpi.metrics import Book
+
+    config, rows = blueprint.config, blueprint.setup.description.train_rows
+    output = config.output
+    shown = progress.make(output.progress, output.plain_every_s, config.train, rows)
+    path = blueprint.setup.run_dir / rundir.METRICS
+    return Book(path, rows, blueprint.labels, output.every_s, shown)
+
+
+def coordinator(
+    blueprint: Blueprint, mail: "Mail", book: "Book", name: Callable[[int, int], str]
+) -> "Coordinator":
+    """Make the coordinator."""
+    from dbmpi.coordinator import Coordinator
+    from dbmpi.ledger import Ledger
+
+    config, description = blueprint.config, blueprint.setup.description
+    topology = blueprint.setup.topology
+    shape = (len(topology.replicas), topology.partitions)
+    rows, train = description.train_rows, config.train
+    examples = None if train.epochs is None else ceil(train.epochs * rows)
+    ledger = Ledger(portions_plan(blueprint), shape[0], examples, train.steps)
+    return Coordinator(config, ledger, shape, rows, description.test_rows, mail, book, name)

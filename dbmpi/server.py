@@ -1,0 +1,185 @@
+"""The service loop of one shard: requests in, replies out, nothing else.
+
+Memory stays bounded whatever the number of clients: one buffer for the gradient that is being
+received, and `REPLY_BUFFERS` for parameters on their way out; when all are in flight the shard
+waits for one before it serves the next request.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.errors import ProtocolError
+from dbmpi.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag, check_size
+from dbmpi.shard import Shard
+from dbmpi.waiting import Idle, Waiter
+from dbmpi.wire import decode
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+Array = NDArray[Any]
+REPLY_BUFFERS = 4
+
+
+class ShardService:
+    """Serves one shard on the service communicator until the coordinator says stop.
+
+    Parameters
+    ----------
+    shard
+        What to serve.
+    comm
+        The service communicator.
+    coordinator
+        World rank that gets the reports.
+    save
+        Called when the coordinator asks for the model to be written (shard 0 only).
+    report_every_s
+        Interval of the reports, in seconds.
+    """
+
+    def __init__(
+        self,
+        shard: Shard,
+        comm: "MPI.Intracomm",
+        coordinator: int,
+        waiter: Waiter,
+        save: Callable[[], None],
+        report_every_s: float,
+    ) -> None:
+        self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
+        self._save, self._report_every_s = save, report_every_s
+        largest = max((len(held.value) for held in shard.held.values()), default=0)
+        dtype = next((held.value.dtype for held in shard.held.values()), np.dtype("f4"))
+        self._received = np.empty(largest * dtype.itemsize, np.uint8)
+        self._decoded = np.empty(largest, dtype)
+        self._replies = [_Reply(np.empty(largest, dtype)) for _ in range(REPLY_BUFFERS)]
+        self._header_buffer = np.zeros(1, REQUEST_HEADER)
+        self._header = self._header_buffer[0]  # a view
+        self._clients: set[int] = set()
+        self._busy_s, self._bytes_in, self._bytes_out = 0.0, 0, 0
+        self._report: list[MPI.Request] = []
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        idle, next_report = Idle(), time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now >= next_report:
+                self._send_report(last=False)
+                next_report = now + self._report_every_s
+            asked = self._next_request()
+            if asked is None:
+                idle.rest()
+                continue
+            if self._serve(*asked) is Op.STOP:
+                break
+            idle.busy()
+            self._busy_s += time.monotonic() - now
+        self._finish()
+
+    def _next_request(self) -> "tuple[Op, int] | None":
+        """Return what the next request asks, and who asks it, if there is one."""
+        from mpi4py import MPI
+
+        status = MPI.Status()
+        message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
+        if message is None:
+            return None
+        source = status.Get_source()
+        check_size(status.Get_count(), REQUEST_HEADER.itemsize, "a request", source)
+        message.Recv(self._header_buffer.view(np.uint8))
+        return Op(int(self._header["op"])), source
+
+    def _serve(self, op: Op, source: int) -> Op:
+        if op is Op.STOP:
+            return op
+        if op is Op.SAVE:
+            self._save()
+            self._reply(source, Status.OK, fetch=False)
+            return op
+        piece = int(self._header["piece"])
+        if piece not in self.shard.held:
+            raise ProtocolError(f"rank {source} asks for piece {piece}, which is not of this shard")
+        self._clients.add(source)
+        status = self._take_push(source, piece) if op & Op.PUSH else Status.OK
+        self._reply(source, status, fetch=bool(op & Op.FETCH))
+        return op
+
+    def _take_push(self, source: int, piece: int) -> Status:
+        """Receive the gradient that follows the request, and apply it."""
+        header, value = self._header, self.shard.held[piece].value
+        wire = WIRE[int(header["wire"])]
+        raw = self._received[: len(value) * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
+        request = self._comm.Irecv(raw, source, Tag.GRADIENT)
+        self._waiter.until(request.Test, lambda: f"rank {source} (the gradient it announced)")
+        self._bytes_in += raw.nbytes
+        gradient = decode(raw, wire, self._decoded[: len(value)])
+        return self.shard.push(piece, gradient, int(header["version"]), float(header["rate"]))
+
+    def _reply(self, source: int, status: Status, fetch: bool) -> None:
+        reply = self._free_reply()
+        piece = int(self._header["piece"])
+        reply.header["piece"], reply.header["status"] = piece, status
+        values: Array | None = None
+        if fetch:
+            held = self.shard.fetch(piece)
+            values = reply.values[: len(held.value)]
+            np.copyto(values, held.value)
+            self._bytes_out += values.nbytes
+        reply.header["version"] = self.shard.held[piece].version if piece in self.shard.held else 0
+        reply.send(self._comm, source, values)
+
+    def _free_reply(self) -> "_Reply":
+        """Return a reply whose buffers are free, waiting for one if all are on their way."""
+        free: list[_Reply] = []
+
+        def found() -> bool:
+            free.extend(reply for reply in self._replies if reply.sent())
+            return bool(free)
+
+        self._waiter.until(found, lambda: ", ".join(f"rank {reply.to}" for reply in self._replies) + " (replies)")
+        return free[0]
+
+    def _send_report(self, last: bool) -> None:
+        """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
+        if self._report and not self._report[0].Test():
+            return
+        record = self.shard.report()
+        record["clients"], record["busy_s"], record["last"] = len(self._clients), self._busy_s, last
+        record["bytes_in"], record["bytes_out"] = self._bytes_in, self._bytes_out
+        self._report = [self._comm.Isend(record.reshape(1).view(np.uint8), self._coordinator, Tag.SHARD)]
+
+    def _finish(self) -> None:
+        """Send the last report, and wait until everything has left."""
+        peer = partial(str, f"rank {self._coordinator} (the coordinator, the shard's report)")
+        if self._report:
+            self._waiter.until(self._report[0].Test, peer)
+        self._send_report(last=True)
+        self._waiter.until(self._report[0].Test, peer)
+        for reply in self._replies:
+            self._waiter.until(reply.sent, partial("rank {0.to} (a reply)".format, reply))
+
+
+class _Reply:
+    """The buffers of one reply, and its sends while they are in flight."""
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+        self.header = np.zeros(1, REPLY_HEADER)
+        self.to = -1
+        self._requests: list[MPI.Request] = []
+
+    def send(self, comm: "MPI.Intracomm", to: int, values: Array | None) -> None:
+        self.to = to
+        self._requests = [comm.Isend(self.header.view(np.uint8), to, Tag.REPLY)]
+        if values is not None:
+            self._requests.append(comm.Isend(values, to, Tag.PARAMETERS))
+
+    def sent(self) -> bool:
+        return all(request.Test() for request in self._requests)

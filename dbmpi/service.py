@@ -1,0 +1,241 @@
+"""Work and reports on the wire: the coordinator's side, and the partitions'."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from dbmpi.coordinator import PATIENCE, Coordinator
+from dbmpi.errors import PeerSilent
+from dbmpi.metrics import Book
+from dbmpi.protocol import (
+    ASSIGNMENT,
+    REPLY_HEADER,
+    REPORT,
+    REQUEST_HEADER,
+    SHARD_REPORT,
+    Op,
+    Tag,
+    Work,
+    check_size,
+)
+from dbmpi.replica import Replica
+from dbmpi.topology import Topology
+from dbmpi.waiting import Idle, Waiter
+
+Record = NDArray[Any]
+TICK_S = 0.01
+
+
+def receive(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> Record | None:
+    """Return the next message of a tag as a record, `()`, if there is one. Local."""
+    status = MPI.Status()
+    message = comm.Improbe(MPI.ANY_SOURCE, tag, status)
+    if message is None:
+        return None
+    check_size(status.Get_count(), layout.itemsize, tag.name, status.Get_source())
+    record = np.zeros(1, layout)
+    message.Recv(record.view(np.uint8))
+    return record.reshape(())
+
+
+class Outbox:
+    """Small messages on their way; keeps their buffers until they have left."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self._comm = comm
+        self._sends: list[MPI.Request] = []
+
+    def send(self, record: Record, to: int, tag: Tag) -> None:
+        """Send a copy of a record, `()`, to a world rank."""
+        self._sends = [request for request in self._sends if not request.Test()]
+        self._sends.append(self._comm.Isend(record.reshape(1).view(np.uint8).copy(), to, tag))
+
+    def drain(self, waiter: Waiter) -> None:
+        """Wait until all have left."""
+        for request in self._sends:
+            waiter.until(request.Test, lambda: "the receiver of a small message")
+        self._sends.clear()
+
+
+class Post:
+    """The coordinator's mail: an assignment goes to every partition of a replica."""
+
+    def __init__(self, comm: MPI.Intracomm, topology: Topology) -> None:
+        self.out = Outbox(comm)
+        self._topology = topology
+
+    def send(self, replica: int, assignment: Record) -> None:
+        """See `coordinator.Mail`."""
+        for rank in self._topology.replicas[replica]:
+            self.out.send(assignment, rank, Tag.ASSIGNMENT)
+
+
+class CoordinatorService:
+    """Carries the messages of the coordinator, from the first assignment to the order to leave.
+
+    Parameters
+    ----------
+    shard_silence_s
+        A shard that has sent no report for so long is lost, in seconds.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        comm: MPI.Intracomm,
+        topology: Topology,
+        post: Post,
+        book: Book,
+        waiter: Waiter,
+        shard_every_s: float,
+    ) -> None:
+        self._coordinator, self._comm, self._topology = coordinator, comm, topology
+        self._post, self._book, self._waiter = post, book, waiter
+        self._shard_silence_s = PATIENCE * waiter.timeout_s + shard_every_s
+        self._heard: dict[int, float] = {}
+        self._left: set[int] = set()
+
+    def run(self) -> None:
+        """Coordinate until training and evaluation are over."""
+        idle = Idle()
+        self._heard = dict.fromkeys(range(len(self._topology.shards)), time.monotonic())
+        self._coordinator.start()
+        next_tick = 0.0
+        while not self._coordinator.finished:
+            if self._receive():
+                idle.busy()
+            else:
+                idle.rest()
+            if time.monotonic() >= next_tick:
+                self._coordinator.tick()
+                self._miss_shards()
+                next_tick = time.monotonic() + TICK_S
+
+    def _receive(self) -> bool:
+        report = receive(self._comm, Tag.REPORT, REPORT)
+        if report is not None:
+            self._coordinator.receive(report)
+        return self._receive_shard() or report is not None
+
+    def _receive_shard(self) -> bool:
+        shard = receive(self._comm, Tag.SHARD, SHARD_REPORT)
+        if shard is None:
+            return False
+        index = int(shard["shard"])
+        self._heard[index] = time.monotonic()
+        self._book.shard(shard)
+        if shard["last"]:
+            self._left.add(index)
+        return True
+
+    def _miss_shards(self) -> None:
+        now = time.monotonic()
+        for index, heard in self._heard.items():
+            if now - heard > self._shard_silence_s:
+                rank = self._topology.shards[index]
+                raise PeerSilent(
+                    f"no report within {self._shard_silence_s:g} s from rank {rank} (shard {index})"
+                )
+
+    def dismiss(self) -> None:
+        """Let shard 0 save the model; then everyone leaves, shards first with their last reports."""
+        first = self._topology.shards[0]
+        self._request(Op.SAVE, first)
+        answer = np.zeros(1, REPLY_HEADER)
+        saved = self._comm.Irecv(answer.view(np.uint8), first, Tag.REPLY)
+        self._waiter.until(saved.Test, lambda: f"rank {first} (shard 0, writing the model)")
+
+        for rank in self._topology.shards:
+            self._request(Op.STOP, rank)
+        leave = np.zeros((), ASSIGNMENT)
+        leave["work"] = Work.LEAVE
+        for replica in range(len(self._topology.replicas)):
+            self._post.send(replica, leave)
+        self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
+        self._post.out.drain(self._waiter)
+
+    def _request(self, op: Op, rank: int) -> None:
+        header = np.zeros((), REQUEST_HEADER)
+        header["op"] = op
+        self._post.out.send(header, rank, Tag.REQUEST)
+
+    def _all_left(self) -> bool:
+        while self._receive_shard():
+            pass
+        return len(self._left) == len(self._topology.shards)
+
+    def _missing(self) -> str:
+        return ", ".join(
+            f"rank {rank} (shard {i})" for i, rank in enumerate(self._topology.shards) if i not in self._left
+        )
+
+
+class Desk:
+    """A partition's correspondence with the coordinator.
+
+    Parameters
+    ----------
+    comm, coordinator
+        The service communicator, and the coordinator's world rank.
+    waiter
+        How this rank waits.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter) -> None:
+        self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
+        self._out = Outbox(comm)
+        self._queue: deque[Record] = deque()
+        self._prepare: Callable[[Record], None] = lambda assignment: None
+        self._alive: Callable[[], Record] | None = None
+        self._sent_at = time.monotonic()
+        self._buffer = np.zeros(1, ASSIGNMENT)
+        self._expect()
+
+    def run(self, replica: Replica) -> None:
+        """Do what the coordinator orders until it says to leave."""
+        self._prepare, self._alive = replica.prepare, replica.alive
+        while (assignment := self._next())["work"] != Work.LEAVE:
+            self._report(replica.perform(assignment))
+        self._out.drain(self._waiter)
+
+    def between(self) -> None:
+        """Between minibatches: look for the next assignment; give a sign of life if it is time."""
+        while self._arrived():
+            pass
+        if self._alive is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
+            self._report(self._alive())
+
+    def _report(self, report: Record) -> None:
+        self._sent_at = time.monotonic()
+        self._out.send(report, self._coordinator, Tag.REPORT)
+
+    def _next(self) -> Record:
+        peer = partial(str, f"rank {self._coordinator} (coordinator: the next assignment)")
+        while not self._queue:
+            self._waiter.until(self._arrived, peer)
+        return self._queue.popleft()
+
+    def _arrived(self) -> bool:
+        """Take in the next message of the coordinator, if there is one."""
+        if not self._request.Test():
+            return False
+        assignment = self._buffer.copy().reshape(())
+        self._expect()
+        if assignment["work"] != Work.ALIVE:
+            self._queue.append(assignment)
+            self._prepare(assignment)
+        return True
+
+    def _expect(self) -> None:
+        self._request = self._comm.Irecv(self._buffer.view(np.uint8), self._coordinator, Tag.ASSIGNMENT)
+
+    def close(self) -> None:
+        """Withdraw the receive that is still posted. Local."""
+        self._request.Cancel()
+        self._request.Wait()

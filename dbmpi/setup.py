@@ -1,0 +1,126 @@
+"""What is decided before the roles split, on rank 0 for all: so that every rank agrees, or leaves."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dbmpi import cli, launch, rundir, settings, topology
+from dbmpi.config import Config
+from dbmpi.errors import UserError
+from dbmpi.topology import Topology
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dbmpi.data import Description
+    from dbmpi.network import Network
+    from dbmpi.world import Place
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run as every rank knows it."""
+
+    config: Config
+    topology: Topology
+    places: "tuple[Place, ...]"
+    threads: int
+    crowded: bool
+    description: "Description"
+    network: "Network"
+    run_dir: Path
+
+
+class Refused(Exception):
+    """Rank 0 met a user error, and has printed it."""
+
+
+def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
+    """Decide on rank 0, and let every rank know. Collective over `comm`.
+
+    Raises
+    ------
+    Refused
+        On every rank, if `decide` raises UserError; rank 0 prints it.
+    """
+    answer: T | UserError | None = None
+    if comm.Get_rank() == 0:
+        try:
+            answer = decide()
+        except UserError as error:
+            complain(error)
+            answer = error
+    answer = comm.bcast(answer, 0)
+    if isinstance(answer, UserError):
+        raise Refused
+    return answer  # type: ignore[return-value]
+
+
+def complain(error: UserError) -> None:
+    """Print a user error: one message, no traceback."""
+    print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)
+
+
+def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
+    """Check everything that a user can get wrong, before the roles split. Collective over `comm`.
+
+    Raises
+    ------
+    Refused
+        As `agree`.
+    """
+    from dbmpi.world import survey
+
+    places = survey(comm)
+    config = agree(comm, lambda: settings.load(arguments.config, arguments.overrides))
+    cluster, nodes = config.cluster, tuple(place.node for place in places)
+    plan = agree(
+        comm,
+        lambda: topology.plan(len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes),
+    )
+    threads, crowded = _threads(comm, config, places)
+    description, network, run_dir = agree(comm, lambda: _look(arguments, config))
+    return Setup(config, plan, tuple(places), threads, crowded, description, network, run_dir)
+
+
+def _threads(comm: "MPI.Intracomm", config: Config, places: "list[Place]") -> tuple[int, bool]:
+    """Choose the threads of this rank, and whether its node has fewer cores than ranks.
+
+    The libraries read the choice when they are loaded: no numpy before this.
+    """
+    mine = places[comm.Get_rank()]
+    here = [place for place in places if place.node == mine.node]
+    on_node = len(frozenset().union(*(place.cores for place in here)))
+    threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), len(here), on_node)
+    os.environ.update(launch.thread_environment(threads))
+    warn(comm, launch.thread_warnings(threads, len(mine.cores), len(here), on_node))
+    return threads, len(here) > on_node
+
+
+def _look(arguments: cli.Arguments, config: Config) -> "tuple[Description, Network, Path]":
+    """Look at the data and at the run directory."""
+    from dbmpi import data, network
+
+    description = data.describe(config.data.path)
+    net = network.build(config, description.inputs)
+    data.check_fits(description, net.outputs, net.loss)
+    if config.train.target.accuracy is not None and description.classes is None:
+        raise UserError(
+            f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
+            "targets, which have no accuracy: give train.target.loss"
+        )
+    wanted = arguments.run_dir or cli.default_run_dir(arguments.config, datetime.now())
+    return description, net, rundir.create(wanted.absolute())
+
+
+def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:
+    """Print each different warning once, on rank 0. Collective over `comm`."""
+    gathered = comm.gather(warnings, 0)
+    for text in dict.fromkeys(text for texts in gathered or [] for text in texts):
+        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)

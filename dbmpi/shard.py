@@ -1,0 +1,114 @@
+"""One shard of the parameter server: its slice of the parameters, the rule's state, the guards.
+
+Pure state, without MPI; `dbmpi.server` serves it. Shards know nothing of one another, and apply
+each push to their current value (Dean et al. 2012, section 4.1).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.config import Downpour
+from dbmpi.protocol import HISTOGRAM, SHARD_REPORT, Status
+from dbmpi.rule import Rule
+from dbmpi.sharding import Piece
+from kernels import rules
+
+Array = NDArray[Any]
+REFUSALS = {Status.STALE: "stale", Status.NOT_FINITE: "not_finite", Status.TOO_LARGE: "too_large"}
+
+
+@dataclass
+class Held:
+    """A piece as its shard holds it: values, the rule's states, and how many updates it has had."""
+
+    value: Array
+    states: list[Array]
+    version: int = 0
+
+
+@dataclass
+class Tally:
+    """What a shard counts of its service."""
+
+    fetches: int = 0
+    refused: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(REFUSALS, 0))
+    staleness_sum: int = 0
+    staleness_max: int = 0
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(HISTOGRAM, np.int64))
+
+
+class Shard:
+    """The pieces of one shard.
+
+    Parameters
+    ----------
+    index
+        Shard index.
+    values
+        The first value of each piece that it owns, by piece; the shard takes the arrays over.
+    rule, limits
+        The learning rule, and the section that has `max_staleness` and `max_gradient_norm`.
+    """
+
+    def __init__(self, index: int, values: Mapping[Piece, Array], rule: Rule, limits: Downpour) -> None:
+        self.index, self.rule, self.limits = index, rule, limits
+        self.held = {
+            piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
+            for piece, value in values.items()
+        }
+        self.tally = Tally()
+
+    def fetch(self, piece: int) -> Held:
+        """Return a piece: its current value (not a copy) and version."""
+        self.tally.fetches += 1
+        return self.held[piece]
+
+    def push(self, piece: int, gradient: Array, version: int, rate: float) -> Status:
+        """Apply a gradient to the current value of a piece, unless a guard refuses it.
+
+        Parameters
+        ----------
+        gradient : (piece.size,)
+            Sum of raw gradients, computed from parameters of `version`.
+        rate
+            Learning rate.
+        """
+        held = self.held[piece]
+        staleness = held.version - version
+        status = self._judge(gradient, staleness)
+        if status is not Status.OK:
+            self.tally.refused[status] += 1
+            return status
+        held.version += 1
+        self.rule.apply(held.value, gradient, held.states, rate, held.version)
+        self.tally.staleness_sum += staleness
+        self.tally.staleness_max = max(self.tally.staleness_max, staleness)
+        self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1
+        return Status.OK
+
+    def _judge(self, gradient: Array, staleness: int) -> Status:
+        if 0 < self.limits.max_staleness < staleness:
+            return Status.STALE
+        square = rules.sum_of_squares(gradient)
+        if not np.isfinite(square):
+            return Status.NOT_FINITE
+        if 0 < self.limits.max_gradient_norm**2 < square:
+            return Status.TOO_LARGE
+        return Status.OK
+
+    def report(self) -> Array:
+        """Return a `SHARD_REPORT` record, `()`, of all that was counted so far."""
+        record = np.zeros((), SHARD_REPORT)
+        tally = self.tally
+        record["shard"], record["pieces"] = self.index, len(self.held)
+        record["updates"] = sum(held.version for held in self.held.values())
+        record["fetches"] = tally.fetches
+        for status, name in REFUSALS.items():
+            record[name] = tally.refused[status]
+        record["staleness_sum"], record["staleness_max"] = tally.staleness_sum, tally.staleness_max
+        record["histogram"] = tally.histogram
+        return record

@@ -1,0 +1,75 @@
+"""Which shard owns which range of the parameter vector. Pure, without MPI.
+
+The vector of the whole model (the partitions' vectors one after the other) is cut into S contiguous
+ranges of equal size, one a shard; a large tensor may be cut. Where a shard's range meets a
+partition's there is a *piece*, the unit of transfer: a partition fetches and pushes piece by piece,
+and the shard counts the updates of each. A piece is never larger than `MAX_PIECE_BYTES`, which
+bounds the buffers of a shard and keeps every message below 2^31 bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+ALIGNMENT = 16  # elements: shards are cut at whole cache lines of float32
+MAX_PIECE_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A contiguous range of one partition's vector that one shard owns.
+
+    `start` and `stop` are positions in the partition's own vector.
+    """
+
+    index: int
+    partition: int
+    shard: int
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        return self.stop - self.start
+
+
+def cut(sizes: Sequence[int], shards: int, max_elements: int) -> tuple[Piece, ...]:
+    """Cut the partitions' vectors into pieces, in the order of the model's vector.
+
+    Parameters
+    ----------
+    sizes
+        Number of parameters of each partition.
+    shards
+        Number of shards S; a shard beyond the last parameter owns nothing.
+    max_elements
+        Largest piece, in elements (`MAX_PIECE_BYTES` over the item size).
+    """
+    ends = list(accumulate(sizes))
+    bounds = shard_bounds(sum(sizes), shards)
+    pieces: list[Piece] = []
+    for partition, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+        base = end - size
+        for shard in range(shards):
+            first, last = max(base, bounds[shard]), min(end, bounds[shard + 1])
+            for start in range(first, last, max_elements):
+                stop = min(start + max_elements, last)
+                pieces.append(Piece(len(pieces), partition, shard, start - base, stop - base))
+    return tuple(pieces)
+
+
+def shard_bounds(total: int, shards: int) -> list[int]:
+    """Return the S + 1 positions at which the vector of `total` parameters is cut."""
+    units = -(-total // ALIGNMENT)
+    return [min(total, units * s // shards * ALIGNMENT) for s in range(shards)] + [total]
+
+
+def of_partition(pieces: Sequence[Piece], partition: int) -> tuple[Piece, ...]:
+    """Return the pieces of one partition: what it fetches and pushes, and so whom it talks to."""
+    return tuple(piece for piece in pieces if piece.partition == partition)
+
+
+def of_shard(pieces: Sequence[Piece], shard: int) -> tuple[Piece, ...]:
+    """Return the pieces of one shard."""
+    return tuple(piece for piece in pieces if piece.shard == shard)

@@ -1,0 +1,199 @@
+"""One split (train or test) of a data file: opened without locks, checked, read in ranges of rows.
+
+Only what is asked for is read: files larger than memory work. Letters: N rows, I input columns, T targets.
+"""
+
+import os
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dbmpi import digits
+from dbmpi.errors import UserError
+from dbmpi.hdf5 import (
+    attribute,
+    clear_errors,
+    data_set,
+    examined_x,
+    examined_y,
+    opened,
+    read_dtype,
+)
+from dbmpi.portions import Range
+
+
+class Split:
+    """The rows of one split, of which a partition reads the columns that its units see.
+
+    Local: each rank opens the file for itself, read-only and without locks, which Lustre and NFS often lack.
+
+    Parameters
+    ----------
+    path : str or Path
+        As `data.path`: an HDF5 file, or "digits".
+    name : {"train", "test"}
+        The group.
+    columns : (start, stop), optional
+        Of the inputs, flattened in row-major order (H, W, C); all without it. May be empty.
+
+    Attributes
+    ----------
+    rows, inputs : int
+        N, and the number of all input columns.
+    input_shape : tuple of int
+        Of one example, as stored.
+    dtype : numpy.dtype
+        Of what `read` returns: uint8, float32 (also for float16) or float64.
+    scale, offset : float
+        The value of an input is scale * stored + offset.
+    targets_width : int or None
+        T for float targets, None for integer labels.
+    chunk_rows : int or None
+        Rows in a chunk of `x`, None where it is not chunked.
+
+    Raises
+    ------
+    UserError
+        There is no such file, it is not HDF5, or its content is not in the format.
+    """
+
+    def __init__(self, path: str | Path, name: str, columns: Range | None = None) -> None:
+        self.path, self.name = digits.located(path), name
+        self._file = opened(self.path)
+        try:
+            with clear_errors(self.path, name):
+                self._examine()
+            self._choose(columns)
+        except BaseException:
+            self.close()
+            raise
+
+    def _examine(self) -> None:
+        """Look at everything but the rows themselves."""
+        self._bytes_at_opening = self._bytes()
+        self._x, self._y = (data_set(self._file, self.path, self.name, key) for key in ("x", "y"))
+        self.rows, self.input_shape = examined_x(self._x, self._place("x"))
+        self.targets_width = examined_y(self._y, self.rows, self._place("y"))
+        self.inputs = prod(self.input_shape)
+        self.dtype = read_dtype(self._x)
+        unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
+        self.scale = attribute(self._x, "scale", unscaled, self._place("x"))
+        self.offset = attribute(self._x, "offset", 0.0, self._place("x"))
+        self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
+
+    def _choose(self, columns: Range | None) -> None:
+        """Find out what to read of each row."""
+        self.columns = (0, self.inputs) if columns is None else columns
+        if not 0 <= self.columns[0] <= self.columns[1] <= self.inputs:
+            raise ValueError(f"columns {columns} of {self.inputs} inputs")
+        self._window, self._cut = _window(self.input_shape, *self.columns)
+
+    def read(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read inputs as they are stored.
+
+        Parameters
+        ----------
+        ranges : sequence of (start, stop)
+            Of rows, read one after another; ascending ranges read the file forwards.
+
+        Returns
+        -------
+        array of `dtype`, shape (N of the ranges, I of `columns`), C-ordered
+
+        Raises
+        ------
+        UserError
+            The file cannot be read any more, or holds a value that is not finite.
+        """
+        extent = tuple(part.stop - part.start for part in self._window)
+        rows = self._read(self._x, ranges, self._window, np.empty((_total(ranges), *extent), self.dtype))
+        rows_NI = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
+        self._check_finite(rows_NI, ranges, "x", self.columns[0])
+        return rows_NI
+
+    def labels(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
+        if self.targets_width is not None:
+            raise ValueError(f"{self._place('y')} holds float targets, not labels")
+        return self._read(self._y, ranges, (), np.empty(_total(ranges), np.int64))
+
+    def targets(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
+        if self.targets_width is None:
+            raise ValueError(f"{self._place('y')} holds labels, not float targets")
+        stored = self._read(
+            self._y, ranges, (), np.empty((_total(ranges), *self._y.shape[1:]), read_dtype(self._y))
+        )
+        targets_NT = stored.reshape(len(stored), self.targets_width)
+        self._check_finite(targets_NT, ranges, "y", 0)
+        return targets_NT
+
+    def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read whichever of `labels` and `targets` the file holds."""
+        return self.labels(ranges) if self.targets_width is None else self.targets(ranges)
+
+    def close(self) -> None:
+        """Close the file; the split can't be read after it."""
+        self._file.close()
+
+    def __enter__(self) -> "Split":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _read(
+        self, stored: h5py.Dataset, ranges: Sequence[Range], window: tuple[slice, ...], out: np.ndarray
+    ) -> np.ndarray:
+        """Fill `out` with the rows of the ranges, one after another."""
+        if not all(0 <= start <= stop <= self.rows for start, stop in ranges):
+            raise ValueError(f"rows {ranges} of {self.rows}")
+        filled = 0
+        with clear_errors(self.path, stored.name.lstrip("/")):
+            for start, stop in ranges:
+                if out[filled : filled + stop - start].size:
+                    rows = np.s_[filled : filled + stop - start]
+                    stored.read_direct(out, (slice(start, stop), *window), rows)
+                filled += stop - start
+            # HDF5 reads zeros, without a word, behind the end of a file that was cut.
+            if self._bytes() < self._bytes_at_opening:
+                raise OSError(f"the file shrank from {self._bytes_at_opening} to {self._bytes()} bytes")
+        return out
+
+    def _bytes(self) -> int:
+        return os.fstat(self._file.id.get_vfd_handle()).st_size
+
+    def _place(self, key: str) -> str:
+        return f"{self.path}: {self.name}/{key}"
+
+    def _check_finite(self, values: np.ndarray, ranges: Sequence[Range], key: str, first_column: int) -> None:
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            return
+        at, column = np.argwhere(~np.isfinite(values))[0]
+        row = np.concatenate([np.arange(*one) for one in ranges])[at]
+        raise UserError(
+            f"{self._place(key)} holds {values[at, column]} in row {row}, column {column + first_column}: "
+            "every value must be finite; replace or leave out such rows when you write the file"
+        )
+
+
+def _window(shape: tuple[int, ...], start: int, stop: int) -> tuple[tuple[slice, ...], slice]:
+    """Return the smallest box of a row which holds the columns, and where these lie in the box, flattened."""
+    box: list[slice] = []
+    while len(shape) > 1 and start < stop and start // prod(shape[1:]) == (stop - 1) // prod(shape[1:]):
+        outer, inner = start // prod(shape[1:]), prod(shape[1:])
+        box.append(slice(outer, outer + 1))
+        start, stop, shape = start - outer * inner, stop - outer * inner, shape[1:]
+    inner = prod(shape[1:])
+    first, last = start // inner, -(-stop // inner)
+    if start == stop:
+        last = first
+    whole = tuple(slice(0, extent) for extent in shape[1:])
+    return (*box, slice(first, last), *whole), slice(start - first * inner, stop - first * inner)
+
+
+def _total(ranges: Sequence[Range]) -> int:
+    return sum(stop - start for start, stop in ranges)

@@ -1,0 +1,77 @@
+"""When a run ends, and why; and when replicas other than the first may begin. Pure."""
+
+from math import isfinite
+from typing import Literal
+
+from dbmpi.config import Train, Warmstart
+from dbmpi.errors import STATUS_DIVERGED, STATUS_OK
+from dbmpi.metrics import Evaluated
+
+Reason = Literal["", "epochs", "steps", "max_time", "target", "diverged"]
+PERSISTENCE = 3  # portions in a row whose loss is beyond the limit
+
+
+class Stopping:
+    """Watches the limits of a run; `reason` is empty while it goes on."""
+
+    def __init__(self, train: Train) -> None:
+        self._train = train
+        self._first_loss: float | None = None
+        self._beyond = 0
+        self.reason: Reason = ""
+
+    @property
+    def status(self) -> int:
+        """Exit status of the program."""
+        return STATUS_DIVERGED if self.reason == "diverged" else STATUS_OK
+
+    def look_at_time(self, elapsed_s: float) -> None:
+        """Stop when the training time is up."""
+        if self._train.max_time is not None and elapsed_s >= self._train.max_time:
+            self._stop("max_time")
+
+    def look_at_loss(self, loss: float) -> None:
+        """Stop when the mean loss of a portion is not finite, or stays far above that of the first."""
+        if self._first_loss is None:
+            self._first_loss = loss
+        far = isfinite(loss) and loss > self._train.divergence_factor * abs(self._first_loss)
+        self._beyond = self._beyond + 1 if far else 0
+        if not isfinite(loss) or self._beyond >= PERSISTENCE:
+            self._stop("diverged")
+
+    def look_at_evaluation(self, result: Evaluated) -> None:
+        """Stop when a target is reached."""
+        target = self._train.target
+        accurate = target.accuracy is not None and result.accuracy >= target.accuracy
+        small = target.loss is not None and result.loss <= target.loss
+        if accurate or small:
+            self._stop("target")
+
+    def look_at_ledger(self, limit: Literal["", "epochs", "steps"]) -> None:
+        """Stop when all work that a limit allows was handed out."""
+        self._stop(limit)
+
+    def _stop(self, reason: Reason) -> None:
+        self.reason = self.reason or reason
+
+
+class Warmup:
+    """The warmstart: replica 0 trains alone until both limits have passed (section 4.1 of the paper)."""
+
+    def __init__(self, warmstart: Warmstart) -> None:
+        self._warmstart = warmstart
+
+    def steps_for(self, replica: int, steps: int, elapsed_s: float) -> int | None:
+        """Return how many minibatches a replica may be given now; None for any number.
+
+        Parameters
+        ----------
+        steps
+            Minibatches handed out so far.
+        """
+        left = self._warmstart.steps - steps
+        if left <= 0 and elapsed_s >= self._warmstart.time:
+            return None
+        if replica != 0:
+            return 0
+        return left if left > 0 else None

@@ -1,0 +1,203 @@
+"""Train a network: `mpirun -n 64 python -m dbmpi.train [CONFIG.toml]`, or without mpirun, serially.
+
+The outline of a run. What a role does not use it does not import: 64 processes start at once.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dbmpi import abort, cli, launch
+from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dbmpi.metrics import Book
+    from dbmpi.roles import Blueprint
+    from dbmpi.setup import Setup
+    from dbmpi.stopping import Stopping
+    from dbmpi.world import World
+
+SINGLETON_WAIT_S = 3.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
+    started = time.monotonic()
+    try:
+        arguments = cli.parse(sys.argv[1:] if argv is None else argv)
+        if arguments.dry_run or arguments.print_config:
+            return cli_report(arguments)
+    except UserError as error:
+        return _refuse(error)
+    from mpi4py import MPI
+
+    comm = MPI.COMM_WORLD
+    end = comm.Abort if comm.Get_size() > 1 else abort.leave
+    who = Who(comm.Get_rank())
+    return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
+
+
+class Who:
+    """How this rank is called in messages: by its number, and by its role once it has one."""
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.role = rank, ""
+
+    def __call__(self) -> str:
+        """Return the name."""
+        return f"rank {self.rank}{f' ({self.role})' if self.role else ''}"
+
+
+def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: Who, started: float) -> int:
+    """Train, as one rank of `comm`. Collective over `comm`."""
+    from dbmpi import setup as start
+
+    try:
+        launch.check_world(os.environ, comm.Get_size())
+    except UserError as error:
+        return _refuse_singleton(error)
+    try:
+        setup = start.prepare(arguments, comm)
+    except start.Refused:
+        return STATUS_USER_ERROR
+
+    from dbmpi.roles import Blueprint
+    from dbmpi.warmup import describe, warm_up
+
+    blueprint = Blueprint(setup)
+    who.role = str(setup.topology.roles[comm.Get_rank()])
+    describe(setup, comm)
+    warm_up(blueprint, comm)
+    if setup.topology.serial:
+        return _serial(blueprint, started)
+    return _parallel(blueprint, comm, started)
+
+
+def _serial(blueprint: "Blueprint", started: float) -> int:
+    from dbmpi import roles, serial
+
+    book = roles.book(blueprint)
+    coordinator = serial.run(blueprint, book)
+    return _conclude(blueprint.setup, book, coordinator.stopping, started)
+
+
+def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", started: float) -> int:
+    """Split into roles; each does its work, and all leave together."""
+    from dbmpi.world import World, meet
+
+    status = STATUS_OK
+    timeout_s = blueprint.config.cluster.timeout_s
+    with World(blueprint.setup.topology, comm) as world:
+        if world.role.kind == "coordinator":
+            status = _coordinate(blueprint, world, started)
+        elif world.role.kind == "shard":
+            _serve(blueprint, world)
+        elif world.role.kind == "replica":
+            _compute(blueprint, world)
+        meet(world.service, _patience(world, timeout_s), "the end of the run")
+    status = comm.bcast(status, blueprint.setup.topology.coordinator)
+    return status
+
+
+def _patience(world: "World", timeout_s: float) -> float:
+    """Spare ranks wait at the end for as long as the run takes: the launcher ends them if it fails."""
+    return float("inf") if world.role.kind == "spare" else timeout_s
+
+
+def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
+    from dbmpi import roles
+    from dbmpi.service import CoordinatorService, Post
+
+    setup = blueprint.setup
+    book = roles.book(blueprint)
+    post = Post(world.service, setup.topology)
+    replicas = setup.topology.replicas
+    coordinator = roles.coordinator(blueprint, post, book, lambda r, p: world.name(replicas[r][p]))
+    every_s = blueprint.config.output.shard_every_s
+    service = CoordinatorService(
+        coordinator, world.service, setup.topology, post, book, blueprint.waiter, every_s
+    )
+    service.run()
+    service.dismiss()
+    return _conclude(setup, book, coordinator.stopping, started)
+
+
+def _serve(blueprint: "Blueprint", world: "World") -> None:
+    from dbmpi import roles
+
+    roles.shard_service(blueprint, world.service, world.role.shard_index).run()
+
+
+def _compute(blueprint: "Blueprint", world: "World") -> None:
+    from dbmpi import roles
+    from dbmpi.service import Desk
+
+    partition = world.role.partition_index
+    desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter)
+    link = roles.remote_link(blueprint, world.service, partition)
+    who = world.role.replica_index, partition
+    replica = roles.replica(blueprint, who, link, world.replica, desk.between)
+    desk.run(replica)
+    replica.close()
+    desk.close()
+
+
+def _conclude(setup: "Setup", book: "Book", stopping: "Stopping", started: float) -> int:
+    """Write the summary, and say how the run ended and where everything is."""
+    from dbmpi import metrics, rundir
+
+    content = metrics.summary(book, stopping.reason, stopping.status, time.monotonic() - started)
+    rundir.write_json(setup.run_dir / rundir.SUMMARY, content)
+    book.close()
+    print(metrics.conclusion(content, setup.run_dir), flush=True)
+    return stopping.status
+
+
+def cli_report(arguments: cli.Arguments) -> int:
+    """Print what --print-config or --dry-run asks for, on one rank, without MPI."""
+    from dbmpi import config, settings
+
+    loaded = settings.load(arguments.config, arguments.overrides)
+    text = config.to_toml(loaded)
+    if arguments.dry_run:
+        from dbmpi import data, dryrun
+
+        description = data.describe(loaded.data.path)
+        data.check_fits(description, loaded.model.layers[-1].units, loaded.model.loss)
+        text = dryrun.report(loaded, arguments.ranks, description)
+    if launch.env_rank(os.environ) == 0:
+        print(text)
+    return STATUS_OK
+
+
+def _refuse(error: UserError) -> int:
+    """Print a user error once, and leave when every rank has come: the first to leave ends the job."""
+    from dbmpi.setup import complain
+
+    if launch.env_rank(os.environ) == 0:
+        complain(error)
+    launched = launch.launcher_size(os.environ)
+    if launched is not None and launched[1] > 1:
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Barrier()
+    return STATUS_USER_ERROR
+
+
+def _refuse_singleton(error: UserError) -> int:
+    """Print the error on the first of the separate programs; the others give it time to."""
+    from dbmpi.setup import complain
+
+    if launch.env_rank(os.environ) == 0:
+        complain(error)
+    else:
+        time.sleep(SINGLETON_WAIT_S)
+    return STATUS_USER_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""Before training: kernels are compiled once a node, and the run directory says who does what."""
+
+import os
+import stat
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbmpi import rundir
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dbmpi.roles import Blueprint
+    from dbmpi.setup import Setup
+
+
+def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
+    """Write the resolved configuration and run.json. Collective over `comm`."""
+    threads = comm.gather(setup.threads, 0)
+    if threads is None:
+        return
+    from mpi4py import MPI
+
+    hosts = [place.host for place in setup.places]
+    library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
+    rundir.describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads)
+    print(f"dbmpi: {setup.topology.equation()}", flush=True)
+    if setup.topology.spares:
+        print(f"dbmpi: left over, without work: ranks {', '.join(map(str, setup.topology.spares))}", flush=True)
+    if len(setup.topology.replicas) > 1:
+        print("dbmpi: replicas are asynchronous: results vary a little from run to run", flush=True)
+
+
+def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
+    """Compile the kernels on one rank of a node; the others wait, then load. Collective over `comm`."""
+    setup = blueprint.setup
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
+    role = setup.topology.roles[comm.Get_rank()]
+    if role.kind in ("shard", "replica", "serial"):
+        from kernels import jit
+
+        jit.set_threads(setup.threads)
+        if comm.Get_rank() in compilers(setup):
+            rehearse(blueprint, role.kind)
+    if comm.Get_size() > 1:
+        from dbmpi.world import meet
+
+        meet(comm, setup.config.cluster.timeout_s, "the end of compilation")
+
+
+def compilers(setup: "Setup") -> set[int]:
+    """Return the ranks that compile for their node: the first of each role on it."""
+    first: dict[tuple[int, str], int] = {}
+    for rank, role in enumerate(setup.topology.roles):
+        first.setdefault((setup.places[rank].node, role.kind), rank)
+    return set(first.values())
+
+
+def rehearse(blueprint: "Blueprint", kind: str) -> None:
+    """Call every kernel that a role will use once, on arrays of its types, so that it is compiled and cached."""
+    if kind in ("shard", "serial"):
+        _rehearse_shard(blueprint)
+    if kind in ("replica", "serial"):
+        _rehearse_replica(blueprint)
+
+
+def _rehearse_shard(blueprint: "Blueprint") -> None:
+    import numpy as np
+
+    from dbmpi import rule, wire
+    from dbmpi.shard import Shard
+    from dbmpi.sharding import Piece
+
+    limits, dtype = blueprint.config.downpour, blueprint.dtype
+    piece = Piece(0, 0, 0, 0, 2)
+    shard = Shard(0, {piece: np.zeros(2, dtype)}, rule.make(limits), limits)
+    encoder = wire.Encoder(wire.wire_of(limits.wire, dtype), 2)
+    message = encoder.encode(np.zeros(2, dtype))
+    shard.push(0, wire.decode(message, encoder.wire, np.zeros(2, dtype)), 0, 0.1)
+
+
+def _rehearse_replica(blueprint: "Blueprint") -> None:
+    """Take one step of a tiny network with the same layers and loss."""
+    import numpy as np
+
+    from dbmpi import wire
+    from dbmpi.model import PartitionModel, tensors
+    from dbmpi.network import from_layers
+    from dbmpi.partition import Partitioning
+    from kernels import dense, pack, rules
+
+    config, dtype, description = blueprint.config, blueprint.dtype, blueprint.setup.description
+    specs = [replace(spec, units=2) for spec in config.model.layers]
+    plan = Partitioning(from_layers(specs, 2, config.model.loss), 1)
+    model = PartitionModel(plan, 0, blueprint.labels, dtype, config.model.l2)
+    theta, gradient = (tensors(plan, 0, np.zeros(model.parameters, dtype)) for _ in range(2))
+    targets = np.zeros(2, np.int64) if blueprint.labels else np.zeros((2, 2), dtype)
+    stored = np.zeros((2, 2), description.dtype)
+    pack.gather_transpose(stored, np.arange(2), 1.0, 0.0, model.space(2).states[0])
+    model.differentiate(theta, gradient, 2, targets)
+    model.evaluate(theta, 2, targets)
+    dense.accumulate(stored := np.zeros((2, 2), dtype), stored.copy())
+    dense.bias_activation_sum(stored, stored.copy(), theta.biases[0], 0)
+    rules.accrue_and_step(gradient.flat, gradient.flat.copy(), theta.flat, 0.1)
+    rules.add_scaled(theta.flat, 0.1, gradient.flat)
+    wire.Encoder(wire.wire_of(config.downpour.wire, dtype), model.parameters).encode(gradient.flat)
+
+
+def cache_directory() -> Path:
+    """Return a node-local directory of this user for compiled kernels.
+
+    Compiled code is loaded from it, so it must be the user's own, and closed to others; elsewhere
+    (somebody made it first) a fresh one serves this run.
+    """
+    path = Path(tempfile.gettempdir()) / f"dbmpi-kernels-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return path
+    return Path(tempfile.mkdtemp(prefix="dbmpi-kernels-"))

@@ -1,0 +1,102 @@
+"""Choose how kernels are compiled, and how many threads they use: the one module that sets jit options.
+
+Kernels compile at their first call and are cached on disk (`NUMBA_CACHE_DIR`). Numba renews a cached kernel when
+the file that holds it changes, not when a helper in another file does: after editing `numerics.py` or this file,
+touch the others or remove the cache.
+"""
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numba
+
+# Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
+# guards of the parameter service rest on them. Without error_model="numpy" each division has a branch that
+# raises ZeroDivisionError, and LLVM does not vectorize the loop.
+FAST = {"reassoc", "contract", "nsz"}
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+_threads = 1
+
+
+def set_threads(n: int) -> None:
+    """Let the kernels of this process use `n` threads.
+
+    Local. BLAS has its own threads (`OPENBLAS_NUM_THREADS`), which this does not touch.
+
+    Parameters
+    ----------
+    n : int
+        1 or more, and no more than `NUMBA_NUM_THREADS`, which Numba reads when it is imported.
+
+    Raises
+    ------
+    ValueError
+        When `n` is outside that range.
+    """
+    global _threads
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= n <= most:
+        raise ValueError(f"set_threads({n}): must be 1 to {most}; NUMBA_NUM_THREADS, set before the start, raises it")
+    if n > 1:  # at one thread no thread pool is ever started
+        numba.set_num_threads(n)
+    _threads = n
+
+
+def threads() -> int:
+    """Return the number of threads that kernels use."""
+    return _threads
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """Compile a function which only kernels call; LLVM inlines it."""
+    return numba.njit(fastmath=FAST, **OPTIONS)(function)
+
+
+def exact_helper(function: Callable[..., Any]) -> Any:
+    """Compile a helper whose operations keep their order, as argument reductions need; products still fuse."""
+    return numba.njit(fastmath={"contract", "nsz"}, **OPTIONS)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel that always runs on the calling thread."""
+    return numba.njit(fastmath=FAST, **OPTIONS)(function)
+
+
+def parallel_kernel(function: FunctionType) -> Callable[..., Any]:
+    """Compile a kernel whose outer loop is a `prange`: serial at one thread, on all of them above.
+
+    Both variants come of the same source, each compiled when it is first needed.
+
+    Parameters
+    ----------
+    function : function
+        The kernel; iterations of its `prange` loops are independent, or reduce into a scalar.
+
+    Returns
+    -------
+    callable
+        With the two compiled variants as attributes `serial` and `parallel`.
+    """
+    serial = numba.njit(fastmath=FAST, **OPTIONS)(function)
+    parallel = numba.njit(fastmath=FAST, parallel=True, **OPTIONS)(_twin(function))
+    return _choose_by_threads(function, serial, parallel)
+
+
+def _twin(function: FunctionType) -> FunctionType:
+    """Copy a function under another name: Numba's cache tells variants apart by name, not by options."""
+    twin = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
+    twin.__module__ = function.__module__
+    twin.__qualname__ = function.__qualname__ + "_parallel"
+    return twin
+
+
+def _choose_by_threads(function: FunctionType, serial: Any, parallel: Any) -> Callable[..., Any]:
+    def choose(*arguments: Any) -> Any:
+        return serial(*arguments) if _threads == 1 else parallel(*arguments)
+
+    choose.__name__, choose.__qualname__, choose.__doc__ = function.__name__, function.__qualname__, function.__doc__
+    choose.__module__, choose.__annotations__ = function.__module__, function.__annotations__
+    choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]
+    return choose

