@@ -2,14 +2,17 @@
 
 An exception on one rank would leave the others waiting for ever, so it aborts the job: with status
 1, or 2 where the user can mend it. The program installs this itself, for the main thread and for
-every other one.
+every other one. Many ranks often meet one failure at once (a silent peer, a damaged file): the first
+on a node speaks for all.
 """
 
 import faulthandler
+import hashlib
 import os
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
@@ -17,9 +20,42 @@ from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, PeerSilent, UserErro
 
 Abort = Callable[[int], None]
 STATUS_INTERRUPTED = 130  # 128 + SIGINT
+FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
+SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
 
 
-def guarded(body: Callable[[], int], who: Callable[[], str], abort: Abort) -> int:
+class Who:
+    """How this rank is called in messages: by its number, and by its role once it has one.
+
+    `job` is a text that only the ranks of this job know, once they do; until then all may speak.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self.rank, self.role, self.job = rank, "", ""
+        self._claim: socket.socket | None = None
+
+    def __call__(self) -> str:
+        """Return the name."""
+        return f"rank {self.rank}{f' ({self.role})' if self.role else ''}"
+
+    def speaks(self) -> bool:
+        """Return whether no rank of this job on this node has failed before. Local.
+
+        The claim is a name for a socket without a file: it goes when the process goes, and no file
+        system that hangs can delay it.
+        """
+        if not self.job:
+            return True
+        digest = hashlib.sha256(f"{os.getuid()} {self.job}".encode()).hexdigest()
+        self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._claim.bind(f"\0dbmpi-{digest}")
+        except OSError:
+            return False
+        return True
+
+
+def guarded(body: Callable[[], int], who: Who, abort: Abort) -> int:
     """Run `body`, and abort the job if it raises, in this thread or in another.
 
     Parameters
@@ -36,31 +72,35 @@ def guarded(body: Callable[[], int], who: Callable[[], str], abort: Abort) -> in
     int
         The status of `body`, where it did not raise.
     """
-    threading.excepthook = lambda args: _fail(args.exc_value, who(), abort)
+    threading.excepthook = lambda args: _fail(args.exc_value, who, abort)
     try:
         return body()
-    except KeyboardInterrupt:
-        print(f"dbmpi: {who()}: interrupted", file=sys.stderr, flush=True)
-        abort(STATUS_INTERRUPTED)
-        return STATUS_INTERRUPTED
-    except Exception as error:
-        return _fail(error, who(), abort)
+    except (Exception, KeyboardInterrupt) as error:
+        return _fail(error, who, abort)
 
 
-def _fail(error: BaseException | None, who: str, abort: Abort) -> int:
+def _fail(error: BaseException | None, who: Who, abort: Abort) -> int:
     """Report an error and abort; return the status, should `abort` return."""
     status = STATUS_USER_ERROR if isinstance(error, UserError) else STATUS_FAILURE
+    if isinstance(error, KeyboardInterrupt):
+        status = STATUS_INTERRUPTED
     sys.stdout.flush()
-    sys.stderr.write(report(error, who))
-    sys.stderr.flush()
-    if isinstance(error, PeerSilent):
-        faulthandler.dump_traceback(all_threads=True)
+    if who.speaks():
+        sys.stderr.write(report(error, who()))
+        sys.stderr.flush()
+        if isinstance(error, PeerSilent):
+            faulthandler.dump_traceback(all_threads=True)
+        time.sleep(FORWARD_S)
+    else:
+        time.sleep(SECOND_S)
     abort(status)
     return status
 
 
 def report(error: BaseException | None, who: str) -> str:
     """Return the message: one line with rank, role, host and error; then the traceback, if it helps."""
+    if isinstance(error, KeyboardInterrupt):
+        return f"dbmpi: {who}: interrupted\n"
     name = "" if isinstance(error, UserError | PeerSilent) else f"{type(error).__name__}: "
     line = f"dbmpi: {who} on {socket.gethostname()}: {name}{error}\n"
     if not isinstance(error, UserError | PeerSilent) and error is not None:

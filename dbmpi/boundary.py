@@ -75,10 +75,21 @@ class Boundary:
     """The exchanges of one partition in one workspace. Local to make; no collective anywhere.
 
     With one partition there is nothing to exchange: every list is empty, and no MPI is needed.
+
+    Parameters
+    ----------
+    reduction
+        Whether the loss exchanges output statistics (it does where the targets are labels).
     """
 
     def __init__(
-        self, comm: "MPI.Intracomm | None", plan: Partitioning, partition: int, space: Workspace, waiter: Waiter
+        self,
+        comm: "MPI.Intracomm | None",
+        plan: Partitioning,
+        partition: int,
+        space: Workspace,
+        waiter: Waiter,
+        reduction: bool,
     ) -> None:
         self._comm, self._waiter, self._partition = comm, waiter, partition
         self.sent = Traffic(0, 0)
@@ -90,9 +101,11 @@ class Boundary:
         self._states_in = [self._receives(ts, Phase.STATES, space.states) for ts in inward]
         self._derivatives_out = [self._sends(ts, Phase.DERIVATIVES, space.derivatives) for ts in inward]
         self._derivatives_in = [self._returns(ts, space.returned) for ts in outward]
-        self._stats_out, self._stats_in = self._reduction(plan, space)
+        self._stats_out, self._stats_in = self._reduction(plan if reduction else None, space)
 
-    def _reduction(self, plan: Partitioning, space: Workspace) -> tuple[_Channel, _Channel]:
+    def _reduction(self, plan: Partitioning | None, space: Workspace) -> tuple[_Channel, _Channel]:
+        if plan is None:
+            return _Channel([], [], ""), _Channel([], [], "")
         me, last = self._partition, len(plan.network.layers) - 1
         tag = boundary_tag(last, Phase.OUTPUT_STATS)
         to = [q for q in plan.output_readers if q != me and me in plan.output_owners]
@@ -194,7 +207,8 @@ class Boundary:
 def _of(
     transfers: Sequence[Transfer], layer: int, owner: int | None = None, reader: int | None = None
 ) -> list[Transfer]:
-    return [t for t in transfers if t.layer == layer and owner in (None, t.owner) and reader in (None, t.reader)]
+    here = [t for t in transfers if t.layer == layer]
+    return [t for t in here if owner in (None, t.owner) and reader in (None, t.reader)]
 
 
 def _layer(transfers: Sequence[Transfer]) -> int:

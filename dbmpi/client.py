@@ -6,7 +6,6 @@ on meanwhile.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -150,6 +149,8 @@ class RemoteLink:
         self.incoming = spare
 
     def _done(self) -> bool:
+        if not self._replies:  # a partition without units has no parameters
+            return True
         first = self._replies[0]
         return first.Testall(self._replies) and first.Testall(self._others)
 

@@ -172,7 +172,8 @@ class Coordinator:
         if self._evaluations.take():
             self._order_evaluation(replica, 0, self._test_rows)
             return
-        most = self._warmup.steps_for(replica, self._ledger.steps, self._clock() - self._book.started)
+        elapsed_s = self._clock() - self._book.started
+        most = self._warmup.steps_for(replica, self._ledger.steps, self._book.step, elapsed_s)
         portion = self._ledger.next(replica, most) if most != 0 else None
         if portion is not None:
             self._order(replica, Work.TRAIN, assignment_of(portion))
@@ -202,6 +203,9 @@ class Coordinator:
         self._order(replica, Work.EVALUATE, assignment)
 
     def _order(self, replica: int, work: Work, assignment: Record) -> None:
+        # Those without work give no signs of life: their silence counts from here.
+        owing = set().union(*(job.missing for job in self._jobs[replica]))
+        self._heard[replica, [p for p in range(self._partitions) if p not in owing]] = self._clock()
         self._jobs[replica].append(_Job(work, set(range(self._partitions))))
         self._send(replica, assignment)
 

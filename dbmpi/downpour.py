@@ -70,7 +70,7 @@ class Downpour:
         self._accrued_steps = 0
         self._versions = np.zeros(pieces, np.int64)
         self._accrued_versions = self._versions
-        self._due = self._op = Op(0)
+        self._due = Op(0)
         self._asked_at = self._read_at = -1
 
     def _gradient(self) -> Tensors:
@@ -115,10 +115,12 @@ class Downpour:
         """Add to the accrued sum, and step the local copy unless it is about to be replaced."""
         self._accrued_steps += 1
         rate = 0.0 if stand else self._local_rate
-        if not fresh:
-            rules.accrue_and_step(self._accrued.flat, gradient.flat, self.theta.flat, rate)
-        elif rate:
+        if fresh and rate:
             rules.add_scaled(self.theta.flat, -rate, gradient.flat)
+        elif rate:
+            rules.accrue_and_step(self._accrued.flat, gradient.flat, self.theta.flat, rate)
+        elif not fresh:  # no step of rate 0: it would carry a non-finite gradient into the parameters
+            rules.add_scaled(self._accrued.flat, 1.0, gradient.flat)
 
     def _exchange(self, rate: float) -> None:
         """Begin what is due, if nothing is in flight; wait where the settings say so."""
@@ -131,7 +133,7 @@ class Downpour:
             self._catch_up(rate)
 
     def _begin(self, op: Op, rate: float) -> None:
-        self._op, self._due = op, self._due & ~op
+        self._due &= ~op
         if op & Op.FETCH:
             self._asked_at = self.steps
         self.link.begin(op, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)

@@ -72,7 +72,7 @@ class Softmax(_Split):
 
 
 class Logistic(_Split):
-    """One-vs-all logistic loss, summed over output units, mean over examples (Dean et al. 2012, section 5)."""
+    """One-vs-all logistic loss, summed over units, mean over examples (Dean et al. 2012, section 5)."""
 
     def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""

@@ -146,9 +146,18 @@ class Book:
             wait_share=part.wait_s / part.busy_s if part.busy_s else 0.0,
         )
         self._interval = _Interval(now, self._empty)
-        seen = self.last_evaluation
+        learned, seen = part.sums, self.last_evaluation
         self._progress.show(
-            View(now, self.step, self.examples, part.sums.loss, part.sums.accuracy, seen.loss, seen.accuracy, rate)
+            View(
+                now,
+                self.step,
+                self.examples,
+                learned.loss,
+                learned.accuracy,
+                seen.loss,
+                seen.accuracy,
+                rate,
+            )
         )
 
     def evaluation(self, result: Evaluated, final: bool = False) -> None:
@@ -187,7 +196,8 @@ class Book:
 
     def record(self, kind: str, **values: object) -> None:
         """Write one record."""
-        base = {"kind": kind, "time_s": round(self.elapsed_s, 4), "step": self.step, "examples": self.examples}
+        now = round(self.elapsed_s, 4)
+        base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
         self._file.write(json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n")
 
     def close(self) -> None:

@@ -72,6 +72,7 @@ class PartitionModel:
         poke: Callable[[], object] = lambda: None,
     ) -> None:
         self.plan, self.partition, self.dtype, self.l2 = plan, partition, dtype, l2
+        self._labels = labels
         self.outputs: Range = plan.units[-1][partition]
         self.poke = poke
         self._layers = plan.network.layers
@@ -93,7 +94,7 @@ class PartitionModel:
     def _pair(self, width: int) -> tuple[Workspace, Boundary]:
         if width not in self._spaces:
             space = Workspace(self.plan, self.partition, width, self.dtype)
-            boundary = Boundary(self._comm, self.plan, self.partition, space, self._waiter)
+            boundary = Boundary(self._comm, self.plan, self.partition, space, self._waiter, self._labels)
             self._spaces[width] = (space, boundary)
         return self._spaces[width]
 

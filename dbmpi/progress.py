@@ -4,7 +4,6 @@ import math
 import os
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
@@ -125,8 +124,8 @@ def parts(view: View, limits: Limits) -> list[str]:
     if math.isfinite(view.accuracy):
         said.append(f"accuracy {view.accuracy:.2%}")
     if math.isfinite(view.test_loss):
-        test = f" {view.test_accuracy:.2%}" if math.isfinite(view.test_accuracy) else f" loss {view.test_loss:.4g}"
-        said.append(f"test{test}")
+        accurate = math.isfinite(view.test_accuracy)
+        said.append(f"test {view.test_accuracy:.2%}" if accurate else f"test loss {view.test_loss:.4g}")
     said.append(f"{view.examples_per_s:,.0f} examples/s")
     if share > 0:
         said.append(f"{duration(view.time_s * (1 - share) / share)} left")
@@ -135,9 +134,12 @@ def parts(view: View, limits: Limits) -> list[str]:
 
 def duration(seconds: float) -> str:
     """Return seconds as people read them: 41 s, 3:05, 2:03:05."""
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
-    return time.strftime("%-M:%S" if seconds < 3600 else f"{int(seconds // 3600)}:%M:%S", time.gmtime(seconds))
+    seconds = round(seconds)
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def on_terminal(out: TextIO) -> bool:

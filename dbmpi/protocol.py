@@ -19,6 +19,7 @@ pickled once training has begun.
 """
 
 from enum import IntEnum, IntFlag
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,7 @@ SHARD_REPORT = np.dtype(
 )
 
 WIRE = ("float32", "float64", "bfloat16", "float16")
-WIRE_DTYPES = {
+WIRE_DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("f4"),
     "float64": np.dtype("f8"),
     "bfloat16": np.dtype("u2"),

@@ -26,7 +26,7 @@ def create(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        taken = [name for name in (RUN, METRICS, SUMMARY, MODEL) if (path / name).exists()]
+        taken = [name for name in (RUN, METRICS, SUMMARY, MODEL, CONFIG) if (path / name).exists()]
         probe = path / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()

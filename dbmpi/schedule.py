@@ -29,7 +29,7 @@ class Rate:
         epoch = examples / self.rows
         warmup = self.schedule.warmup_epochs
         if epoch < warmup:
-            return self.base * (epoch + 1 / self.rows) / warmup
+            return self.base * min(1.0, (epoch + 1 / self.rows) / warmup)
         return self.base * self._share((epoch - warmup) / self.schedule.decay_epochs)
 
     def _share(self, periods: float) -> float:

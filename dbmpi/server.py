@@ -143,7 +143,10 @@ class ShardService:
             free.extend(reply for reply in self._replies if reply.sent())
             return bool(free)
 
-        self._waiter.until(found, lambda: ", ".join(f"rank {reply.to}" for reply in self._replies) + " (replies)")
+        def late() -> str:
+            return ", ".join(f"rank {reply.to}" for reply in self._replies) + " (replies)"
+
+        self._waiter.until(found, late)
         return free[0]
 
     def _send_report(self, last: bool) -> None:

@@ -59,7 +59,7 @@ def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
     answer = comm.bcast(answer, 0)
     if isinstance(answer, UserError):
         raise Refused
-    return answer  # type: ignore[return-value]
+    return answer
 
 
 def complain(error: UserError) -> None:

@@ -61,16 +61,16 @@ class Warmup:
     def __init__(self, warmstart: Warmstart) -> None:
         self._warmstart = warmstart
 
-    def steps_for(self, replica: int, steps: int, elapsed_s: float) -> int | None:
+    def steps_for(self, replica: int, steps: int, done: int, elapsed_s: float) -> int | None:
         """Return how many minibatches a replica may be given now; None for any number.
 
         Parameters
         ----------
-        steps
-            Minibatches handed out so far.
+        steps, done
+            Minibatches handed out so far, and those of them that were reported.
         """
         left = self._warmstart.steps - steps
-        if left <= 0 and elapsed_s >= self._warmstart.time:
+        if done >= self._warmstart.steps and elapsed_s >= self._warmstart.time:
             return None
         if replica != 0:
             return 0

@@ -121,19 +121,17 @@ def _counts(size: int, shards: Count, replicas: Count, partitions: Count) -> tup
     s_least, r_least = int(_or_one(shards)), int(_or_one(replicas))
     if partitions == "auto":
         partitions = 2 if 1 + s_least + max(r_least, 3) * 2 <= size else 1
+    s = s_least
     if shards == "auto":
         room = size - 1 - r_least * partitions
-        wish = (size - 1) // (RANKS_PER_SHARD + 1) if replicas == "auto" else round(
-            r_least * partitions / RANKS_PER_SHARD
-        )
-        shards = max(1, min(wish, room))
-        if replicas == "auto":
-            replicas = max(1, (size - 1 - shards) // partitions)
-            shards = max(shards, size - 1 - replicas * partitions)
-    if replicas == "auto":
-        replicas = max(1, (size - 1 - shards) // partitions)
-    _check(size, shards, replicas, partitions)
-    return shards, replicas, partitions
+        ranks = (size - 1) // (RANKS_PER_SHARD + 1)
+        wish = ranks if replicas == "auto" else round(r_least * partitions / RANKS_PER_SHARD)
+        s = max(1, min(wish, room))
+    r = max(1, (size - 1 - s) // partitions) if replicas == "auto" else replicas
+    if shards == replicas == "auto":
+        s = max(s, size - 1 - r * partitions)
+    _check(size, s, r, partitions)
+    return s, r, partitions
 
 
 def _check(size: int, shards: int, replicas: int, partitions: int) -> None:
@@ -167,7 +165,7 @@ def _place(size: int, shards: int, replicas: int, partitions: int, nodes: list[i
         taken[node] += 1
         shard_ranks.append(free[node].pop(0))
 
-    groups = []
+    groups: list[tuple[int, ...]] = []
     for ranks in free.values():
         while len(ranks) >= partitions and len(groups) < replicas:
             groups.append(tuple(ranks.pop(0) for _ in range(partitions)))

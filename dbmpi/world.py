@@ -5,6 +5,7 @@ import socket
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import cast
 
 from mpi4py import MPI
 
@@ -41,7 +42,7 @@ class World:
 
     def _split(self, member: bool, color: int, key: int) -> MPI.Intracomm | None:
         comm = self.service.Split(color if member else MPI.UNDEFINED, key)
-        return comm if comm != MPI.COMM_NULL else None
+        return cast(MPI.Intracomm, comm) if comm != MPI.COMM_NULL else None
 
     def name(self, rank: int) -> str:
         """Return how messages call a world rank: number and role."""

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
-_TWIN = {types.float32: types.int32, types.int32: types.float32, types.float64: types.int64, types.int64: types.float64}
+_INTEGER: dict[Any, Any] = {types.float32: types.int32, types.float64: types.int64}
+_TWIN = _INTEGER | {integer: real for real, integer in _INTEGER.items()}
 
 
-@intrinsic
-def reinterpret(typing_context: Any, value: Any) -> Any:
-    """Reinterpret a float32, int32, float64 or int64 scalar as its twin of the same width; for use in kernels."""
+def _reinterpret(typing_context: Any, value: Any) -> Any:
+    """Reinterpret a float32, int32, float64 or int64 scalar as its twin of the same width, in a kernel."""
     if value not in _TWIN:
         return None
     signature = _TWIN[value](value)
@@ -20,3 +20,6 @@ def reinterpret(typing_context: Any, value: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
 
     return signature, generate
+
+
+reinterpret: Any = intrinsic(_reinterpret)

@@ -1,7 +1,7 @@
 """Losses that are sums over output units: one-vs-all logistic and squared error.
 
-Each partition handles its own units `[first, first + O)`; the layer's loss is the sum over partitions. Losses are
-summed in float64.
+Each partition handles its own units `[first, first + O)`; the layer's loss is the sum over partitions.
+Losses are summed in float64 (logistic: over pieces of a row in the precision of the logits).
 """
 
 import math
@@ -13,34 +13,39 @@ from kernels.jit import helper, parallel_kernel
 from kernels.numerics import exp
 
 _Array = np.ndarray
-_FACTORS = 512  # factors of at most 2 whose product is far from the largest float64
+_FACTORS = 512  # examples in a piece of a row: so many factors of 2 are far from the largest float64
 
 
 @helper
-def _logistic_row_loss(z_OB: _Array, o: int, target: int, labels_B: _Array) -> float:
-    # log(1 + e) summed = the log of the product: one call of log for many elements, each factor in [1, 2]
-    total, one, zero = 0.0, z_OB.dtype.type(1), z_OB.dtype.type(0)
-    for start in range(0, z_OB.shape[1], _FACTORS):
-        product = 1.0
-        for b in range(start, min(start + _FACTORS, z_OB.shape[1])):
-            z = z_OB[o, b]
-            total += (z if z > zero else zero) - (z if labels_B[b] == target else zero)
-            product *= 1.0 + np.float64(exp(-abs(z)))
-        total += math.log(product)
+def _logistic_loss(z_B: _Array, target: int, labels_B: _Array) -> float:
+    # log(1 + e) summed = the log of the product: one call of log for many elements
+    linear, product, zero = z_B.dtype.type(0), 1.0, z_B.dtype.type(0)
+    for b in range(z_B.size):
+        z = z_B[b]
+        linear += (z if z > zero else zero) - (z if labels_B[b] == target else zero)
+        product *= 1.0 + np.float64(exp(-abs(z)))
+    return np.float64(linear) + math.log(product)
+
+
+@helper
+def _logistic_delta(z_B: _Array, target: int, labels_B: _Array, scale: float) -> float:
+    zero, one = z_B.dtype.type(0), z_B.dtype.type(1)
+    total = zero
+    for b in range(z_B.size):
+        z = z_B[b]
+        e = exp(-abs(z))
+        dz = ((e if z < zero else one) / (one + e) - (one if labels_B[b] == target else zero)) * scale
+        z_B[b] = dz
+        total += dz
     return total
 
 
 @helper
-def _logistic_row_delta(z_OB: _Array, o: int, target: int, labels_B: _Array, scale: float) -> float:
-    zero, one = z_OB.dtype.type(0), z_OB.dtype.type(1)
-    total = zero
-    for b in range(z_OB.shape[1]):
-        z = z_OB[o, b]
-        e = exp(-abs(z))
-        sigmoid = (e if z < zero else one) / (one + e)
-        dz = (sigmoid - (one if labels_B[b] == target else zero)) * scale
-        z_OB[o, b] = dz
-        total += dz
+def _logistic_row_loss(z_OB: _Array, o: int, target: int, labels_B: _Array) -> float:
+    total = 0.0
+    for start in range(0, z_OB.shape[1], _FACTORS):
+        stop = start + _FACTORS
+        total += _logistic_loss(z_OB[o, start:stop], target, labels_B[start:stop])
     return total
 
 
@@ -66,7 +71,7 @@ def logistic_loss(z_OB: _Array, first: int, labels_B: _Array) -> float:
 
     Notes
     -----
-    Per unit and example max(z, 0) - z t + log(1 + exp(-|z|)); source: the image model of section 5 of the paper.
+    Per unit and example max(z, 0) - z t + log(1 + exp(-|z|)); source: the paper, section 5.
     """
     total = 0.0
     for o in prange(z_OB.shape[0]):
@@ -99,7 +104,7 @@ def logistic_delta(z_OB: _Array, first: int, labels_B: _Array, scale: float, db_
     total, factor = 0.0, z_OB.dtype.type(scale)
     for o in prange(z_OB.shape[0]):
         total += _logistic_row_loss(z_OB, o, first + np.int64(o), labels_B)
-        db_O[o] = _logistic_row_delta(z_OB, o, first + np.int64(o), labels_B, factor)
+        db_O[o] = _logistic_delta(z_OB[o], first + np.int64(o), labels_B, factor)
     return total
 
 

@@ -1,10 +1,11 @@
 """Choose how kernels are compiled, and how many threads they use: the one module that sets jit options.
 
-Kernels compile at their first call and are cached on disk (`NUMBA_CACHE_DIR`). Numba renews a cached kernel when
-the file that holds it changes, not when a helper in another file does: after editing `numerics.py` or this file,
-touch the others or remove the cache.
+Kernels compile at their first call and are cached on disk (`NUMBA_CACHE_DIR`). Numba renews a cached kernel
+when the file that holds it changes, not when a helper in another file does: after editing `numerics.py` or
+this file, touch the others or remove the cache.
 """
 
+import functools
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
@@ -36,9 +37,11 @@ def set_threads(n: int) -> None:
         When `n` is outside that range.
     """
     global _threads
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if not 1 <= n <= most:
-        raise ValueError(f"set_threads({n}): must be 1 to {most}; NUMBA_NUM_THREADS, set before the start, raises it")
+        raise ValueError(
+            f"set_threads({n}): must be 1 to {most}; set NUMBA_NUM_THREADS before the start for more"
+        )
     if n > 1:  # at one thread no thread pool is ever started
         numba.set_num_threads(n)
     _threads = n
@@ -55,7 +58,7 @@ def helper(function: Callable[..., Any]) -> Any:
 
 
 def exact_helper(function: Callable[..., Any]) -> Any:
-    """Compile a helper whose operations keep their order, as argument reductions need; products still fuse."""
+    """Compile a helper whose operations keep their order, as argument reductions need."""
     return numba.njit(fastmath={"contract", "nsz"}, **OPTIONS)(function)
 
 
@@ -64,7 +67,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     return numba.njit(fastmath=FAST, **OPTIONS)(function)
 
 
-def parallel_kernel(function: FunctionType) -> Callable[..., Any]:
+def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel whose outer loop is a `prange`: serial at one thread, on all of them above.
 
     Both variants come of the same source, each compiled when it is first needed.
@@ -84,19 +87,19 @@ def parallel_kernel(function: FunctionType) -> Callable[..., Any]:
     return _choose_by_threads(function, serial, parallel)
 
 
-def _twin(function: FunctionType) -> FunctionType:
+def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
     """Copy a function under another name: Numba's cache tells variants apart by name, not by options."""
+    assert isinstance(function, FunctionType)
     twin = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
     twin.__module__ = function.__module__
     twin.__qualname__ = function.__qualname__ + "_parallel"
     return twin
 
 
-def _choose_by_threads(function: FunctionType, serial: Any, parallel: Any) -> Callable[..., Any]:
+def _choose_by_threads(function: Callable[..., Any], serial: Any, parallel: Any) -> Callable[..., Any]:
+    @functools.wraps(function)
     def choose(*arguments: Any) -> Any:
         return serial(*arguments) if _threads == 1 else parallel(*arguments)
 
-    choose.__name__, choose.__qualname__, choose.__doc__ = function.__name__, function.__qualname__, function.__doc__
-    choose.__module__, choose.__annotations__ = function.__module__, function.__annotations__
     choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]
     return choose

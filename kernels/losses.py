@@ -1,4 +1,4 @@
-"""All losses under one name: softmax in `kernels.softmax`, logistic and squared in `kernels.elementwise_losses`."""
+"""All losses under one name; they live in `kernels.softmax` and `kernels.elementwise_losses`."""
 
 from kernels.elementwise_losses import (
     logistic_delta,

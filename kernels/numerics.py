@@ -3,7 +3,8 @@
 Numba without SVML calls the C library once per element for `exp` and `tanh`, ten times slower than these.
 Each takes and returns a float32 or float64 scalar, chosen at compile time. Helpers of kernels, not kernels.
 
-Source: S. L. Moshier, Cephes: range reduction by ln 2 in two pieces, the single precision polynomials, the rational tanh.
+Source: S. L. Moshier, Cephes: range reduction by ln 2 in two pieces, the single precision polynomials,
+the rational tanh.
 """
 
 import math
@@ -24,7 +25,8 @@ F, D = np.float32, np.float64
 _LOG2E_F, _MAGIC_F, _MAGIC_BITS_F = F(1.44269504088896341), F(12582912.0), np.int32(0x4B400000)
 _LN2_HIGH_F, _LN2_LOW_F = F(0.693359375), F(-2.12194440e-4)
 _LOWEST_F, _HIGHEST_F = F(-104.0), F(89.0)  # beyond them exp is 0 or infinite
-_LOG2E_D, _MAGIC_D, _MAGIC_BITS_D = D(1.44269504088896341), D(6755399441055744.0), np.int64(0x4338000000000000)
+_LOG2E_D, _MAGIC_D = D(1.44269504088896341), D(6755399441055744.0)
+_MAGIC_BITS_D = np.int64(0x4338000000000000)
 _LN2_HIGH_D, _LN2_LOW_D = D(6.93145751953125e-1), D(1.42860682030941723212e-6)
 _LOWEST_D, _HIGHEST_D = D(-746.0), D(710.0)
 
@@ -112,7 +114,7 @@ def tanh64(x: np.float64) -> np.float64:
     q = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3
     far = exp64(size + size) + _ONE_D
     sign = -_ONE_D if x < 0.0 else _ONE_D
-    near = size < _SMALL_D  # choose before the division: LLVM does not vectorize a loop that divides in a branch
+    near = size < _SMALL_D  # choose before the division: LLVM does not vectorize a division in a branch
     whole = x if near else sign
     over = x * z * p if near else -_TWO_D * sign
     under = q if near else far

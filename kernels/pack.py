@@ -1,7 +1,8 @@
 """Bring examples into units-major order, and squeeze vectors for the wire.
 
-float16 and bfloat16 travel as uint16. Encoding keeps what it rounds off in `residual` and adds it to the next vector, so
-that in the long run nothing is lost (error feedback; source: Seide et al., 1-bit SGD, Interspeech 2014).
+float16 and bfloat16 travel as uint16. Encoding keeps what it rounds off in `residual` and adds it to the next
+vector, so that in the long run nothing is lost: error feedback.
+Source: Seide et al., 1-bit SGD, Interspeech 2014.
 """
 
 import numpy as np
@@ -44,7 +45,9 @@ def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float
 
 
 @helper
-def _gather_octet(raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array, b: int) -> None:
+def _gather_octet(
+    raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array, b: int
+) -> None:
     # Eight sequential readers and one writer of eight neighbours: twice the speed of a blocked double loop,
     # whose gathers or scattered stores LLVM does not turn into transposition of registers.
     real = out_IB.dtype.type
@@ -120,8 +123,9 @@ def encode_bf16(x: _Array, residual: _Array, out_u16: _Array) -> None:
 
     Notes
     -----
-    v = x + residual; out = v rounded to nearest, ties to even; residual = v - out. Finite values too large for
-    bfloat16 become the largest. Infinity and NaN pass, for the receiver to refuse, and leave a residual of 0.
+    v = x + residual; out = v rounded to nearest, ties to even; residual = v - out. Finite values too large
+    for bfloat16 become the largest. Infinity and NaN pass, for the receiver to refuse, and leave a
+    residual of 0.
     """
     zero = residual.dtype.type(0)
     for i in prange(x.size):

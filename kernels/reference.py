@@ -1,7 +1,7 @@
 """Plain NumPy twins of the kernels, of the same names and arguments: what the tests hold the kernels to.
 
-Written for plainness, not speed. See each kernel for its documentation; every function here is local, and overwrites
-the same arrays.
+Written for plainness, not speed. See each kernel for its documentation; every function here is local, and
+overwrites the same arrays.
 """
 
 import numpy as np
@@ -74,7 +74,9 @@ def merge_stats(stats_P4B: _Array, merged_4B: _Array) -> None:
     merged_4B[3] = np.take_along_axis(argmax, most.argmax(axis=0)[None], axis=0)[0]
 
 
-def softmax_delta(z_OB: _Array, first: int, labels_B: _Array, merged_4B: _Array, scale: float, db_O: _Array) -> None:
+def softmax_delta(
+    z_OB: _Array, first: int, labels_B: _Array, merged_4B: _Array, scale: float, db_O: _Array
+) -> None:
     """Twin of `kernels.softmax.softmax_delta`."""
     z_OB[:] = (np.exp(z_OB - merged_4B[0]) / merged_4B[1] - _onehot(z_OB, first, labels_B)) * scale
     row_sums(z_OB, db_O)

@@ -1,7 +1,7 @@
 """Update rules and vector operations of the parameter service: one pass each over slices, in place.
 
-`w` parameters, `g` gradient, `rate` the learning rate (a Python float, taken in the precision of `w`). The vectors
-of a call are 1-D, of one length and one dtype, and do not overlap.
+`w` parameters, `g` gradient, `rate` the learning rate (a Python float, taken in the precision of `w`). The
+vectors of a call are 1-D, of one length and one dtype, and do not overlap.
 """
 
 import numpy as np
@@ -72,7 +72,8 @@ def adagrad(w: _Array, g: _Array, a: _Array, rate: float, eps: float) -> None:
 
     Notes
     -----
-    eta[i,K] = gamma / sqrt(sum_{j<=K} g[i,j]^2), the current gradient included; source: the paper, section 4.1.
+    eta[i,K] = gamma / sqrt(sum_{j<=K} g[i,j]^2), the current gradient included.
+    Source: the paper, section 4.1.
     """
     rate_w, eps_w = w.dtype.type(rate), w.dtype.type(eps)
     for i in prange(w.size):
@@ -105,8 +106,8 @@ def adam(
     Source: Kingma and Ba, ICLR 2015, Algorithm 1.
     """
     real = w.dtype.type
-    keep_m, take_m, keep_v, take_v, eps_w = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2), real(eps)
-    step, grow = real(rate / (1 - beta1**t)), real(1 / (1 - beta2**t))
+    keep_m, take_m, keep_v, take_v = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
+    step, grow, eps_w = real(rate / (1 - beta1**t)), real(1 / (1 - beta2**t)), real(eps)
     for i in prange(w.size):
         mean, square = keep_m * m[i] + take_m * g[i], keep_v * v[i] + take_v * g[i] * g[i]
         m[i] = mean
@@ -163,7 +164,8 @@ def accrue_and_step(accrued: _Array, g: _Array, w: _Array, rate: float) -> None:
     Parameters
     ----------
     accrued, g, w : float array (n,)
-        Sum of raw gradients since the last push, gradient, local parameters; the first and last are overwritten.
+        Sum of raw gradients since the last push, gradient, local parameters; the first and last are
+        overwritten.
     rate : float
         The client's fixed rate.
 

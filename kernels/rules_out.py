@@ -1,7 +1,7 @@
-"""The update rules of `kernels.rules`, each also writing the new parameters to a second array in the same pass.
+"""The update rules of `kernels.rules`, each also writing the new parameters to a second array.
 
-A shard that answers a push with its new parameters fills the reply so: measured 1.1 to 1.4 times as fast as the rule
-followed by a copy.
+A shard that answers a push with its new parameters fills the reply so, in one pass: measured 1.1 to 1.4
+times as fast as the rule followed by a copy.
 """
 
 import numpy as np
@@ -78,7 +78,16 @@ def adagrad_out(w: _Array, g: _Array, a: _Array, rate: float, eps: float, out: _
 
 @parallel_kernel
 def adam_out(
-    w: _Array, g: _Array, m: _Array, v: _Array, rate: float, beta1: float, beta2: float, eps: float, t: int, out: _Array
+    w: _Array,
+    g: _Array,
+    m: _Array,
+    v: _Array,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    t: int,
+    out: _Array,
 ) -> None:
     """Do as `kernels.rules.adam`, and write the new w to `out`.
 
@@ -92,8 +101,8 @@ def adam_out(
         Out: a copy of the new w.
     """
     real = w.dtype.type
-    keep_m, take_m, keep_v, take_v, eps_w = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2), real(eps)
-    step, grow = real(rate / (1 - beta1**t)), real(1 / (1 - beta2**t))
+    keep_m, take_m, keep_v, take_v = real(beta1), real(1 - beta1), real(beta2), real(1 - beta2)
+    step, grow, eps_w = real(rate / (1 - beta1**t)), real(1 / (1 - beta2**t)), real(eps)
     for i in prange(w.size):
         mean, square = keep_m * m[i] + take_m * g[i], keep_v * v[i] + take_v * g[i] * g[i]
         m[i] = mean

@@ -1,8 +1,7 @@
-"""Softmax cross-entropy over an output layer that may be split among partitions, and counting of correct answers.
+"""Softmax cross-entropy over an output layer that may be split among partitions, and the argmax.
 
-A partition holds units `[first, first + O)` of the layer. Each fills a block of per-example figures, the blocks are
-gathered, merged, and each partition then finds its own derivatives: one small
-exchange per minibatch.
+A partition holds units `[first, first + O)` of the layer. Each fills a block of per-example figures;
+the blocks are gathered and merged, and each partition finds its own derivatives: one small exchange.
 """
 
 import math
@@ -21,7 +20,7 @@ _UNITS = 64  # whose exponentials are summed in the precision of the logits befo
 
 @helper
 def _fill_argmax(z_OB: _Array, first: int, stats_4B: _Array) -> None:
-    # in arrays of its own: LLVM does not vectorize over two rows of one array, which might overlap for all it knows
+    # arrays of their own: LLVM does not vectorize over two rows of one array, which it must think may overlap
     most_B = np.full(z_OB.shape[1], -math.inf, z_OB.dtype)
     argmax_B = np.full(z_OB.shape[1], -1, np.int32)
     for o in range(z_OB.shape[0]):
@@ -103,7 +102,8 @@ def merge_stats(stats_P4B: _Array, merged_4B: _Array) -> None:
     stats_P4B : float64 array (P, 4, B)
         Blocks of `softmax_stats` or `argmax_stats`, by ascending units.
     merged_4B : float64 array (4, B)
-        Out: the largest logit M; the sum of exp(z - M); the target's logit; the argmax (the lowest of equals).
+        Out: the largest logit M; the sum of exp(z - M); the target's logit;
+        the argmax (the lowest of equals).
 
     Notes
     -----
@@ -117,7 +117,8 @@ def merge_stats(stats_P4B: _Array, merged_4B: _Array) -> None:
         total = target = 0.0
         for p in range(stats_P4B.shape[0]):
             largest = stats_P4B[p, MAX, b]
-            weight = 0.0 if largest == -math.inf else math.exp(largest - most)  # not NaN for a block without units
+            # a block without units weighs 0, not NaN
+            weight = 0.0 if largest == -math.inf else math.exp(largest - most)
             total += stats_P4B[p, SUM, b] * weight
             target += stats_P4B[p, TARGET, b]
         merged_4B[MAX, b], merged_4B[SUM, b] = most, total
@@ -125,7 +126,9 @@ def merge_stats(stats_P4B: _Array, merged_4B: _Array) -> None:
 
 
 @parallel_kernel
-def softmax_delta(z_OB: _Array, first: int, labels_B: _Array, merged_4B: _Array, scale: float, db_O: _Array) -> None:
+def softmax_delta(
+    z_OB: _Array, first: int, labels_B: _Array, merged_4B: _Array, scale: float, db_O: _Array
+) -> None:
     """Overwrite logits with the derivatives of the softmax cross-entropy, and db with their sums.
 
     Local.

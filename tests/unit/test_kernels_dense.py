@@ -16,7 +16,9 @@ def _close(dtype):
 
 def _arrays(shape, dtype, seed=0):
     random = np.random.default_rng(seed)
-    return (random.normal(0, 3, shape).astype(dtype) for _ in range(3)), random.normal(size=shape[0]).astype(dtype)
+    return (random.normal(0, 3, shape).astype(dtype) for _ in range(3)), random.normal(size=shape[0]).astype(
+        dtype
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -46,7 +46,11 @@ def test_impossible_thread_counts_are_refused(n):
 def test_two_threads_compute_what_one_does(two_threads):
     assert jit.threads() == 2
     random = np.random.default_rng(0)
-    z, labels, b = random.normal(size=(70, 33)).astype(np.float32), random.integers(0, 99, 33), np.empty(70, np.float32)
+    z, labels, b = (
+        random.normal(size=(70, 33)).astype(np.float32),
+        random.integers(0, 99, 33),
+        np.empty(70, np.float32),
+    )
     raw, rows = random.integers(0, 255, (50, 21)).astype(np.uint8), random.integers(0, 50, 33)
     g = random.normal(size=100_001).astype(np.float32)
     for kernel, arguments in (

@@ -69,7 +69,9 @@ def test_bfloat16_equals_pytorch():
     x = np.random.default_rng(2).normal(size=10_000).astype(np.float32)
     codes = np.empty(x.size, np.uint16)
     pack.encode_bf16(x, np.zeros_like(x), codes)
-    np.testing.assert_array_equal(codes.view(np.int16), torch.from_numpy(x).bfloat16().view(torch.int16).numpy())
+    np.testing.assert_array_equal(
+        codes.view(np.int16), torch.from_numpy(x).bfloat16().view(torch.int16).numpy()
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)

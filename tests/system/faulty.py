@@ -1,0 +1,83 @@
+"""Run dbmpi.train with one thing going wrong: `python -m tests.system.faulty FAULT PLACE RANK CALL ARGUMENTS...`.
+
+On world rank RANK (-1: on every one), the CALL-th call (from 1) of what PLACE names goes wrong as FAULT says; the
+ARGUMENTS are dbmpi.train's. The program itself has no hooks for this: methods are replaced before it starts.
+"""
+
+import importlib
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dbmpi import launch, train
+
+PLACES = {
+    "shard": ("dbmpi.server", "ShardService", "_serve"),  # a request
+    "replica": ("dbmpi.downpour", "Downpour", "step"),  # a minibatch
+    "gradient": ("dbmpi.model", "PartitionModel", "differentiate"),
+    "coordinator": ("dbmpi.service", "CoordinatorService", "_receive"),  # look for a report
+    "booking": ("dbmpi.metrics", "Book", "train"),  # the coordinator has a portion's reports
+    "evaluation": ("dbmpi.model", "PartitionModel", "evaluate"),
+    "reader": ("dbmpi.readahead", "ReadAhead", "_portion"),  # in a thread
+    "saving": ("dbmpi.modelfile", "write", ""),
+    "start": ("dbmpi.setup", "prepare", ""),
+}
+SLOW_S = 0.05
+
+
+class Broken(Exception):
+    """The fault `raise`."""
+
+
+def wrong(fault: str, arguments: tuple[Any, ...]) -> None:
+    """Do what goes wrong once."""
+    if fault == "raise":
+        raise Broken("for the test")
+    if fault in ("kill", "stop"):
+        os.kill(os.getpid(), signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+    elif fault == "full":  # no file may grow beyond what it has; as EFBIG, which behaves like ENOSPC
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+    elif fault == "truncate":
+        path = os.environ["DBMPI_TEST_DATA"]
+        os.truncate(path, os.path.getsize(path) // 2)
+    else:
+        raise ValueError(fault)
+
+
+def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any]:
+    """Return `method` with the fault at its `at`-th call, or at every one where it is a delay."""
+    calls = 0
+
+    def instead(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if fault == "slow":
+            time.sleep(SLOW_S)
+        elif fault != "nan" and calls == at:
+            wrong(fault, args)
+        result = method(*args, **kwargs)
+        if fault == "nan" and calls == at:
+            args[2].flat[:] = float("nan")  # of differentiate: its gradient
+        return result
+
+    return instead
+
+
+def main(argv: list[str]) -> int:
+    """Break what is to be broken, and run the program."""
+    fault, place, rank, at, *arguments = argv
+    if int(rank) in (-1, launch.env_rank(os.environ)):
+        module, name, method = PLACES[place]
+        holder, attribute = importlib.import_module(module), name
+        if method:
+            holder, attribute = getattr(holder, name), method
+        setattr(holder, attribute, broken(getattr(holder, attribute), fault, int(at)))
+    return train.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
