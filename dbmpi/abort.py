@@ -9,6 +9,7 @@ on a node speaks for all.
 import faulthandler
 import hashlib
 import os
+import signal
 import socket
 import sys
 import threading
@@ -84,6 +85,9 @@ def _fail(error: BaseException | None, who: Who, abort: Abort) -> int:
     status = STATUS_USER_ERROR if isinstance(error, UserError) else STATUS_FAILURE
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C may come twice: from the terminal and from the launcher.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout.flush()
     if who.speaks():
         sys.stderr.write(report(error, who()))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 Array = NDArray[Any]
+PATIENCE = 1.1  # of cluster.timeout_s
 
 
 class Workspace:
@@ -201,7 +202,19 @@ class Boundary:
     def _wait(self, channel: _Channel) -> None:
         if channel.requests:
             done = partial(channel.requests[0].Testall, channel.requests)
-            self._waiter.until(done, partial(_silent, channel))
+            # Longer than the other partition waits for a shard: then that one knows who is silent.
+            self._waiter.until(done, partial(self._silent, channel), PATIENCE)
+
+    def _silent(self, channel: _Channel) -> str:
+        """Name the partitions that have not answered, by world rank."""
+        from mpi4py import MPI
+
+        assert self._comm is not None
+        pairs = zip(channel.peers, channel.requests, strict=True)
+        late = [peer for peer, request in pairs if not request.Test()]
+        ranks = self._comm.Get_group().Translate_ranks(late, MPI.COMM_WORLD.Get_group())
+        names = [f"rank {rank} (partition {p} of this replica)" for rank, p in zip(ranks, late, strict=True)]
+        return f"{', '.join(names)}: {channel.what}"
 
 
 def _of(
@@ -213,11 +226,6 @@ def _of(
 
 def _layer(transfers: Sequence[Transfer]) -> int:
     return transfers[0].layer if transfers else -1
-
-
-def _silent(channel: _Channel) -> str:
-    late = [peer for peer, request in zip(channel.peers, channel.requests, strict=True) if not request.Test()]
-    return f"partition {', '.join(map(str, late))} of this replica ({channel.what})"
 
 
 def _free(channel: _Channel) -> None:

@@ -155,8 +155,12 @@ class RemoteLink:
         return first.Testall(self._replies) and first.Testall(self._others)
 
     def _late(self) -> str:
-        late = {to for to, request in zip(self._to, self._replies, strict=True) if not request.Test()}
-        return f"the shards on ranks {sorted(late) or sorted(set(self._to))} ({self._op.name})"
+        owed = zip(self._to, self._pieces, self._replies, strict=True)
+        late = {(to, piece.shard) for to, piece, reply in owed if not reply.Test()}
+        # Replies came, but not the parameters that follow them.
+        late = late or {(to, piece.shard) for to, piece in zip(self._to, self._pieces, strict=True)}
+        names = ", ".join(f"rank {to} (shard {shard})" for to, shard in sorted(late))
+        return f"{names}: {str(self._op.name).lower().replace('|', ' and ')}"
 
     def _outcome(self) -> Outcome:
         self._replies.clear()

@@ -195,6 +195,7 @@ class Coordinator:
                     self._order_evaluation(replica, start, stop)
         else:
             self.phase = Phase.DONE
+            self._stopping.look_at_final(self._final)
             self._book.final(self._final)
 
     def _order_evaluation(self, replica: int, start: int, stop: int) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.progress import Progress, View
+from dbmpi.rundir import writing
 
 Record = NDArray[Any]
 
@@ -81,7 +82,9 @@ class Book:
     """
 
     def __init__(self, path: Path, rows: int, labels: bool, every_s: float, progress: Progress) -> None:
-        self._file = path.open("a", buffering=1)
+        self._path = path
+        with writing(path):
+            self._file = path.open("a", buffering=1)
         self._rows, self._every_s, self._progress = rows, every_s, progress
         self._empty = Evaluated(labels=labels)
         self._interval = _Interval(sums=self._empty)
@@ -198,7 +201,9 @@ class Book:
         """Write one record."""
         now = round(self.elapsed_s, 4)
         base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
-        self._file.write(json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n")
+        line = json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n"
+        with writing(self._path):
+            self._file.write(line)
 
     def close(self) -> None:
         """Close the file, and leave the terminal as it was."""
@@ -251,7 +256,7 @@ def summary(book: Book, reason: str, status: int, wall_s: float) -> dict[str, An
 def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
     """Return the last lines that the user sees."""
     accuracy, loss = summary["test_accuracy"], summary["test_loss"]
-    tested = "not finite" if loss is None else f"{loss:.4f}"
+    tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
     if accuracy is not None:
         tested += f", accuracy {accuracy:.2%}"
     return (

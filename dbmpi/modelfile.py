@@ -5,7 +5,9 @@ The configuration and the versions are attributes, so that the file explains its
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from dbmpi.config import Config, to_toml
 from dbmpi.partition import Partitioning
-from dbmpi.rundir import versions
+from dbmpi.rundir import versions, writing
 from dbmpi.sharding import Piece
 
 Array = NDArray[Any]
@@ -37,9 +39,14 @@ def write(
     ----------
     read
         Returns the values of a piece, `(piece.size,)`.
+
+    Raises
+    ------
+    UserError
+        The disk is full, or the file cannot be written for another reason.
     """
     temporary = path.with_name(f".{path.name}.tmp")
-    with h5py.File(temporary, "w", locking=False) as out:
+    with writing(path), _quiet(), h5py.File(temporary, "w", locking=False) as out:
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
@@ -47,9 +54,25 @@ def write(
             out.create_dataset(tensor.name, tensor.shape, config.model.dtype)
         for piece in pieces:
             _store(out, plan, piece, read(piece))
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
-    temporary.replace(path)
+    with writing(path):
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep every object of a file that cannot be written from printing a traceback of its own as it goes."""
+
+    def silent(*ignored: object) -> None:
+        pass
+
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = sys.unraisablehook = silent
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
 
 
 def _store(out: h5py.File, plan: Partitioning, piece: Piece, values: Array) -> None:

@@ -64,14 +64,19 @@ class Replica:
         self._waiter.take_waited()
         report = np.zeros((), REPORT)
         work = Work(int(assignment["work"]))
+        # A run that diverges is found by its loss; numpy's warnings would only bury that message.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._do(work, assignment, report)
+        self._sign(report, work, time.monotonic() - start)
+        return report
+
+    def _do(self, work: Work, assignment: Record, report: Record) -> None:
         if work is Work.TRAIN:
             self._train(assignment, report)
         elif work is Work.EVALUATE:
             self._evaluate(assignment, report)
         elif work is Work.FLUSH:
             self._client.flush(int(assignment["examples"]))
-        self._sign(report, work, time.monotonic() - start)
-        return report
 
     def _train(self, assignment: Record, report: Record) -> None:
         if not self._fetched:

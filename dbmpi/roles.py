@@ -1,6 +1,7 @@
 """What each role is made of: the objects of a run, put together from its setup."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -101,7 +102,8 @@ def remote_reader(blueprint: Blueprint, comm: "MPI.Intracomm", state: "Shard") -
         if piece.shard == state.index:
             return state.held[piece.index].value
         ranks, values = blueprint.setup.topology.shards, np.empty(piece.size, blueprint.dtype)
-        link = RemoteLink(comm, [piece], ranks, values, blueprint.dtype.name, blueprint.waiter)
+        whole = replace(piece, start=0, stop=piece.size)  # `values` holds this piece alone
+        link = RemoteLink(comm, [whole], ranks, values, blueprint.dtype.name, blueprint.waiter)
         link.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
         link.wait()
         return values

@@ -3,7 +3,8 @@
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,37 @@ def create(path: Path) -> Path:
     return path
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the failure to write a file of the run (a full disk, a quota) into one message. Local.
+
+    Raises
+    ------
+    UserError
+        In place of OSError, and of the RuntimeError that h5py makes of some.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        if number is None and type(error) is not RuntimeError:  # one of the many errors derived from it
+            raise
+        reason = os.strerror(number) if number else str(error).partition("\n")[0]
+        raise UserError(
+            f"{path}: cannot be written: {reason}; look at the space and the quota there, "
+            "or give another place with --run-dir"
+        ) from error
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, flush it to disk, and rename it."""
+    """Write a file under a temporary name, flush it to disk, and rename it. Raises as `writing`."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+    with writing(path):
+        with temporary.open("w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

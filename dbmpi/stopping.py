@@ -25,18 +25,31 @@ class Stopping:
         """Exit status of the program."""
         return STATUS_DIVERGED if self.reason == "diverged" else STATUS_OK
 
+    @property
+    def advice(self) -> str:
+        """What to do about a run that diverged."""
+        return (
+            "the run diverged: its training loss was not finite, or stayed above "
+            f"{self._train.divergence_factor:g} (train.divergence_factor) times its first value; lower "
+            "downpour.learning_rate, begin with downpour.warmstart, or set downpour.max_gradient_norm"
+        )
+
     def look_at_time(self, elapsed_s: float) -> None:
         """Stop when the training time is up."""
         if self._train.max_time is not None and elapsed_s >= self._train.max_time:
             self._stop("max_time")
 
     def look_at_loss(self, loss: float) -> None:
-        """Stop when the mean loss of a portion is not finite, or stays far above that of the first."""
-        if self._first_loss is None:
+        """Stop when the mean loss of portions stays not finite, or far above that of the first.
+
+        One such portion proves nothing: the shards refuse a gradient that is not finite, and the replica
+        that took a step by it fetches anew.
+        """
+        if self._first_loss is None and isfinite(loss):
             self._first_loss = loss
-        far = isfinite(loss) and loss > self._train.divergence_factor * abs(self._first_loss)
-        self._beyond = self._beyond + 1 if far else 0
-        if not isfinite(loss) or self._beyond >= PERSISTENCE:
+        limit = self._train.divergence_factor * abs(self._first_loss or 0.0)
+        self._beyond = 0 if isfinite(loss) and loss <= limit else self._beyond + 1
+        if self._beyond >= PERSISTENCE:
             self._stop("diverged")
 
     def look_at_evaluation(self, result: Evaluated) -> None:
@@ -46,6 +59,13 @@ class Stopping:
         small = target.loss is not None and result.loss <= target.loss
         if accurate or small:
             self._stop("target")
+        if not isfinite(result.loss):  # on parameters fetched for it, so there is no way back
+            self._stop("diverged")
+
+    def look_at_final(self, result: Evaluated) -> None:
+        """Call the run diverged, whatever ended it, when its last parameters have no finite loss."""
+        if not isfinite(result.loss):
+            self.reason = "diverged"
 
     def look_at_ledger(self, limit: Literal["", "epochs", "steps"]) -> None:
         """Stop when all work that a limit allows was handed out."""

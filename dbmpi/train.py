@@ -26,9 +26,16 @@ SINGLETON_WAIT_S = 3.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
-    started = time.monotonic()
     try:
-        arguments = cli.parse(sys.argv[1:] if argv is None else argv)
+        return _main(sys.argv[1:] if argv is None else argv, time.monotonic())
+    except KeyboardInterrupt:  # before there is anything to abort
+        print("dbmpi: interrupted", file=sys.stderr, flush=True)
+        return abort.STATUS_INTERRUPTED
+
+
+def _main(argv: Sequence[str], started: float) -> int:
+    try:
+        arguments = cli.parse(argv)
         if arguments.dry_run or arguments.print_config:
             return cli_report(arguments)
     except UserError as error:
@@ -39,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse_without_mpi(error)
 
     comm = MPI.COMM_WORLD
-    end = abort.leave
+    end: abort.Abort = abort.leave
     if comm.Get_size() > 1:
         end = comm.Abort
     who = abort.Who(comm.Get_rank())
@@ -148,6 +155,8 @@ def _conclude(setup: "Setup", book: "Book", stopping: "Stopping", started: float
     rundir.write_json(setup.run_dir / rundir.SUMMARY, content)
     book.close()
     print(metrics.conclusion(content, setup.run_dir), flush=True)
+    if stopping.status:
+        print(f"dbmpi: error: {stopping.advice}", file=sys.stderr, flush=True)
     return stopping.status
 
 

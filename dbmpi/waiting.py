@@ -37,13 +37,22 @@ class Waiter:
     crowded: bool = True
     waited_s: float = 0.0
 
-    def until(self, done: Callable[[], bool], peer: Callable[[], str]) -> None:
+    def until(self, done: Callable[[], bool], peer: Callable[[], str], patience: float = 1.0) -> None:
         """Poll `done` until it holds. Local.
+
+        Parameters
+        ----------
+        done
+            What to wait for.
+        peer
+            Says who is waited for, and for what.
+        patience
+            Factor on the deadline, for waits that others' waits may be the cause of.
 
         Raises
         ------
         PeerSilent
-            When the deadline passes; `peer()` says who was waited for, and for what.
+            When the deadline passes.
         """
         if done():
             return
@@ -52,8 +61,8 @@ class Waiter:
         while not done():
             polls += 1
             waited = time.monotonic() - start
-            if waited > self.timeout_s:
-                raise PeerSilent(f"no answer within {self.timeout_s:g} s (cluster.timeout_s) from {peer()}")
+            if waited > patience * self.timeout_s:
+                raise PeerSilent(f"no answer within {waited:.3g} s (cluster.timeout_s) from {peer()}")
             self._rest(polls, waited)
         self.waited_s += time.monotonic() - start
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
 
+COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
+
 
 def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     """Write the resolved configuration and run.json. Collective over `comm`."""
@@ -48,7 +50,7 @@ def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
     if comm.Get_size() > 1:
         from dbmpi.world import meet
 
-        meet(comm, setup.config.cluster.timeout_s, "the end of compilation")
+        meet(comm, max(setup.config.cluster.timeout_s, COMPILE_S), "the end of compilation")
 
 
 def compilers(setup: "Setup") -> set[int]:

@@ -46,7 +46,8 @@ def medians(candidates: dict[str, Callable[[], object]], budget_s: float) -> dic
 
 def one_turn(run: Callable[[], object]) -> list[float]:
     """Time a function again and again for `TURN_S`: as in training, the caches are its own."""
-    times, start = [], time.perf_counter()
+    times: list[float] = []
+    start = time.perf_counter()
     while sum(times) < TURN_S:
         run()
         times.append(time.perf_counter() - start)

@@ -28,6 +28,11 @@ def launch(environment: runner.Environment, tmp_path: Path) -> Launch:
     variable), `cwd` (default: the test's own directory), `module`, and `during`, see tests/processes.py.
     Returns `status`, `out`, `err`, `wall_s`; a process that outlives the launcher fails the test.
     """
+    return launch_in(environment, tmp_path)
+
+
+def launch_in(environment: runner.Environment, directory: Path) -> Launch:
+    """Return what `launch` returns, to run programs in a directory."""
 
     def run(
         n: int,
@@ -42,7 +47,7 @@ def launch(environment: runner.Environment, tmp_path: Path) -> Launch:
         command = [*launcher, str(environment.python), "-m", module, *map(str, args)]
         # The tree may not be installed, and the program must run from anywhere.
         changes = {"PYTHONPATH": str(runner.ROOT), **environment.variables(), **(env or {})}
-        finished = processes.run(command, timeout_s=timeout, env=changes, cwd=cwd or tmp_path, **more)
+        finished = processes.run(command, timeout_s=timeout, env=changes, cwd=cwd or directory, **more)
         print(finished)  # pytest shows it when the test fails
         assert not finished.timed_out, f"ended by its deadline of {timeout:g} s"
         assert not finished.survivors, f"left processes behind: {finished.survivors}"
