@@ -165,34 +165,38 @@ class PartitionModel:
         return (start, stop), [(a, b) for a, b in around if b > a]
 
     def _backward(self, theta: Tensors, gradient: Tensors, space: Workspace, boundary: Boundary) -> None:
-        """dW_OI = dy_OB x_IB^T, from the last layer down; dy_OB of the last is in its output."""
+        """dx_IB = W_OI^T dy_OB and dW_OI = dy_OB x_IB^T, from the last layer down.
+
+        Derivatives by remote units come first: they travel while the rest is computed.
+        """
         boundary.begin_backward()
         dy_OB = space.own[-1]
         for layer in reversed(range(len(self._layers))):
             w_OI, dw_OI = theta.weights[layer], gradient.weights[layer]
-            if layer > 0 and len(dy_OB):
+            if layer > 0:
                 self._send_down(layer, w_OI, dy_OB, space, boundary)
             np.matmul(dy_OB, space.states[layer].T, out=dw_OI)
             if self.l2:
                 rules.add_scaled(dw_OI.reshape(-1), self.l2, w_OI.reshape(-1))
             if layer > 0:
-                dy_OB = self._descend(layer, w_OI, dy_OB, gradient, space, boundary)
+                dy_OB = self._descend(layer, gradient, space, boundary)
             self.poke()
 
     def _send_down(self, layer: int, w_OI: Array, dy_OB: Array, space: Workspace, boundary: Boundary) -> None:
-        """Derivatives by remote units come first, to travel while the weights' gradient is computed."""
-        for a, b in self._columns(layer)[1]:
-            np.matmul(w_OI[:, a:b].T, dy_OB, out=space.derivatives[layer - 1][a:b])
-        boundary.send_derivatives(layer - 1)
+        """Compute the derivatives by the states of the layer below: remote units', then own."""
+        dx_IB = space.derivatives[layer - 1]
+        (start, stop), remote = self._columns(layer)
+        if len(dy_OB):
+            for a, b in remote:
+                np.matmul(w_OI[:, a:b].T, dy_OB, out=dx_IB[a:b])
+            boundary.send_derivatives(layer - 1)
+        np.matmul(w_OI[:, start:stop].T, dy_OB, out=dx_IB[start:stop])
 
-    def _descend(
-        self, layer: int, w_OI: Array, dy_OB: Array, gradient: Tensors, space: Workspace, boundary: Boundary
-    ) -> Array:
+    def _descend(self, layer: int, gradient: Tensors, space: Workspace, boundary: Boundary) -> Array:
         """Return dy of the layer below, dx_IB * f'(y): own share first, the others' by partition index."""
         below = layer - 1
-        a, b = self._columns(layer)[0]
-        dx_IB = space.derivatives[below][a:b]
-        np.matmul(w_OI[:, a:b].T, dy_OB, out=dx_IB)
+        start, stop = self._columns(layer)[0]
+        dx_IB = space.derivatives[below][start:stop]
         boundary.wait_derivatives(below)
         for reader in sorted(space.returned[below]):
             dense.accumulate(dx_IB, space.returned[below][reader])

@@ -144,7 +144,7 @@ WIRE_DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("f4"),
     "float64": np.dtype("f8"),
     "bfloat16": np.dtype("u2"),
-    "float16": np.dtype("f2"),
+    "float16": np.dtype("u2"),
 }
 
 

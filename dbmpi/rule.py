@@ -7,24 +7,32 @@ Adagrad: Dean et al. 2012, section 4.1. The loops are in `kernels.rules`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from dbmpi.config import Downpour
-from kernels import rules
+from kernels import rules, rules_out
 
 Array = NDArray[Any]
-Apply = Callable[[Array, Array, Sequence[Array], float, int], None]
+
+
+class Apply(Protocol):
+    """How a rule is applied."""
+
+    def __call__(
+        self, w: Array, g: Array, states: Sequence[Array], rate: float, t: int, out: Array | None = None
+    ) -> None:
+        """Update the slice `w` and its `states` in place by the gradient `g`.
+
+        `t` is the number of this update of the slice, from 1. The new `w` is also written to `out`,
+        where it is given, in the same pass.
+        """
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A learning rule with its constants.
-
-    `apply(w, g, states, rate, t)` updates the slice `w` and `states` in place by the gradient `g`;
-    `t` is the number of this update of the slice, from 1.
-    """
+    """A learning rule with its constants: the names of its states, and how it is applied."""
 
     states: tuple[str, ...]
     apply: Apply
@@ -35,26 +43,42 @@ def make(config: Downpour) -> Rule:
     return _MAKERS[config.rule](config)
 
 
+def _rule(
+    states: tuple[str, ...],
+    plain: Callable[..., None],
+    copying: Callable[..., None],
+    constants: tuple[float, ...],
+    counts: bool = False,
+) -> Rule:
+    """Join the two kernels of a rule; `counts` says that they take `t` after the constants."""
+
+    def apply(
+        w: Array, g: Array, states: Sequence[Array], rate: float, t: int, out: Array | None = None
+    ) -> None:
+        given = (w, g, *states, rate, *constants, *((t,) if counts else ()))
+        if out is None:
+            plain(*given)
+        else:
+            copying(*given, out)
+
+    return Rule(states, apply)
+
+
 def _sgd(config: Downpour) -> Rule:
-    return Rule((), lambda w, g, states, rate, t: rules.sgd(w, g, rate))
+    return _rule((), rules.sgd, rules_out.sgd_out, ())
 
 
 def _momentum(config: Downpour) -> Rule:
-    mu = config.momentum
-    return Rule(("velocity",), lambda w, g, states, rate, t: rules.momentum(w, g, *states, rate, mu))
+    return _rule(("velocity",), rules.momentum, rules_out.momentum_out, (config.momentum,))
 
 
 def _adagrad(config: Downpour) -> Rule:
-    eps = config.epsilon
-    return Rule(("squares",), lambda w, g, states, rate, t: rules.adagrad(w, g, *states, rate, eps))
+    return _rule(("squares",), rules.adagrad, rules_out.adagrad_out, (config.epsilon,))
 
 
 def _adam(config: Downpour) -> Rule:
-    beta1, beta2, eps = config.beta1, config.beta2, config.epsilon
-    return Rule(
-        ("mean", "mean_square"),
-        lambda w, g, states, rate, t: rules.adam(w, g, *states, rate, beta1, beta2, eps, t),
-    )
+    constants = (config.beta1, config.beta2, config.epsilon)
+    return _rule(("mean", "mean_square"), rules.adam, rules_out.adam_out, constants, counts=True)
 
 
 _MAKERS: dict[str, Callable[[Downpour], Rule]] = {

@@ -97,43 +97,42 @@ class ShardService:
         return Op(int(self._header["op"])), source
 
     def _serve(self, op: Op, source: int) -> Op:
-        if op is Op.STOP:
-            return op
         if op is Op.SAVE:
             self._save()
-            self._reply(source, Status.OK, fetch=False)
-            return op
+            self._free_reply().send(self._comm, source, None)
+        elif op is not Op.STOP:
+            self._exchange(op, source)
+        return op
+
+    def _exchange(self, op: Op, source: int) -> None:
+        """Apply a push, answer a fetch, or both; the answer holds the parameters after the push."""
         piece = int(self._header["piece"])
         if piece not in self.shard.held:
             raise ProtocolError(f"rank {source} asks for piece {piece}, which is not of this shard")
         self._clients.add(source)
-        status = self._take_push(source, piece) if op & Op.PUSH else Status.OK
-        self._reply(source, status, fetch=bool(op & Op.FETCH))
-        return op
+        reply = self._free_reply()
+        values = reply.values[: len(self.shard.held[piece].value)] if op & Op.FETCH else None
+        status = self._take_push(source, piece, values) if op & Op.PUSH else Status.OK
 
-    def _take_push(self, source: int, piece: int) -> Status:
+        if values is not None:
+            held = self.shard.fetch(piece)
+            if not op & Op.PUSH or status is not Status.OK:
+                np.copyto(values, held.value)
+            self._bytes_out += values.nbytes
+        reply.header["piece"], reply.header["status"] = piece, status
+        reply.header["version"] = self.shard.held[piece].version
+        reply.send(self._comm, source, values)
+
+    def _take_push(self, source: int, piece: int, out: Array | None) -> Status:
         """Receive the gradient that follows the request, and apply it."""
-        header, value = self._header, self.shard.held[piece].value
+        header, size = self._header, len(self.shard.held[piece].value)
         wire = WIRE[int(header["wire"])]
-        raw = self._received[: len(value) * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
+        raw = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
         request = self._comm.Irecv(raw, source, Tag.GRADIENT)
         self._waiter.until(request.Test, lambda: f"rank {source} (the gradient it announced)")
         self._bytes_in += raw.nbytes
-        gradient = decode(raw, wire, self._decoded[: len(value)])
-        return self.shard.push(piece, gradient, int(header["version"]), float(header["rate"]))
-
-    def _reply(self, source: int, status: Status, fetch: bool) -> None:
-        reply = self._free_reply()
-        piece = int(self._header["piece"])
-        reply.header["piece"], reply.header["status"] = piece, status
-        values: Array | None = None
-        if fetch:
-            held = self.shard.fetch(piece)
-            values = reply.values[: len(held.value)]
-            np.copyto(values, held.value)
-            self._bytes_out += values.nbytes
-        reply.header["version"] = self.shard.held[piece].version if piece in self.shard.held else 0
-        reply.send(self._comm, source, values)
+        gradient = decode(raw, wire, self._decoded[:size])
+        return self.shard.push(piece, gradient, int(header["version"]), float(header["rate"]), out)
 
     def _free_reply(self) -> "_Reply":
         """Return a reply whose buffers are free, waiting for one if all are on their way."""

@@ -67,7 +67,9 @@ class Shard:
         self.tally.fetches += 1
         return self.held[piece]
 
-    def push(self, piece: int, gradient: Array, version: int, rate: float) -> Status:
+    def push(
+        self, piece: int, gradient: Array, version: int, rate: float, out: Array | None = None
+    ) -> Status:
         """Apply a gradient to the current value of a piece, unless a guard refuses it.
 
         Parameters
@@ -76,6 +78,8 @@ class Shard:
             Sum of raw gradients, computed from parameters of `version`.
         rate
             Learning rate.
+        out : (piece.size,)
+            Gets a copy of the new value, in the same pass, unless the gradient is refused.
         """
         held = self.held[piece]
         staleness = held.version - version
@@ -84,7 +88,7 @@ class Shard:
             self.tally.refused[status] += 1
             return status
         held.version += 1
-        self.rule.apply(held.value, gradient, held.states, rate, held.version)
+        self.rule.apply(held.value, gradient, held.states, rate, held.version, out)
         self.tally.staleness_sum += staleness
         self.tally.staleness_max = max(self.tally.staleness_max, staleness)
         self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1

@@ -81,7 +81,9 @@ def _rehearse_shard(blueprint: "Blueprint") -> None:
     shard = Shard(0, {piece: np.zeros(2, dtype)}, rule.make(limits), limits)
     encoder = wire.Encoder(wire.wire_of(limits.wire, dtype), 2)
     message = encoder.encode(np.zeros(2, dtype))
-    shard.push(0, wire.decode(message, encoder.wire, np.zeros(2, dtype)), 0, 0.1)
+    gradient = wire.decode(message, encoder.wire, np.zeros(2, dtype))
+    for out in (None, np.zeros(2, dtype)):
+        shard.push(0, gradient, 0, 0.1, out)
 
 
 def _rehearse_replica(blueprint: "Blueprint") -> None:

@@ -18,6 +18,10 @@ import numba
 FAST = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
+# Below this, waking the threads costs more than they save (some 10 microseconds, and much more where
+# other processes hold the cores).
+PARALLEL_ELEMENTS = 1 << 15
+
 _threads = 1
 
 
@@ -68,7 +72,7 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel whose outer loop is a `prange`: serial at one thread, on all of them above.
+    """Compile a kernel whose outer loop is a `prange`: serial at one thread or on a small first array.
 
     Both variants come of the same source, each compiled when it is first needed.
 
@@ -99,7 +103,8 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
 def _choose_by_threads(function: Callable[..., Any], serial: Any, parallel: Any) -> Callable[..., Any]:
     @functools.wraps(function)
     def choose(*arguments: Any) -> Any:
-        return serial(*arguments) if _threads == 1 else parallel(*arguments)
+        small = _threads == 1 or arguments[0].size < PARALLEL_ELEMENTS
+        return serial(*arguments) if small else parallel(*arguments)
 
     choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]
     return choose

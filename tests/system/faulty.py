@@ -26,20 +26,23 @@ PLACES = {
     "saving": ("dbmpi.modelfile", "write", ""),
     "start": ("dbmpi.setup", "prepare", ""),
 }
-SLOW_S = 0.05
+SLOW_S = 0.05  # of every request, with the fault `slow`
+SLEEP_S = 7.0
 
 
 class Broken(Exception):
     """The fault `raise`."""
 
 
-def wrong(fault: str, arguments: tuple[Any, ...]) -> None:
+def wrong(fault: str) -> None:
     """Do what goes wrong once."""
     if fault == "raise":
         raise Broken("for the test")
     if fault in ("kill", "stop"):
         os.kill(os.getpid(), signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
-    elif fault == "full":  # no file may grow beyond what it has; as EFBIG, which behaves like ENOSPC
+    elif fault == "sleep":
+        time.sleep(SLEEP_S)
+    elif fault == "full":  # no file may grow: EFBIG, which reaches the program as ENOSPC does
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
     elif fault == "truncate":
         path = os.environ["DBMPI_TEST_DATA"]
@@ -58,7 +61,7 @@ def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any
         if fault == "slow":
             time.sleep(SLOW_S)
         elif fault != "nan" and calls == at:
-            wrong(fault, args)
+            wrong(fault)
         result = method(*args, **kwargs)
         if fault == "nan" and calls == at:
             args[2].flat[:] = float("nan")  # of differentiate: its gradient

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.ledger import Ledger, Portion
@@ -27,6 +27,7 @@ def hand_out(ledger: Ledger, data: st.DataObject, parts: int, most: int = 2000) 
     return given_out
 
 
+@settings(deadline=None)
 @given(plan=plans(), epochs=st.integers(1, 3), data=st.data())
 def test_every_portion_exactly_once_per_epoch_in_any_order(plan, epochs, data):
     ledger = Ledger(plan, plan.replicas, epochs * plan.all_rows, None)
@@ -42,6 +43,7 @@ def test_every_portion_exactly_once_per_epoch_in_any_order(plan, epochs, data):
     assert ledger.limit == "epochs" and ledger.examples == epochs * plan.all_rows
 
 
+@settings(deadline=None)
 @given(plan=plans(), data=st.data())
 def test_portions_are_counted_as_they_are_handed_out(plan, data):
     ledger = Ledger(plan, plan.replicas, 2 * plan.all_rows, None)
@@ -55,6 +57,7 @@ def test_portions_are_counted_as_they_are_handed_out(plan, data):
     assert ledger.examples == before and ledger.steps == sum(p.minibatches for p in portions)
 
 
+@settings(deadline=None)
 @given(plan=plans(), steps=st.integers(1, 60), data=st.data())
 def test_limit_of_steps_is_exact(plan, steps, data):
     ledger = Ledger(plan, plan.replicas, None, steps)
@@ -64,6 +67,7 @@ def test_limit_of_steps_is_exact(plan, steps, data):
     assert all(p.minibatches > 0 and p.examples > 0 for p in portions)
 
 
+@settings(deadline=None)
 @given(plan=plans(), examples=st.integers(1, 700), data=st.data())
 def test_limit_of_examples_is_met_to_a_minibatch(plan, examples, data):
     ledger = Ledger(plan, plan.replicas, examples, None)
@@ -73,6 +77,7 @@ def test_limit_of_examples_is_met_to_a_minibatch(plan, examples, data):
     assert ledger.limit == "epochs"
 
 
+@settings(deadline=None)
 @given(plan=plans(), examples=st.integers(1, 300), steps=st.integers(1, 30), data=st.data())
 def test_the_nearer_of_two_limits_ends(plan, examples, steps, data):
     ledger = Ledger(plan, plan.replicas, examples, steps)

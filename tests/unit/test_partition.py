@@ -1,7 +1,7 @@
 """Ownership of units and parameters over P partitions, and the plan of what crosses."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.config import Dense
@@ -19,6 +19,7 @@ plans = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(n=st.integers(0, 1000), parts=st.integers(1, 60))
 def test_balanced_ranges_cover_in_order_and_differ_by_one(n, parts):
     ranges = balanced(n, parts)
@@ -28,6 +29,7 @@ def test_balanced_ranges_cover_in_order_and_differ_by_one(n, parts):
     assert max(lengths) - min(lengths) <= 1 and lengths == sorted(lengths, reverse=True)
 
 
+@settings(deadline=None)
 @given(plan=plans)
 def test_every_row_of_every_tensor_has_one_owner(plan):
     rows = {tensor.name: [] for tensor in plan.network.tensors}
@@ -37,6 +39,7 @@ def test_every_row_of_every_tensor_has_one_owner(plan):
     assert all(rows[tensor.name] == list(range(tensor.shape[0])) for tensor in plan.network.tensors)
 
 
+@settings(deadline=None)
 @given(plan=plans)
 def test_slices_fill_a_partition_s_vector_without_gaps(plan):
     for partition in range(plan.partitions):
@@ -47,6 +50,7 @@ def test_slices_fill_a_partition_s_vector_without_gaps(plan):
     assert sum(plan.sizes) == plan.network.parameters
 
 
+@settings(deadline=None)
 @given(plan=plans)
 def test_a_partition_owns_the_weights_and_biases_of_its_units(plan):
     for partition in range(plan.partitions):
@@ -66,6 +70,7 @@ def needed_units(plan: Partitioning) -> set[tuple[int, int, int]]:
     return needed
 
 
+@settings(deadline=None)
 @given(plan=plans)
 def test_each_needed_state_crosses_once_in_one_message_a_pair_and_layer(plan):
     crossing = [(t.layer, unit, t.reader) for t in plan.transfers for unit in range(t.start, t.stop)]
@@ -74,6 +79,7 @@ def test_each_needed_state_crosses_once_in_one_message_a_pair_and_layer(plan):
     assert len(pairs) == len(set(pairs)) and all(t.units > 0 for t in plan.transfers)
 
 
+@settings(deadline=None)
 @given(plan=plans)
 def test_outputs_are_owned_and_read_by_those_who_have_some(plan):
     owners = [p for p, (start, stop) in enumerate(plan.units[-1]) if stop > start]
@@ -81,6 +87,7 @@ def test_outputs_are_owned_and_read_by_those_who_have_some(plan):
     assert list(plan.output_readers) == (owners if plan.network.loss == "softmax" else [0])
 
 
+@settings(deadline=None)
 @given(plan=plans, width=st.integers(1, 50), itemsize=st.sampled_from([4, 8]))
 def test_traffic_of_all_partitions_is_the_sum_over_transfers_and_reduction(plan, width, itemsize):
     total = sum((plan.traffic(p, width, itemsize) for p in range(plan.partitions)), Traffic(0, 0))

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Measure Downpour against serial training: `bench_downpour.py [--rounds 3] [--data FILE]`.
+
+Serial, then 1 coordinator + 1 shard + 2 replicas with n_fetch = n_push = 1 and with 4, one thread each,
+in turns; the table gives the median examples/s of each and its ratio to serial. Without --data the
+examples are random bytes of MNIST's shape: they cost what real ones cost. Wants a machine with two free
+cores, and an MPI in this Python's environment.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROWS = 30_000
+TIMEOUT_S = 300
+OPEN_MPI = "--oversubscribe --bind-to none --mca pml ob1 --mca btl self,sm,tcp".split()
+SETTINGS = [
+    'model.layers=[{type="dense", units=512, activation="relu"}, '
+    '{type="dense", units=512, activation="relu"}, {type="dense", units=10}]',
+    "train.minibatch=100",
+    "cluster.threads=1",
+    "evaluation.every_epochs=0",
+    "output.progress=none",
+]
+REPLICAS = ["cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1"]
+
+
+def random_data(path: Path) -> None:
+    """Write random bytes in the shape of MNIST."""
+    import h5py
+    import numpy as np
+
+    rng = np.random.default_rng(1)
+    with h5py.File(path, "w") as out:
+        for name, rows in (("train", ROWS), ("test", 100)):
+            group = out.create_group(name)
+            group["x"] = rng.integers(0, 256, (rows, 28, 28), np.uint8)
+            group["y"] = rng.integers(0, 10, rows)
+
+
+def examples_per_s(ranks: int, folder: Path, data: Path, settings: list[str]) -> float:
+    """Train once on `ranks` processes, 1 being serial, and return the examples per second."""
+    run_dir = Path(tempfile.mkdtemp(dir=folder))
+    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    launcher = Path(sys.executable).with_name("mpirun")
+    start = [str(launcher), "-n", str(ranks), *(OPEN_MPI if is_open_mpi(launcher) else [])] if ranks > 1 else []
+    options = ["--run-dir", str(run_dir), "--set", f"data.path={json.dumps(str(data))}", *SETTINGS, *settings]
+    command = [*start, sys.executable, "-m", "dbmpi.train", *options]
+    subprocess.run(command, env=environment, check=True, timeout=TIMEOUT_S, capture_output=True)
+    return float(json.loads((run_dir / "summary.json").read_text())["examples_per_s"])
+
+
+def is_open_mpi(launcher: Path) -> bool:
+    """Return whether `launcher` is Open MPI's, which needs options on a small machine."""
+    said = subprocess.run([launcher, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout
+    return "Open MPI" in said or "prte" in said.lower()
+
+
+def main() -> None:
+    """Read the command line, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (default 3)")
+    parser.add_argument("--epochs", type=float, default=4, help="epochs of each run (default 4)")
+    parser.add_argument("--data", type=Path, help="an HDF5 file of 784 inputs and 10 classes")
+    given = parser.parse_args()
+    epochs = f"train.epochs={given.epochs}"
+    cases = {
+        "serial": (1, [epochs]),
+        "n_fetch = n_push = 1": (4, [epochs, *REPLICAS]),
+        "n_fetch = n_push = 4": (4, [epochs, *REPLICAS, "downpour.n_fetch=4", "downpour.n_push=4"]),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = given.data.absolute() if given.data else folder / "random.h5"
+        if not given.data:
+            random_data(data)
+        seen: dict[str, list[float]] = {case: [] for case in cases}
+        for _ in range(given.rounds):
+            for case, (ranks, settings) in cases.items():
+                seen[case].append(examples_per_s(ranks, folder, data, settings))
+    serial = statistics.median(seen["serial"])
+    print("784-512-512-10, minibatch 100: 2 replicas + 1 shard + 1 coordinator against serial")
+    for case, rates in seen.items():
+        middle = statistics.median(rates)
+        print(f"{case:22}{middle:10,.0f} examples/s   {middle / serial:5.2f} x serial")
+
+
+if __name__ == "__main__":
+    main()

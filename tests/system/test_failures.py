@@ -1,0 +1,257 @@
+"""No failure hangs; every failure has a non-zero status and one readable message (tests/system/faulty.py fails).
+
+`launch` fails a test whose program outlives its deadline, or leaves a process behind.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dbmpi import digits
+from tests.system.reading import QUIET, messages, one_message, parameters, records, split, summary
+
+FAULTY = "tests.system.faulty"
+LONG = ("--set", "train.epochs=4000", "evaluation.every_epochs=0", "output.progress=none")
+BOUND_S = 40.0  # start-up on a busy machine included
+ROLES = {  # world ranks of 6 = 1 coordinator + 1 shard + 2 replicas x 2 partitions
+    "coordinator": ("booking", 0, "rank 0 (coordinator)"),
+    "shard": ("shard", 1, "rank 1 (shard 0)"),
+    "replica": ("replica", 3, "rank 3 (replica 0 partition 1)"),
+    "thread": ("reader", 4, "rank 4 (replica 1 partition 0)"),
+}
+SHAPE = ("cluster.shards=1", "cluster.replicas=2", "cluster.partitions=2")
+
+
+@pytest.fixture
+def break_it(launch):
+    """Return break_it(n, fault, place, rank, call, *args): `launch` of a program with that fault."""
+
+    def run(n, fault, place, rank, call, *arguments, **keywords):
+        return launch(n, fault, place, rank, call, *arguments, module=FAULTY, timeout=BOUND_S, **keywords)
+
+    return run
+
+
+@pytest.mark.both_mpis
+@pytest.mark.parametrize("role", ROLES)
+def test_exception_ends_the_job_with_one_message(break_it, role):
+    place, rank, name = ROLES[role]
+    done = break_it(6, "raise", place, rank, 5, *LONG, *SHAPE)
+    assert done.status == 1
+    message = one_message(done, "Broken: for the test", traceback=True)
+    assert message.startswith(f"dbmpi: {name} on {os.uname().nodename}: Broken: for the test")
+
+
+def test_exception_that_every_rank_meets_is_told_once(break_it):
+    done = break_it(6, "raise", "replica", -1, 5, *LONG, *SHAPE)
+    assert done.status == 1
+    one_message(done, "Broken: for the test", traceback=True)
+
+
+@pytest.mark.parametrize("place", ["replica", "reader", "saving"])
+def test_exception_in_one_process(break_it, place):
+    done = break_it(0, "raise", place, 0, 1, "--set", "train.epochs=2")
+    assert done.status == 1
+    one_message(done, "rank 0 (serial)", "Broken: for the test", traceback=True)
+
+
+@pytest.mark.parametrize(("place", "rank"), [("start", 2), ("saving", 1)])
+def test_exception_before_and_after_training(break_it, place, rank):
+    done = break_it(4, "raise", place, rank, 1, "--set", "train.epochs=1", *QUIET)
+    assert done.status == 1
+    one_message(done, f"rank {rank}", "Broken: for the test", traceback=True)
+
+
+@pytest.mark.both_mpis
+@pytest.mark.parametrize("role", ["coordinator", "shard", "replica"])
+def test_killed_rank_ends_the_job(break_it, role):
+    place, rank, _ = ROLES[role]
+    done = break_it(6, "kill", place, rank, 5, *LONG, *SHAPE)
+    assert done.status not in (0, 2, 3)
+    assert messages(done) == [] and "Traceback" not in done.err  # the launcher says it: signal 9
+
+
+@pytest.mark.both_mpis
+@pytest.mark.parametrize("role", ["coordinator", "shard", "replica"])
+def test_silent_rank_is_named_by_its_deadline(break_it, role):
+    place, rank, name = ROLES[role]
+    limits = ("cluster.timeout_s=2", "output.shard_every_s=0.5")
+    done = break_it(6, "stop", place, rank, 20, *LONG, *SHAPE, *limits)
+    assert done.status == 1
+    message = one_message(done, "(most recent call first)")
+    role_of = name.removeprefix(f"rank {rank} ").strip("()").removeprefix("replica 0 ")
+    assert f"from rank {rank} (" in message and role_of in message and " within " in message
+
+
+def test_silent_shard_is_named_by_those_who_wait_for_it(break_it):
+    settings = ("cluster.shards=2", "cluster.replicas=1", "cluster.partitions=2", "cluster.timeout_s=2")
+    done = break_it(5, "stop", "shard", 2, 20, *LONG, *settings)
+    assert done.status == 1
+    assert "from rank 2 (shard 1)" in one_message(done)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The digits as a file of 32-bit floats in chunks, to be spoilt."""
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("train", "test"):
+            x, y = split(digits.located("digits"), name)
+            file.create_dataset(f"{name}/x", data=x.astype(np.float32), chunks=(64, x.shape[1]))
+            file[f"{name}/y"] = y
+    return path
+
+
+@pytest.mark.parametrize("ranks", [0, 6])
+def test_data_file_that_shrinks_during_training(break_it, data, ranks):
+    rank = 3 if ranks else 0
+    done = break_it(
+        ranks, "truncate", "replica", rank, 20, *LONG, f"data.path={data}", env={"DBMPI_TEST_DATA": str(data)}
+    )
+    assert done.status == 2
+    one_message(done, f"{data}: train/", "cannot be read", "shrank", "copy or write it again")
+
+
+def test_value_in_the_data_that_is_not_finite(launch, data):
+    with h5py.File(data, "a") as file:
+        file["train/x"][700, 5] = np.nan
+    done = launch(4, *LONG, f"data.path={data}", timeout=BOUND_S)
+    assert done.status == 2
+    one_message(done, f"{data}: train/x holds nan in row 700, column 5", "finite")
+
+
+@pytest.mark.parametrize(("n", "partitions", "rank"), [(4, 1, 3), (6, 2, 3), (0, 1, 0)])
+def test_gradient_that_is_not_finite_is_refused_and_training_goes_on(break_it, tmp_path, n, partitions, rank):
+    arguments = ("--set", "train.epochs=4", f"cluster.partitions={partitions}", *QUIET, "--run-dir", "run")
+    done = break_it(n, "nan", "gradient", rank, 20, *arguments)
+    assert done.status == 0 and messages(done) == []
+    content = summary(tmp_path / "run")
+    assert content["refused"]["not_finite"] >= 1
+    assert content["stop_reason"] == "epochs" and content["test_accuracy"] > 0.85
+    assert all(np.isfinite(value).all() for value in parameters(tmp_path / "run").values())
+
+
+@pytest.mark.parametrize("ranks", [0, 4])
+@pytest.mark.both_mpis
+def test_run_that_diverges(launch, tmp_path, ranks):
+    wild = ("downpour.rule=sgd", "downpour.learning_rate=1e8", "model.loss=squared")
+    done = launch(ranks, "--set", *wild, "--run-dir", "run", timeout=BOUND_S)
+    assert done.status == 3
+    one_message(done, "diverged", "lower downpour.learning_rate")
+    assert "RuntimeWarning" not in done.err
+    content = summary(tmp_path / "run")
+    assert (content["stop_reason"], content["status"]) == ("diverged", 3)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "place", "rank", "file"),
+    [(4, "booking", 0, "metrics.jsonl"), (4, "saving", 1, "model.h5"), (0, "saving", 0, "model.h5")],
+)
+def test_disk_full(break_it, tmp_path, ranks, place, rank, file):
+    done = break_it(ranks, "full", place, rank, 1, "--set", "train.epochs=2", *QUIET, "--run-dir", "run")
+    assert done.status == 2
+    one_message(done, f"{tmp_path / 'run' / file}: cannot be written: File too large", "--run-dir")
+    assert not (tmp_path / "run" / "summary.json").exists() and not (tmp_path / "run" / "model.h5").exists()
+
+
+@pytest.mark.both_mpis
+@pytest.mark.parametrize("target", ["launcher", "all"])
+def test_interrupted_job_ends_soon(launch, tmp_path, target):
+    def interrupt(processes):
+        wait_for(lambda: records_or_none(tmp_path / "run"))
+        for pid in sorted(processes())[: 1 if target == "launcher" else None]:
+            os.kill(pid, signal.SIGINT)
+
+    started = time.monotonic()
+    done = launch(6, *LONG, *SHAPE, "output.every_s=0.1", "--run-dir", "run", timeout=BOUND_S, during=interrupt)
+    assert done.status != 0 and "Traceback" not in done.err and len(messages(done)) <= 1
+    assert time.monotonic() - started < BOUND_S
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_interrupted_process_ends_at_once(launch, tmp_path, early):
+    def interrupt(processes):
+        if early:
+            wait_for(lambda: any("dbmpi" in command(pid) for pid in processes()))
+            time.sleep(0.15)
+        else:
+            wait_for(lambda: records_or_none(tmp_path / "run"))
+        sent.append(time.monotonic())
+        os.kill(min(processes()), signal.SIGINT)
+
+    sent: list[float] = []
+    done = launch(0, *LONG, "output.every_s=0.1", "--run-dir", "run", timeout=BOUND_S, during=interrupt)
+    assert time.monotonic() - sent[0] < 10
+    assert done.status == 130
+    assert "interrupted" in one_message(done)
+
+
+def test_slow_shard_does_not_slow_training_that_overlaps(break_it, tmp_path):
+    # Each request takes 50 ms: with waiting, two replicas could take 20 steps a second between them.
+    shape = ("cluster.replicas=2", "cluster.shards=1", "cluster.partitions=1", "train.max_time=3", *QUIET[1:])
+    evaluations = ("evaluation.every_epochs=0",)
+    done = break_it(4, "slow", "shard", 1, 1, "--set", *shape, *evaluations, "--run-dir", "slow")
+    assert done.status == 0
+    content = summary(tmp_path / "slow")
+    print("examples/s with a shard 50 ms late:", content["examples_per_s"], "steps", content["steps"])
+    assert content["steps"] > 10 * 20 * content["train_s"]
+
+
+def cpu_s(pid):
+    """Return the seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.both_mpis
+def test_idle_shard_coordinator_and_replica_use_next_to_no_cpu(break_it, tmp_path):
+    """All that a replica does is to sleep before each minibatch; the second one is held back by a warmstart."""
+    used = {}
+
+    def measure(processes):
+        wait_for(lambda: records_or_none(tmp_path / "run"))
+        time.sleep(1.0)
+        ranks = {rank_of(pid): pid for pid in processes() if rank_of(pid) is not None}
+        before, start = {rank: cpu_s(pid) for rank, pid in ranks.items()}, time.monotonic()
+        time.sleep(4.0)
+        for rank, pid in ranks.items():
+            used[rank] = (cpu_s(pid) - before[rank]) / (time.monotonic() - start)
+
+    settings = ("downpour.warmstart.time=7", "train.max_time=7", "evaluation.every_epochs=0", "output.every_s=0.1")
+    done = break_it(
+        4, "sleep", "replica", 2, 40, "--set", *settings, *QUIET[1:], "--run-dir", "run", during=measure
+    )  # fmt: skip
+    print("share of a core at rest:", {rank: f"{share:.1%}" for rank, share in used.items()})
+    assert done.status == 0
+    assert used[0] < 0.05 and used[1] < 0.05 and used[3] < 0.05
+
+
+def rank_of(pid):
+    """Return the world rank of a process, as its launcher says; None for launchers."""
+    pairs = [pair.partition("=") for pair in Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")]
+    found = {name: value for name, _, value in pairs}
+    rank = found.get("OMPI_COMM_WORLD_RANK", found.get("PMI_RANK"))
+    return None if rank is None else int(rank)
+
+
+def command(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+
+
+def records_or_none(run):
+    try:
+        return records(run, "train")
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + BOUND_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

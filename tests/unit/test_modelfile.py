@@ -1,0 +1,100 @@
+"""The model file: written piece by piece through any partitions and shards, and read back equal."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbmpi import modelfile
+from dbmpi.config import Config, Dense, Model
+from dbmpi.network import Network, build
+from dbmpi.partition import Partitioning
+from dbmpi.settings import load
+from dbmpi.sharding import Piece, cut
+
+
+def config(*units: int, dtype: str = "float32") -> Config:
+    return Config(model=Model(layers=tuple(Dense(units=n) for n in units), dtype=dtype))
+
+
+def numbered(net: Network) -> dict[str, np.ndarray]:
+    """Return tensors whose every element is different."""
+    base, tensors = 1, {}
+    for tensor in net.tensors:
+        tensors[tensor.name] = np.arange(base, base + tensor.size).reshape(tensor.shape)
+        base += tensor.size
+    return tensors
+
+
+def vector(plan: Partitioning, partition: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    slices = plan.slices(partition)
+    return np.concatenate([tensors[s.tensor.name][s.start : s.stop].reshape(-1) for s in slices])
+
+
+def written(path: Path, conf: Config, inputs: int, partitions: int, shards: int, most: int) -> Network:
+    """Write numbered tensors, and return the network."""
+    net = build(conf, inputs)
+    plan = Partitioning(net, partitions)
+    vectors = [vector(plan, p, numbered(net)).astype(conf.model.dtype) for p in range(partitions)]
+
+    def read(piece: Piece) -> np.ndarray:
+        return vectors[piece.partition][piece.start : piece.stop]
+
+    modelfile.write(path, conf, plan, cut(plan.sizes, shards, most), read)
+    return net
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    units=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    inputs=st.integers(1, 9),
+    partitions=st.integers(1, 11),
+    shards=st.integers(1, 9),
+    most=st.integers(1, 60) | st.just(10**6),
+)
+def test_read_back_equal_whatever_the_pieces(units, inputs, partitions, shards, most):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.h5"
+        net = written(path, config(*units), inputs, partitions, shards, most)
+        with h5py.File(path) as file:
+            for name, values in numbered(net).items():
+                assert file[name].shape == values.shape
+                assert np.array_equal(file[name][...], values), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_precision_is_the_model_s(tmp_path, dtype):
+    written(tmp_path / "model.h5", config(4, 3, dtype=dtype), 5, 2, 2, 100)
+    with h5py.File(tmp_path / "model.h5") as file:
+        assert file["layers.0.weight"].dtype == file["layers.1.bias"].dtype == dtype
+        assert file["layers.0.weight"].shape == (4, 5)
+
+
+def test_the_file_explains_itself(tmp_path):
+    conf = config(4, 3)
+    written(tmp_path / "model.h5", conf, 5, 1, 1, 100)
+    with h5py.File(tmp_path / "model.h5") as file:
+        assert set(file) == {f"layers.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")}
+        (tmp_path / "again.toml").write_text(file.attrs["configuration"])
+        assert {"dbmpi", "numpy", "python"} <= set(json.loads(file.attrs["versions"]))
+        assert file.attrs["format"] == modelfile.FORMAT
+    assert load(tmp_path / "again.toml", []) == conf
+
+
+def test_only_the_whole_file_has_the_name(tmp_path):
+    conf = config(4)
+    plan = Partitioning(build(conf, 5), 1)
+
+    def fail(piece: Piece) -> np.ndarray:
+        raise ArithmeticError("a shard is gone")
+
+    with pytest.raises(ArithmeticError):
+        modelfile.write(tmp_path / "model.h5", conf, plan, cut(plan.sizes, 1, 100), fail)
+    assert not (tmp_path / "model.h5").exists()
+    written(tmp_path / "model.h5", conf, 5, 1, 1, 100)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]

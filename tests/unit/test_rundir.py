@@ -1,0 +1,91 @@
+"""The run directory: new or empty, its files whole, and what run.json tells."""
+
+import json
+import os
+
+import pytest
+
+from dbmpi import rundir, topology
+from dbmpi.config import Config, Train
+from dbmpi.errors import UserError
+from dbmpi.settings import load
+
+
+def test_create_makes_parents_and_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "a" / "b"
+    assert rundir.create(path) == path
+    assert list(path.iterdir()) == []
+    rundir.create(path)  # empty: can be used again
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "model.h5", "summary.json", "config.toml"])
+def test_a_directory_that_holds_a_run_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(UserError, match=f"{name}.*--run-dir"):
+        rundir.create(tmp_path)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_other_files_do_not_matter(tmp_path):
+    (tmp_path / "slurm-17.out").touch()
+    rundir.create(tmp_path)
+
+
+@pytest.mark.parametrize("path", ["file", "file/below"])
+def test_a_file_in_the_way_is_told(tmp_path, path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"run directory .*/file.*--run-dir"):
+        rundir.create(tmp_path / path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_directory_without_write_permission_is_told(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="Permission denied"):
+        rundir.create(tmp_path / "run")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "summary.json"
+    rundir.write_json(path, {"a": 1})
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rundir.os, "fsync", fail)
+    with pytest.raises((OSError, UserError), match="No space left"):
+        rundir.write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_written_file_leaves_no_temporary_name(tmp_path):
+    rundir.write_text(tmp_path / "x", "text")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x", "text")]
+
+
+def test_run_json_names_every_rank(tmp_path):
+    config = Config(train=Train(seed=7))
+    plan = topology.plan(6, 1, 2, 1)
+    hosts = [f"n{rank}" for rank in range(6)]
+    rundir.describe_run(tmp_path, config, plan, hosts, "Some MPI 1.0", [1, 1, 2, 2, 1, 1])
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["seed"] == 7 and run["mpi"] == "Some MPI 1.0" and run["equation"] == plan.equation()
+    assert [rank["rank"] for rank in run["ranks"]] == list(range(6))
+    assert run["ranks"][0] == {"rank": 0, "role": "coordinator", "host": "n0", "threads": 1}
+    roles = [rank["role"] for rank in run["ranks"]]
+    assert sorted(roles) == sorted(str(role) for role in plan.roles)
+    assert {"dbmpi", "python", "numpy", "numba", "mpi4py", "h5py"} <= set(run["versions"])
+
+
+def test_the_resolved_configuration_can_be_run_again(tmp_path):
+    config = load(None, ["train.seed=5", "downpour.rule=adam", "train.target.accuracy=0.9"])
+    rundir.describe_run(tmp_path, config, topology.plan(3), ["n"] * 3, "MPI", [1] * 3)
+    assert load(tmp_path / "config.toml", []) == config
+
+
+def test_versions_of_what_is_not_installed_are_unknown(monkeypatch):
+    def missing(name: str) -> str:
+        raise rundir.PackageNotFoundError(name)
+
+    monkeypatch.setattr(rundir, "version", missing)
+    assert rundir.versions()["mpi4py"] == "unknown"

@@ -1,0 +1,86 @@
+"""What rank 0 decides for all: a user error is printed once, and every rank leaves."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbmpi import setup
+from dbmpi.cli import Arguments
+from dbmpi.errors import UserError
+from dbmpi.settings import load
+
+
+class Comm:
+    """Two ranks that run one after the other: rank 0 leaves its answers for rank 1."""
+
+    def __init__(self, rank: int, answers: list[Any], gathered: list[Any] | None = None) -> None:
+        self.rank, self.answers, self.gathered = rank, answers, gathered
+
+    def Get_rank(self) -> int:
+        return self.rank
+
+    def bcast(self, value: Any, root: int) -> Any:
+        if self.rank == root:
+            self.answers.append(value)
+            return value
+        return self.answers.pop(0)
+
+    def gather(self, value: Any, root: int) -> list[Any] | None:
+        return self.gathered
+
+
+def test_only_rank_0_decides():
+    answers: list[Any] = []
+    assert setup.agree(Comm(0, answers), lambda: "this") == "this"
+    assert setup.agree(Comm(1, answers), lambda: pytest.fail("rank 1 decides")) == "this"
+
+
+def test_a_user_error_is_printed_once_and_refuses_everywhere(capsys):
+    def decide() -> None:
+        raise UserError("train.minibatch = 0: give 1 or more")
+
+    answers: list[Any] = []
+    for rank in (0, 1):
+        with pytest.raises(setup.Refused):
+            setup.agree(Comm(rank, answers), decide)
+    assert capsys.readouterr().err == "dbmpi: error: train.minibatch = 0: give 1 or more\n"
+
+
+def test_other_errors_are_not_taken_for_a_mistake_of_the_user():
+    with pytest.raises(ZeroDivisionError):
+        setup.agree(Comm(0, []), lambda: 1 // 0)
+
+
+def test_each_warning_is_printed_once(capsys):
+    setup.warn(Comm(0, [], [["a"], ["b", "a"], []]), ["a"])
+    setup.warn(Comm(1, []), ["a"])
+    assert capsys.readouterr().err.splitlines() == ["dbmpi: warning: a", "dbmpi: warning: b"]
+
+
+def test_the_data_and_the_network_fit_together(tmp_path):
+    arguments = Arguments(run_dir=tmp_path / "run")
+    description, network, run_dir = setup._look(arguments, load(None, []))
+    assert network.inputs == description.inputs == 64 and network.outputs == 10
+    assert run_dir == tmp_path / "run" and run_dir.is_dir()
+
+
+@pytest.mark.parametrize("missing", ["nowhere.h5", "/no/such/folder/x.h5"])
+def test_a_missing_file_is_told_before_the_run_directory_is_made(tmp_path, missing):
+    config = load(None, [f"data.path={missing}"])
+    with pytest.raises(UserError, match=missing):
+        setup._look(Arguments(run_dir=tmp_path / "run"), config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_with_too_few_outputs_is_refused(tmp_path):
+    config = load(None, ["model.layers.1.units=9"])
+    with pytest.raises(UserError, match="10"):
+        setup._look(Arguments(run_dir=tmp_path / "run"), config)
+
+
+def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, _, run_dir = setup._look(Arguments(), load(None, []))
+    assert run_dir.is_absolute() and run_dir.parent == Path.cwd() / "runs"
+    assert run_dir.name.startswith("digits-")
