@@ -19,13 +19,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.assignments import assignment_of, evaluation_of, plain
 from dbmpi.config import Config
 from dbmpi.errors import PeerSilent
 from dbmpi.ledger import Ledger
 from dbmpi.metrics import Book
 from dbmpi.portions import ranges_for_evaluation
-from dbmpi.protocol import ASSIGNMENT, Work
-from dbmpi.replica import assignment_of
+from dbmpi.protocol import Work
 from dbmpi.stopping import Stopping, Warmup
 
 Record = NDArray[Any]
@@ -187,7 +187,7 @@ class Coordinator:
             self.phase = Phase.FLUSH
             self._book.end_training(self._clock())
             for replica in range(self._replicas):
-                self._order(replica, Work.FLUSH, _plain(Work.FLUSH, self._ledger.examples))
+                self._order(replica, Work.FLUSH, plain(Work.FLUSH, self._ledger.examples))
         elif self.phase is Phase.FLUSH:
             self.phase = Phase.EVALUATE
             for replica, (start, stop) in enumerate(ranges_for_evaluation(self._test_rows, self._replicas)):
@@ -199,9 +199,7 @@ class Coordinator:
             self._book.final(self._final)
 
     def _order_evaluation(self, replica: int, start: int, stop: int) -> None:
-        assignment = _plain(Work.EVALUATE, 0)
-        assignment["start"], assignment["stop"] = start, stop
-        self._order(replica, Work.EVALUATE, assignment)
+        self._order(replica, Work.EVALUATE, evaluation_of(start, stop))
 
     def _order(self, replica: int, work: Work, assignment: Record) -> None:
         # Those without work give no signs of life: their silence counts from here.
@@ -217,7 +215,7 @@ class Coordinator:
     def _keep_alive(self, now: float) -> None:
         """Give replicas that wait a sign of life, and miss those that should have given one."""
         for replica in np.flatnonzero(now - self._sent > self._timeout_s / 4):
-            self._send(int(replica), _plain(Work.ALIVE, 0))
+            self._send(int(replica), plain(Work.ALIVE))
         for replica, partition in np.argwhere(now - self._heard > PATIENCE * self._timeout_s):
             if any(partition in job.missing for job in self._jobs[replica]):
                 raise PeerSilent(
@@ -248,9 +246,3 @@ class EvaluationTimes:
         """Return whether one is due, and if so count it as taken."""
         due, self._due = self._due, False
         return due
-
-
-def _plain(work: Work, examples: int) -> Record:
-    record = np.zeros((), ASSIGNMENT)
-    record["work"], record["examples"] = work, examples
-    return record

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.assignments import portion_of
 from dbmpi.downpour import Downpour
 from dbmpi.feed import Feed
-from dbmpi.ledger import Portion
 from dbmpi.loss import Score
 from dbmpi.model import PartitionModel
-from dbmpi.protocol import ASSIGNMENT, REPORT, Work
+from dbmpi.protocol import REPORT, Work
 from dbmpi.waiting import Waiter
 
 Record = NDArray[Any]
@@ -123,20 +123,3 @@ class Replica:
         """End the reading thread, close the files, free the requests. Local."""
         self._feed.close()
         self._model.free()
-
-
-def assignment_of(portion: Portion) -> Record:
-    """Return the `ASSIGNMENT`, `()`, that orders to learn from a portion."""
-    record = np.zeros((), ASSIGNMENT)
-    record["work"] = Work.TRAIN
-    record["epoch"], record["part"], record["index"] = portion.epoch, portion.part, portion.index
-    record["minibatches"], record["examples"] = portion.minibatches, portion.before
-    return record
-
-
-def portion_of(assignment: Record) -> Portion:
-    """Return the portion that a TRAIN assignment orders; its own examples are left to the plan."""
-    a = assignment
-    return Portion(
-        int(a["epoch"]), int(a["part"]), int(a["index"]), int(a["minibatches"]), -1, int(a["examples"])
-    )

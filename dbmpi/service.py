@@ -4,12 +4,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from dbmpi.assignments import plain
 from dbmpi.coordinator import PATIENCE, Coordinator
 from dbmpi.errors import PeerSilent
 from dbmpi.metrics import Book
@@ -24,9 +25,11 @@ from dbmpi.protocol import (
     Work,
     check_size,
 )
-from dbmpi.replica import Replica
 from dbmpi.topology import Topology
 from dbmpi.waiting import Idle, Waiter
+
+if TYPE_CHECKING:
+    from dbmpi.replica import Replica
 
 Record = NDArray[Any]
 TICK_S = 0.01
@@ -153,10 +156,8 @@ class CoordinatorService:
 
         for rank in self._topology.shards:
             self._request(Op.STOP, rank)
-        leave = np.zeros((), ASSIGNMENT)
-        leave["work"] = Work.LEAVE
         for replica in range(len(self._topology.replicas)):
-            self._post.send(replica, leave)
+            self._post.send(replica, plain(Work.LEAVE))
         self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
         self._post.out.drain(self._waiter)
 
@@ -197,7 +198,7 @@ class Desk:
         self._buffer = np.zeros(1, ASSIGNMENT)
         self._expect()
 
-    def run(self, replica: Replica) -> None:
+    def run(self, replica: "Replica") -> None:
         """Do what the coordinator orders until it says to leave."""
         self._prepare, self._alive = replica.prepare, replica.alive
         while (assignment := self._next())["work"] != Work.LEAVE:

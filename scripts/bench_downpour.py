@@ -48,7 +48,8 @@ def examples_per_s(ranks: int, folder: Path, data: Path, settings: list[str]) ->
     run_dir = Path(tempfile.mkdtemp(dir=folder))
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     launcher = Path(sys.executable).with_name("mpirun")
-    start = [str(launcher), "-n", str(ranks), *(OPEN_MPI if is_open_mpi(launcher) else [])] if ranks > 1 else []
+    flags = OPEN_MPI if is_open_mpi(launcher) else []
+    start = [str(launcher), "-n", str(ranks), *flags] if ranks > 1 else []
     options = ["--run-dir", str(run_dir), "--set", f"data.path={json.dumps(str(data))}", *SETTINGS, *settings]
     command = [*start, sys.executable, "-m", "dbmpi.train", *options]
     subprocess.run(command, env=environment, check=True, timeout=TIMEOUT_S, capture_output=True)
@@ -63,7 +64,8 @@ def is_open_mpi(launcher: Path) -> bool:
 
 def main() -> None:
     """Read the command line, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (default 3)")
     parser.add_argument("--epochs", type=float, default=4, help="epochs of each run (default 4)")
     parser.add_argument("--data", type=Path, help="an HDF5 file of 784 inputs and 10 classes")

@@ -128,7 +128,7 @@ def test_resolved_configuration_can_be_given_back(eight, launch, tmp_path):
     assert (tmp_path / "again" / "config.toml").read_text() == changed
 
 
-STEPS = ("--set", "train.steps=40", "evaluation.every_epochs=0", "output.progress=none")
+STEPS = ("--set", "train.steps=40", "evaluation.every_epochs=0", "output.progress=none", "output.every_s=1000")
 
 
 @pytest.mark.both_mpis
@@ -166,7 +166,7 @@ WAYS = {
     "sgd-bfloat16-threads": "downpour.rule=sgd downpour.learning_rate=0.1 downpour.wire=bfloat16 cluster.threads=2",
     "momentum-schedule": "downpour.rule=momentum downpour.learning_rate=0.02 downpour.schedule.kind=cosine"
     " downpour.schedule.warmup_epochs=0.2 downpour.schedule.decay_epochs=4",
-    "adam-float16-logistic": "downpour.rule=adam downpour.learning_rate=0.002 downpour.wire=float16 model.loss=logistic",
+    "adam-float16-logistic": "downpour.rule=adam downpour.learning_rate=0.005 downpour.wire=float16 model.loss=logistic",
     "staleness-squared-float64": "downpour.max_staleness=2 model.loss=squared model.dtype=float64"
     " cluster.partitions=2 cluster.replicas=2",
     "accrual-warmstart-penalty": "downpour.n_fetch=3 downpour.n_push=2 downpour.warmstart.steps=30"

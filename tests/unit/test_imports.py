@@ -127,6 +127,22 @@ def test_help_loads_nothing_heavy():
     assert not loaded & {"mpi4py", "numpy", "numba", "h5py"}
 
 
+def test_the_coordinator_loads_no_kernels_and_no_hdf5():
+    """64 processes start at once: each pays for what it imports."""
+    status, loaded = loaded_modules("-c", "import dbmpi.coordinator, dbmpi.metrics, dbmpi.roles")
+    assert status == 0 and "dbmpi.coordinator" in loaded
+    assert not loaded & {"mpi4py", "numba", "h5py"}
+
+
+def test_a_foreign_package_named_kernels_is_told(tmp_path):
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").touch()
+    command = [sys.executable, "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import dbmpi"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "ImportError: the package kernels at" in ended.stderr and "environment of its own" in ended.stderr
+
+
 def public_definitions(path: Path) -> Iterator[ast.FunctionDef | ast.ClassDef]:
     """Yield the public functions and classes of a module, and the public methods of public classes."""
     for node in ast.parse(path.read_text()).body:

@@ -1,0 +1,41 @@
+"""Assignments as records: what the coordinator writes, and what a partition reads. Pure."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.ledger import Portion
+from dbmpi.protocol import ASSIGNMENT, Work
+
+Record = NDArray[Any]
+
+
+def plain(work: Work, examples: int = 0) -> Record:
+    """Return an `ASSIGNMENT`, `()`, without a portion or rows; `examples` were handed out before it."""
+    record = np.zeros((), ASSIGNMENT)
+    record["work"], record["examples"] = work, examples
+    return record
+
+
+def evaluation_of(start: int, stop: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop)."""
+    record = plain(Work.EVALUATE)
+    record["start"], record["stop"] = start, stop
+    return record
+
+
+def assignment_of(portion: Portion) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that orders to learn from a portion."""
+    record = plain(Work.TRAIN, portion.before)
+    record["epoch"], record["part"], record["index"] = portion.epoch, portion.part, portion.index
+    record["minibatches"] = portion.minibatches
+    return record
+
+
+def portion_of(assignment: Record) -> Portion:
+    """Return the portion that a TRAIN assignment orders; its own examples are left to the plan."""
+    a = assignment
+    return Portion(
+        int(a["epoch"]), int(a["part"]), int(a["index"]), int(a["minibatches"]), -1, int(a["examples"])
+    )
