@@ -130,7 +130,7 @@ def test_help_loads_nothing_heavy():
 def test_the_coordinator_loads_no_kernels_and_no_hdf5():
     """64 processes start at once: each pays for what it imports."""
     status, loaded = loaded_modules("-c", "import dbmpi.coordinator, dbmpi.metrics, dbmpi.roles")
-    assert status == 0 and "dbmpi.coordinator" in loaded
+    assert status == 0 and "numpy" in loaded
     assert not loaded & {"mpi4py", "numba", "h5py"}
 
 
