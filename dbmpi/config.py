@@ -260,8 +260,8 @@ class Downpour:
     )
     overlap: bool | Auto = _key(
         "auto",
-        "Whether fetch and push go on in the background while minibatches are computed; auto overlaps with "
-        "several replicas, and waits with one, which then repeats exactly from its seed.",
+        "Whether fetch and push go on in the background while minibatches are computed; auto waits for each "
+        "fetch where n_fetch = 1, so that every minibatch has fresh parameters, and overlaps otherwise.",
     )
     max_staleness: int = _key(
         0,
@@ -286,6 +286,11 @@ class Downpour:
     )
     schedule: Schedule = _key(Schedule(), "Learning-rate schedule.")
     warmstart: Warmstart = _key(Warmstart(), "Training of one replica alone.")
+
+    @property
+    def waits(self) -> bool:
+        """Whether each fetch is waited for; one replica then repeats exactly from its seed."""
+        return self.n_fetch == 1 if self.overlap == "auto" else not self.overlap
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ References
 Dean et al. 2012, section 4.1, and Algorithm 7.1 of the appendix.
 """
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,12 @@ from kernels import rules
 Array = NDArray[Any]
 
 
-def waits(settings: Settings, replicas: int) -> bool:
-    """Return whether each fetch is waited for (`downpour.overlap`; "auto": with one replica).
+def finite(gradient: Tensors) -> bool:
+    """Return whether the biases' gradient is finite, and so, but for overflow, the weights' too.
 
-    One replica that waits repeats exactly from its seed, and with n_fetch = n_push = 1 equals
-    serial training step by step.
+    dW_OI = dy_OB x_IB^T and db_O = sum_B dy_OB: what is not finite in dy is seen in db, which is small.
     """
-    return replicas == 1 if settings.overlap == "auto" else not settings.overlap
+    return all(isfinite(float(db_O.sum())) for db_O in gradient.biases)
 
 
 class Downpour:
@@ -52,20 +52,18 @@ class Downpour:
         The parameter service.
     pieces
         Number of pieces of this partition's parameters.
-    waits
-        Whether the parameters of each fetch are waited for.
     """
 
     def __init__(
-        self, settings: Settings, rate: Rate, model: PartitionModel, link: Link, pieces: int, waits: bool
+        self, settings: Settings, rate: Rate, model: PartitionModel, link: Link, pieces: int
     ) -> None:
-        self.settings, self.rate, self.model, self.link, self.waits = settings, rate, model, link, waits
+        self.settings, self.rate, self.model, self.link = settings, rate, model, link
         self._incoming = self._view(link.incoming)
         self.theta = self._incoming if link.shared else self._gradient()
         self.steps = self.pushes = self.fetches = self.refused = 0
         self._local_rate = local_rate(settings)
         self._accrued = self._gradient()
-        self._flying = self._accrued if waits else self._gradient()
+        self._flying = self._accrued if settings.waits else self._gradient()
         self._scratch: Tensors | None = None
         self._accrued_steps = 0
         self._versions = np.zeros(pieces, np.int64)
@@ -97,7 +95,7 @@ class Downpour:
 
         self._settle(self.link.poll())
         self._due |= self._due_at(self.steps)
-        self._accrue(gradient, fresh, stand=self.waits and bool(self._due & Op.FETCH))
+        self._accrue(gradient, fresh, stand=self.settings.waits and bool(self._due & Op.FETCH))
         self.steps += 1
         self._exchange(self.rate.at(examples))
         return score
@@ -112,9 +110,13 @@ class Downpour:
         return self._scratch
 
     def _accrue(self, gradient: Tensors, fresh: bool, stand: bool) -> None:
-        """Add to the accrued sum, and step the local copy unless it is about to be replaced."""
+        """Add to the accrued sum, and step the local copy unless it is about to be replaced.
+
+        A gradient that is not finite moves no copy: partitions would poison one another with it for
+        ever, each replacing its copy at another time. The shards refuse and count it.
+        """
         self._accrued_steps += 1
-        rate = 0.0 if stand else self._local_rate
+        rate = self._local_rate if not stand and finite(gradient) else 0.0
         if fresh and rate:
             rules.add_scaled(self.theta.flat, -rate, gradient.flat)
         elif rate:
@@ -126,7 +128,7 @@ class Downpour:
         """Begin what is due, if nothing is in flight; wait where the settings say so."""
         if self._due and not self.link.busy:
             self._begin(self._due, rate)
-            if self.waits:
+            if self.settings.waits:
                 self._settle(self.link.wait())
         limit = self.settings.max_staleness
         if limit and self.steps - self._read_at > limit:

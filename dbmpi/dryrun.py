@@ -106,8 +106,7 @@ class Outline:
     def _gradient_copies(self) -> int:
         """Count the gradients of a partition: accrued, on its way, and newly computed."""
         downpour = self.config.downpour
-        several = len(self.topology.replicas) > 1
-        overlap = several if downpour.overlap == "auto" else downpour.overlap
+        overlap = not downpour.waits
         return 1 + overlap + (overlap or downpour.n_push > 1)
 
     def _portions(self) -> int:

@@ -45,13 +45,6 @@ class Blueprint:
         """Whether targets are class labels."""
         return self.setup.description.classes is not None
 
-    @property
-    def waits(self) -> bool:
-        """Whether replicas wait for each fetch."""
-        from dbmpi.downpour import waits
-
-        return waits(self.config.downpour, len(self.setup.topology.replicas))
-
 
 def shard(blueprint: Blueprint, index: int, values: Array | None = None) -> "Shard":
     """Make shard `index` with its first parameters.
@@ -158,7 +151,7 @@ def replica(
     )
     rate = Rate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
     pieces = len(sharding.of_partition(blueprint.pieces, who[1]))
-    client = Downpour(config.downpour, rate, model, link, pieces, blueprint.waits)
+    client = Downpour(config.downpour, rate, model, link, pieces)
     feed = Feed(description.path, portions_plan(blueprint), model, config.cluster.timeout_s)
     width = config.evaluation.minibatch
     return Replica(*who, model, client, feed, blueprint.waiter, between, width)

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -52,9 +53,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        if number is None and type(error) is not RuntimeError:  # one of the many errors derived from it
+        if not isinstance(error, OSError) and type(error) is not RuntimeError:  # MPI's derive from it too
             raise
+        said = re.search(r"errno = (\d+)", str(error))  # by HDF5
+        number = int(said[1]) if said else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error).partition("\n")[0]
         raise UserError(
             f"{path}: cannot be written: {reason}; look at the space and the quota there, "

@@ -34,7 +34,8 @@ def run(blueprint: Blueprint, book: Book) -> Coordinator:
     """Train, evaluate and save in this process; return the coordinator, which knows why it ended."""
     values = np.empty(sum(blueprint.plan.sizes), blueprint.dtype)
     shard = roles.shard(blueprint, 0, values)
-    shared = blueprint.waits and blueprint.config.downpour.n_fetch == 1
+    settings = blueprint.config.downpour
+    shared = settings.waits and settings.n_fetch == 1
     link = LocalLink(shard, blueprint.pieces, values, shared)
     replica = roles.replica(blueprint, (0, 0), link, None, lambda: None)
     tray = Tray(replica)

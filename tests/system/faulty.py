@@ -1,7 +1,9 @@
-"""Run dbmpi.train with one thing going wrong: `python -m tests.system.faulty FAULT PLACE RANK CALL ARGUMENTS...`.
+"""Run dbmpi.train with one thing going wrong.
 
-On world rank RANK (-1: on every one), the CALL-th call (from 1) of what PLACE names goes wrong as FAULT says; the
-ARGUMENTS are dbmpi.train's. The program itself has no hooks for this: methods are replaced before it starts.
+    python -m tests.system.faulty FAULT PLACE RANK CALL ARGUMENTS...
+
+On world rank RANK (-1: on every one), the CALL-th call (from 1) of what PLACE names goes wrong as FAULT says;
+the ARGUMENTS are dbmpi.train's. The program has no hooks for this: methods are replaced before it starts.
 """
 
 import importlib
@@ -28,6 +30,7 @@ PLACES = {
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`
 SLEEP_S = 7.0
+FULL_BYTES = 4000  # enough for the messages, where they go to a file
 
 
 class Broken(Exception):
@@ -43,7 +46,10 @@ def wrong(fault: str) -> None:
     elif fault == "sleep":
         time.sleep(SLEEP_S)
     elif fault == "full":  # no file may grow: EFBIG, which reaches the program as ENOSPC does
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_BYTES, FULL_BYTES))
+    elif fault == "bind":  # to one core each, as some launchers do
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[launch.env_rank(os.environ) % len(cores)]})
     elif fault == "truncate":
         path = os.environ["DBMPI_TEST_DATA"]
         os.truncate(path, os.path.getsize(path) // 2)

@@ -44,8 +44,13 @@ def records(run: Path, kind: str | None = None) -> list[dict[str, Any]]:
 def parameters(run: Path) -> dict[str, np.ndarray]:
     """Return every data set of model.h5, by name."""
     found: dict[str, np.ndarray] = {}
+
+    def take(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[...]
+
     with h5py.File(run / "model.h5") as file:
-        file.visititems(lambda name, item: found.update({name: item[...]}) if hasattr(item, "shape") else None)
+        file.visititems(take)
     return found
 
 

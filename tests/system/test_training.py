@@ -13,8 +13,9 @@ from tests.system.reading import QUIET, messages, outputs, parameters, records, 
 
 RELU = ["relu", "identity"]  # of the default layers
 KEYS = {
-    "stop_reason", "status", "test_accuracy", "test_loss", "examples_per_s", "wall_s", "train_s", "steps", "examples",
-    "updates", "staleness_mean", "staleness_max", "boundary_bytes", "boundary_messages", "refused",
+    "stop_reason", "status", "test_accuracy", "test_loss", "examples_per_s", "wall_s", "train_s", "steps",
+    "examples", "updates", "staleness_mean", "staleness_max", "boundary_bytes", "boundary_messages",
+    "refused",
 }  # fmt: skip
 
 
@@ -46,8 +47,8 @@ def eight(environment, tmp_path_factory):
 def test_eight_ranks_train_and_say_so(eight):
     run, done = eight
     assert messages(done) == []
-    for text in ("8 ranks = 1 coordinator + 1 shard + 3 replicas x 2 partitions", "asynchronous", str(run), "ended by"):
-        assert text in done.out
+    assert "8 ranks = 1 coordinator + 1 shard + 3 replicas x 2 partitions" in done.out
+    assert "asynchronous" in done.out and "ended by epochs" in done.out and str(run) in done.out
     assert summary(run)["test_accuracy"] > 0.9
     assert sorted(path.name for path in run.iterdir()) == [
         "config.toml", "metrics.jsonl", "model.h5", "run.json", "summary.json"
@@ -72,7 +73,8 @@ def test_metrics_have_the_four_fields_in_every_record(eight):
     assert all({"kind", "time_s", "step", "examples"} <= record.keys() for record in every)
     assert {record["kind"] for record in every} >= {"train", "eval", "shard"}
     trained = records(run, "train")
-    assert all({"loss", "accuracy", "examples_per_s", "epoch", "wait_share"} <= record.keys() for record in trained)
+    fields = {"loss", "accuracy", "examples_per_s", "epoch", "wait_share"}
+    assert all(fields <= record.keys() for record in trained)
     for earlier, later in zip(trained, trained[1:], strict=False):
         assert later["examples"] > earlier["examples"] and later["time_s"] >= earlier["time_s"]
     assert trained[-1]["examples"] == summary(run)["examples"]
@@ -85,7 +87,8 @@ def test_metrics_have_the_four_fields_in_every_record(eight):
 def test_run_json_says_who_did_what(eight):
     run, _ = eight
     content = json.loads((run / "run.json").read_text())
-    assert content["seed"] == 1 and content["versions"].keys() >= {"dbmpi", "python", "numpy", "mpi4py", "h5py"}
+    assert content["seed"] == 1
+    assert content["versions"].keys() >= {"dbmpi", "python", "numpy", "numba", "mpi4py", "h5py"}
     roles = [rank["role"] for rank in content["ranks"]]
     replicas = [f"replica {r} partition {p}" for r in range(3) for p in range(2)]
     assert roles == ["coordinator", "shard 0", *replicas]
@@ -105,8 +108,11 @@ def test_model_file_explains_itself(eight):
     run, _ = eight
     shapes = {name: value.shape for name, value in parameters(run).items()}
     assert shapes == {
-        "layers.0.weight": (128, 64), "layers.0.bias": (128,), "layers.1.weight": (10, 128), "layers.1.bias": (10,)
-    }  # fmt: skip
+        "layers.0.weight": (128, 64),
+        "layers.0.bias": (128,),
+        "layers.1.weight": (10, 128),
+        "layers.1.bias": (10,),
+    }
     with h5py.File(run / "model.h5") as file:
         assert file.attrs["configuration"] == (run / "config.toml").read_text()
         assert "numpy" in json.loads(file.attrs["versions"])
@@ -128,32 +134,32 @@ def test_resolved_configuration_can_be_given_back(eight, launch, tmp_path):
     assert (tmp_path / "again" / "config.toml").read_text() == changed
 
 
-STEPS = ("--set", "train.steps=40", "evaluation.every_epochs=0", "output.progress=none", "output.every_s=1000")
+STEPS = ("--set", "train.steps=40", "evaluation.every_epochs=0", "output.every_s=1000")
 
 
 @pytest.mark.both_mpis
 def test_one_replica_repeats_bitwise_and_equals_serial(launch, tmp_path):
-    for n, name in [(0, "serial"), (3, "a"), (3, "b"), (4, "c"), (4, "d"), (6, "e")]:
-        split_over = {4: ["cluster.partitions=2"], 6: ["cluster.partitions=2", "cluster.shards=3"]}.get(n, [])
-        assert launch(n, *STEPS, *split_over, "cluster.replicas=1", "--run-dir", name).status == 0
-    models = {name: parameters(tmp_path / name) for name in ("serial", "a", "b", "c", "d", "e")}
+    for n, name in [(0, "serial"), (3, "a"), (3, "b"), (4, "c"), (4, "d")]:
+        shape = ["cluster.replicas=1", f"cluster.partitions={2 if n == 4 else 1}"]
+        assert launch(n, *STEPS, *shape, "--run-dir", name).status == 0
+    models = {name: parameters(tmp_path / name) for name in ("serial", "a", "b", "c", "d")}
     for key, serial in models["serial"].items():
         for one, two in ("ab", "cd"):
             np.testing.assert_array_equal(models[one][key], models[two][key], err_msg=key)
-        for name in "ace":
-            np.testing.assert_allclose(models[name][key], serial, rtol=2e-4, atol=2e-5, err_msg=f"{name} {key}")
+        for name in "ac":
+            np.testing.assert_allclose(models[name][key], serial, rtol=2e-4, atol=2e-5, err_msg=key)
     first = {name: records(tmp_path / name, "train")[0]["loss"] for name in models}
     assert max(first.values()) - min(first.values()) < 1e-5
 
 
 def test_limits_say_why_the_run_ended(launch, tmp_path):
-    for reason, limit in {
-        "steps": "train.steps=7",
-        "max_time": "train.max_time=0.3",
-        "target": "train.target.accuracy=0.5",
-        "epochs": "train.epochs=0.3",
-    }.items():
-        done = launch(3, "--set", limit, "--run-dir", reason)
+    for ranks, reason, limit in [
+        (0, "steps", "train.steps=7"),
+        (3, "max_time", "train.max_time=0.3"),
+        (3, "target", "train.target.accuracy=0.5"),
+        (0, "epochs", "train.epochs=0.3"),
+    ]:
+        done = launch(ranks, "--set", limit, "--run-dir", reason)
         content = summary(tmp_path / reason)
         assert (done.status, content["stop_reason"]) == (0, reason)
         assert f"ended by {reason}" in done.out
@@ -163,10 +169,12 @@ def test_limits_say_why_the_run_ended(launch, tmp_path):
 
 
 WAYS = {
-    "sgd-bfloat16-threads": "downpour.rule=sgd downpour.learning_rate=0.1 downpour.wire=bfloat16 cluster.threads=2",
+    "sgd-bfloat16-threads": "downpour.rule=sgd downpour.learning_rate=0.1 downpour.wire=bfloat16"
+    " cluster.threads=2",
     "momentum-schedule": "downpour.rule=momentum downpour.learning_rate=0.02 downpour.schedule.kind=cosine"
     " downpour.schedule.warmup_epochs=0.2 downpour.schedule.decay_epochs=4",
-    "adam-float16-logistic": "downpour.rule=adam downpour.learning_rate=0.005 downpour.wire=float16 model.loss=logistic",
+    "adam-float16-logistic": "downpour.rule=adam downpour.learning_rate=0.005 downpour.wire=float16"
+    " model.loss=logistic",
     "staleness-squared-float64": "downpour.max_staleness=2 model.loss=squared model.dtype=float64"
     " cluster.partitions=2 cluster.replicas=2",
     "accrual-warmstart-penalty": "downpour.n_fetch=3 downpour.n_push=2 downpour.warmstart.steps=30"

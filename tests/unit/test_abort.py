@@ -1,7 +1,9 @@
 """The failure path: one message, the status, and the end of the job, from every thread."""
 
+import io
 import signal
 import socket
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -94,14 +96,25 @@ def test_an_error_in_another_thread_ends_the_job_too(capfd):
     assert "rank 3 (shard 1)" in capfd.readouterr().err
 
 
-def test_what_was_printed_before_comes_out_first(capfd):
+class Buffered(io.StringIO):
+    """An output that is lost with the process unless it is flushed."""
+
+    out = ""
+
+    def flush(self) -> None:
+        self.out = self.getvalue()
+
+
+def test_what_was_printed_before_is_not_lost(monkeypatch):
+    out, found = Buffered(), []
+
     def body() -> int:
         print("before")
         raise ValueError
 
-    order: list[str] = []
-    guarded(body, who(), lambda status: order.append(capfd.readouterr().out))
-    assert order == ["before\n"]
+    monkeypatch.setattr(sys, "stdout", out)
+    guarded(body, who(), lambda status: found.append(out.out))
+    assert found == ["before\n"]
 
 
 def test_the_first_of_a_job_on_a_node_speaks_for_all(capfd):

@@ -161,7 +161,7 @@ def assert_ended_in_order(cluster: Fleet) -> None:
     done = [int(a["work"]) for _, a in cluster.done]
     last_flush = len(done) - done[::-1].index(Work.FLUSH)
     final = [a for _, a in cluster.done[last_flush:]]
-    assert all(a["work"] == Work.EVALUATE for a in final)
+    assert all(a["work"] == Work.EVALUATE and a["stop"] > a["start"] for a in final)
     assert sorted(row for a in final for row in range(a["start"], a["stop"])) == list(range(TEST_ROWS))
     assert cluster.book.final_evaluation.rows == TEST_ROWS
     assert not any(cluster.queues.values())
@@ -186,6 +186,15 @@ def test_partitions_of_a_replica_get_the_same_assignments_in_the_same_order():
     cluster.work(1, 1)
     assert cluster.book.step == 4
     assert list(cluster.queues[1, 0]) == list(cluster.queues[1, 1])
+
+
+def test_assignments_carry_the_examples_handed_out_before_for_the_schedule():
+    cluster = Fleet(config())
+    cluster.run(lambda n: n - 1)
+    before = 0
+    for portion in (portion_of(a) for _, a in cluster.sent if a["work"] == Work.TRAIN):
+        assert portion.before == before
+        before += cluster.plan.rows(portion.epoch, portion.part, portion.index)
 
 
 def test_fast_replicas_do_more():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from dbmpi.client import LocalLink, Outcome
 from dbmpi.config import Dense, Downpour, Schedule
 from dbmpi.downpour import Downpour as Client
-from dbmpi.downpour import waits
 from dbmpi.loss import Score
 from dbmpi.model import Tensors
 from dbmpi.network import from_layers
@@ -67,7 +66,7 @@ class ScriptedLink:
 
     def begin(self, op: Op, gradient: np.ndarray, versions: np.ndarray, rate: float, steps: int) -> None:
         assert not self.busy, "two exchanges at once"
-        assert np.ptp(gradient) == 0
+        assert np.all(gradient == gradient[0])
         self.busy, self._gradient = True, gradient
         self.asked.append(Asked(op, gradient[0], int(versions[0]), rate, steps))
 
@@ -103,9 +102,9 @@ class ScriptedLink:
 
 def client(waits: bool = False, gradients: list[float] | None = None, **keys: Any) -> Client:
     """Make a client that has fetched its first parameters, version 1."""
-    settings = Downpour(**({"learning_rate": 0.5, "local_rate": 0.0} | keys))
+    settings = Downpour(**({"learning_rate": 0.5, "local_rate": 0.0, "overlap": not waits} | keys))
     rate = Rate(settings.learning_rate, settings.schedule, 100)
-    made = Client(settings, rate, Model(gradients), ScriptedLink(), 1, waits)
+    made = Client(settings, rate, Model(gradients), ScriptedLink(), 1)
     made.fetch()
     made.link.asked.clear()
     return made
@@ -121,11 +120,11 @@ def ops(made: Client) -> list[Op]:
 
 
 @pytest.mark.parametrize(
-    ("overlap", "replicas", "expected"),
+    ("overlap", "n_fetch", "expected"),
     [("auto", 1, True), ("auto", 2, False), (True, 1, False), (False, 3, True)],
 )
-def test_one_replica_waits_unless_told_otherwise(overlap, replicas, expected):
-    assert waits(Downpour(overlap=overlap), replicas) is expected
+def test_fetches_of_every_step_are_waited_for_unless_told_otherwise(overlap, n_fetch, expected):
+    assert Downpour(overlap=overlap, n_fetch=n_fetch).waits is expected
 
 
 def test_both_fire_at_step_0_in_one_round_trip():
@@ -262,6 +261,24 @@ def test_max_staleness_waits_for_the_fetch_in_flight_before_it_asks_again():
     assert made.model.seen[-1][0] == 200.0
 
 
+def test_a_fetch_that_max_staleness_asks_for_takes_the_gradient_along():
+    made = client(n_fetch=1000, n_push=1000, max_staleness=2)
+    step(made, 4)  # step 2 waits for what step 0 asked for, step 3 asks anew
+    # What was computed from older parameters is in no later push.
+    assert made.link.asked[1:] == [Asked(BOTH, 2.0 + 4 + 8, 1, 0.5, 3)]
+
+
+def test_the_age_of_a_copy_counts_from_when_it_was_asked_for():
+    made = client(n_fetch=1, n_push=1, max_staleness=3)
+    step(made, 2)
+    made.link.end()
+    step(made)  # finds what was asked for after step 0, and asks again
+    step(made)  # the copy in use is now 3 steps old
+    assert made.fetches == 2
+    step(made)
+    assert made.fetches == 3
+
+
 def test_without_max_staleness_a_shard_that_never_answers_is_never_waited_for():
     made = client(n_fetch=1, n_push=1)
     step(made, 30)
@@ -329,6 +346,17 @@ def test_rate_of_a_flush_follows_the_schedule():
     assert made.link.asked[-1].rate == 0.125
 
 
+@pytest.mark.parametrize("n_push", [1, 3])
+def test_a_gradient_that_is_not_finite_is_pushed_but_moves_no_copy(n_push):
+    made = client(gradients=[1.0, np.inf, 2.0], n_fetch=100, n_push=n_push, local_rate=0.25)
+    step(made)
+    made.link.end()
+    step(made, 2)
+    made.flush(0)
+    assert made.theta.flat[0] == 200.0 - 0.25 * 2
+    assert np.inf in [asked.gradient for asked in made.link.asked]  # for the shard to refuse and count
+
+
 @pytest.mark.parametrize("n_push", [1, 2, 3])
 def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_shard(n_push):
     values = np.ones(SIZE)
@@ -336,7 +364,7 @@ def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_s
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
     link = LocalLink(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     model = Model([1.0, np.inf, 1.0, np.nan, 1.0, 1.0])
-    made = Client(settings, Rate(0.5, settings.schedule, 100), model, link, 1, True)
+    made = Client(settings, Rate(0.5, settings.schedule, 100), model, link, 1)
     made.fetch()
     step(made, 6)
     made.flush(0)
@@ -349,7 +377,7 @@ def test_shared_parameters_are_changed_by_the_shard_alone():
     settings = Downpour(rule="sgd", learning_rate=0.5, n_push=2)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
     link = LocalLink(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
-    made = Client(settings, Rate(0.5, settings.schedule, 100), Model([1.0] * 5), link, 1, True)
+    made = Client(settings, Rate(0.5, settings.schedule, 100), Model([1.0] * 5), link, 1)
     made.fetch()
     assert made.theta.flat is values
     step(made, 5)  # pushes of 1, 2 and 2 gradients after steps 0, 2 and 4

@@ -104,7 +104,7 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
     )
     outline = Outline(settings, 10, description())
     memory, size = outline.of_partition(0), outline.plan.sizes[0] * 4
-    waits = downpour.waits(settings.downpour, replicas)
+    waits = settings.downpour.waits
     assert memory.gradients == size * (1 if waits and n_push == 1 else 2 if waits else 3)
     assert memory.messages == (0 if wire == "float32" else size * 3 // 2)
 

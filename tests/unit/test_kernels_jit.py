@@ -44,7 +44,15 @@ def test_impossible_thread_counts_are_refused(n):
 
 
 @needs_two_threads
-def test_two_threads_compute_what_one_does(two_threads):
+def test_small_arrays_stay_on_one_thread(two_threads):
+    before = len(rules.add_scaled.parallel.signatures)
+    rules.add_scaled(np.zeros(jit.PARALLEL_ELEMENTS - 1), 1.0, np.zeros(jit.PARALLEL_ELEMENTS - 1))
+    assert len(rules.add_scaled.parallel.signatures) == before
+
+
+@needs_two_threads
+def test_two_threads_compute_what_one_does(two_threads, monkeypatch):
+    monkeypatch.setattr(jit, "PARALLEL_ELEMENTS", 0)
     assert jit.threads() == 2
     random = np.random.default_rng(0)
     z, labels, b = (

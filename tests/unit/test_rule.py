@@ -48,6 +48,19 @@ def test_adam_of_the_paper():
     assert np.allclose(by_rule(Downpour(rule="adam", beta1=0.8, beta2=0.95, epsilon=1e-3)), w)
 
 
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adagrad", "adam"])
+def test_the_copy_for_the_reply_is_the_new_value(rule):
+    made = make(Downpour(rule=rule))
+    alone, copied, out = np.linspace(-1, 1, N), np.linspace(-1, 1, N), np.full(N, np.nan)
+    states, others = ([np.zeros(N) for _ in made.states] for _ in range(2))
+    for t, g in enumerate(gradients(), start=1):
+        made.apply(alone, g.copy(), states, RATE, t)
+        made.apply(copied, g.copy(), others, RATE, t, out)
+        assert np.array_equal(out, copied)
+        np.testing.assert_allclose(copied, alone, rtol=1e-14)
+    np.testing.assert_allclose(others, states, rtol=1e-14)
+
+
 @pytest.mark.parametrize(
     ("rule", "states"),
     [

@@ -61,6 +61,14 @@ def test_adam_counts_the_updates_of_each_piece():
     np.testing.assert_allclose(made.held[7].value, 0.9)
 
 
+def test_a_push_copies_the_new_value_for_the_reply_unless_it_is_refused():
+    made, out = shard(rule="adagrad"), np.full(5, 7.0)
+    assert made.push(4, ones(np.inf), 0, 0.1, out) is Status.NOT_FINITE
+    assert out.tolist() == [7.0] * 5
+    assert made.push(4, ones(), 0, 0.1, out) is Status.OK
+    assert np.array_equal(out, made.held[4].value) and not np.shares_memory(out, made.held[4].value)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_gradient_that_is_not_finite_is_refused_and_leaves_no_trace(bad):
     made = shard(rule="adagrad")

@@ -43,6 +43,7 @@ def test_every_rank_has_exactly_one_role(world):
     ranks = [topology.coordinator, *topology.shards, *topology.spares]
     ranks += [rank for replica in topology.replicas for rank in replica]
     assert sorted(ranks) == list(range(size))
+    assert list(topology.shards) == sorted(topology.shards)
     assert len(topology.roles) == size
 
 
