@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dbmpi.assignments import assignment_of, evaluation_of, plain
 from dbmpi.config import Config
-from dbmpi.errors import PeerSilent
+from dbmpi.errors import PeerSilent, ProtocolError
 from dbmpi.ledger import Ledger
 from dbmpi.metrics import Book
 from dbmpi.portions import ranges_for_evaluation
@@ -123,10 +123,14 @@ class Coordinator:
     def receive(self, report: Record) -> None:
         """Take in one partition's `REPORT`."""
         replica, partition = int(report["replica"]), int(report["partition"])
-        self._heard[replica, partition] = self._clock()
+        now = self._clock()
+        self._heard[replica, partition] = now
+        self._book.at(now)
         if report["work"] == Work.ALIVE:
             return
-        job = next(job for job in self._jobs[replica] if partition in job.missing)
+        job = next((job for job in self._jobs[replica] if partition in job.missing), None)
+        if job is None:
+            raise ProtocolError(f"{self._name(replica, partition)} reports work that it was not given")
         job.missing.discard(partition)
         job.reports.append(report)
         if not job.missing:
@@ -169,7 +173,7 @@ class Coordinator:
                     self._hand_out_to(replica)
 
     def _hand_out_to(self, replica: int) -> None:
-        if self._evaluations.take():
+        if not self._ledger.limit and self._evaluations.take():
             self._order_evaluation(replica, 0, self._test_rows)
             return
         elapsed_s = self._clock() - self._book.started

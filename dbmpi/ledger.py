@@ -6,6 +6,7 @@ and the run, end together. The next epoch begins as the last portion of this one
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 from dbmpi.portions import Plan
@@ -99,3 +100,8 @@ class Ledger:
         self.examples += examples
         self.steps += minibatches
         return portion
+
+
+def examples_in(epochs: float, rows: int) -> int:
+    """Return the examples in a number of epochs, a fraction rounded up."""
+    return ceil(round(epochs * rows, 6))  # 1.1 * 10 is a little above 11

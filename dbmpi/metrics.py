@@ -90,13 +90,17 @@ class Book:
         self._interval = _Interval(sums=self._empty)
         self.started = self.ended = self._now = 0.0
         self.step = self.examples = 0
-        self.boundary_messages = self.boundary_bytes = self.refused = 0
+        self.boundary_messages = self.boundary_bytes = 0
         self.last_evaluation, self.final_evaluation = self._empty, self._empty
         self.shards: dict[int, Record] = {}
 
     def start(self, now: float) -> None:
         """Training begins."""
         self.started = self.ended = self._now = now
+
+    def at(self, now: float) -> None:
+        """Set the time of the records that follow."""
+        self._now = now
 
     @property
     def elapsed_s(self) -> float:
@@ -122,7 +126,6 @@ class Book:
         self.examples += portion.rows
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
         self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
-        self.refused += sum(int(r["refused"]) for r in reports)
         return portion.loss
 
     def tick(self, now: float) -> None:

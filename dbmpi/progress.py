@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from dbmpi.config import Train
+from dbmpi.ledger import examples_in
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def on_terminal(out: TextIO) -> bool:
 
 def make(setting: str, every_s: float, train: Train, rows: int) -> Progress:
     """Return the twin that `output.progress` asks for, on standard output."""
-    examples = None if train.epochs is None else math.ceil(train.epochs * rows)
+    examples = None if train.epochs is None else examples_in(train.epochs, rows)
     limits = Limits(examples, train.steps, train.max_time)
     out = sys.stdout
     if setting == "auto":

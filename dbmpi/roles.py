@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -185,12 +184,12 @@ def coordinator(
 ) -> "Coordinator":
     """Make the coordinator."""
     from dbmpi.coordinator import Coordinator
-    from dbmpi.ledger import Ledger
+    from dbmpi.ledger import Ledger, examples_in
 
     config, description = blueprint.config, blueprint.setup.description
     topology = blueprint.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     rows, train = description.train_rows, config.train
-    examples = None if train.epochs is None else ceil(train.epochs * rows)
+    examples = None if train.epochs is None else examples_in(train.epochs, rows)
     ledger = Ledger(portions_plan(blueprint), shape[0], examples, train.steps)
     return Coordinator(config, ledger, shape, rows, description.test_rows, mail, book, name)

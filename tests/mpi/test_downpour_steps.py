@@ -80,7 +80,9 @@ def coordinate(blueprint: Blueprint, world: World) -> None:
     book = roles.book(blueprint)
     post = Post(world.service, world.topology)
     coordinator = roles.coordinator(blueprint, post, book, lambda r, p: "?")
-    service = CoordinatorService(coordinator, world.service, world.topology, post, book, blueprint.waiter, 5.0)
+    service = CoordinatorService(
+        coordinator, world.service, world.topology, post, book, blueprint.waiter, 5.0
+    )
     service.run()
     service.dismiss()
     book.close()

@@ -70,7 +70,9 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
 
     assert comm.allreduce(loss) == pytest.approx(expected[0], rel=1e-12)
     assert comm.allreduce(correct) == expected[1]
-    full = {s.tensor.name: expected[2][s.offset : s.offset + s.size].reshape(s.shape) for s in alone.plan.slices(0)}
+    views = tensors(alone.plan, 0, expected[2])
+    named = [tensor for pair in zip(views.weights, views.biases, strict=True) for tensor in pair]
+    full = dict(zip((t.name for t in net.tensors), named, strict=True))
     np.testing.assert_allclose(gradient, cut(plan, comm.rank, full), rtol=1e-9, atol=1e-12)
     model.free()
 
@@ -90,7 +92,8 @@ def test_boundary_traffic_is_the_plans_minimum(comm: Any, targets: str) -> None:
         one_step(model, theta, np.zeros((INPUTS, B), np.float32), t)
     sent = model.take_sent()
 
-    assert sent == Traffic(steps * expected_messages(plan, me, targets), steps * expected_bytes(plan, me, targets))
+    messages, size = expected_messages(plan, me, targets), expected_bytes(plan, me, targets)
+    assert sent == Traffic(steps * messages, steps * size)
     mine = plan.traffic(me, B, 4, labels)
     assert sent == Traffic(steps * mine.messages, steps * mine.bytes)
     assert model.take_sent() == Traffic(0, 0)

@@ -234,7 +234,7 @@ def test_one_replica_evaluates_the_whole_held_out_set_during_training():
     cluster.run(lambda n: 0)
     works = [int(a["work"]) for _, a in cluster.sent]
     during = [a for _, a in cluster.sent[: works.index(Work.FLUSH)] if a["work"] == Work.EVALUATE]
-    assert 3 <= len(during) <= 4
+    assert 2 <= len(during) <= 3  # none once all work is handed out
     assert all((a["start"], a["stop"]) == (0, TEST_ROWS) for a in during)
 
 

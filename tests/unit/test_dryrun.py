@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi import boundary, downpour, dryrun, partition, rule, server, sharding
+from dbmpi import boundary, dryrun, partition, rule, server, sharding
 from dbmpi.config import Config
 from dbmpi.data import Description
 from dbmpi.dryrun import Memory, Outline, report

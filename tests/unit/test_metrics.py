@@ -99,12 +99,12 @@ def test_partitions_of_one_portion_count_its_steps_once_and_its_messages_each(tm
     common = {"steps": 2, "examples": 20}
     books.train(
         [
-            report(**common, boundary_messages=3, boundary_bytes=30, refused=1),
+            report(**common, boundary_messages=3, boundary_bytes=30),
             report(**common, boundary_messages=4, boundary_bytes=50),
         ]
     )
     assert (books.step, books.examples) == (2, 20)
-    assert (books.boundary_messages, books.boundary_bytes, books.refused) == (7, 80, 1)
+    assert (books.boundary_messages, books.boundary_bytes) == (7, 80)
 
 
 def test_every_record_has_the_four_common_keys(tmp_path):
