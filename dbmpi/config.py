@@ -260,8 +260,9 @@ class Downpour:
     )
     overlap: bool | Auto = _key(
         "auto",
-        "Whether fetch and push go on in the background while minibatches are computed; auto waits for each "
-        "fetch where n_fetch = 1, so that every minibatch has fresh parameters, and overlaps otherwise.",
+        "Whether fetch and push go on in the background while minibatches are computed. auto waits for each "
+        "fetch with one replica, which then repeats exactly from its seed, and where four or more ranks "
+        "share a core, which others then use; it overlaps otherwise.",
     )
     max_staleness: int = _key(
         0,
@@ -289,8 +290,8 @@ class Downpour:
 
     @property
     def waits(self) -> bool:
-        """Whether each fetch is waited for; one replica then repeats exactly from its seed."""
-        return self.n_fetch == 1 if self.overlap == "auto" else not self.overlap
+        """Whether each fetch is waited for, once `launch.resolve_overlap` has chosen what was "auto"."""
+        return self.overlap is False
 
 
 @dataclass(frozen=True, kw_only=True)

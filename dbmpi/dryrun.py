@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dbmpi import network, sharding, topology
 from dbmpi.config import Config
+from dbmpi.launch import resolve_overlap
 from dbmpi.partition import STATS_BYTES, STATS_ROWS, Partitioning, Traffic
 from dbmpi.portions import Plan
 from dbmpi.topology import Topology
@@ -106,7 +107,7 @@ class Outline:
     def _gradient_copies(self) -> int:
         """Count the gradients of a partition: accrued, on its way, and newly computed."""
         downpour = self.config.downpour
-        overlap = not downpour.waits
+        overlap = resolve_overlap(downpour.overlap, len(self.topology.replicas), 1, 1)
         return 1 + overlap + (overlap or downpour.n_push > 1)
 
     def _portions(self) -> int:

@@ -9,6 +9,8 @@ SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
+CROWD = 4  # ranks for a core
+
 
 def launcher_size(env: Mapping[str, str]) -> tuple[str, int] | None:
     """Return the variable by which the launcher gives its number of processes, and the number.
@@ -90,6 +92,31 @@ def resolve_threads(
     if setting != "auto":
         return setting
     return max(1, min(cores_available, cores_on_node // max(1, ranks_on_node)))
+
+
+def resolve_overlap(
+    setting: bool | Literal["auto"], replicas: int, ranks_on_node: int, cores_on_node: int
+) -> bool:
+    """Choose whether fetches and pushes go on while minibatches are computed.
+
+    Parameters
+    ----------
+    setting
+        `downpour.overlap`.
+    replicas
+        Number of replicas R.
+    ranks_on_node, cores_on_node
+        Of the node that has most ranks for a core.
+
+    Returns
+    -------
+    bool
+        The setting; if "auto", False for one replica, and for a node so crowded that a replica
+        which waits leaves its core to others: parameters are then fresher, and nothing is lost.
+    """
+    if setting != "auto":
+        return setting
+    return replicas > 1 and ranks_on_node < CROWD * cores_on_node
 
 
 def thread_warnings(threads: int, cores_available: int, ranks_on_node: int, cores_on_node: int) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -85,6 +85,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
         lambda: topology.plan(len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes),
     )
     threads, crowded = _threads(comm, config, places)
+    config = _resolved(config, plan, places)
     description, network, run_dir = agree(comm, lambda: _look(arguments, config))
     return Setup(config, plan, tuple(places), threads, crowded, description, network, run_dir)
 
@@ -101,6 +102,17 @@ def _threads(comm: "MPI.Intracomm", config: Config, places: "list[Place]") -> tu
     os.environ.update(launch.thread_environment(threads))
     warn(comm, launch.thread_warnings(threads, len(mine.cores), len(here), on_node))
     return threads, len(here) > on_node
+
+
+def _resolved(config: Config, plan: Topology, places: "list[Place]") -> Config:
+    """Return the configuration with the choices that depend on the ranks and their cores. Local."""
+    crowds = []
+    for node in {place.node for place in places}:
+        here = [place for place in places if place.node == node]
+        crowds.append((len(here), len(frozenset().union(*(place.cores for place in here)))))
+    ranks, cores = max(crowds, key=lambda crowd: crowd[0] / crowd[1])
+    overlap = launch.resolve_overlap(config.downpour.overlap, len(plan.replicas), ranks, cores)
+    return replace(config, downpour=replace(config.downpour, overlap=overlap))
 
 
 def _look(arguments: cli.Arguments, config: Config) -> "tuple[Description, Network, Path]":

@@ -18,7 +18,8 @@ YIELDS = 4  # turns given to other processes before the first sleep, where it ha
 SHORTEST_SLEEP_S = 20e-6
 LONGEST_SLEEP_S = 2e-3
 IDLE_SLEEP_S = 10e-3
-SHARE = 0.1  # a sleep adds at most this share to the time already waited
+SHARE = 0.05  # a sleep adds at most this share to the time already waited
+IDLE_SHARE = 0.02  # of a shard, which has a client waiting in every step where fetches are waited for
 
 
 @dataclass
@@ -91,6 +92,6 @@ class Idle:
         self._since = time.monotonic()
 
     def rest(self) -> None:
-        """Sleep for a tenth of the quiet so far, 20 microseconds to 10 milliseconds."""
+        """Sleep for a fiftieth of the quiet so far, 20 microseconds to 10 milliseconds."""
         quiet = time.monotonic() - self._since
-        time.sleep(min(max(quiet * SHARE, SHORTEST_SLEEP_S), IDLE_SLEEP_S))
+        time.sleep(min(max(quiet * IDLE_SHARE, SHORTEST_SLEEP_S), IDLE_SLEEP_S))

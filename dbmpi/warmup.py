@@ -37,20 +37,26 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
 
 
 def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
-    """Compile the kernels on one rank of a node; the others wait, then load. Collective over `comm`."""
-    setup = blueprint.setup
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
-    role = setup.topology.roles[comm.Get_rank()]
-    if role.kind in ("shard", "replica", "serial"):
-        from kernels import jit
+    """Compile the kernels on one rank of a node, then load them on the others. Collective over `comm`.
 
-        jit.set_threads(setup.threads)
-        if comm.Get_rank() in compilers(setup):
-            rehearse(blueprint, role.kind)
+    Training begins when all have them: a rank that still loads would hand its work to the others.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
+    setup, rank = blueprint.setup, comm.Get_rank()
+    kind = setup.topology.roles[rank].kind
+    if rank in compilers(setup):
+        rehearse(blueprint, kind)
+    _meet(blueprint, comm, "the end of compilation")
+    if rank not in compilers(setup):
+        rehearse(blueprint, kind)
+    _meet(blueprint, comm, "the start of training")
+
+
+def _meet(blueprint: "Blueprint", comm: "MPI.Intracomm", what: str) -> None:
     if comm.Get_size() > 1:
         from dbmpi.world import meet
 
-        meet(comm, max(setup.config.cluster.timeout_s, COMPILE_S), "the end of compilation")
+        meet(comm, max(blueprint.config.cluster.timeout_s, COMPILE_S), what)
 
 
 def compilers(setup: "Setup") -> set[int]:
@@ -63,6 +69,18 @@ def compilers(setup: "Setup") -> set[int]:
 
 def rehearse(blueprint: "Blueprint", kind: str) -> None:
     """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
+    if kind not in ("shard", "replica", "serial"):
+        return
+    from kernels import jit
+
+    jit.set_threads(blueprint.setup.threads)
+    _rehearse(blueprint, kind)
+    if blueprint.setup.threads > 1:  # small arrays have used the variants of one thread
+        with jit.parallel_from(0):
+            _rehearse(blueprint, kind)
+
+
+def _rehearse(blueprint: "Blueprint", kind: str) -> None:
     if kind in ("shard", "serial"):
         _rehearse_shard(blueprint)
     if kind in ("replica", "serial"):

@@ -6,7 +6,8 @@ this file, touch the others or remove the cache.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -23,6 +24,7 @@ OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 PARALLEL_ELEMENTS = 1 << 15
 
 _threads = 1
+_parallel_from = PARALLEL_ELEMENTS
 
 
 def set_threads(n: int) -> None:
@@ -54,6 +56,17 @@ def set_threads(n: int) -> None:
 def threads() -> int:
     """Return the number of threads that kernels use."""
     return _threads
+
+
+@contextmanager
+def parallel_from(elements: int) -> Iterator[None]:
+    """Let arrays of `elements` or more use all threads meanwhile, whatever their size pays for."""
+    global _parallel_from
+    before, _parallel_from = _parallel_from, elements
+    try:
+        yield
+    finally:
+        _parallel_from = before
 
 
 def helper(function: Callable[..., Any]) -> Any:
@@ -103,7 +116,7 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
 def _choose_by_threads(function: Callable[..., Any], serial: Any, parallel: Any) -> Callable[..., Any]:
     @functools.wraps(function)
     def choose(*arguments: Any) -> Any:
-        small = _threads == 1 or arguments[0].size < PARALLEL_ELEMENTS
+        small = _threads == 1 or arguments[0].size < _parallel_from
         return serial(*arguments) if small else parallel(*arguments)
 
     choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]

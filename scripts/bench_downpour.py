@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Measure Downpour against serial training: `bench_downpour.py [--rounds 3] [--data FILE]`.
 
-Serial, then 1 coordinator + 1 shard + 2 replicas with n_fetch = n_push = 1 and with 4, one thread each,
-in turns; the table gives the median examples/s of each and its ratio to serial. Without --data the
-examples are random bytes of MNIST's shape: they cost what real ones cost. Wants a machine with two free
-cores, and an MPI in this Python's environment.
+Serial, then 1 coordinator + 1 shard + 2 replicas, one thread each, with n_fetch = n_push = 1 and with 4, and
+with 1 where each fetch is waited for, in turns; the table gives the median examples/s of each and its ratio
+to serial. Without --data the examples are random bytes of MNIST's shape: they cost what real ones cost. Wants
+a machine with two free cores, and an MPI in this Python's environment.
 """
 
 import argparse
@@ -73,7 +73,8 @@ def main() -> None:
     epochs = f"train.epochs={given.epochs}"
     cases = {
         "serial": (1, [epochs]),
-        "n_fetch = n_push = 1": (4, [epochs, *REPLICAS]),
+        "n_fetch = n_push = 1": (4, [epochs, *REPLICAS, "downpour.overlap=true"]),
+        "  each fetch awaited": (4, [epochs, *REPLICAS, "downpour.overlap=false"]),
         "n_fetch = n_push = 4": (4, [epochs, *REPLICAS, "downpour.n_fetch=4", "downpour.n_push=4"]),
     }
     with tempfile.TemporaryDirectory() as name:

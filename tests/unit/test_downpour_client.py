@@ -119,13 +119,6 @@ def ops(made: Client) -> list[Op]:
     return [asked.op for asked in made.link.asked]
 
 
-@pytest.mark.parametrize(
-    ("overlap", "n_fetch", "expected"),
-    [("auto", 1, True), ("auto", 2, False), (True, 1, False), (False, 3, True)],
-)
-def test_fetches_of_every_step_are_waited_for_unless_told_otherwise(overlap, n_fetch, expected):
-    assert Downpour(overlap=overlap, n_fetch=n_fetch).waits is expected
-
 
 def test_both_fire_at_step_0_in_one_round_trip():
     made = client(n_fetch=7, n_push=5)
@@ -360,7 +353,7 @@ def test_a_gradient_that_is_not_finite_is_pushed_but_moves_no_copy(n_push):
 @pytest.mark.parametrize("n_push", [1, 2, 3])
 def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_shard(n_push):
     values = np.ones(SIZE)
-    settings = Downpour(rule="sgd", learning_rate=0.5, n_push=n_push)
+    settings = Downpour(rule="sgd", learning_rate=0.5, n_push=n_push, overlap=False)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
     link = LocalLink(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     model = Model([1.0, np.inf, 1.0, np.nan, 1.0, 1.0])
@@ -374,7 +367,7 @@ def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_s
 
 def test_shared_parameters_are_changed_by_the_shard_alone():
     values = np.ones(SIZE)
-    settings = Downpour(rule="sgd", learning_rate=0.5, n_push=2)
+    settings = Downpour(rule="sgd", learning_rate=0.5, n_push=2, overlap=False)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
     link = LocalLink(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     made = Client(settings, Rate(0.5, settings.schedule, 100), Model([1.0] * 5), link, 1)

@@ -11,6 +11,7 @@ from dbmpi.config import Config
 from dbmpi.data import Description
 from dbmpi.dryrun import Memory, Outline, report
 from dbmpi.errors import UserError
+from dbmpi.launch import resolve_overlap
 from dbmpi.partition import Traffic
 from dbmpi.settings import load
 from dbmpi.shard import Shard
@@ -104,7 +105,7 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
     )
     outline = Outline(settings, 10, description())
     memory, size = outline.of_partition(0), outline.plan.sizes[0] * 4
-    waits = settings.downpour.waits
+    waits = not resolve_overlap(settings.downpour.overlap, replicas, 1, 1)
     assert memory.gradients == size * (1 if waits and n_push == 1 else 2 if waits else 3)
     assert memory.messages == (0 if wire == "float32" else size * 3 // 2)
 

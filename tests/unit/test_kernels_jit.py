@@ -51,8 +51,7 @@ def test_small_arrays_stay_on_one_thread(two_threads):
 
 
 @needs_two_threads
-def test_two_threads_compute_what_one_does(two_threads, monkeypatch):
-    monkeypatch.setattr(jit, "PARALLEL_ELEMENTS", 0)
+def test_two_threads_compute_what_one_does(two_threads):
     assert jit.threads() == 2
     random = np.random.default_rng(0)
     z, labels, b = (
@@ -71,7 +70,8 @@ def test_two_threads_compute_what_one_does(two_threads, monkeypatch):
         (pack.gather_transpose, (raw, rows, 0.5, 1.0, np.empty((21, 33), np.float32))),
     ):
         copies = [[a.copy() if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2)]
-        serial, parallel = kernel.serial(*copies[0]), kernel(*copies[1])
+        with jit.parallel_from(0):
+            serial, parallel = kernel.serial(*copies[0]), kernel(*copies[1])
         assert kernel.parallel.signatures  # the parallel variant is what ran
         assert (serial is None and parallel is None) or serial == pytest.approx(parallel, rel=1e-12)
         for one, two in zip(*copies, strict=True):

@@ -7,6 +7,7 @@ from dbmpi.launch import (
     check_world,
     env_rank,
     launcher_size,
+    resolve_overlap,
     resolve_threads,
     thread_environment,
     thread_warnings,
@@ -102,3 +103,18 @@ def test_more_threads_than_cores_are_warned_about() -> None:
     assert "more threads than cores" in warning and "cluster.threads=2" in warning
     (warning,) = thread_warnings(1, 2, 8, 2)
     assert "8 ranks x 1" in warning and "cluster.threads" not in warning
+
+
+@pytest.mark.parametrize(
+    ("setting", "replicas", "ranks", "cores", "expected"),
+    [
+        ("auto", 1, 3, 64, False),  # repeats from its seed
+        ("auto", 2, 4, 2, True),
+        ("auto", 2, 7, 2, True),
+        ("auto", 28, 64, 2, False),  # others use the core
+        (True, 1, 64, 2, True),
+        (False, 8, 8, 8, False),
+    ],
+)
+def test_overlap_suits_replicas_and_cores(setting, replicas, ranks, cores, expected):
+    assert resolve_overlap(setting, replicas, ranks, cores) is expected

@@ -108,7 +108,7 @@ def test_an_error_while_polling_passes():
 
 def test_idle_sleeps_longer_the_longer_it_is_quiet(clock):
     idle = Idle()
-    for _ in range(200):
+    for _ in range(2000):
         idle.rest()
     assert clock.sleeps == sorted(clock.sleeps)
     assert clock.sleeps[0] == waiting.SHORTEST_SLEEP_S and clock.sleeps[-1] == waiting.IDLE_SLEEP_S
