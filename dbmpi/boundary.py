@@ -1,84 +1,55 @@
 """Movement across the boundaries of one replica: persistent point-to-point sends, made once.
 
-The plan of who sends what is `dbmpi.partition`'s. A `Workspace` holds the buffers of one minibatch
-width; its messages leave from and arrive in those buffers, with no packing: the states of a
-partition's units are contiguous rows of `(units, B)`.
-
-Shape letters: B minibatch, U units of a layer.
+The plan of who sends what is `dbmpi.partition`'s. Messages leave from and arrive in the buffers of a
+`Workspace`. The states of consecutive units are contiguous rows of `(units, B)` and travel as they
+are; of a tile's edge MPI picks out the rows itself (a subarray datatype).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi.partition import STATS_ROWS, Partitioning, Traffic, Transfer
+from dbmpi.blocks import extents, within
+from dbmpi.partition import Partitioning, Traffic, Transfer
 from dbmpi.protocol import Phase, boundary_tag
 from dbmpi.waiting import Waiter
+from dbmpi.workspace import Workspace
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 Array = NDArray[Any]
-PATIENCE = 1.1  # of cluster.timeout_s
-
-
-class Workspace:
-    """The buffers of one partition for minibatches of one width.
-
-    Attributes
-    ----------
-    states : list of (U, B) arrays
-        `states[0]` is the input, `states[l + 1]` the output of layer l: all units of it where the
-        next layer is computed here too, so that remote rows arrive in their place.
-    own : list of (units owned, B) arrays
-        The rows of `states[l + 1]` that this partition computes.
-    derivatives : list of (U, B) arrays
-        Partial derivatives of the loss by `states[l + 1]`, of this partition's units of layer l + 1.
-    returned : list of {partition: (units owned, B) array}
-        Derivatives by this partition's own units of layer l, as the other partitions send them.
-    stats, merged : (P, 4, B) and (4, B) float64 arrays
-        The output reduction (`kernels.losses`): each partition's part, and the whole.
-    """
-
-    def __init__(self, plan: Partitioning, partition: int, width: int, dtype: np.dtype[Any]) -> None:
-        layers = plan.network.layers
-        self.width = width
-        self.states = [np.zeros((plan.network.inputs, width), dtype)]
-        self.states += [np.zeros((layer.units, width), dtype) for layer in layers]
-        ranges = [units[partition] for units in plan.units]
-        self.own = [state[a:b] for state, (a, b) in zip(self.states[1:], ranges, strict=True)]
-        self.derivatives = [np.zeros((layer.units, width), dtype) for layer in layers[:-1]]
-        self.extra = [np.empty_like(own) for own in self.own] if plan.partitions > 1 else []
-        self.returned: list[dict[int, Array]] = [{} for _ in layers]
-        for t in plan.transfers:
-            if t.owner == partition:
-                self.returned[t.layer][t.reader] = np.zeros((t.units, width), dtype)
-        self.stats = np.zeros((plan.partitions, STATS_ROWS, width))
-        self.stats[:, 0], self.stats[:, 3] = -np.inf, -1.0  # what a partition without outputs adds
-        self.merged = np.zeros((STATS_ROWS, width))
+Message = Any  # what mpi4py takes as a buffer: an array, or [array, count, datatype]
+PATIENCE = 1.1  # of the waiter's deadline, see `Boundary._wait`
 
 
 @dataclass
 class _Channel:
     """Persistent requests that start and end together, and the peer of each, for messages."""
 
-    requests: "list[MPI.Prequest]"
-    peers: list[int]
     what: str
-    traffic: Traffic = Traffic(0, 0)
+    requests: "list[MPI.Prequest]" = field(default_factory=list)
+    peers: list[int] = field(default_factory=list)
+    sent: Traffic = Traffic(0, 0)  # by this partition, each time it starts
+
+    def add(self, request: "MPI.Prequest", peer: int, sent: Traffic) -> None:
+        self.requests.append(request)
+        self.peers.append(peer)
+        self.sent += sent
 
 
 class Boundary:
     """The exchanges of one partition in one workspace. Local to make; no collective anywhere.
 
-    With one partition there is nothing to exchange: every list is empty, and no MPI is needed.
+    With one partition there is nothing to exchange: every channel is empty, and no MPI is needed.
 
     Parameters
     ----------
+    comm
+        The replica's communicator. None: nothing is exchanged, even where there are other partitions.
     reduction
         Whether the loss exchanges output statistics (it does where the targets are labels).
     """
@@ -92,112 +63,165 @@ class Boundary:
         waiter: Waiter,
         reduction: bool,
     ) -> None:
-        self._comm, self._waiter, self._partition = comm, waiter, partition
+        self._comm, self._plan, self._partition, self._space = comm, plan, partition, space
+        self._waiter, self._types = waiter, list[Any]()
         self.sent = Traffic(0, 0)
-        layers = range(len(plan.network.layers))
-        outward = [_of(plan.transfers, layer, owner=partition) for layer in layers]
-        inward = [_of(plan.transfers, layer, reader=partition) for layer in layers]
+        spaces = range(len(plan.network.spaces))
+        outward = [[t for t in plan.transfers if (t.space, t.owner) == (s, partition)] for s in spaces]
+        inward = [[t for t in plan.transfers if (t.space, t.reader) == (s, partition)] for s in spaces]
+        self._states_out = [self._state_sends(ts) for ts in outward]
+        self._states_in = [self._state_receives(ts) for ts in inward]
+        self._derivatives_out = [self._derivative_sends(ts) for ts in inward]
+        self._derivatives_in = [self._derivative_receives(ts) for ts in outward]
+        self._stats_out, self._stats_in = self._reduction(reduction)
+        self._shared_out, self._shared_in = self._sharing()
 
-        self._states_out = [self._sends(ts, Phase.STATES, space.states) for ts in outward]
-        self._states_in = [self._receives(ts, Phase.STATES, space.states) for ts in inward]
-        self._derivatives_out = [self._sends(ts, Phase.DERIVATIVES, space.derivatives) for ts in inward]
-        self._derivatives_in = [self._returns(ts, space.returned) for ts in outward]
-        self._stats_out, self._stats_in = self._reduction(plan if reduction else None, space)
+    # -- making the channels
 
-    def _reduction(self, plan: Partitioning | None, space: Workspace) -> tuple[_Channel, _Channel]:
-        if plan is None:
-            return _Channel([], [], ""), _Channel([], [], "")
-        me, last = self._partition, len(plan.network.layers) - 1
-        tag = boundary_tag(last, Phase.OUTPUT_STATS)
-        to = [q for q in plan.output_readers if q != me and me in plan.output_owners]
-        of = [q for q in plan.output_owners if q != me and me in plan.output_readers]
-        out = [self._send(space.stats[me], q, tag) for q in to]
-        into = [self._receive(space.stats[q], q, tag) for q in of]
-        traffic = Traffic(len(to), len(to) * space.stats[me].nbytes)
-        return _Channel(out, to, "output statistics", traffic), _Channel(into, of, "output statistics")
-
-    def _send(self, rows: Array, peer: int, tag: int) -> "MPI.Prequest":
-        assert self._comm is not None
-        return self._comm.Send_init(rows, peer, tag)
-
-    def _receive(self, rows: Array, peer: int, tag: int) -> "MPI.Prequest":
-        assert self._comm is not None
-        return self._comm.Recv_init(rows, peer, tag)
-
-    def _sends(self, transfers: Sequence[Transfer], phase: Phase, buffers: Sequence[Array]) -> _Channel:
-        """Send whole rows of a layer's buffer: states by their owner, derivatives by their reader."""
-        forward = phase is Phase.STATES
-        requests, peers, size = [], [], 0
+    def _state_sends(self, transfers: Sequence[Transfer]) -> _Channel:
+        channel = _Channel("states")
         for t in transfers:
-            rows = buffers[t.layer + forward][t.start : t.stop]
-            peers.append(t.reader if forward else t.owner)
-            requests.append(self._send(rows, peers[-1], boundary_tag(t.layer, phase)))
-            size += rows.nbytes
-        return _Channel(requests, peers, phase.name.lower(), Traffic(len(requests), size))
+            self._send(channel, self._edge(self._space.states, t), t.reader, Phase.STATES, t.space)
+        return channel
 
-    def _receives(self, transfers: Sequence[Transfer], phase: Phase, buffers: Sequence[Array]) -> _Channel:
-        requests = [
-            self._receive(buffers[t.layer + 1][t.start : t.stop], t.owner, boundary_tag(t.layer, phase))
-            for t in transfers
-        ]
-        return _Channel(requests, [t.owner for t in transfers], f"states of layer {_layer(transfers)}")
+    def _state_receives(self, transfers: Sequence[Transfer]) -> _Channel:
+        channel = _Channel(f"states of layer {transfers[0].space - 1}" if transfers else "states")
+        for t in transfers:
+            self._receive(channel, self._edge(self._space.states, t), t.owner, Phase.STATES, t.space)
+        return channel
 
-    def _returns(self, transfers: Sequence[Transfer], returned: Sequence[dict[int, Array]]) -> _Channel:
-        requests = [
-            self._receive(returned[t.layer][t.reader], t.reader, boundary_tag(t.layer, Phase.DERIVATIVES))
-            for t in transfers
-        ]
-        return _Channel(requests, [t.reader for t in transfers], f"derivatives of layer {_layer(transfers)}")
+    def _derivative_sends(self, transfers: Sequence[Transfer]) -> _Channel:
+        channel = _Channel("derivatives")
+        for t in transfers:
+            self._send(channel, self._edge(self._space.derivatives, t), t.owner, Phase.DERIVATIVES, t.space)
+        return channel
+
+    def _derivative_receives(self, transfers: Sequence[Transfer]) -> _Channel:
+        channel = _Channel(f"derivatives of layer {transfers[0].space - 1}" if transfers else "derivatives")
+        for t in transfers:
+            into = self._space.returned[t.space][t.reader]
+            self._receive(channel, into, t.reader, Phase.DERIVATIVES, t.space)
+        return channel
+
+    def _reduction(self, takes_place: bool) -> tuple[_Channel, _Channel]:
+        out, into = _Channel("output statistics"), _Channel("output statistics")
+        plan, me, stats = self._plan, self._partition, self._space.stats
+        if takes_place and me in plan.output_owners:
+            for q in plan.output_readers:
+                self._send(out, stats[me], q, Phase.OUTPUT_STATS, 0)
+        if takes_place and me in plan.output_readers:
+            for q in plan.output_owners:
+                self._receive(into, stats[q], q, Phase.OUTPUT_STATS, 0)
+        return out, into
+
+    def _sharing(self) -> tuple[_Channel, _Channel]:
+        """Shared tensors go from partition 0 to the others, their gradients the other way."""
+        down, up = _Channel("shared parameters"), _Channel("gradients of shared parameters")
+        space = self._space
+        if self._plan.shared and self._partition == 0:
+            for q, gradient in space.partial_gradients.items():
+                self._send(down, space.shared, q, Phase.SHARED, 0)
+                self._receive(up, gradient, q, Phase.SHARED, 1)
+        elif self._plan.shared:
+            self._receive(down, space.shared, 0, Phase.SHARED, 0)
+            self._send(up, space.shared_gradient, 0, Phase.SHARED, 1)
+        return down, up
+
+    def _edge(self, buffers: list[Array], t: Transfer) -> Message:
+        """Return a transfer's box in its buffer, as a message."""
+        buffer, place = buffers[t.space], within(t.box, self._space.held[t.space])
+        if buffer[place].flags.c_contiguous:
+            return buffer[place]
+        from mpi4py import MPI
+        from mpi4py.util import dtlib
+
+        starts = [*(one.start for one in place), 0]
+        inner = [*extents(t.box), self._space.width]
+        kind = dtlib.from_numpy_dtype(buffer.dtype).Create_subarray(
+            list(buffer.shape), inner, starts, MPI.ORDER_C
+        )
+        self._types.append(kind.Commit())
+        return [buffer, 1, kind]
+
+    def _send(self, channel: _Channel, message: Message, to: int, phase: Phase, space: int) -> None:
+        if to != self._partition and self._comm is not None:
+            request = self._comm.Send_init(message, to, boundary_tag(space, phase))
+            channel.add(request, to, Traffic(1, _bytes(message)))
+
+    def _receive(self, channel: _Channel, message: Message, of: int, phase: Phase, space: int) -> None:
+        if of != self._partition and self._comm is not None:
+            request = self._comm.Recv_init(message, of, boundary_tag(space, phase))
+            channel.add(request, of, Traffic(0, 0))
+
+    # -- a minibatch
 
     def begin_forward(self) -> None:
-        """Post the receives of all states, so that none arrives unexpected."""
+        """Post the receives of all states, so that none arrives unexpected; share the shared tensors."""
         for channel in self._states_in:
             self._start(channel)
         self._start(self._stats_in)
+        self._start(self._shared_out)
+        if self._partition != 0:
+            self._wait(self._shared_out)
 
     def begin_backward(self) -> None:
         """Post the receives of all derivatives."""
         for channel in self._derivatives_in:
             self._start(channel)
+        if self._partition == 0:
+            self._start(self._shared_in)
 
-    def send_states(self, layer: int) -> None:
-        """Begin to send this partition's rows of layer `layer` to those who need them."""
-        self._start(self._states_out[layer])
+    def send_states(self, space: int) -> None:
+        """Begin to send this partition's states of a space to those who need them."""
+        self._start(self._states_out[space])
 
-    def wait_states(self, layer: int) -> None:
-        """Wait for the rows of layer `layer` that others compute."""
-        self._wait(self._states_in[layer])
+    def wait_states(self, space: int) -> None:
+        """Wait for the states of a space that others compute."""
+        self._wait(self._states_in[space])
 
-    def send_derivatives(self, layer: int) -> None:
-        """Begin to send the derivatives by other partitions' rows of layer `layer`."""
-        self._start(self._derivatives_out[layer])
+    def send_derivatives(self, space: int) -> None:
+        """Begin to send the derivatives by other partitions' states of a space."""
+        self._start(self._derivatives_out[space])
 
-    def wait_derivatives(self, layer: int) -> None:
-        """Wait for the derivatives by own rows of layer `layer` from those who read them."""
-        self._wait(self._derivatives_in[layer])
+    def wait_derivatives(self, space: int) -> None:
+        """Wait for the derivatives by own states of a space from those who read them."""
+        self._wait(self._derivatives_in[space])
 
     def exchange_stats(self) -> None:
         """Send this partition's part of the output reduction, and wait for the others'."""
         self._start(self._stats_out)
         self._wait(self._stats_in)
 
+    def sum_shared_gradients(self) -> None:
+        """At partition 0: add the others' gradients of shared tensors to its own, in their order."""
+        if self._partition != 0:
+            self._start(self._shared_in)
+        self._wait(self._shared_in)
+        for gradient in self._space.partial_gradients.values():
+            self._space.shared_gradient += gradient
+
     def finish(self) -> None:
         """Wait until every send has left its buffer, which the next minibatch will overwrite."""
-        for channel in (*self._states_out, *self._derivatives_out, self._stats_out):
+        for channel in (*self._states_out, *self._derivatives_out, self._stats_out, self._shared_out):
             self._wait(channel)
 
     def free(self) -> None:
-        """Free the persistent requests."""
-        for channels in (self._states_out, self._states_in, self._derivatives_out, self._derivatives_in):
-            for channel in channels:
-                _free(channel)
-        _free(self._stats_out)
-        _free(self._stats_in)
+        """Free the persistent requests and the datatypes."""
+        for channel in self._channels():
+            for request in channel.requests:
+                request.Free()
+        for kind in self._types:
+            kind.Free()
+
+    def _channels(self) -> Iterator[_Channel]:
+        for group in (self._states_out, self._states_in, self._derivatives_out, self._derivatives_in):
+            yield from group
+        yield from (self._stats_out, self._stats_in, self._shared_out, self._shared_in)
 
     def _start(self, channel: _Channel) -> None:
         if channel.requests:
             channel.requests[0].Startall(channel.requests)
-            self.sent += channel.traffic
+            self.sent += channel.sent
 
     def _wait(self, channel: _Channel) -> None:
         if channel.requests:
@@ -217,17 +241,5 @@ class Boundary:
         return f"{', '.join(names)}: {channel.what}"
 
 
-def _of(
-    transfers: Sequence[Transfer], layer: int, owner: int | None = None, reader: int | None = None
-) -> list[Transfer]:
-    here = [t for t in transfers if t.layer == layer]
-    return [t for t in here if owner in (None, t.owner) and reader in (None, t.reader)]
-
-
-def _layer(transfers: Sequence[Transfer]) -> int:
-    return transfers[0].layer if transfers else -1
-
-
-def _free(channel: _Channel) -> None:
-    for request in channel.requests:
-        request.Free()
+def _bytes(message: Message) -> int:
+    return int(message.nbytes) if not isinstance(message, list) else int(message[2].Get_size())

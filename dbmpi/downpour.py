@@ -36,7 +36,7 @@ def finite(gradient: Tensors) -> bool:
 
     dW_OI = dy_OB x_IB^T and db_O = sum_B dy_OB: what is not finite in dy is seen in db, which is small.
     """
-    return all(isfinite(float(db_O.sum())) for db_O in gradient.biases)
+    return all(isfinite(float(db_O.sum())) for db_O in gradient.biases if db_O is not None)
 
 
 class Downpour:

@@ -1,134 +1,25 @@
 """What `--dry-run` prints: who would do what, what it takes, and what crosses the boundaries.
 
-All of it follows from the configuration, the number of ranks and the shape of the data; MPI is not
-needed. Shape letters: B minibatch, I inputs, P parameters.
+The figures are those of `dbmpi.outline`; MPI is not needed.
 """
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from dbmpi import network, sharding, topology
+from dbmpi import sharding
 from dbmpi.config import Config
-from dbmpi.launch import resolve_overlap
-from dbmpi.partition import STATS_BYTES, STATS_ROWS, Partitioning, Traffic
-from dbmpi.portions import Plan
+from dbmpi.network import IMAGE, Shape
+from dbmpi.outline import Memory, Outline
 from dbmpi.topology import Topology
 
 if TYPE_CHECKING:
     from dbmpi.data import Description
 
 ASSUMED_RANKS = 8
-ITEM_BYTES = {"float32": 4, "float64": 8, "uint8": 1}
-RULE_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "adam": 2}  # vectors that a rule keeps on its shard
-SHARD_BUFFERS = 6  # of the largest piece: received, decoded, and four replies on their way
-PARAMETER_COPIES = 2  # of a partition: in use, and arriving
-WIRE_BYTES = 2 + 4  # of each parameter, for a 16-bit wire: the message, and the float32 rest
-PORTIONS_HELD = 3  # being learned from, and read ahead
+MOST_ROWS = 16  # partitions that are listed one by one
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that one rank allocates, by purpose; Python and its libraries come on top."""
-
-    parameters: int = 0
-    gradients: int = 0
-    rule_state: int = 0
-    activations: int = 0
-    messages: int = 0
-    data: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return sum(astuple(self))
-
-
-class Outline:
-    """A run as arithmetic: topology, network, partitions and pieces.
-
-    Parameters
-    ----------
-    config, ranks, data
-        As in `report`, but `ranks` is known.
-    """
-
-    def __init__(self, config: Config, ranks: int, data: "Description") -> None:
-        cluster = config.cluster
-        self.config, self.data = config, data
-        self.item = ITEM_BYTES[config.model.dtype]
-        self.topology = topology.plan(ranks, cluster.shards, cluster.replicas, cluster.partitions)
-        self.network = network.build(config, data.inputs)
-        self.plan = Partitioning(self.network, self.topology.partitions)
-        most = sharding.MAX_PIECE_BYTES // self.item
-        self.pieces = sharding.cut(self.plan.sizes, len(self.topology.shards), most)
-
-    def of_shard(self, shard: int) -> Memory:
-        """Return the memory of a shard."""
-        sizes = [piece.size for piece in sharding.of_shard(self.pieces, shard)]
-        values = sum(sizes) * self.item
-        states = RULE_STATES[self.config.downpour.rule] * values
-        return Memory(values, rule_state=states, messages=SHARD_BUFFERS * max(sizes, default=0) * self.item)
-
-    def of_partition(self, partition: int) -> Memory:
-        """Return the memory of a rank that computes a partition."""
-        size = self.plan.sizes[partition]
-        widths = {self.config.train.minibatch, self.config.evaluation.minibatch}
-        return Memory(
-            parameters=PARAMETER_COPIES * size * self.item,
-            gradients=self._gradient_copies() * size * self.item,
-            activations=sum(self.workspace(partition, width) for width in widths),
-            messages=0 if self.config.downpour.wire == "float32" else WIRE_BYTES * size,
-            data=self._portions(),
-        )
-
-    def of_serial(self) -> Memory:
-        """Return the memory of the one process of serial training, whose parameters are the shard's own."""
-        shard, partition = self.of_shard(0), self.of_partition(0)
-        return Memory(
-            parameters=shard.parameters,
-            gradients=partition.gradients,
-            rule_state=shard.rule_state,
-            activations=partition.activations,
-            data=partition.data,
-        )
-
-    def workspace(self, partition: int, width: int) -> int:
-        """Return the bytes of states, derivatives and statistics for minibatches of `width` examples."""
-        units = [layer.units for layer in self.network.layers]
-        rows = self.network.inputs + sum(units) + sum(units[:-1])
-        if self.plan.partitions > 1:
-            rows += sum(stop - start for start, stop in (cuts[partition] for cuts in self.plan.units))
-        rows += sum(transfer.units for transfer in self.plan.transfers if transfer.owner == partition)
-        statistics = (self.plan.partitions + 1) * STATS_ROWS * STATS_BYTES
-        return (rows * self.item + statistics) * width
-
-    def _gradient_copies(self) -> int:
-        """Count the gradients of a partition: accrued, on its way, and newly computed."""
-        downpour = self.config.downpour
-        overlap = resolve_overlap(downpour.overlap, len(self.topology.replicas), 1, 1)
-        return 1 + overlap + (overlap or downpour.n_push > 1)
-
-    def _portions(self) -> int:
-        train, data = self.config.train, self.data
-        replicas = len(self.topology.replicas)
-        order = Plan(data.train_rows, train.minibatch, replicas, train.seed, train.portion, data.chunk_rows)
-        rows = min(order.portion_rows, data.train_rows)
-        return PORTIONS_HELD * rows * data.inputs * ITEM_BYTES[data.dtype]
-
-    def crossings(self, partition: int) -> tuple[Traffic, Traffic, Traffic]:
-        """Return what a partition sends per minibatch: forward, backward, and for the output's loss."""
-        minibatch = self.config.train.minibatch
-        row = minibatch * self.item
-        forward = [t.units for t in self.plan.transfers if t.owner == partition]
-        backward = [t.units for t in self.plan.transfers if t.reader == partition]
-        all_of_it = self.plan.traffic(partition, minibatch, self.item, reduction=self.data.targets is None)
-        loss = Traffic(
-            all_of_it.messages - len(forward) - len(backward),
-            all_of_it.bytes - sum(forward + backward) * row,
-        )
-        return Traffic(len(forward), sum(forward) * row), Traffic(len(backward), sum(backward) * row), loss
 
 
 def report(config: Config, ranks: int | None, data: "Description") -> str:
@@ -146,12 +37,13 @@ def report(config: Config, ranks: int | None, data: "Description") -> str:
     Raises
     ------
     UserError
-        If the ranks cannot hold what `[cluster]` asks for.
+        If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
     number, why = _ranks(config, ranks)
     outline = Outline(config, number, data)
     sections = [
         _heading(outline, why),
+        _layers(outline),
         _roles(outline.topology),
         _memory(outline),
         _traffic(outline),
@@ -172,15 +64,31 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
 
 def _heading(outline: Outline, why: str) -> str:
     net, config, data = outline.network, outline.config, outline.data
-    layers = [f"{layer.spec.type} {layer.units} {layer.spec.activation}" for layer in net.layers]
     size = f"{net.parameters:,} parameters in {config.model.dtype}, {_bytes(net.parameters * outline.item)}"
     return "\n".join(
         [
             outline.topology.equation() + why,
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            f"network: {data.inputs:,} inputs, {', '.join(layers)}, {net.loss} loss: {size}",
+            f"network: {_shape(net.input)} inputs, {_count(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )
+
+
+def _layers(outline: Outline) -> str:
+    header = ["layer", "", "output", "units", "parameters"]
+    rows = [
+        [
+            str(layer.index),
+            str(layer.spec),
+            _shape(layer.output),
+            f"{layer.units:,}",
+            f"{sum(tensor.size for tensor in (layer.weight, layer.bias) if tensor is not None):,}",
+        ]
+        for layer in outline.network.layers
+    ]
+    images = any(len(space) == IMAGE for space in outline.network.spaces[1:])
+    tiles = f" (images are cut into {_shape(outline.plan.grid)} tiles)" if images else ""
+    return f"Layers{tiles}\n\n" + _table(header, rows, left=2)
 
 
 def _roles(topo: Topology) -> str:
@@ -196,16 +104,9 @@ def _roles(topo: Topology) -> str:
 
 
 def _memory(outline: Outline) -> str:
-    replicas = len(outline.topology.replicas)
-    if outline.topology.serial:
-        each = [("all", 1, outline.network.parameters, outline.of_serial())]
-    else:
-        each = [("coordinator", 1, 0, Memory())]
-        for shard in range(len(outline.topology.shards)):
-            owned = sum(piece.size for piece in sharding.of_shard(outline.pieces, shard))
-            each.append((f"shard {shard}", 1, owned, outline.of_shard(shard)))
-        for partition, size in enumerate(outline.plan.sizes):
-            each.append((f"partition {partition}", replicas, size, outline.of_partition(partition)))
+    each = [("all", 1, outline.network.parameters, outline.of_serial())]
+    if not outline.topology.serial:
+        each = [("coordinator", 1, 0, Memory()), *_shard_memory(outline), *_partition_memory(outline)]
     header = ["each rank of", "ranks", "owns", *(f.name.replace("_", " ") for f in fields(Memory)), "total"]
     rows = [
         [role, str(count), f"{size:,}", *map(_bytes, astuple(memory)), _bytes(memory.total)]
@@ -216,43 +117,66 @@ def _memory(outline: Outline) -> str:
     )
 
 
-def _traffic(outline: Outline) -> str:
-    header = [
-        "a rank of",
-        "forward",
-        "bytes",
-        "backward",
-        "bytes",
-        "for the loss",
-        "bytes",
-        "in all",
-        "bytes",
+def _shard_memory(outline: Outline) -> list[tuple[str, int, int, Memory]]:
+    owned = [
+        sum(piece.size for piece in sharding.of_shard(outline.pieces, shard))
+        for shard in range(len(outline.topology.shards))
     ]
+    return [(f"shard {shard}", 1, size, outline.of_shard(shard)) for shard, size in enumerate(owned)]
+
+
+def _partition_memory(outline: Outline) -> list[tuple[str, int, int, Memory]]:
+    memories = [outline.of_partition(p) for p in range(outline.plan.partitions)]
+    ranks = len(outline.topology.replicas)
+    return [
+        (name, ranks, outline.plan.sizes[p], memories[p])
+        for name, p in _listed(outline.plan.partitions, lambda p: memories[p].total)
+    ]
+
+
+def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]]:
+    """Return the partitions to list, named: all of them, or of many the largest and the smallest."""
+    everyone = range(partitions)
+    if partitions <= MOST_ROWS:
+        return [(f"partition {p}", p) for p in everyone]
+    most, least = max(everyone, key=size), min(everyone, key=size)
+    return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
+
+
+def _traffic(outline: Outline) -> str:
+    sent = [outline.crossings(p) for p in range(outline.plan.partitions)]
+    header = ["a rank of", *(word for kind in sent[0] for word in (kind, "bytes"))]
     rows = []
-    for partition in range(outline.plan.partitions):
-        parts = outline.crossings(partition)
-        row = [f"partition {partition}"]
-        for traffic in (*parts, sum(parts, Traffic(0, 0))):
-            row += [f"{traffic.messages:,}", f"{traffic.bytes:,}"]
-        rows.append(row)
+    for name, p in _listed(len(sent), lambda p: sent[p]["in all"].bytes):
+        rows.append([name, *(f"{n:,}" for traffic in sent[p].values() for n in astuple(traffic))])
+    if len(sent) > len(rows):
+        sums = [sum(astuple(one[kind])[i] for one in sent) for kind in sent[0] for i in (0, 1)]
+        rows.append([f"all {len(sent)} partitions together", *(f"{n:,}" for n in sums)])
     title = f"Boundary messages that a rank sends for one minibatch of {outline.config.train.minibatch}"
     return f"{title}\n\n{_table(header, rows)}"
 
 
 def _shard_map(outline: Outline) -> str:
     bases = [sum(outline.plan.sizes[:p]) for p in range(outline.plan.partitions)]
-    header = ["shard", "rank", "of the model's vector", "partition", "of its vector", "bytes"]
+    header = ["shard", "rank", "of the model's vector", "partition", "of its vector", "pieces", "bytes"]
     rows = []
     for shard, rank in enumerate(outline.topology.shards):
-        for piece in sharding.of_shard(outline.pieces, shard):
-            base = bases[piece.partition]
-            of_model = f"[{base + piece.start:,}, {base + piece.stop:,})"
-            of_partition = f"[{piece.start:,}, {piece.stop:,})"
-            size = f"{piece.size * outline.item:,}"
-            rows.append([str(shard), str(rank), of_model, str(piece.partition), of_partition, size])
+        owned = groupby(sharding.of_shard(outline.pieces, shard), lambda piece: piece.partition)
+        for partition, group in owned:
+            pieces = list(group)
+            first, last, base = pieces[0].start, pieces[-1].stop, bases[partition]
+            of_model, of_partition = _range(base + first, base + last), _range(first, last)
+            size = f"{(last - first) * outline.item:,}"
+            rows.append(
+                [str(shard), str(rank), of_model, str(partition), of_partition, str(len(pieces)), size]
+            )
         if not sharding.of_shard(outline.pieces, shard):
-            rows.append([str(shard), str(rank), "nothing", "-", "-", "0"])
+            rows.append([str(shard), str(rank), "nothing", "-", "-", "0", "0"])
     return "Shard map\n\n" + _table(header, rows)
+
+
+def _range(start: int, stop: int) -> str:
+    return f"[{start:,}, {stop:,})"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -267,6 +191,14 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) 
         ).rstrip()
         for line in lines
     )
+
+
+def _shape(shape: Shape) -> str:
+    return " x ".join(f"{extent:,}" for extent in shape)
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}" + "s" * (len(things) != 1)
 
 
 def _spans(ranks: Sequence[int]) -> str:

@@ -38,7 +38,8 @@ class Feed:
 
     def __init__(self, path: str, plan: Plan, model: PartitionModel, timeout_s: float) -> None:
         self._plan, self._model, self._timeout_s = plan, model, timeout_s
-        self._train, self._test = Split(path, "train"), Split(path, "test")
+        need = model.plan.need(0, model.partition)
+        self._train, self._test = Split(path, "train", window=need), Split(path, "test", window=need)
         self._ahead = ReadAhead(self._train)
         self._expected: deque[Portion] = deque()
         self.labels = self._train.targets_width is None
@@ -66,7 +67,8 @@ class Feed:
 
     def _fill(self, split: Split, raw_NI: Array, targets: Array | None, rows_B: Array) -> Minibatch:
         assert targets is not None
-        x_IB = self._model.space(len(rows_B)).states[0]
+        x_IB = self._model.space(len(rows_B)).states[0].reshape(-1, len(rows_B))
+        raw_NI = raw_NI.reshape(len(raw_NI), -1)
         pack.gather_transpose(raw_NI, rows_B, split.scale, split.offset, x_IB)
         if self.labels:
             return len(rows_B), targets[rows_B]

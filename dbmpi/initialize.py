@@ -9,46 +9,61 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi.network import Network, Tensor
+from dbmpi.blocks import segments
+from dbmpi.network import Layer, Network, Tensor
 from dbmpi.partition import Partitioning
 from dbmpi.sharding import Piece
 
 DRAWS = 4  # 64-bit numbers that Philox makes at each step of its counter
+AT_ONCE = 1 << 15  # elements: their float64 stay in the cache, and next to no memory is needed
 
 
 def values(network: Network, tensor: Tensor, seed: int, start: int, stop: int) -> NDArray[np.float64]:
     """Return the first values of the elements [start, stop) of a tensor in C order.
 
     Biases are zero. Weights are uniform in (-a, a), with variance 2/I below ReLU and 2/(I + O)
-    elsewhere, so that the states keep their scale from layer to layer.
+    elsewhere, so that the states keep their scale from layer to layer; I and O are the connections
+    that a unit has below and above.
 
     References
     ----------
     Glorot and Bengio, AISTATS 2010, equation 16; He et al., ICCV 2015, equation 10.
     """
-    if tensor.name.endswith(".bias"):
+    layer = next(layer for layer in network.layers if tensor in (layer.weight, layer.bias))
+    if tensor == layer.bias:
         return np.zeros(stop - start)
-    number = [t.name for t in network.tensors].index(tensor.name)
+    number = network.tensors.index(tensor)
     skip = start // DRAWS
     source = np.random.Philox(key=[seed, number]).advance(skip)
     draws = np.random.Generator(source).random(stop - skip * DRAWS)[start - skip * DRAWS :]
-    return (2.0 * draws - 1.0) * _bound(network, tensor)
+    draws *= 2.0
+    draws -= 1.0
+    draws *= _bound(layer, tensor)
+    return draws
 
 
-def _bound(network: Network, tensor: Tensor) -> float:
-    layer = next(layer for layer in network.layers if layer.weight == tensor)
-    if layer.spec.activation == "relu":
+def _bound(layer: Layer, tensor: Tensor) -> float:
+    if layer.activation == "relu":
         return float(np.sqrt(6.0 / tensor.fan_in))
     return float(np.sqrt(6.0 / (tensor.fan_in + tensor.fan_out)))
 
 
 def piece(plan: Partitioning, piece: Piece, seed: int, out: NDArray[Any]) -> None:
-    """Fill `out`, `(piece.size,)`, with the first values of a piece of the parameter vector."""
+    """Fill `out`, `(piece.size,)`, with the first values of a piece of the parameter vector. Local."""
     for part in plan.slices(piece.partition):
         first = max(piece.start, part.offset)
         last = min(piece.stop, part.offset + part.size)
         if first < last:
-            base = part.start * part.tensor.row - part.offset
-            out[first - piece.start : last - piece.start] = values(
-                plan.network, part.tensor, seed, base + first, base + last
-            )
+            filled = first - piece.start
+            for start, length in segments(
+                part.box, part.tensor.shape, first - part.offset, last - part.offset
+            ):
+                _fill(plan.network, part.tensor, seed, start, out[filled : filled + length])
+                filled += length
+
+
+def _fill(network: Network, tensor: Tensor, seed: int, start: int, out: NDArray[Any]) -> None:
+    """Fill `out` with the elements of a tensor from `start` on."""
+    for first in range(0, len(out), AT_ONCE):
+        some = out[first : first + AT_ONCE]
+        some[:] = values(network, tensor, seed, start + first, start + first + len(some))

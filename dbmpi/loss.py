@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi.boundary import Boundary, Workspace
+from dbmpi.boundary import Boundary
+from dbmpi.workspace import Workspace
 from kernels import losses
 
 Array = NDArray[Any]
@@ -57,7 +58,7 @@ class Softmax(_Split):
 
     def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
         """Exchange the output statistics; partition 0 scores for all. See `Loss.evaluate`."""
-        losses.softmax_stats(space.own[-1], self.first, targets, space.stats[self.partition])
+        losses.softmax_stats(space.output, self.first, targets, space.stats[self.partition])
         self._reduce(space, boundary)
         if self.partition != 0:
             return Score(0.0, 0)
@@ -67,7 +68,7 @@ class Softmax(_Split):
     def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
         score = self.evaluate(space, boundary, targets)
-        losses.softmax_delta(space.own[-1], self.first, targets, space.merged, 1.0 / space.width, db_O)
+        losses.softmax_delta(space.output, self.first, targets, space.merged, 1.0 / space.width, db_O)
         return score
 
 
@@ -77,17 +78,17 @@ class Logistic(_Split):
     def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""
         self._arg_max(space, boundary)
-        loss = losses.logistic_loss(space.own[-1], self.first, targets)
+        loss = losses.logistic_loss(space.output, self.first, targets)
         return Score(loss, self._correct(space, targets))
 
     def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
         self._arg_max(space, boundary)
-        loss = losses.logistic_delta(space.own[-1], self.first, targets, 1.0 / space.width, db_O)
+        loss = losses.logistic_delta(space.output, self.first, targets, 1.0 / space.width, db_O)
         return Score(loss, self._correct(space, targets))
 
     def _arg_max(self, space: Workspace, boundary: Boundary) -> None:
-        losses.argmax_stats(space.own[-1], self.first, space.stats[self.partition])
+        losses.argmax_stats(space.output, self.first, space.stats[self.partition])
         self._reduce(space, boundary)
 
 
@@ -97,13 +98,13 @@ class SquaredLabels(Logistic):
     def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""
         self._arg_max(space, boundary)
-        loss = losses.squared_labels_loss(space.own[-1], self.first, targets)
+        loss = losses.squared_labels_loss(space.output, self.first, targets)
         return Score(loss, self._correct(space, targets))
 
     def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
         self._arg_max(space, boundary)
-        loss = losses.squared_labels_delta(space.own[-1], self.first, targets, 1.0 / space.width, db_O)
+        loss = losses.squared_labels_delta(space.output, self.first, targets, 1.0 / space.width, db_O)
         return Score(loss, self._correct(space, targets))
 
 
@@ -112,11 +113,11 @@ class Squared(_Split):
 
     def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""
-        return Score(losses.squared_loss(space.own[-1], targets), 0)
+        return Score(losses.squared_loss(space.output, targets), 0)
 
     def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
-        return Score(losses.squared_delta(space.own[-1], targets, 1.0 / space.width, db_O), 0)
+        return Score(losses.squared_delta(space.output, targets, 1.0 / space.width, db_O), 0)
 
 
 def make(name: str, labels: bool, partition: int, first: int) -> Loss:

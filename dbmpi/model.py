@@ -1,9 +1,9 @@
 """One partition of a model replica: its parameters, and forward and backward over its units.
 
-Matrix products go to BLAS, everything between them to `kernels`. What is local is computed while
-the states and derivatives of other partitions are on their way.
+Matrix products go to BLAS, everything between them to `kernels`; what each layer does is its stage's
+(`dbmpi.stages`).
 
-Shape letters: B minibatch, I fan-in units, O own fan-out units of a layer.
+Shape letters: B minibatch, O own output units.
 """
 
 from collections.abc import Callable
@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi import loss as losses
-from dbmpi.boundary import Boundary, Workspace
+from dbmpi.boundary import Boundary
+from dbmpi.imagestages import STAGES
 from dbmpi.loss import Score
 from dbmpi.partition import Partitioning, Range, Traffic
+from dbmpi.stages import Stage
 from dbmpi.waiting import Waiter
+from dbmpi.workspace import Workspace
 from kernels import activations, dense, rules
 
 if TYPE_CHECKING:
@@ -28,17 +31,45 @@ Array = NDArray[Any]
 
 @dataclass
 class Tensors:
-    """A partition's vector, and views of it as weights and biases, layer by layer."""
+    """A partition's vector, and views of it as weights and biases; None for layers without."""
 
     flat: Array
-    weights: list[Array]
-    biases: list[Array]
+    weights: list[Array | None]
+    biases: list[Array | None]
 
 
 def tensors(plan: Partitioning, partition: int, flat: Array) -> Tensors:
     """View the vector of a partition, `(sizes[partition],)`, as its tensors; nothing is copied."""
-    views = [flat[s.offset : s.offset + s.size].reshape(s.shape) for s in plan.slices(partition)]
-    return Tensors(flat, views[0::2], views[1::2])
+    views = {
+        s.tensor.name: flat[s.offset : s.offset + s.size].reshape(s.shape) for s in plan.slices(partition)
+    }
+    return _by_layer(plan, flat, views)
+
+
+def shared_tensors(plan: Partitioning, flat: Array) -> Tensors:
+    """View the vector of all shared tensors, one after another, as tensors; nothing is copied."""
+    views, offset = {}, 0
+    for tensor in plan.shared:
+        views[tensor.name] = flat[offset : offset + tensor.size].reshape(tensor.shape)
+        offset += tensor.size
+    return _by_layer(plan, flat, views)
+
+
+def _by_layer(plan: Partitioning, flat: Array, views: dict[str, Array]) -> Tensors:
+    layers = plan.network.layers
+    weights = [views.get(layer.weight.name) if layer.weight else None for layer in layers]
+    return Tensors(flat, weights, [views.get(layer.bias.name) if layer.bias else None for layer in layers])
+
+
+@dataclass
+class _Width:
+    """All that belongs to minibatches of one width."""
+
+    space: Workspace
+    boundary: Boundary
+    stages: list[Stage]
+    shared: Tensors
+    shared_gradient: Tensors
 
 
 class PartitionModel:
@@ -58,6 +89,8 @@ class PartitionModel:
         The replica's communicator; None when there is one partition.
     poke
         Called between layers, so that messages in flight make progress.
+    seed
+        What dropout masks follow from, together with the number of the step.
     """
 
     def __init__(
@@ -70,16 +103,16 @@ class PartitionModel:
         comm: "MPI.Intracomm | None" = None,
         waiter: Waiter | None = None,
         poke: Callable[[], object] = lambda: None,
+        seed: int = 0,
     ) -> None:
         self.plan, self.partition, self.dtype, self.l2 = plan, partition, dtype, l2
         self._labels = labels
-        self.outputs: Range = plan.units[-1][partition]
-        self.poke = poke
+        self.outputs: Range = plan.outputs(partition)
+        self.poke, self._seed, self._steps = poke, seed, 0
         self._layers = plan.network.layers
-        self._codes = [activations.CODES[layer.spec.activation] for layer in self._layers]
         self._loss = losses.make(plan.network.loss, labels, partition, self.outputs[0])
         self._comm, self._waiter = comm, waiter or Waiter(timeout_s=300.0)
-        self._spaces: dict[int, tuple[Workspace, Boundary]] = {}
+        self._widths: dict[int, _Width] = {}
         self._sent_before = Traffic(0, 0)
 
     @property
@@ -89,21 +122,30 @@ class PartitionModel:
 
     def space(self, width: int) -> Workspace:
         """Return the buffers for minibatches of `width` examples; the input goes to `.states[0]`."""
-        return self._pair(width)[0]
+        return self._of(width).space
 
-    def _pair(self, width: int) -> tuple[Workspace, Boundary]:
-        if width not in self._spaces:
-            space = Workspace(self.plan, self.partition, width, self.dtype)
-            boundary = Boundary(self._comm, self.plan, self.partition, space, self._waiter, self._labels)
-            self._spaces[width] = (space, boundary)
-        return self._spaces[width]
+    def _of(self, width: int) -> _Width:
+        if width not in self._widths:
+            self._widths[width] = self._make(width)
+        return self._widths[width]
+
+    def _make(self, width: int) -> _Width:
+        space = Workspace(self.plan, self.partition, width, self.dtype)
+        boundary = Boundary(self._comm, self.plan, self.partition, space, self._waiter, self._labels)
+        stages = [
+            STAGES[type(layer.spec)](layer, self.plan, self.partition, space, boundary)
+            for layer in self._layers
+        ]
+        shared = shared_tensors(self.plan, space.shared)
+        return _Width(space, boundary, stages, shared, shared_tensors(self.plan, space.shared_gradient))
 
     def evaluate(self, theta: Tensors, width: int, targets: Array) -> Score:
         """Return the score of the minibatch in `space(width)`. In step with the other partitions."""
-        space, boundary = self._pair(width)
-        self._forward(theta, space, boundary)
-        score = self._loss.evaluate(space, boundary, targets)
-        boundary.finish()
+        here = self._of(width)
+        here.space.draw = None
+        self._forward(theta, here)
+        score = self._loss.evaluate(here.space, here.boundary, targets)
+        here.boundary.finish()
         return score
 
     def differentiate(self, theta: Tensors, gradient: Tensors, width: int, targets: Array) -> Score:
@@ -118,102 +160,89 @@ class PartitionModel:
         targets
             Labels, int64 `(B,)`, or float targets of the own output units, `(O, B)`.
         """
-        space, boundary = self._pair(width)
-        self._forward(theta, space, boundary)
-        dy_OB, code = space.own[-1], self._codes[-1]
+        here = self._of(width)
+        here.space.draw = self._seed, self._steps
+        self._steps += 1
+        self._forward(theta, here)
+        db_O = gradient.biases[-1]
+        assert db_O is not None
+        dy_OB, code = here.space.output, here.stages[-1].code
         y_OB = dy_OB.copy() if code != activations.IDENTITY else dy_OB
-        score = self._loss.derivative(space, boundary, targets, gradient.biases[-1])
+        score = self._loss.derivative(here.space, here.boundary, targets, db_O)
         if code != activations.IDENTITY:
-            dense.activation_backward(dy_OB, y_OB, gradient.biases[-1], code)
-        self._backward(theta, gradient, space, boundary)
-        boundary.finish()
+            dense.activation_backward(dy_OB, y_OB, db_O, code)
+        self._backward(theta, gradient, here)
+        here.boundary.finish()
         return score
 
-    def _forward(self, theta: Tensors, space: Workspace, boundary: Boundary) -> None:
-        """y_OB = f(W_OI x_IB + b_O), layer by layer."""
-        boundary.begin_forward()
-        for layer, (w_OI, b_O, code) in enumerate(zip(theta.weights, theta.biases, self._codes, strict=True)):
-            if len(w_OI):
-                self._products(layer, w_OI, b_O, code, space, boundary)
-                boundary.send_states(layer)
+    def _forward(self, theta: Tensors, here: _Width) -> None:
+        """From the first layer up; what others need leaves as soon as it is there."""
+        if self.partition == 0:
+            self._copy_shared(theta, here.shared)
+        here.boundary.begin_forward()
+        for stage in here.stages:
+            layer = stage.layer.index
+            if stage.active:
+                source = here.shared if _is_shared(stage) else theta
+                stage.forward(source.weights[layer], source.biases[layer])
+                here.boundary.send_states(layer + 1)
             self.poke()
 
-    def _products(
-        self, layer: int, w_OI: Array, b_O: Array, code: int, space: Workspace, boundary: Boundary
-    ) -> None:
-        """Multiply own columns first; then wait for the remote ones, and take them."""
-        x_IB, z_OB = space.states[layer], space.own[layer]
-        local, remote = self._columns(layer)
-        blocks = [local, *remote] if local[1] > local[0] else remote
-        for i, (a, b) in enumerate(blocks):
-            if (a, b) in remote:
-                boundary.wait_states(layer - 1)
-            if i == 2:
-                dense.accumulate(z_OB, space.extra[layer])
-            np.matmul(w_OI[:, a:b], x_IB[a:b], out=space.extra[layer] if i else z_OB)
-        if len(blocks) == 1:
-            dense.bias_activation(z_OB, b_O, code)
-        else:
-            dense.bias_activation_sum(z_OB, space.extra[layer], b_O, code)
-
-    def _columns(self, layer: int) -> tuple[Range, list[Range]]:
-        """Return the columns of a layer's weights that meet own states, and those that meet remote ones."""
-        if layer == 0:
-            return (0, self.plan.network.inputs), []
-        start, stop = self.plan.units[layer - 1][self.partition]
-        around = [(0, start), (stop, self._layers[layer].inputs)]
-        return (start, stop), [(a, b) for a, b in around if b > a]
-
-    def _backward(self, theta: Tensors, gradient: Tensors, space: Workspace, boundary: Boundary) -> None:
-        """dx_IB = W_OI^T dy_OB and dW_OI = dy_OB x_IB^T, from the last layer down.
-
-        Derivatives by remote units come first: they travel while the rest is computed.
-        """
-        boundary.begin_backward()
-        dy_OB = space.own[-1]
-        for layer in reversed(range(len(self._layers))):
-            w_OI, dw_OI = theta.weights[layer], gradient.weights[layer]
+    def _backward(self, theta: Tensors, gradient: Tensors, here: _Width) -> None:
+        """From the last layer down; see `Stage.backward`."""
+        here.boundary.begin_backward()
+        for stage in reversed(here.stages):
+            layer, shared = stage.layer.index, _is_shared(stage)
+            source, into = (here.shared, here.shared_gradient) if shared else (theta, gradient)
+            w, dw, db = source.weights[layer], into.weights[layer], into.biases[layer]
+            if layer < len(here.stages) - 1:
+                stage.receive_derivatives()
             if layer > 0:
-                self._send_down(layer, w_OI, dy_OB, space, boundary)
-            np.matmul(dy_OB, space.states[layer].T, out=dw_OI)
-            if self.l2:
-                rules.add_scaled(dw_OI.reshape(-1), self.l2, w_OI.reshape(-1))
-            if layer > 0:
-                dy_OB = self._descend(layer, gradient, space, boundary)
+                stage.clear()
+            if stage.active:
+                stage.backward(w, dw, db)
+            elif shared:
+                here.shared_gradient.flat[...] = 0  # this partition has no part in any of its sums
+            if self.l2 and dw is not None and w is not None and not shared:
+                rules.add_scaled(dw.reshape(-1), self.l2, w.reshape(-1))
             self.poke()
+        self._finish_shared(theta, gradient, here)
 
-    def _send_down(self, layer: int, w_OI: Array, dy_OB: Array, space: Workspace, boundary: Boundary) -> None:
-        """Compute the derivatives by the states of the layer below: remote units', then own."""
-        dx_IB = space.derivatives[layer - 1]
-        (start, stop), remote = self._columns(layer)
-        if len(dy_OB):
-            for a, b in remote:
-                np.matmul(w_OI[:, a:b].T, dy_OB, out=dx_IB[a:b])
-            boundary.send_derivatives(layer - 1)
-        np.matmul(w_OI[:, start:stop].T, dy_OB, out=dx_IB[start:stop])
+    def _finish_shared(self, theta: Tensors, gradient: Tensors, here: _Width) -> None:
+        """Sum the gradients of shared tensors within the replica; partition 0 owns them, and the penalty."""
+        here.boundary.sum_shared_gradients()
+        if self.partition != 0:
+            return
+        self._copy_shared(here.shared_gradient, gradient)
+        for stage in here.stages:
+            w, dw = theta.weights[stage.layer.index], gradient.weights[stage.layer.index]
+            if self.l2 and _is_shared(stage) and w is not None and dw is not None:
+                rules.add_scaled(dw.reshape(-1), self.l2, w.reshape(-1))
 
-    def _descend(self, layer: int, gradient: Tensors, space: Workspace, boundary: Boundary) -> Array:
-        """Return dy of the layer below, dx_IB * f'(y): own share first, the others' by partition index."""
-        below = layer - 1
-        start, stop = self._columns(layer)[0]
-        dx_IB = space.derivatives[below][start:stop]
-        boundary.wait_derivatives(below)
-        for reader in sorted(space.returned[below]):
-            dense.accumulate(dx_IB, space.returned[below][reader])
-        dense.activation_backward(dx_IB, space.own[below], gradient.biases[below], self._codes[below])
-        return dx_IB
+    def _copy_shared(self, source: Tensors, into: Tensors) -> None:
+        """Copy the shared tensors from one set of views to another."""
+        for layer in self._layers:
+            if layer.weight is not None and layer.weight.shared:
+                for name in ("weights", "biases"):
+                    np.copyto(getattr(into, name)[layer.index], getattr(source, name)[layer.index])
 
     def penalty(self, theta: Tensors) -> float:
         """Return this partition's share of the L2 penalty."""
-        return 0.5 * self.l2 * sum(rules.sum_of_squares(w.reshape(-1)) for w in theta.weights)
+        return (
+            0.5 * self.l2 * sum(rules.sum_of_squares(w.reshape(-1)) for w in theta.weights if w is not None)
+        )
 
     def take_sent(self) -> Traffic:
         """Return the boundary messages and bytes sent since the last call."""
-        sent = sum((boundary.sent for _, boundary in self._spaces.values()), Traffic(0, 0))
+        sent = sum((here.boundary.sent for here in self._widths.values()), Traffic(0, 0))
         before, self._sent_before = self._sent_before, sent
         return Traffic(sent.messages - before.messages, sent.bytes - before.bytes)
 
     def free(self) -> None:
         """Free the persistent requests of all workspaces."""
-        for _, boundary in self._spaces.values():
-            boundary.free()
+        for here in self._widths.values():
+            here.boundary.free()
+
+
+def _is_shared(stage: Stage) -> bool:
+    return stage.layer.weight is not None and stage.layer.weight.shared

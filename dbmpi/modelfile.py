@@ -1,5 +1,7 @@
-"""The trained model as a file: `layers.0.weight` (units, inputs), `layers.0.bias` (units,), ...
+"""The trained model as a file: `layers.0.weight`, `layers.0.bias`, ..., each whole, whatever P and S.
 
+A dense layer's weight has the shape (units, inputs), one of shared receptive fields (filters, rows,
+columns, channels), an untied one that of each location: (rows, columns, filters, rows, columns, channels).
 The configuration and the versions are attributes, so that the file explains itself.
 """
 
@@ -12,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.blocks import Box, extents, slabs, volume
 from dbmpi.config import Config, to_toml
 from dbmpi.partition import Partitioning
 from dbmpi.rundir import versions, writing
@@ -76,25 +78,21 @@ def _quiet() -> Iterator[None]:
 
 
 def _store(out: h5py.File, plan: Partitioning, piece: Piece, values: Array) -> None:
-    """Write a piece to the rows of the tensors that it meets; it may begin and end inside a row."""
+    """Write a piece to the boxes of the tensors that it meets; it may begin and end anywhere in one."""
     for part in plan.slices(piece.partition):
         first = max(piece.start, part.offset)
         last = min(piece.stop, part.offset + part.size)
         if first < last:
-            begin = part.start * part.tensor.row + first - part.offset
-            _store_range(out[part.tensor.name], begin, values[first - piece.start : last - piece.start])
+            some = values[first - piece.start : last - piece.start]
+            _store_range(out[part.tensor.name], part.box, first - part.offset, some)
 
 
-def _store_range(data: h5py.Dataset, begin: int, values: Array) -> None:
-    """Write consecutive elements, in C order, from element `begin` of a data set."""
-    width = int(np.prod(data.shape[1:], dtype=np.int64))
-    while len(values):
-        row, column = divmod(begin, width)
-        whole = len(values) // width if column == 0 else 0
-        if whole:
-            taken = whole * width
-            data[row : row + whole] = values[:taken].reshape(whole, *data.shape[1:])
-        else:
-            taken = min(len(values), width - column)
-            data[row, column : column + taken] = values[:taken]
-        begin, values = begin + taken, values[taken:]
+def _store_range(data: h5py.Dataset, box: Box, begin: int, values: Array) -> None:
+    """Write consecutive elements, in C order, from element `begin` of a box of a data set."""
+    corner = [start for start, _ in box]
+    written = 0
+    for slab in slabs(extents(box), begin, begin + len(values)):
+        some = values[written : written + volume(slab)]
+        place = tuple(slice(at + i, at + j) for at, (i, j) in zip(corner, slab, strict=True))
+        data[place] = some.reshape(extents(slab))
+        written += len(some)

@@ -154,11 +154,12 @@ class Phase(IntEnum):
     STATES = 0
     DERIVATIVES = 1
     OUTPUT_STATS = 2
+    SHARED = 3  # space 0: the tensors; space 1: their gradients
 
 
-def boundary_tag(layer: int, phase: Phase) -> int:
-    """Return the tag of a boundary message of one layer and phase, on a replica's communicator."""
-    return 3 * layer + phase
+def boundary_tag(space: int, phase: Phase) -> int:
+    """Return the tag of a boundary message of one space and phase, on a replica's communicator."""
+    return len(Phase) * space + phase
 
 
 def check_size(received: int, expected: int, what: str, peer: int) -> None:

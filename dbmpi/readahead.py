@@ -6,8 +6,8 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
+from dbmpi.blocks import Range
 from dbmpi.errors import PeerSilent
-from dbmpi.portions import Range
 from dbmpi.split import Split
 
 Portion = tuple[np.ndarray, np.ndarray | None]
@@ -60,8 +60,8 @@ class ReadAhead:
 
         Returns
         -------
-        x_NI : array of the split's dtype, shape (N, I)
-            Rows as stored.
+        x : array of the split's dtype, shape (N, I) or (N, H, W, C)
+            Rows as stored, as `Split.read` returns them.
         y : int64 array (N,), or float array (N, T), or None
             Labels, or targets, or None if they were not wanted.
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbmpi.shard import Shard
 
 Array = NDArray[Any]
+DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout
 
 
 class Blueprint:
@@ -34,7 +35,7 @@ class Blueprint:
         self.setup, self.config = setup, setup.config
         self.dtype = np.dtype(self.config.model.dtype)
         topology = setup.topology
-        self.plan = Partitioning(setup.network, topology.partitions)
+        self.plan = Partitioning(setup.network, topology.partitions, self.config.cluster.grid)
         largest = MAX_PIECE_BYTES // self.dtype.itemsize
         self.pieces = sharding.cut(self.plan.sizes, len(topology.shards), largest)
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
@@ -147,6 +148,7 @@ def replica(
         comm,
         blueprint.waiter,
         link.progress,
+        seed=config.train.seed + DRAW_STRIDE * who[0],
     )
     rate = Rate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
     pieces = len(sharding.of_partition(blueprint.pieces, who[1]))

@@ -120,7 +120,7 @@ def _look(arguments: cli.Arguments, config: Config) -> "tuple[Description, Netwo
     from dbmpi import data, network
 
     description = data.describe(config.data.path)
-    net = network.build(config, description.inputs)
+    net = network.build(config, description.input_shape)
     data.check_fits(description, net.outputs, net.loss)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(

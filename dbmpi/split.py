@@ -1,6 +1,7 @@
 """One split (train or test) of a data file: opened without locks, checked, read in ranges of rows.
 
-Only what is asked for is read: files larger than memory work. Letters: N rows, I input columns, T targets.
+Only what is asked for is read: files larger than memory work. Letters: N rows, I input columns, T targets,
+H rows, W columns and C channels of an image.
 """
 
 import os
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 
 from dbmpi import digits
+from dbmpi.blocks import Box, Range, extents, segments, volume, whole
 from dbmpi.errors import UserError
 from dbmpi.hdf5 import (
     attribute,
@@ -22,11 +24,10 @@ from dbmpi.hdf5 import (
     opened,
     read_dtype,
 )
-from dbmpi.portions import Range
 
 
 class Split:
-    """The rows of one split, of which a partition reads the columns that its units see.
+    """The rows of one split, of which a partition reads the inputs that its units see.
 
     Local: each rank opens the file for itself, read-only and without locks, which Lustre and NFS often lack.
 
@@ -38,6 +39,9 @@ class Split:
         The group.
     columns : (start, stop), optional
         Of the inputs, flattened in row-major order (H, W, C); all without it. May be empty.
+    window : Box, optional
+        Instead of columns, a box of every example: ((h0, h1), (w0, w1), (c0, c1)) of an image, one stored
+        as (H, W) included; ((i0, i1),) of features. May be empty.
 
     Attributes
     ----------
@@ -60,13 +64,15 @@ class Split:
         There is no such file, it is not HDF5, or its content is not in the format.
     """
 
-    def __init__(self, path: str | Path, name: str, columns: Range | None = None) -> None:
+    def __init__(
+        self, path: str | Path, name: str, columns: Range | None = None, window: Box | None = None
+    ) -> None:
         self.path, self.name = digits.located(path), name
         self._file = opened(self.path)
         try:
             with clear_errors(self.path, name):
                 self._examine()
-            self._choose(columns)
+            self._choose(columns, window)
         except BaseException:
             self.close()
             raise
@@ -84,12 +90,24 @@ class Split:
         self.offset = attribute(self._x, "offset", 0.0, self._place("x"))
         self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
 
-    def _choose(self, columns: Range | None) -> None:
-        """Find out what to read of each row."""
-        self.columns = (0, self.inputs) if columns is None else columns
-        if not 0 <= self.columns[0] <= self.columns[1] <= self.inputs:
-            raise ValueError(f"columns {columns} of {self.inputs} inputs")
-        self._window, self._cut = _window(self.input_shape, *self.columns)
+    @property
+    def image(self) -> tuple[int, ...] | None:
+        """Shape (H, W, C) of an image, C = 1 for one stored as (H, W); None for features."""
+        return None if len(self.input_shape) == 1 else (*self.input_shape, 1)[:3]
+
+    def _choose(self, columns: Range | None, window: Box | None) -> None:
+        """Find out what to read of each row: a box as it is stored and, of its values, a range."""
+        self._space: tuple[int, ...] = (self.inputs,)
+        self._part: Box = whole(self._space) if columns is None else (columns,)
+        if window is not None:
+            self._space, self._part = self.image or self.input_shape, window
+        if (window and columns) or not _is_box(self._part, self._space):
+            raise ValueError(f"columns {columns}, window {window} of examples {self.input_shape}")
+        if window is None:
+            self._stored, self._cut = _window(self.input_shape, *self._part[0])
+        else:
+            self._stored = tuple(slice(*edges) for edges in window[: len(self.input_shape)])
+            self._cut = slice(0, volume(window))
 
     def read(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read inputs as they are stored.
@@ -101,18 +119,18 @@ class Split:
 
         Returns
         -------
-        array of `dtype`, shape (N of the ranges, I of `columns`), C-ordered
+        array of `dtype`, shape (N of the ranges, I of `columns`) or (N, *extents of `window`), C-ordered
 
         Raises
         ------
         UserError
             The file cannot be read any more, or holds a value that is not finite.
         """
-        extent = tuple(part.stop - part.start for part in self._window)
-        rows = self._read(self._x, ranges, self._window, np.empty((_total(ranges), *extent), self.dtype))
-        rows_NI = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
-        self._check_finite(rows_NI, ranges, "x", self.columns[0])
-        return rows_NI
+        extent = tuple(part.stop - part.start for part in self._stored)
+        rows = self._read(self._x, ranges, self._stored, np.empty((_total(ranges), *extent), self.dtype))
+        values = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
+        self._check_finite(values, ranges, "x", self._part, self._space)
+        return values.reshape(len(rows), *extents(self._part))
 
     def labels(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
@@ -128,7 +146,7 @@ class Split:
             self._y, ranges, (), np.empty((_total(ranges), *self._y.shape[1:]), read_dtype(self._y))
         )
         targets_NT = stored.reshape(len(stored), self.targets_width)
-        self._check_finite(targets_NT, ranges, "y", 0)
+        self._check_finite(targets_NT, ranges, "y", whole(targets_NT.shape[1:]), targets_NT.shape[1:])
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -169,15 +187,25 @@ class Split:
     def _place(self, key: str) -> str:
         return f"{self.path}: {self.name}/{key}"
 
-    def _check_finite(self, values: np.ndarray, ranges: Sequence[Range], key: str, first_column: int) -> None:
+    def _check_finite(
+        self, values: np.ndarray, ranges: Sequence[Range], key: str, part: Box, shape: tuple[int, ...]
+    ) -> None:
+        """Raise UserError at a value, of the box `part` of rows of `shape`, that is not finite."""
         if values.dtype.kind != "f" or np.isfinite(values).all():
             return
-        at, column = np.argwhere(~np.isfinite(values))[0]
+        at, position = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
         row = np.concatenate([np.arange(*one) for one in ranges])[at]
+        ((column, _),) = segments(part, shape, position, position + 1)
         raise UserError(
-            f"{self._place(key)} holds {values[at, column]} in row {row}, column {column + first_column}: "
+            f"{self._place(key)} holds {values[at, position]} in row {row}, column {column}: "
             "every value must be finite; replace or leave out such rows when you write the file"
         )
+
+
+def _is_box(box: Box, shape: tuple[int, ...]) -> bool:
+    return len(box) == len(shape) and all(
+        0 <= start <= stop <= extent for (start, stop), extent in zip(box, shape, strict=True)
+    )
 
 
 def _window(shape: tuple[int, ...], start: int, stop: int) -> tuple[tuple[slice, ...], slice]:

@@ -167,10 +167,11 @@ def cli_report(arguments: cli.Arguments) -> int:
     loaded = settings.load(arguments.config, arguments.overrides)
     text = config.to_toml(loaded)
     if arguments.dry_run:
-        from dbmpi import data, dryrun
+        from dbmpi import data, dryrun, network
 
         description = data.describe(loaded.data.path)
-        data.check_fits(description, loaded.model.layers[-1].units, loaded.model.loss)
+        net = network.build(loaded, description.input_shape)
+        data.check_fits(description, net.outputs, net.loss)
         text = dryrun.report(loaded, arguments.ranks, description)
     if launch.env_rank(os.environ) == 0:
         print(text)

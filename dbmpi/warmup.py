@@ -3,7 +3,6 @@
 import os
 import stat
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
+    from dbmpi.topology import Role
 
 COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
 
@@ -43,12 +43,12 @@ def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
     """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
     setup, rank = blueprint.setup, comm.Get_rank()
-    kind = setup.topology.roles[rank].kind
+    role = setup.topology.roles[rank]
     if rank in compilers(setup):
-        rehearse(blueprint, kind)
+        rehearse(blueprint, role)
     _meet(blueprint, comm, "the end of compilation")
     if rank not in compilers(setup):
-        rehearse(blueprint, kind)
+        rehearse(blueprint, role)
     _meet(blueprint, comm, "the start of training")
 
 
@@ -67,24 +67,24 @@ def compilers(setup: "Setup") -> set[int]:
     return set(first.values())
 
 
-def rehearse(blueprint: "Blueprint", kind: str) -> None:
+def rehearse(blueprint: "Blueprint", role: "Role") -> None:
     """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
-    if kind not in ("shard", "replica", "serial"):
+    if role.kind not in ("shard", "replica", "serial"):
         return
     from kernels import jit
 
     jit.set_threads(blueprint.setup.threads)
-    _rehearse(blueprint, kind)
+    _rehearse(blueprint, role)
     if blueprint.setup.threads > 1:  # small arrays have used the variants of one thread
         with jit.parallel_from(0):
-            _rehearse(blueprint, kind)
+            _rehearse(blueprint, role)
 
 
-def _rehearse(blueprint: "Blueprint", kind: str) -> None:
-    if kind in ("shard", "serial"):
+def _rehearse(blueprint: "Blueprint", role: "Role") -> None:
+    if role.kind in ("shard", "serial"):
         _rehearse_shard(blueprint)
-    if kind in ("replica", "serial"):
-        _rehearse_replica(blueprint)
+    if role.kind in ("replica", "serial"):
+        _rehearse_replica(blueprint, role.partition_index)
 
 
 def _rehearse_shard(blueprint: "Blueprint") -> None:
@@ -104,31 +104,31 @@ def _rehearse_shard(blueprint: "Blueprint") -> None:
         shard.push(0, gradient, 0, 0.1, out)
 
 
-def _rehearse_replica(blueprint: "Blueprint") -> None:
-    """Take one step of a tiny network with the same layers and loss."""
+def _rehearse_replica(blueprint: "Blueprint", partition: int) -> None:
+    """Take one step of this partition's part of the network, on zeros and without the others.
+
+    The views are those of training, as kernels are compiled for each layout they meet.
+    """
     import numpy as np
 
     from dbmpi import wire
     from dbmpi.model import PartitionModel, tensors
-    from dbmpi.network import from_layers
-    from dbmpi.partition import Partitioning
-    from kernels import dense, pack, rules
+    from kernels import pack, rules
 
-    config, dtype, description = blueprint.config, blueprint.dtype, blueprint.setup.description
-    specs = [replace(spec, units=2) for spec in config.model.layers]
-    plan = Partitioning(from_layers(specs, 2, config.model.loss), 1)
-    model = PartitionModel(plan, 0, blueprint.labels, dtype, config.model.l2)
-    theta, gradient = (tensors(plan, 0, np.zeros(model.parameters, dtype)) for _ in range(2))
-    targets = np.zeros(2, np.int64) if blueprint.labels else np.zeros((2, 2), dtype)
-    stored = np.zeros((2, 2), description.dtype)
-    pack.gather_transpose(stored, np.arange(2), 1.0, 0.0, model.space(2).states[0])
+    config, dtype, plan = blueprint.config, blueprint.dtype, blueprint.plan
+    model = PartitionModel(plan, partition, blueprint.labels, dtype, config.model.l2)
+    theta, gradient = (tensors(plan, partition, np.zeros(model.parameters, dtype)) for _ in range(2))
+    outputs = model.outputs[1] - model.outputs[0]
+    targets = np.zeros(2, np.int64) if blueprint.labels else np.zeros((outputs, 2), dtype)
+    x_IB = model.space(2).states[0].reshape(-1, 2)
+    stored = np.zeros((2, len(x_IB)), blueprint.setup.description.dtype)
+    pack.gather_transpose(stored, np.arange(2), 1.0, 0.0, x_IB)
     model.differentiate(theta, gradient, 2, targets)
     model.evaluate(theta, 2, targets)
-    dense.accumulate(stored := np.zeros((2, 2), dtype), stored.copy())
-    dense.bias_activation_sum(stored, stored.copy(), theta.biases[0], 0)
-    rules.accrue_and_step(gradient.flat, gradient.flat.copy(), theta.flat, 0.1)
-    rules.add_scaled(theta.flat, 0.1, gradient.flat)
-    wire.Encoder(wire.wire_of(config.downpour.wire, dtype), model.parameters).encode(gradient.flat)
+    few = np.zeros(2, dtype)
+    rules.accrue_and_step(few, few.copy(), few.copy(), 0.1)
+    rules.add_scaled(few, 0.1, few.copy())
+    wire.Encoder(wire.wire_of(config.downpour.wire, dtype), 2).encode(few)
 
 
 def cache_directory() -> Path:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dbmpi.blocks import volume, within
+from dbmpi.blocks import whole as full
 from dbmpi.config import Dense
 from dbmpi.model import PartitionModel, tensors
 from dbmpi.network import Network, from_layers
@@ -38,7 +40,9 @@ def parameters(net: Network) -> dict[str, Array]:
 
 def cut(plan: Partitioning, partition: int, whole: dict[str, Array]) -> Array:
     """The vector of one partition, from whole tensors."""
-    parts = [whole[s.tensor.name][s.start : s.stop].ravel() for s in plan.slices(partition)]
+    parts = [
+        whole[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in plan.slices(partition)
+    ]
     return np.concatenate(parts)
 
 
@@ -72,8 +76,8 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
     assert comm.allreduce(correct) == expected[1]
     views = tensors(alone.plan, 0, expected[2])
     named = [tensor for pair in zip(views.weights, views.biases, strict=True) for tensor in pair]
-    full = dict(zip((t.name for t in net.tensors), named, strict=True))
-    np.testing.assert_allclose(gradient, cut(plan, comm.rank, full), rtol=1e-9, atol=1e-12)
+    complete = dict(zip((t.name for t in net.tensors), named, strict=True))
+    np.testing.assert_allclose(gradient, cut(plan, comm.rank, complete), rtol=1e-9, atol=1e-12)
     model.free()
 
 
@@ -101,14 +105,13 @@ def test_boundary_traffic_is_the_plans_minimum(comm: Any, targets: str) -> None:
 
 
 def owned(plan: Partitioning, layer: int, partition: int) -> int:
-    start, stop = plan.units[layer][partition]
-    return stop - start
+    return volume(plan.own(layer + 1 if layer >= 0 else len(plan.network.layers), partition))
 
 
 def expected_messages(plan: Partitioning, me: int, targets: str) -> int:
     """One message per ordered pair, layer and phase, wherever both sides own units."""
     total = 0
-    for layer in range(len(plan.units) - 1):
+    for layer in range(len(plan.network.layers) - 1):
         for other in set(range(plan.partitions)) - {me}:
             total += bool(owned(plan, layer, me) and owned(plan, layer + 1, other))  # states out
             total += bool(owned(plan, layer, other) and owned(plan, layer + 1, me))  # derivatives back
@@ -117,7 +120,7 @@ def expected_messages(plan: Partitioning, me: int, targets: str) -> int:
 
 def expected_bytes(plan: Partitioning, me: int, targets: str) -> int:
     units = 0
-    for layer in range(len(plan.units) - 1):
+    for layer in range(len(plan.network.layers) - 1):
         for other in set(range(plan.partitions)) - {me}:
             units += owned(plan, layer, me) * bool(owned(plan, layer + 1, other))
             units += owned(plan, layer, other) * bool(owned(plan, layer + 1, me))
@@ -183,8 +186,8 @@ def test_gradient_agrees_with_pytorch(comm: Any, targets: str) -> None:
     total = torch_loss(torch, y, torch.tensor(t), targets)
     (total / B).backward()
     assert comm.allreduce(loss) == pytest.approx(total.item(), rel=1e-10)
-    full = {name: leaf.grad.numpy() for name, leaf in leaves.items()}
-    np.testing.assert_allclose(gradient, cut(plan, comm.rank, full), rtol=1e-8, atol=1e-11)
+    complete = {name: leaf.grad.numpy() for name, leaf in leaves.items()}
+    np.testing.assert_allclose(gradient, cut(plan, comm.rank, complete), rtol=1e-8, atol=1e-11)
     model.free()
 
 

@@ -8,9 +8,27 @@ from typing import Any
 
 import pytest
 
-from dbmpi import config as schema
-from dbmpi.config import LAYERS, Config, Dense, accepts, keys, to_dict, to_toml
+from dbmpi import configpage
+from dbmpi.config import (
+    LAYERS,
+    Cluster,
+    Config,
+    Conv,
+    Dense,
+    Downpour,
+    Dropout,
+    Lcn,
+    Local,
+    Model,
+    Pool,
+    Target,
+    pair,
+    to_dict,
+    to_toml,
+)
+from dbmpi.schema import Key, accepts, keys
 from dbmpi.settings import loads
+from dbmpi.tomlwriter import literal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,9 +43,33 @@ type = "dense"
 units = 3
 activation = "tanh"
 [[model.layers]]
+type = "conv"
+filters = 4
+size = [7, 5]
+padding = [3, 2]
+[[model.layers]]
+type = "local"
+filters = 4
+size = 3
+stride = [1, 2]
+activation = "relu"
+[[model.layers]]
+type = "pool"
+kind = "l2"
+size = 3
+stride = 2
+[[model.layers]]
+type = "lcn"
+size = 5
+floor = 1
+[[model.layers]]
+type = "dropout"
+rate = 0.25
+[[model.layers]]
 type = "dense"
 units = 2
 [cluster]
+grid = [2, 3]
 shards = 4
 threads = "auto"
 [train]
@@ -52,7 +94,7 @@ def sections() -> list[type]:
     return found + list(LAYERS.values())
 
 
-def scalars() -> list[tuple[str, schema.Key]]:
+def scalars() -> list[tuple[str, Key]]:
     return [
         (f"{section.__name__}.{key.name}", key)
         for section in sections()
@@ -95,7 +137,7 @@ def test_the_resolved_configuration_gives_itself_back(content: bytes) -> None:
 
 def test_toml_strings_are_escaped() -> None:
     text = 'a"b\\c\n\x7f\x01é\U0001f600'
-    assert tomllib.loads(f"value = {schema.literal(text)}")["value"] == text
+    assert tomllib.loads(f"value = {literal(text)}")["value"] == text
 
 
 def test_to_dict_is_plain_and_complete() -> None:
@@ -106,48 +148,96 @@ def test_to_dict_is_plain_and_complete() -> None:
 
 
 @pytest.mark.parametrize(("name", "key"), scalars())
-def test_every_key_has_a_sentence_and_says_what_it_accepts(name: str, key: schema.Key) -> None:
+def test_every_key_has_a_sentence_and_says_what_it_accepts(name: str, key: Key) -> None:
     assert key.doc.endswith(".") and len(key.doc) > 15, name
     assert accepts(key), name
-    if key.kind in (int, float):
+    if key.kind in (int, float) or key.pair:
         assert (key.minimum, key.above) != (None, None), f"{name} has no lower limit"
 
 
 @pytest.mark.parametrize(("name", "key"), scalars())
-def test_every_default_and_example_is_within_its_limits(name: str, key: schema.Key) -> None:
-    value: Any = key.example if key.required or key.default is None else key.default
-    assert value is not None, f"{name} needs an example"
-    if isinstance(value, str):
-        assert value in key.words or key.kind is str or key.duration
-    else:
-        assert type(value) is key.kind
+def test_every_default_and_example_is_within_its_limits(name: str, key: Key) -> None:
+    given: Any = key.example if key.required or key.default is None else key.default
+    assert given is not None, f"{name} needs an example"
+    for value in given if key.pair and isinstance(given, tuple) else [given]:
+        if isinstance(value, str):
+            assert value in key.words or key.kind is str or key.duration
+            continue
+        assert type(value) is key.kind or (key.pair and type(value) is int)
         assert key.minimum is None or value >= key.minimum
         assert key.above is None or value > key.above
         assert key.maximum is None or value <= key.maximum
+        assert not key.odd or value % 2
 
 
 def test_layer_types_are_registered_by_name() -> None:
     for name, layer in LAYERS.items():
         assert keys(layer)["type"].words == (name,)
+        assert keys(layer)["type"].default == name == next(iter(keys(layer).values())).default
+
+
+def test_the_layers_have_the_keys_and_defaults_that_are_documented() -> None:
+    found = {
+        name: {key.name: "required" if key.required else key.default for key in keys(layer).values()}
+        for name, layer in LAYERS.items()
+    }
+    fields = {"filters": "required", "size": "required", "stride": 1, "padding": 0, "activation": "identity"}
+    assert found == {
+        "dense": {"type": "dense", "units": "required", "activation": "identity"},
+        "local": {"type": "local"} | fields,
+        "conv": {"type": "conv"} | fields,
+        "pool": {"type": "pool", "kind": "max", "size": "required", "stride": "required"},
+        "lcn": {"type": "lcn", "size": "required", "floor": 0.01},
+        "dropout": {"type": "dropout", "rate": "required"},
+    }
+
+
+def test_a_single_number_is_a_pair_of_it() -> None:
+    assert pair(3) == (3, 3)
+    assert pair((7, 5)) == (7, 5)
+
+
+def test_layers_are_told_in_a_few_words() -> None:
+    assert [
+        str(layer)
+        for layer in (
+            Dense(units=3),
+            Local(filters=8, size=7, activation="relu"),
+            Conv(filters=8, size=(7, 5), stride=2, padding=(0, 1)),
+            Pool(kind="l2", size=3, stride=2),
+            Lcn(size=5),
+            Dropout(rate=0.5),
+        )
+    ] == [
+        "dense 3 identity",
+        "local 8 of 7x7 relu",
+        "conv 8 of 7x5 stride 2x2 padding 0x1 identity",
+        "pool l2 3x3 stride 2x2",
+        "lcn 5x5",
+        "dropout 0.5",
+    ]
 
 
 def test_what_a_key_accepts_reads_well() -> None:
-    assert accepts(keys(schema.Cluster)["shards"]) == 'an integer of at least 1 or "auto"'
-    assert accepts(keys(schema.Downpour)["overlap"]) == 'true, false or "auto"'
-    assert accepts(keys(schema.Downpour)["momentum"]) == "a number of at least 0 and below 1"
-    assert accepts(keys(schema.Target)["accuracy"]) == "a number above 0 and at most 1"
-    assert accepts(keys(schema.Model)["loss"]) == '"softmax", "logistic" or "squared"'
+    assert accepts(keys(Cluster)["shards"]) == 'an integer of at least 1 or "auto"'
+    assert accepts(keys(Downpour)["overlap"]) == 'true, false or "auto"'
+    assert accepts(keys(Downpour)["momentum"]) == "a number of at least 0 and below 1"
+    assert accepts(keys(Target)["accuracy"]) == "a number above 0 and at most 1"
+    assert accepts(keys(Cluster)["grid"]) == "[rows, columns], integers of at least 1"
+    assert accepts(keys(Lcn)["size"]) == "an odd integer of at least 1"
+    assert accepts(keys(Pool)["size"]) == "an integer of at least 1 or two of these, [rows, columns]"
+    assert accepts(keys(Model)["loss"]) == '"softmax", "logistic" or "squared"'
 
 
 def test_the_page_is_that_of_the_metadata() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    assert page == schema.markdown(), "run: python -m dbmpi.config > docs/configuration.md"
+    assert page == configpage.markdown(), "run: python -m dbmpi.configpage > docs/configuration.md"
     for section in sections():
         for key in keys(section).values():
             assert key.table or f"| `{key.name}` |" in page or section is Config
 
 
 def test_no_row_of_the_page_is_broken_by_a_bar() -> None:
-    for line in schema.markdown().splitlines():
+    for line in configpage.markdown().splitlines():
         if line.startswith("|"):
             assert line.count("|") == 6, line

@@ -70,6 +70,43 @@ def test_window_is_the_columns_and_little_more(shape, ends):
     assert start == stop or len(inside) < stop - start + 2 * total // shape[0]
 
 
+WINDOWS = [
+    ((0, 6), (0, 5), (0, 2)),
+    ((2, 5), (1, 5), (0, 2)),
+    ((5, 6), (0, 1), (1, 2)),
+    ((1, 3), (2, 2), (0, 2)),
+]
+
+
+@pytest.mark.parametrize("kind", ["u1", ">f4", "f2"])
+@pytest.mark.parametrize("layout", [{}, {"chunks": True, "compression": "gzip"}])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_reads_a_window_of_an_image(path, kind, layout, window):
+    x = RNG.integers(0, 99, (40, 6, 5, 2)).astype(kind)
+    ranges = [(30, 40), (0, 3), (7, 8), (9, 9)]
+    with Split(write(path, x, **layout), "train", window=window) as split:
+        read, image = split.read(ranges), split.image
+    cut = x[(slice(None), *(slice(*edges) for edges in window))]
+    assert image == (6, 5, 2) and read.flags.c_contiguous and read.dtype.isnative
+    assert np.array_equal(read, np.concatenate([cut[a:b] for a, b in ranges]))
+
+
+def test_an_image_without_channels_has_one(path):
+    x = RNG.integers(0, 99, (40, 6, 5)).astype("u1")
+    with Split(write(path, x), "train", window=((1, 4), (2, 5), (0, 1))) as split:
+        assert split.image == (6, 5, 1) and split.input_shape == (6, 5)
+        assert np.array_equal(split.read([(3, 9)]), x[3:9, 1:4, 2:5, None])
+    with Split(path, "train", window=((1, 4), (2, 5), (0, 0))) as split:
+        assert split.read([(3, 9)]).shape == (6, 3, 3, 0)
+
+
+def test_features_are_no_image_but_have_windows(path):
+    x = RNG.normal(size=(40, 30)).astype("f4")
+    with Split(write(path, x), "train", window=((4, 11),)) as split:
+        assert split.image is None
+        assert np.array_equal(split.read([(3, 9)]), x[3:9, 4:11])
+
+
 def test_labels_and_targets(path):
     labels = np.array([3, 0, 1, 2] * 10, dtype=">i2")
     with Split(write(path, y=labels), "train") as split:
@@ -264,6 +301,16 @@ def test_values_that_are_not_finite_are_found_in_the_portion_that_holds_them(pat
         split.read([(0, 40)])
 
 
+def test_a_value_that_is_not_finite_is_found_in_a_window(path):
+    x = RNG.normal(size=(40, 6, 5, 2)).astype("f4")
+    x[17, 4, 3, 1] = np.nan
+    with Split(write(path, x), "train", window=((3, 6), (2, 5), (1, 2))) as split:
+        with pytest.raises(UserError, match=rf"train/x holds nan in row 17, column {4 * 10 + 3 * 2 + 1}:"):
+            split.read([(10, 20)])
+    with Split(path, "train", window=((3, 6), (2, 5), (0, 1))) as split:
+        split.read([(10, 20)])
+
+
 def test_missing_source_of_a_virtual_data_set(path, tmp_path):
     """HDF5 itself would return zeros."""
     write(tmp_path / "source.h5", X, Y)
@@ -302,6 +349,24 @@ def test_reads_only_what_is_asked_for(path):
         assert split.read([(1 << 25, (1 << 25) + 100), ((1 << 26) - 1, 1 << 26)]).shape == (101, 24)
 
 
+def test_a_window_reads_only_the_chunks_that_it_meets(path):
+    """The other chunks of the images are overwritten: to read one of them is an error."""
+    x = RNG.integers(1, 255, (4, 6, 6, 1), dtype=np.uint8)
+    write(path, x, chunks=(2, 3, 3, 1), compression="gzip")
+    with h5py.File(path) as file:
+        stored = file["train/x"].id
+        chunks = [stored.get_chunk_info(i) for i in range(stored.get_num_chunks())]
+    with path.open("r+b") as file:
+        for chunk in chunks:
+            if chunk.chunk_offset[1:3] != (3, 0):
+                file.seek(chunk.byte_offset)
+                file.write(bytes(chunk.size))
+    with Split(path, "train", window=((3, 6), (0, 3), (0, 1))) as split:
+        assert np.array_equal(split.read([(0, 4)]), x[:, 3:, :3])
+    with Split(path, "train", window=((2, 6), (0, 3), (0, 1))) as split, pytest.raises(UserError):
+        split.read([(0, 4)])
+
+
 @pytest.mark.parametrize("ranges", [[(0, 41)], [(-1, 3)], [(5, 4)]])
 def test_ranges_outside_of_the_split_are_refused(path, ranges):
     with Split(write(path), "train") as split, pytest.raises(ValueError):
@@ -312,6 +377,20 @@ def test_ranges_outside_of_the_split_are_refused(path, ranges):
 def test_columns_outside_of_the_split_are_refused(path, columns):
     with pytest.raises(ValueError):
         Split(write(path), "train", columns)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [((0, 6), (0, 5)), ((0, 7), (0, 5), (0, 2)), ((-1, 6), (0, 5), (0, 2)), ((0, 6), (3, 2), (0, 2))],
+)
+def test_windows_outside_of_the_image_are_refused(path, window):
+    with pytest.raises(ValueError, match="window"):
+        Split(write(path), "train", window=window)
+
+
+def test_columns_and_a_window_exclude_each_other(path):
+    with pytest.raises(ValueError, match="columns"):
+        Split(write(path), "train", (0, 60), ((0, 6), (0, 5), (0, 2)))
 
 
 def test_fits(path):

@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 
-from dbmpi import config as schema
-from dbmpi.config import LAYERS, Config, keys
+from dbmpi import configpage
+from dbmpi.config import LAYERS, Config
+from dbmpi.schema import Key, keys
 from dbmpi.settings import DEFAULT_FILE, load, loads
+from dbmpi.tomlwriter import literal
 
 TEXT = DEFAULT_FILE.read_text("utf-8")
 LINES = TEXT.splitlines()
+COMMENTED_OUT = r"(?m)^# (\w+ = (?:\[.*\]|\S+))$"
 
 
 def given(uncommented: bool = False) -> dict[str, Any]:
     """Read the file, with the commented-out keys taken in if asked for."""
-    return tomllib.loads(re.sub(r"(?m)^# (\w+ = \S+)$", r"\1", TEXT) if uncommented else TEXT)
+    return tomllib.loads(re.sub(COMMENTED_OUT, r"\1", TEXT) if uncommented else TEXT)
 
 
-def leaves(section: Any, path: str = "") -> list[tuple[str, schema.Key]]:
+def leaves(section: Any, path: str = "") -> list[tuple[str, Key]]:
     found = []
     for key in keys(section).values():
         found += leaves(key.kind, f"{path}{key.name}.") if key.table else [(path + key.name, key)]
@@ -45,10 +48,11 @@ def test_the_file_is_the_default_configuration() -> None:
 
 
 @pytest.mark.parametrize(("path", "key"), leaves(Config))
-def test_every_key_is_there_with_its_default(path: str, key: schema.Key) -> None:
+def test_every_key_is_there_with_its_default(path: str, key: Key) -> None:
     if key.default is None:
         assert path not in names(given())
-        assert lookup(given(uncommented=True), path) == key.example
+        value = lookup(given(uncommented=True), path)
+        assert value == (list(key.example) if key.pair else key.example)
     elif key.kind is tuple:
         assert given()["model"]["layers"] == [dict(vars(layer)) for layer in key.default]
     else:
@@ -61,9 +65,9 @@ def test_no_key_is_there_that_does_not_exist() -> None:
 
 
 def test_every_commented_out_key_is_valid_too() -> None:
-    uncommented = re.sub(r"(?m)^# (\w+ = \S+)$", r"\1", TEXT)
+    uncommented = re.sub(COMMENTED_OUT, r"\1", TEXT)
     config = loads(uncommented.encode())
-    assert (config.train.steps, config.train.max_time) == (1000, 7200.0)
+    assert (config.train.steps, config.train.max_time, config.cluster.grid) == (1000, 7200.0, (2, 3))
 
 
 def test_every_key_is_described_above_it() -> None:
@@ -83,12 +87,17 @@ def test_every_key_is_described_above_it() -> None:
             assert described[path].startswith(key.doc), path
 
 
-def test_layers_are_described() -> None:
-    flowed = " ".join(line.removeprefix("# ") for line in LINES)
+def test_layers_are_described_with_their_defaults() -> None:
+    flowed = " ".join(line.removeprefix("#").strip() for line in LINES)
     for layer in LAYERS.values():
+        own = flowed.partition(str(layer.__doc__).partition("\n")[0])[2]
         for key in keys(layer).values():
-            assert f"{key.name}: {key.doc}" in flowed
+            place, own = own.partition(f" {key.name}: {key.doc}")[1:]
+            told = re.match(r".*? Accepts .*?\.(?: Default: (.*?)\.(?= ))?(?= )", own)
+            assert place and told, key
+            expected = None if key.required or key.name == "type" else literal(key.default)
+            assert told[1] == expected, key
 
 
 def test_the_file_is_up_to_date() -> None:
-    assert schema.default_toml() == TEXT, "run: python -m dbmpi.config toml > dbmpi/default.toml"
+    assert configpage.default_toml() == TEXT, "run: python -m dbmpi.configpage toml > dbmpi/default.toml"

@@ -6,15 +6,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi import boundary, dryrun, partition, rule, server, sharding
+from dbmpi import dryrun, partition, rule, server, sharding
 from dbmpi.config import Config
 from dbmpi.data import Description
-from dbmpi.dryrun import Memory, Outline, report
+from dbmpi.dryrun import report
 from dbmpi.errors import UserError
+from dbmpi.imagestages import STAGES
 from dbmpi.launch import resolve_overlap
+from dbmpi.outline import Memory, Outline
 from dbmpi.partition import Traffic
 from dbmpi.settings import load
 from dbmpi.shard import Shard
+from dbmpi.workspace import Workspace
+
+IMAGE_LAYERS = """model.layers=[
+{type="local", filters=3, size=5, padding=2, activation="relu"}, {type="pool", kind="l2", size=3, stride=2},
+{type="lcn", size=5}, {type="conv", filters=4, size=[3, 5]}, {type="dropout", rate=0.5},
+{type="dense", units=30, activation="tanh"}, {type="dense", units=10}]"""
+CONV, CONV_OUTPUT = 4 * 3 * 5 * 3 + 4, 11 * 9 * 4  # parameters and units of the convolution
 
 
 def description(**changes: Any) -> Description:
@@ -39,8 +48,8 @@ def config(*overrides: str) -> Config:
     return load(None, ["cluster.shards=3", "cluster.replicas=2", "cluster.partitions=3", *overrides])
 
 
-def array_bytes(holder: Any) -> int:
-    """Return the bytes of all arrays that an object holds, each buffer once."""
+def array_bytes(*holders: Any) -> int:
+    """Return the bytes of all arrays that objects hold, each buffer once."""
     buffers: dict[int, int] = {}
 
     def look(value: Any) -> None:
@@ -54,18 +63,25 @@ def array_bytes(holder: Any) -> int:
             for item in value:
                 look(item)
 
-    look(list(vars(holder).values()))
+    for holder in holders:
+        look(vars(holder))
     return sum(buffers.values())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("partitions", [1, 3, 12])
-def test_activations_are_those_of_the_workspaces(partitions: int, dtype: str) -> None:
-    outline = Outline(config(f"cluster.partitions={partitions}", f"model.dtype={dtype}"), 40, description())
+@pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
+def test_activations_are_those_of_the_workspaces_and_stages(layers: str, partitions: int, dtype: str) -> None:
+    settings = config(layers, f"cluster.partitions={partitions}", f"model.dtype={dtype}")
+    outline = Outline(settings, 40, description())
+    plan = outline.plan
+    windows = 5 * outline.item if layers is IMAGE_LAYERS else 0  # the Gaussian of the normalization
     for p in range(partitions):
         for width in (1, 16):
-            space = boundary.Workspace(outline.plan, p, width, np.dtype(dtype))
-            assert outline.workspace(p, width) == array_bytes(space)
+            space = Workspace(plan, p, width, np.dtype(dtype))
+            boundary: Any = None
+            stages = [STAGES[type(one.spec)](one, plan, p, space, boundary) for one in plan.network.layers]
+            assert outline.workspace(p, width) == array_bytes(space, *stages) - windows
         assert outline.of_partition(p).activations == outline.workspace(p, 16) + outline.workspace(p, 250)
 
 
@@ -112,16 +128,34 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
 
 @pytest.mark.parametrize("loss", ["softmax", "squared"])
 @pytest.mark.parametrize("targets", [None, 10])
-def test_traffic_is_the_minimum_of_the_plan(loss: str, targets: int | None) -> None:
-    outline = Outline(config(f"model.loss={loss}", "train.minibatch=7"), 10, description(targets=targets))
+@pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
+def test_traffic_is_the_minimum_of_the_plan(layers: str, loss: str, targets: int | None) -> None:
+    settings = config(layers, f"model.loss={loss}", "train.minibatch=7")
+    outline = Outline(settings, 10, description(targets=targets))
     for p in range(3):
         parts = outline.crossings(p)
-        assert sum(parts, Traffic(0, 0)) == outline.plan.traffic(p, 7, 4, reduction=targets is None)
-    forward = sum((outline.crossings(p)[0] for p in range(3)), Traffic(0, 0))
-    backward = sum((outline.crossings(p)[1] for p in range(3)), Traffic(0, 0))
-    # 128 units, each needed by the two other partitions
-    assert forward == backward == Traffic(6, 128 * 2 * 7 * 4)
-    assert all(outline.crossings(p)[2] == Traffic(0, 0) for p in range(3)) == (targets is not None)
+        in_all = parts.pop("in all")
+        assert sum(parts.values(), Traffic(0, 0)) == in_all
+        assert in_all == outline.plan.traffic(p, 7, 4, reduction=targets is None)
+    each = [outline.crossings(p) for p in range(3)]
+    assert all(one["for the loss"] == Traffic(0, 0) for one in each) == (targets is not None)
+    forward, backward = (sum((one[kind] for one in each), Traffic(0, 0)) for kind in ("forward", "backward"))
+    assert forward == backward
+    if layers is not IMAGE_LAYERS:
+        # 128 units, each needed by the two other partitions
+        assert forward == Traffic(6, 128 * 2 * 7 * 4) and "shared weights" not in each[0]
+        return
+    # Rows x columns x maps. Of the last row nothing is pooled; normalization reads 4 columns on each side.
+    pooling, normalization, convolution = 27 * 2 * 3, 13 * (4 + 4 + 4 + 4) * 3, 13 * (2 + 2 + 3 + 1) * 3
+    assert forward == Traffic(22, (pooling + normalization + convolution + 2 * CONV_OUTPUT + 2 * 30) * 7 * 4)
+    assert each[0]["shared weights"] == Traffic(2, 2 * CONV * 4)
+    assert each[1]["shared weights"] == each[2]["shared weights"] == Traffic(1, CONV * 4)
+
+
+def test_an_image_s_partition_reads_its_tile_and_halo() -> None:
+    outline = Outline(config(IMAGE_LAYERS, "train.portion=5", "train.minibatch=10"), 10, description())
+    # tiles of 10, 9 and 9 columns, and 2 more of each neighbour
+    assert [outline.of_partition(p).data for p in range(3)] == [3 * 50 * 28 * n for n in (12, 13, 11)]
 
 
 def test_read_ahead_holds_portions_of_the_file() -> None:
@@ -134,13 +168,47 @@ def test_read_ahead_holds_portions_of_the_file() -> None:
 def test_the_report_of_eight_ranks() -> None:
     text = report(load(None), 8, description())
     assert text.startswith("8 ranks = 1 coordinator + 1 shard + 3 replicas x 2 partitions\n")
-    assert "784 inputs, dense 128 relu, dense 10 identity, softmax loss: 101,770 parameters" in text
+    assert (
+        "network: 28 x 28 x 1 inputs, 2 layers, softmax loss: 101,770 parameters in float32, 407 kB" in text
+    )
+    assert re.search(r"(?m)^Layers$", text)
+    assert re.search(r"(?m)^0 +dense 128 relu +128 +128 +100,480$", text)
     assert re.search(r"(?m)^coordinator +0$", text)
     assert re.search(r"(?m)^replica 2 +6-7$", text)
-    assert re.search(r"(?m)^0 +1 +\[0, 50,885\) +0 +\[0, 50,885\) +203,540$", text)
-    assert re.search(r"(?m)^0 +1 +\[50,885, 101,770\) +1 +\[0, 50,885\) +203,540$", text)
+    assert re.search(r"(?m)^0 +1 +\[0, 50,885\) +0 +\[0, 50,885\) +1 +203,540$", text)
+    assert re.search(r"(?m)^0 +1 +\[50,885, 101,770\) +1 +\[0, 50,885\) +1 +203,540$", text)
     assert re.search(r"(?m)^partition 0 +1 +4,096 +1 +4,096 +1 +512 +3 +8,704$", text)
     assert not [line for line in text.splitlines() if line != line.rstrip() or len(line) > 150]
+
+
+def test_the_report_of_an_image_network() -> None:
+    text = report(config(IMAGE_LAYERS, "cluster.grid=[1, 3]"), 10, description())
+    assert "Layers (images are cut into 1 x 3 tiles)\n" in text
+    assert re.search(r"(?m)^0 +local 3 of 5x5 padding 2x2 relu +28 x 28 x 3 +2,352 +61,152$", text)
+    assert re.search(r"(?m)^2 +lcn 5x5 +13 x 13 x 3 +507 +0$", text)
+    assert re.search(r"(?m)^3 +conv 4 of 3x5 identity +11 x 9 x 4 +396 +184$", text)
+    assert re.search(r"(?m)^5 +dense 30 tanh +30 +30 +11,910$", text)
+    assert re.search(
+        r"(?m)^a rank of +forward +bytes +backward +bytes +shared weights +bytes +for the loss", text
+    )
+
+
+def test_of_many_partitions_the_extremes_and_the_sum_are_listed() -> None:
+    settings = config(IMAGE_LAYERS, "cluster.partitions=20", "cluster.grid=[4, 5]", "cluster.replicas=1")
+    text, outline = report(settings, None, description()), Outline(settings, 24, description())
+    totals = [outline.of_partition(p).total for p in range(20)]
+    (most,) = re.findall(r"(?m)^partition (\d+) \(most of 20\) +1 ", text)
+    assert totals[int(most)] == max(totals)
+    sent = [outline.crossings(p)["in all"] for p in range(20)]
+    together = f"{sum(one.messages for one in sent):,} +{sum(one.bytes for one in sent):,}"
+    assert re.search(rf"(?m)^all 20 partitions together .* {together}$", text)
+    assert len(re.findall(r"(?m)^\d+ +\d+ +\[", text)) == 22  # 20 partitions, two of them on two shards each
+
+
+def test_a_layer_that_does_not_fit_the_data_is_a_user_error() -> None:
+    layers = "{type='dense', units=9}, {type='local', filters=2, size=3}, {type='dense', units=9}"
+    with pytest.raises(UserError, match=r"layers.*1.*\(local\)"):
+        report(config(f"model.layers=[{layers}]"), 10, description())
 
 
 def test_ranks_left_over_are_named() -> None:

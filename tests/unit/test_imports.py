@@ -13,11 +13,16 @@ DBMPI = sorted((ROOT / "dbmpi").rglob("*.py"))
 KERNELS = sorted((ROOT / "kernels").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 
-# Read and checked before MPI starts, or plain arithmetic: no MPI wherever it is imported from.
-WITHOUT_MPI = {"errors", "config", "settings", "cli", "launch", "topology", "network", "partition",
-               "sharding", "portions", "protocol", "schedule"}
+# Read and checked before MPI starts, or plain arithmetic:
+WITHOUT_NUMPY = {
+    "errors", "config", "schema", "layerspecs", "tomlwriter", "configpage", "settings", "values", "source",
+    "cli", "launch", "topology", "blocks", "network", "partition", "sharding", "tiling",
+}  # fmt: skip
 # On the way to --help and to a message for the user: not even numpy, which 64 processes would load at once.
-WITHOUT_NUMPY = {"errors", "config", "settings", "cli", "launch", "topology"}
+# Plain arithmetic besides: no MPI wherever it is imported from.
+WITHOUT_MPI = WITHOUT_NUMPY | {
+    "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping",
+}  # fmt: skip
 
 
 def name_of(path: Path) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi import modelfile
-from dbmpi.config import Config, Dense, Model
+from dbmpi.config import Config, Conv, Dense, Lcn, Local, Model, Pool
 from dbmpi.network import Network, build
 from dbmpi.partition import Partitioning
 from dbmpi.settings import load
@@ -33,13 +33,22 @@ def numbered(net: Network) -> dict[str, np.ndarray]:
 
 def vector(plan: Partitioning, partition: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
     slices = plan.slices(partition)
-    return np.concatenate([tensors[s.tensor.name][s.start : s.stop].reshape(-1) for s in slices])
+    cuts = [tensors[s.tensor.name][tuple(slice(*edges) for edges in s.box)] for s in slices]
+    return np.concatenate([cut.reshape(-1) for cut in cuts])
 
 
-def written(path: Path, conf: Config, inputs: int, partitions: int, shards: int, most: int) -> Network:
+def written(
+    path: Path,
+    conf: Config,
+    shape: tuple[int, ...],
+    partitions: int,
+    shards: int,
+    most: int,
+    grid: tuple[int, int] | None = None,
+) -> Network:
     """Write numbered tensors, and return the network."""
-    net = build(conf, inputs)
-    plan = Partitioning(net, partitions)
+    net = build(conf, shape)
+    plan = Partitioning(net, partitions, grid)
     vectors = [vector(plan, p, numbered(net)).astype(conf.model.dtype) for p in range(partitions)]
 
     def read(piece: Piece) -> np.ndarray:
@@ -60,16 +69,65 @@ def written(path: Path, conf: Config, inputs: int, partitions: int, shards: int,
 def test_read_back_equal_whatever_the_pieces(units, inputs, partitions, shards, most):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.h5"
-        net = written(path, config(*units), inputs, partitions, shards, most)
-        with h5py.File(path) as file:
-            for name, values in numbered(net).items():
-                assert file[name].shape == values.shape
-                assert np.array_equal(file[name][...], values), name
+        check(path, written(path, config(*units), (inputs,), partitions, shards, most))
+
+
+def check(path: Path, net: Network) -> None:
+    with h5py.File(path) as file:
+        for name, values in numbered(net).items():
+            assert file[name].shape == values.shape
+            assert np.array_equal(file[name][...], values), name
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    image=st.tuples(st.integers(4, 9), st.integers(4, 9), st.integers(1, 3)),
+    grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    shards=st.integers(1, 9),
+    most=st.integers(20, 200) | st.just(10**6),
+)
+def test_images_are_read_back_equal_whatever_the_tiles(image, grid, shards, most):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.h5"
+        check(path, written(path, image_config(), image, grid[0] * grid[1], shards, most, grid))
+
+
+def image_config() -> Config:
+    layers = (
+        Local(filters=3, size=(3, 2), padding=1),
+        Pool(size=2, stride=2),
+        Lcn(size=3),
+        Conv(filters=4, size=2),
+        Dense(units=5),
+    )
+    return Config(model=Model(layers=layers))
+
+
+class Counted:
+    """Stands for a data set: an array that counts how often it is written to."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.values, self.writes = np.zeros(shape, np.float32), 0
+
+    def __setitem__(self, place: tuple[slice, ...], values: np.ndarray) -> None:
+        assert values.base is not None  # a view: the piece is not copied
+        self.values[place] = values
+        self.writes += 1
+
+
+def test_a_piece_of_a_tile_is_written_with_few_writes():
+    """However many runs the tile has in the tensor."""
+    data, box = Counted((40, 40, 5, 3, 3)), ((20, 40), (10, 30), (0, 5), (0, 3), (0, 3))
+    values = np.arange(20 * 20 * 45 - 20, dtype=np.float32)
+    modelfile._store_range(data, box, 8, values)
+    assert data.writes <= 2 * 5 - 1
+    assert np.array_equal(data.values[20:, 10:30].reshape(-1)[8:-12], values)
+    assert data.values.astype(np.float64).sum() == values.astype(np.float64).sum()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_precision_is_the_model_s(tmp_path, dtype):
-    written(tmp_path / "model.h5", config(4, 3, dtype=dtype), 5, 2, 2, 100)
+    written(tmp_path / "model.h5", config(4, 3, dtype=dtype), (5,), 2, 2, 100)
     with h5py.File(tmp_path / "model.h5") as file:
         assert file["layers.0.weight"].dtype == file["layers.1.bias"].dtype == dtype
         assert file["layers.0.weight"].shape == (4, 5)
@@ -77,7 +135,7 @@ def test_precision_is_the_model_s(tmp_path, dtype):
 
 def test_the_file_explains_itself(tmp_path):
     conf = config(4, 3)
-    written(tmp_path / "model.h5", conf, 5, 1, 1, 100)
+    written(tmp_path / "model.h5", conf, (5,), 1, 1, 100)
     with h5py.File(tmp_path / "model.h5") as file:
         assert set(file) == {f"layers.{i}.{kind}" for i in (0, 1) for kind in ("weight", "bias")}
         (tmp_path / "again.toml").write_text(file.attrs["configuration"])
@@ -88,7 +146,7 @@ def test_the_file_explains_itself(tmp_path):
 
 def test_only_the_whole_file_has_the_name(tmp_path):
     conf = config(4)
-    plan = Partitioning(build(conf, 5), 1)
+    plan = Partitioning(build(conf, (5,)), 1)
 
     def fail(piece: Piece) -> np.ndarray:
         raise ArithmeticError("a shard is gone")
@@ -96,5 +154,5 @@ def test_only_the_whole_file_has_the_name(tmp_path):
     with pytest.raises(ArithmeticError):
         modelfile.write(tmp_path / "model.h5", conf, plan, cut(plan.sizes, 1, 100), fail)
     assert not (tmp_path / "model.h5").exists()
-    written(tmp_path / "model.h5", conf, 5, 1, 1, 100)
+    written(tmp_path / "model.h5", conf, (5,), 1, 1, 100)
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]

@@ -63,6 +63,17 @@ def test_gives_what_the_split_reads():
         reader.close()
 
 
+def test_gives_windows_of_images():
+    window = ((2, 7), (0, 4), (0, 1))
+    with Split("digits", "train", window=window) as split, Split("digits", "train") as everything:
+        reader = ReadAhead(split)
+        reader.request([(100, 140), (3, 7)])
+        x_NHWC, _ = reader.take(5)
+        images = everything.read([(100, 140), (3, 7)]).reshape(44, 8, 8, 1)
+        assert np.array_equal(x_NHWC, images[:, 2:7, :4])
+        reader.close()
+
+
 def test_without_labels_none_are_read():
     with Split("digits", "train") as split:
         reader = ReadAhead(split, with_labels=False)

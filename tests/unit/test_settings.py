@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dbmpi.config import Config, Dense
+from dbmpi.config import Config, Conv, Dense, Dropout, Lcn, Local, Pool
 from dbmpi.settings import load, loads
 
 ISSUE_EXAMPLE = b"""
@@ -135,3 +135,62 @@ def test_an_override_can_unset_a_limit_of_the_file() -> None:
 def test_losses_with_their_own_output_function_take_identity_only() -> None:
     layers = "model.layers=[{type='dense', units=5, activation='sigmoid'}]"
     assert loads(b"", [layers, "model.loss=squared"]).model.layers[-1].activation == "sigmoid"
+
+
+IMAGE_LAYERS = b"""
+[[model.layers]]
+type = "local"
+filters = 8
+size = [7, 5]
+activation = "relu"
+[[model.layers]]
+type = "conv"
+filters = 4
+size = 3
+stride = [1, 2]
+padding = 1
+[[model.layers]]
+type = "pool"
+kind = "l2"
+size = 3
+stride = 2
+[[model.layers]]
+type = "lcn"
+size = 5
+floor = 1
+[[model.layers]]
+type = "dropout"
+rate = 0
+[[model.layers]]
+type = "dense"
+units = 10
+"""
+
+
+def test_every_type_of_layer() -> None:
+    config = loads(IMAGE_LAYERS)
+    assert config.model.layers == (
+        Local(filters=8, size=(7, 5), stride=1, padding=0, activation="relu"),
+        Conv(filters=4, size=3, stride=(1, 2), padding=1, activation="identity"),
+        Pool(kind="l2", size=3, stride=2),
+        Lcn(size=5, floor=1.0),
+        Dropout(rate=0.0),
+        Dense(units=10),
+    )
+    assert hash(config) == hash(loads(IMAGE_LAYERS))
+
+
+def test_pairs_by_override() -> None:
+    config = loads(IMAGE_LAYERS, ["model.layers.0.size=[9, 3]", "model.layers.1.padding=[0, 1]"])
+    assert (config.model.layers[0].size, config.model.layers[1].padding) == ((9, 3), (0, 1))
+    config = loads(IMAGE_LAYERS, ["model.layers.0.size.1=4", "model.layers.1.stride=2"])
+    assert (config.model.layers[0].size, config.model.layers[1].stride) == ((7, 4), 2)
+
+
+def test_a_grid_gives_the_number_of_partitions() -> None:
+    assert (Config().cluster.grid, Config().cluster.partitions) == (None, "auto")
+    cluster = loads(b"[cluster]\ngrid = [2, 3]").cluster
+    assert (cluster.grid, cluster.partitions) == ((2, 3), 6)
+    assert loads(b"[cluster]\ngrid = [1, 6]\npartitions = 6").cluster.grid == (1, 6)
+    unset = loads(b"[cluster]\ngrid = [2, 3]", ["cluster.grid=none"]).cluster
+    assert (unset.grid, unset.partitions) == (None, "auto")

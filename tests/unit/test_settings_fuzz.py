@@ -10,13 +10,37 @@ from dbmpi.errors import UserError
 from dbmpi.settings import DEFAULT_FILE, loads
 
 VALID = DEFAULT_FILE.read_text("utf-8")
+LAYERS = """
+[[model.layers]]
+type = "local"
+filters = 8
+size = [7, 5]
+stride = 1
+padding = 0
+activation = "relu"
+[[model.layers]]
+type = "pool"
+kind = "l2"
+size = 3
+stride = [2, 2]
+[[model.layers]]
+type = "lcn"
+size = 5
+floor = 0.01
+[[model.layers]]
+type = "dropout"
+rate = 0.5
+"""
 LINES = [line for line in VALID.splitlines() if line and not line.startswith("#")]
+FIRST_LAYER = LINES.index("[[model.layers]]")
+LINES[FIRST_LAYER:FIRST_LAYER] = LAYERS.split("\n")[1:-1]
 ASSIGNMENTS = [i for i, line in enumerate(LINES) if "=" in line]
-KEYS = re.findall(r"(?m)^(\w+) =", VALID)
+KEYS = re.findall(r"(?m)^(\w+) =", VALID + LAYERS)
 VALUES = st.sampled_from(
     ["0", "-1", "1", "1e400", "nan", "-inf", "true", "'auto'", "'none'", "''", "[]", "[[]]", "{}", "{a=1}",
-     "00:00:01", "1979-05-27T07:32:00Z", "1979-05-27", '"\\u0000"', "0x" + "f" * 400, "[{type='dense'}]",
-     "[{type='dense',units=1}]", "'''\n'''", "0.5", "1000000000000000000000", "=", ""]
+     "[2, 3]", "[2]", "[2, -3]", "[2, 'x']", "[[2, 3], 4]", "[{type='dense'}]", "[{type='dense',units=1}]",
+     "00:00:01", "1979-05-27T07:32:00Z", "1979-05-27", '"\\u0000"', "0x" + "f" * 400, "'''\n'''", "0.5",
+     "1000000000000000000000", "=", ""]
 )  # fmt: skip
 
 
@@ -64,9 +88,9 @@ def test_corrupted_files(content: bytes) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(
-    st.sampled_from(["train", "train.target", "model.layers", "model.layers.0", "downpour", "x"]),
+    st.sampled_from(["train", "train.target", "cluster", "model.layers", "model.layers.0", "downpour", "x"]),
     st.one_of(st.sampled_from(KEYS), st.text(max_size=5)),
     st.one_of(VALUES, st.text(max_size=20)),
 )
 def test_corrupted_overrides(section: str, key: str, value: str) -> None:
-    refuses_or_takes(b"", [f"{section}.{key}={value}"])
+    refuses_or_takes("\n".join(LINES).encode(), [f"{section}.{key}={value}"])
