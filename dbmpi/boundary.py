@@ -69,38 +69,27 @@ class Boundary:
         spaces = range(len(plan.network.spaces))
         outward = [[t for t in plan.transfers if (t.space, t.owner) == (s, partition)] for s in spaces]
         inward = [[t for t in plan.transfers if (t.space, t.reader) == (s, partition)] for s in spaces]
-        self._states_out = [self._state_sends(ts) for ts in outward]
-        self._states_in = [self._state_receives(ts) for ts in inward]
-        self._derivatives_out = [self._derivative_sends(ts) for ts in inward]
-        self._derivatives_in = [self._derivative_receives(ts) for ts in outward]
+        self._states_out = [self._crossing(Phase.STATES, True, ts) for ts in outward]
+        self._states_in = [self._crossing(Phase.STATES, False, ts) for ts in inward]
+        self._derivatives_out = [self._crossing(Phase.DERIVATIVES, True, ts) for ts in inward]
+        self._derivatives_in = [self._crossing(Phase.DERIVATIVES, False, ts) for ts in outward]
         self._stats_out, self._stats_in = self._reduction(reduction)
         self._shared_out, self._shared_in = self._sharing()
 
     # -- making the channels
 
-    def _state_sends(self, transfers: Sequence[Transfer]) -> _Channel:
-        channel = _Channel("states")
+    def _crossing(self, phase: Phase, out: bool, transfers: Sequence[Transfer]) -> _Channel:
+        """Make one side of a space's transfers: states go from owner to reader, derivatives back."""
+        forward, space = phase is Phase.STATES, self._space
+        layer = f" of layer {transfers[0].space - 1}" if transfers else ""
+        channel = _Channel(phase.name.lower() + layer)
         for t in transfers:
-            self._send(channel, self._edge(self._space.states, t), t.reader, Phase.STATES, t.space)
-        return channel
-
-    def _state_receives(self, transfers: Sequence[Transfer]) -> _Channel:
-        channel = _Channel(f"states of layer {transfers[0].space - 1}" if transfers else "states")
-        for t in transfers:
-            self._receive(channel, self._edge(self._space.states, t), t.owner, Phase.STATES, t.space)
-        return channel
-
-    def _derivative_sends(self, transfers: Sequence[Transfer]) -> _Channel:
-        channel = _Channel("derivatives")
-        for t in transfers:
-            self._send(channel, self._edge(self._space.derivatives, t), t.owner, Phase.DERIVATIVES, t.space)
-        return channel
-
-    def _derivative_receives(self, transfers: Sequence[Transfer]) -> _Channel:
-        channel = _Channel(f"derivatives of layer {transfers[0].space - 1}" if transfers else "derivatives")
-        for t in transfers:
-            into = self._space.returned[t.space][t.reader]
-            self._receive(channel, into, t.reader, Phase.DERIVATIVES, t.space)
+            peer = t.reader if forward == out else t.owner
+            if forward or out:
+                message = self._edge(space.states if forward else space.derivatives, t)
+            else:
+                message = space.returned[t.space][t.reader]
+            (self._send if out else self._receive)(channel, message, peer, phase, t.space)
         return channel
 
     def _reduction(self, takes_place: bool) -> tuple[_Channel, _Channel]:

@@ -228,3 +228,28 @@ def test_float_targets_tiny_model_and_more_shards_than_parameters(launch, tmp_pa
     x, y = split(tmp_path / "line.h5", "test")
     squares = (outputs(tmp_path / "run", x, ["identity"]) - y) ** 2
     assert content["test_loss"] == pytest.approx(0.5 * squares.sum(axis=1).mean(), rel=1e-4)
+
+
+IMAGE_LAYERS = (
+    'model.layers=[{type="conv", filters=6, size=3, padding=1, activation="relu"}, '
+    '{type="pool", kind="max", size=2, stride=2}, {type="local", filters=6, size=3, activation="tanh"}, '
+    '{type="lcn", size=3}, {type="dropout", rate=0.1}, {type="dense", units=10}]'
+)
+
+
+def test_image_network_learns_on_tiles_and_equals_serial(launch, tmp_path):
+    """Shared, local and no weights at all; one replica, so that it repeats; the same masks on any split."""
+    common = ("train.epochs=4", "model.dtype=float64", "downpour.learning_rate=0.05", *QUIET)
+    for ranks, name, tiles in ((0, "serial", ()), (6, "tiles", ("cluster.replicas=1", "cluster.grid=[2,2]"))):
+        done = launch(ranks, "--set", IMAGE_LAYERS, *common, *tiles, "--run-dir", name, timeout=300)
+        assert done.status == 0 and messages(done) == []
+    serial, tiled = summary(tmp_path / "serial"), summary(tmp_path / "tiles")
+    assert serial["test_accuracy"] > 0.85
+    assert tiled["test_accuracy"] == serial["test_accuracy"]
+    assert tiled["boundary_messages"] > 0 == serial["boundary_messages"]
+    with h5py.File(tmp_path / "serial/model.h5") as one, h5py.File(tmp_path / "tiles/model.h5") as other:
+        assert set(one) == set(other) == {"layers.0.weight", "layers.0.bias"} | {
+            f"layers.{layer}.{kind}" for layer in (2, 5) for kind in ("weight", "bias")
+        }
+        for name in one:
+            np.testing.assert_allclose(other[name][:], one[name][:], rtol=1e-6, atol=1e-8)
