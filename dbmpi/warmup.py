@@ -34,6 +34,7 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
     if len(setup.topology.replicas) > 1:
         print("dbmpi: replicas are asynchronous: results vary a little from run to run", flush=True)
+    print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
 
 
 def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
