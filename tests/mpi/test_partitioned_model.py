@@ -50,7 +50,8 @@ def one_step(model: PartitionModel, theta: Array, x_IB: Array, targets: Array) -
     plan, p = model.plan, model.partition
     own = targets if targets.ndim == 1 else np.ascontiguousarray(targets[slice(*model.outputs)])
     gradient = np.full_like(theta, np.nan)
-    model.space(x_IB.shape[1]).states[0][...] = x_IB
+    space = model.space(x_IB.shape[1])
+    space.states[0][...] = x_IB[within(space.held[0], full((INPUTS,)))]
     views = tensors(plan, p, theta), tensors(plan, p, gradient)
     loss, correct = model.differentiate(*views, x_IB.shape[1], own)
     return loss, correct, gradient
