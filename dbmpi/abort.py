@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from types import FrameType
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, PeerSilent, UserError
 
@@ -56,6 +57,19 @@ class Who:
         return True
 
 
+def interrupt_once() -> None:
+    """Let the first Ctrl-C end the program, and no other: it may come from terminal and launcher both.
+
+    A second one, in the middle of the first one's message, would make another.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
 def guarded(body: Callable[[], int], who: Who, abort: Abort) -> int:
     """Run `body`, and abort the job if it raises, in this thread or in another.
 
@@ -85,9 +99,6 @@ def _fail(error: BaseException | None, who: Who, abort: Abort) -> int:
     status = STATUS_USER_ERROR if isinstance(error, UserError) else STATUS_FAILURE
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
-    if threading.current_thread() is threading.main_thread():
-        # Ctrl-C may come twice: from the terminal and from the launcher.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout.flush()
     if who.speaks():
         sys.stderr.write(report(error, who()))

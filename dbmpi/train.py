@@ -27,6 +27,7 @@ SINGLETON_WAIT_S = 3.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     try:
+        abort.interrupt_once()
         return _main(sys.argv[1:] if argv is None else argv, time.monotonic())
     except KeyboardInterrupt:  # before there is anything to abort
         print("dbmpi: interrupted", file=sys.stderr, flush=True)
