@@ -125,11 +125,15 @@ class ShardService:
 
     def _take_push(self, source: int, piece: int, out: Array | None) -> Status:
         """Receive the gradient that follows the request, and apply it."""
+        from mpi4py import MPI
+
         header, size = self._header, len(self.shard.held[piece].value)
         wire = WIRE[int(header["wire"])]
         raw = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
         request = self._comm.Irecv(raw, source, Tag.GRADIENT)
-        self._waiter.until(request.Test, lambda: f"rank {source} (the gradient it announced)")
+        status = MPI.Status()
+        self._waiter.until(lambda: request.Test(status), lambda: f"rank {source} (the gradient it announced)")
+        check_size(status.Get_count(), raw.nbytes, "a gradient", source)
         self._bytes_in += raw.nbytes
         gradient = decode(raw, wire, self._decoded[:size])
         return self.shard.push(piece, gradient, int(header["version"]), float(header["rate"]), out)
