@@ -1,13 +1,15 @@
 """Every message of the program: its tag, its layout, who sends it and who receives it.
 
     tag         layout           from -> to                when
-    REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip
-                                 coordinator -> shard      save (shard 0), stop
+    REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
+                                 coordinator -> shard      save (shard 0), stop, vector operations
                                  shard 0 -> shard          fetch, while the model is saved
-    GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes
-    REPLY       REPLY_HEADER     shard -> whoever asked    once for each REQUEST but a stop
+    GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
+    REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST, but a stop and operations
     PARAMETERS  float[n]         shard -> whoever asked    follows a REPLY to a REQUEST that fetches
-    ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a sign of life, or the order to leave
+    OPERATIONS  OPERATION[n]     coordinator -> shard      follows a REQUEST for vector operations
+    SCALARS     float64[n]       shard -> coordinator      the answer: a partial sum for each dot product
+    ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a verdict, a sign of life, or to leave
     REPORT      REPORT           partition -> coordinator  work done, or a sign of life
     SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
 
@@ -36,6 +38,8 @@ class Tag(IntEnum):
     ASSIGNMENT = 5
     REPORT = 6
     SHARD = 7
+    OPERATIONS = 8
+    SCALARS = 9
 
 
 class Op(IntFlag):
@@ -45,6 +49,8 @@ class Op(IntFlag):
     PUSH = 2
     SAVE = 4
     STOP = 8
+    ACCRUE = 16  # add to the gradient of an evaluation
+    OPERATE = 32  # perform vector operations
 
 
 class Status(IntEnum):
@@ -64,15 +70,22 @@ class Work(IntEnum):
     FLUSH = 2  # push what is accrued, and wait until the shards have it
     ALIVE = 3  # the coordinator lives; go on waiting
     LEAVE = 4
+    GRADIENT = 5  # compute the gradient of a portion of a batch
+    ACCEPT = 6  # that gradient counts: add it to the accrued sum
+    DROP = 7  # it does not, another replica was first: forget it, or stop computing it
+    PUSH = 8  # push the accrued sum
+
+
+URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH)  # done as they arrive, between minibatches
 
 
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
         ("piece", "i4"),
-        ("version", "i8"),  # of the parameters that the gradient was computed from
+        ("version", "i8"),  # of the parameters that the gradient was computed from; ACCRUE: the evaluation
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient
+        ("steps", "i4"),  # minibatches in the gradient; OPERATE: operations that follow
         ("wire", "i4"),  # index into WIRE
     ]
 )
@@ -88,11 +101,12 @@ REPLY_HEADER = np.dtype(
 ASSIGNMENT = np.dtype(
     [
         ("work", "i4"),
-        ("epoch", "i4"),
+        ("epoch", "i4"),  # of a batch: which sample
         ("part", "i4"),
         ("index", "i4"),
+        ("evaluation", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion
-        ("examples", "i8"),  # handed out before this portion, for the schedule
+        ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch
         ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
         ("stop", "i8"),
     ]
@@ -103,6 +117,8 @@ REPORT = np.dtype(
         ("work", "i4"),
         ("replica", "i4"),
         ("partition", "i4"),
+        ("index", "i4"),  # GRADIENT: the portion
+        ("evaluation", "i8"),  # GRADIENT and PUSH: the pass over the batch
         ("steps", "i8"),
         ("examples", "i8"),
         ("correct", "i8"),
@@ -114,6 +130,18 @@ REPORT = np.dtype(
         ("pushes", "i8"),
         ("fetches", "i8"),
         ("refused", "i8"),  # pushes of pieces that a shard refused
+    ]
+)
+
+OPERATION = np.dtype(
+    [
+        ("kind", "i4"),  # operations.Kind, which says what the other fields mean
+        ("group", "i4"),
+        ("out", "i4"),
+        ("left", "i4"),
+        ("right", "i4"),
+        ("factor", "f8"),
+        ("number", "i8"),
     ]
 )
 
@@ -155,6 +183,9 @@ class Phase(IntEnum):
     DERIVATIVES = 1
     OUTPUT_STATS = 2
     SHARED = 3  # space 0: the tensors; space 1: their gradients
+
+
+LEAD_TAG = 32_000  # partition 0 -> others: whether to go on with a portion; beyond all boundary tags
 
 
 def boundary_tag(space: int, phase: Phase) -> int:

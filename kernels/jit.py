@@ -1,8 +1,8 @@
 """Choose how kernels are compiled, and how many threads they use: the one module that sets jit options.
 
 Kernels compile at their first call and are cached on disk (`NUMBA_CACHE_DIR`). Numba renews a cached kernel
-when the file that holds it changes, not when a helper in another file does: after editing `numerics.py` or
-this file, touch the others or remove the cache.
+when the file that holds it changes, not when a helper in another file does: after editing a file of helpers,
+or this one, remove the cache.
 """
 
 import functools

@@ -198,3 +198,26 @@ def encode_bf16(x: _Array, residual: _Array, out_u16: _Array) -> None:
 def decode_bf16(u16: _Array, out: _Array) -> None:
     """Twin of `kernels.pack.decode_bf16`."""
     out[:] = (u16.astype(np.uint32) << 16).view(np.float32)
+
+
+def combine(v_VN: _Array, rows: _Array, factors: _Array, out: int) -> None:
+    """Twin of `kernels.combinations.combine`."""
+    v_VN[out] = factors @ v_VN[rows].astype(np.float64)
+
+
+def dots(v_VN: _Array, left: _Array, right: _Array, partial: _Array) -> None:
+    """Twin of `kernels.combinations.dots`."""
+    partial[:] = (v_VN[left].astype(np.float64) * v_VN[right]).sum(axis=1)
+
+
+def multiply(v_VN: _Array, left: int, right: int, out: int) -> None:
+    """Twin of `kernels.combinations.multiply`."""
+    v_VN[out] = v_VN[left] * v_VN[right]
+
+
+def commit(
+    v_VN: _Array, parameters: int, gradient: int, base: int, base_gradient: int, step: int, change: int
+) -> None:
+    """Twin of `kernels.combinations.commit`."""
+    v_VN[step], v_VN[change] = v_VN[parameters] - v_VN[base], v_VN[gradient] - v_VN[base_gradient]
+    v_VN[base], v_VN[base_gradient] = v_VN[parameters], v_VN[gradient]
