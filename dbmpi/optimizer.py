@@ -1,0 +1,219 @@
+"""The optimizer on the coordinator: it decides by scalars, and never holds a vector. Pure.
+
+Sandblaster (Dean et al. 2012, section 4.2): the vectors live on the shards, and the coordinator sends them
+small operations. Here is the loop that all batch methods share,
+
+    p_k from the method;  alpha_k by a line search;  x_(k+1) = x_k + alpha_k p_k
+
+A direction costs two round trips whatever the length of the history: one stores the step just taken and
+answers the inner products that are new, the other, ahead of the first evaluation, combines the direction and
+goes along it. Each evaluation adds one, for the slope.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf, isfinite, sqrt
+from typing import Literal, Protocol
+
+from dbmpi.conjugate import ConjugateGradient
+from dbmpi.direction import Direction, Method, steepest
+from dbmpi.lbfgs import LBFGS
+from dbmpi.linesearch import ROUNDING, Trial, search
+from dbmpi.operations import BASE, DIRECTION, GRADIENT, PARAMETERS, Program
+
+End = Literal["iterations", "converged", "failed"]
+
+
+class Problem(Protocol):
+    """Vectors that live elsewhere, by number, and the objective."""
+
+    sampled: bool  # whether the batch is another sample in each iteration
+
+    def run(self, program: Program) -> list[float]:
+        """Perform a program in one round trip; return its dot products, in order."""
+
+    def evaluate(self, before: Program) -> float:
+        """Run a program, then a pass over the batch: return f(PARAMETERS); its gradient is then GRADIENT."""
+
+    def resample(self) -> None:
+        """Let the passes that follow be over the next sample."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to stop; a tolerance of 0 switches its criterion off.
+
+    Parameters
+    ----------
+    iterations
+        At most so many.
+    gradient_tolerance
+        Stops at |g| <= gradient_tolerance max(1, |x|), in Euclidean norms.
+    decrease_tolerance
+        Stops at f_k - f_(k+1) <= decrease_tolerance max(|f_k|, |f_(k+1)|). SciPy's `ftol` has a 1 among
+        these, which would end a run whose loss goes to 0.001 a thousand times too early.
+    """
+
+    iterations: int
+    gradient_tolerance: float = 0.0
+    decrease_tolerance: float = 0.0
+
+    def flat(self, gradient_norm: float, parameters_norm: float) -> bool:
+        """Whether the gradient is small enough; one of 0 is, with any tolerance."""
+        return gradient_norm <= self.gradient_tolerance * max(1.0, parameters_norm)
+
+    def level(self, before: float, after: float) -> bool:
+        """Whether f decreased too little."""
+        tolerance = self.decrease_tolerance
+        return tolerance > 0 and before - after <= tolerance * max(abs(before), abs(after))
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one iteration did; number 0 is the start.
+
+    `loss` and `gradient_norm` are those at its end (of the sample that comes next, if there are samples),
+    `evaluations` its passes over the batch, and `restarted` says that it went along the negative gradient for
+    want of a better direction.
+    """
+
+    number: int
+    loss: float
+    gradient_norm: float
+    step_length: float
+    evaluations: int
+    restarted: bool
+
+
+def make(name: str, history: int) -> Method:
+    """Return the method of this name, "lbfgs" or "conjugate_gradient"; only the first has a history."""
+    return _MAKERS[name](history)
+
+
+_MAKERS: dict[str, Callable[[int], Method]] = {
+    "lbfgs": LBFGS,
+    "conjugate_gradient": lambda history: ConjugateGradient(),
+}
+
+
+def minimize(
+    problem: Problem, method: Method, limits: Limits, on_iteration: Callable[[Iteration], None]
+) -> End:
+    """Minimize f from PARAMETERS; the best iterate is there at the end, and in BASE at any time.
+
+    What the problem or `on_iteration` raises passes through.
+
+    Returns
+    -------
+    str
+        "converged" by one of the tolerances, or because f cannot be seen to fall any more; "iterations" when
+        they are used up; "failed" when f or its gradient is not finite at an iterate, or f does not fall
+        along the negative gradient though it should.
+    """
+    problem.run(Program().copy(BASE, PARAMETERS))
+    at = start = _look(problem, method, Program(), problem.evaluate(Program()))
+    on_iteration(Iteration(0, at.loss, at.gradient_norm, 0.0, 1, False))
+    number, decrease, level = 0, inf, False
+    while not (level or limits.flat(at.gradient_norm, sqrt(at.xx))):
+        if number == limits.iterations:
+            return "iterations"
+        step = _step(problem, method, at) if at.finite else None
+        if step is None:
+            problem.run(Program().copy(PARAMETERS, BASE))
+            return "converged" if at.exhausted(decrease, ROUNDING * abs(start.loss)) else "failed"
+        number, decrease, level = number + 1, at.loss - step.end.phi, limits.level(at.loss, step.end.phi)
+        at = _follow(problem, method, step)
+        on_iteration(step.report(number, at, problem.sampled))
+    return "converged"
+
+
+@dataclass(frozen=True)
+class _Iterate:
+    """What is known at x_k before the step; `gg` is g_k . g_k, `xx` x_k . x_k."""
+
+    loss: float
+    gg: float
+    xx: float
+    direction: Direction
+
+    @property
+    def gradient_norm(self) -> float:
+        return sqrt(self.gg)
+
+    @property
+    def finite(self) -> bool:
+        return isfinite(self.loss) and isfinite(self.gg)
+
+    def exhausted(self, decrease: float, rounding: float) -> bool:
+        """Whether a search from here that failed had nothing to find: f fell, or should fall, by rounding."""
+        promise = self.direction.promise if self.direction.descends(self.gradient_norm) else inf
+        return self.finite and min(decrease, promise) <= rounding
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A step that was taken: where the search ended, along what, and what it cost."""
+
+    end: Trial
+    direction: Direction
+    evaluations: int
+    restarted: bool
+
+    def report(self, number: int, at: _Iterate, anew: int) -> Iteration:
+        evaluations = self.evaluations + anew
+        return Iteration(number, at.loss, at.gradient_norm, self.end.alpha, evaluations, self.restarted)
+
+
+class _Line:
+    """phi(alpha) = f(x_k + alpha p_k): a pass over the batch and two round trips, the first ahead of it."""
+
+    def __init__(self, problem: Problem, direction: Direction) -> None:
+        self._problem = problem
+        self._before = Program().combine(DIRECTION, direction.terms)
+        self.evaluations = 0
+
+    def __call__(self, alpha: float) -> Trial:
+        self.evaluations += 1
+        phi = self._problem.evaluate(self._before.combine(PARAMETERS, [(1.0, BASE), (alpha, DIRECTION)]))
+        self._before = Program()
+        (slope,) = self._problem.run(Program().dots([(GRADIENT, DIRECTION)]))
+        return Trial(alpha, phi, slope)
+
+
+def _step(problem: Problem, method: Method, at: _Iterate) -> _Step | None:
+    """Search along the direction; if that is no good, along the negative gradient."""
+    evaluations = 0
+    for direction in (at.direction, steepest(at.gg)):
+        restarted = direction is not at.direction
+        if restarted:
+            if direction == at.direction:  # the same search would fail again
+                break
+            method.forget()
+        if direction.descends(at.gradient_norm):
+            line = _Line(problem, direction)
+            end = search(line, Trial(0.0, at.loss, direction.slope), direction.alpha, method.c2)
+            evaluations += line.evaluations
+            if end is not None:
+                return _Step(end, direction, evaluations, restarted)
+    return None
+
+
+def _follow(problem: Problem, method: Method, step: _Step) -> _Iterate:
+    """Make the point reached the iterate; with samples, see it anew in the next one.
+
+    The gradient's change y is thus taken on one sample, that of the step, at both of its ends.
+    """
+    program, loss = Program(), step.end.phi
+    method.keep(program, step.end.alpha * step.direction.slope)
+    if problem.sampled:
+        problem.run(program)
+        problem.resample()
+        program, loss = Program(), problem.evaluate(Program())
+    return _look(problem, method, program, loss)
+
+
+def _look(problem: Problem, method: Method, program: Program, loss: float) -> _Iterate:
+    """Run a program and learn what there is to know at an iterate."""
+    method.measure(program.dots([(GRADIENT, GRADIENT), (PARAMETERS, PARAMETERS)]))
+    gg, xx, *scalars = problem.run(program)
+    return _Iterate(loss, gg, xx, method.direction(scalars))
