@@ -33,6 +33,20 @@ def assignment_of(portion: Portion) -> Record:
     return record
 
 
+def gradient_of(evaluation: int, sample: int, index: int, batch: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that orders the gradient of a portion of a batch of so many examples."""
+    record = plain(Work.GRADIENT, batch)
+    record["evaluation"], record["epoch"], record["index"] = evaluation, sample, index
+    return record
+
+
+def about(work: Work, evaluation: int, index: int = 0) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that says what becomes of a portion's gradient, or of the sum."""
+    record = plain(work)
+    record["evaluation"], record["index"] = evaluation, index
+    return record
+
+
 def portion_of(assignment: Record) -> Portion:
     """Return the portion that a TRAIN assignment orders; its own examples are left to the plan."""
     a = assignment

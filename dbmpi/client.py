@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     """How an exchange with the shards ended.
 
     `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
-    `refused` counts the pieces whose push a shard refused.
+    `refused` counts the pieces whose push a shard refused, of an evaluation that is over too.
     """
 
     versions: NDArray[np.int64] | None
@@ -48,7 +48,8 @@ class Link(Protocol):
         """Begin an exchange; the one before must have ended.
 
         `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until
-        the exchange has ended; it is not looked at unless `op` pushes.
+        the exchange has ended; it is not looked at unless `op` pushes or accrues. Where it accrues,
+        `versions` is the evaluation, for each piece.
         """
 
     def poll(self) -> Outcome | None:
@@ -120,14 +121,15 @@ class RemoteLink:
         self._op = op
         self._asked["op"], self._asked["version"] = op, versions
         self._asked["rate"], self._asked["steps"] = rate, steps
-        message = self._encoder.encode(gradient) if op & Op.PUSH else gradient
+        pushes = bool(op & (Op.PUSH | Op.ACCRUE))
+        message = self._encoder.encode(gradient) if pushes else gradient
         for i, (piece, to) in enumerate(zip(self._pieces, self._to, strict=True)):
             self._replies.append(self._comm.Irecv(self._answered[i : i + 1].view(np.uint8), to, Tag.REPLY))
             if op & Op.FETCH:
                 into = self.incoming[piece.start : piece.stop]
                 self._others.append(self._comm.Irecv(into, to, Tag.PARAMETERS))
             self._others.append(self._comm.Isend(self._asked[i : i + 1].view(np.uint8), to, Tag.REQUEST))
-            if op & Op.PUSH:
+            if pushes:
                 self._others.append(self._comm.Isend(message[piece.start : piece.stop], to, Tag.GRADIENT))
 
     def poll(self) -> Outcome | None:
@@ -197,10 +199,12 @@ class LocalLink:
     def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
         """Do the whole exchange. See `Link.begin`."""
         refused = 0
-        if op & Op.PUSH:
-            for piece, version in zip(self._pieces, versions, strict=True):
-                part = gradient[piece.start : piece.stop]
+        for piece, version in zip(self._pieces, versions, strict=True):
+            part = gradient[piece.start : piece.stop]
+            if op & Op.PUSH:
                 refused += self._shard.push(piece.index, part, int(version), rate) is not Status.OK
+            elif op & Op.ACCRUE:
+                refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
         self._ended = Outcome(self._fetch() if op & Op.FETCH else None, refused)
 
     def _fetch(self) -> NDArray[np.int64]:

@@ -28,6 +28,7 @@ __all__ = [
     "Model",
     "Output",
     "Pool",
+    "Sandblaster",
     "Schedule",
     "Target",
     "Train",
@@ -127,14 +128,25 @@ class Train:
     """The training: how, on what minibatches, and when to stop.
 
     Of the ways to stop (epochs, steps, max_time, target) all that are given apply, and the first to be
-    reached ends the run. The default number of epochs holds only where none is given.
+    reached ends the run. The default number of epochs holds only where none is given. Sandblaster stops
+    by its own section too.
     """
 
-    algorithm: Literal["downpour"] = key("downpour", "Training algorithm.")
-    minibatch: int = key(16, "Examples in a minibatch of one replica.", unit="examples", minimum=1)
+    algorithm: Literal["downpour", "sandblaster"] = key(
+        "downpour",
+        "Training algorithm: asynchronous minibatches, or a batch method that all replicas compute for.",
+    )
+    minibatch: int = key(
+        16,
+        "Examples in a minibatch of one replica; sandblaster, whose results do not depend on it, computes so "
+        "many at a time (some hundreds are fastest).",
+        unit="examples",
+        minimum=1,
+    )
     epochs: float | None = key(
         40.0,
-        "Stop after so many passes over the training set, all replicas together.",
+        "Stop after so many passes over the training set, all replicas together; the default is that of "
+        "downpour.",
         unit="epochs",
         above=0,
     )
@@ -248,6 +260,65 @@ class Downpour:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sandblaster:
+    """Sandblaster (Dean et al. 2012, section 4.2): a batch method whose vectors stay on the shards.
+
+    Used with `train.algorithm = "sandblaster"`. A pass evaluates the loss of a whole batch, and its gradient:
+    the batch is cut into portions, which replicas take as they become free.
+    """
+
+    method: Literal["lbfgs", "conjugate_gradient"] = key(
+        "lbfgs", "L-BFGS, or the nonlinear conjugate gradient method (Polak-Ribiere)."
+    )
+    iterations: int = key(100, "Stop after so many iterations.", unit="iterations", minimum=1)
+    history: int = key(
+        10, "Pairs of steps and gradient changes that L-BFGS remembers.", unit="pairs", minimum=1, maximum=100
+    )
+    sample: float = key(
+        1.0,
+        "Share of the training set in a batch; below 1 each iteration draws another sample.",
+        unit="fraction",
+        above=0,
+        maximum=1,
+    )
+    portions: int | Auto = key(
+        "auto",
+        "Portions per batch, of whole minibatches; auto: 16 for each replica, or as many as minibatches.",
+        unit="portions",
+        minimum=1,
+    )
+    push_every: int = key(4, "Finished portions per push of a gradient.", unit="portions", minimum=1)
+    backup: bool = key(
+        True,
+        "Near the end of a pass, give copies of outstanding portions to idle replicas; the first to finish "
+        "wins.",
+    )
+    deterministic: bool = key(
+        False,
+        "Add gradients up in a fixed order, so that a run repeats exactly: each replica then does its own "
+        "share of the portions, there are no copies, and all wait for the slowest.",
+    )
+    warmstart_examples: int = key(
+        0, "Examples to learn from by Downpour first; 0: none.", unit="examples", minimum=0
+    )
+    gradient_tolerance: float = key(
+        1e-6,
+        "Converged when the norm of the gradient is at most this times that of the parameters (or 1, if that "
+        "is larger); 0: off.",
+        minimum=0,
+    )
+    decrease_tolerance: float = key(
+        1e-9, "Converged when an iteration lowers the loss by at most this share of it; 0: off.", minimum=0
+    )
+    memory_mb: int = key(
+        1024,
+        "Examples that each rank keeps in memory from pass to pass; what is beyond is read again.",
+        unit="MB",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Loss and accuracy on the test set during the run; there is always one at the end."""
 
@@ -277,5 +348,16 @@ class Config:
     cluster: Cluster = Cluster()
     train: Train = Train()
     downpour: Downpour = Downpour()
+    sandblaster: Sandblaster = Sandblaster()
     evaluation: Evaluation = Evaluation()
     output: Output = Output()
+
+    @property
+    def batch(self) -> bool:
+        """Whether the algorithm is a batch method."""
+        return self.train.algorithm == "sandblaster"
+
+    @property
+    def uses_downpour(self) -> bool:
+        """Whether shards apply a learning rule at all: a batch method may have a warmstart."""
+        return not self.batch or self.sandblaster.warmstart_examples > 0

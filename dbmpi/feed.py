@@ -4,12 +4,13 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.blocks import Range
 from dbmpi.ledger import Portion
 from dbmpi.model import PartitionModel
 from dbmpi.portions import Plan
@@ -18,6 +19,7 @@ from dbmpi.split import Split
 from kernels import pack
 
 Array = NDArray[Any]
+Rows = tuple[Array, Array | None]  # as stored, and their targets
 Minibatch = tuple[int, Array]  # width, targets; the input is in the model's workspace
 
 
@@ -47,15 +49,28 @@ class Feed:
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""
         self._expected.append(portion)
-        self._ahead.request(self._plan.blocks(portion.epoch, portion.part, portion.index))
+        self.request(self._plan.blocks(portion.epoch, portion.part, portion.index))
 
     def train(self) -> Iterator[Minibatch]:
         """Yield the minibatches of the portion that was prepared first."""
         portion = self._expected.popleft()
-        raw_NI, targets = self._ahead.take(self._timeout_s)
+        rows = self.take()
         order = self._plan.order(portion.epoch, portion.part, portion.index)
+        yield from self.minibatches(rows, order[: portion.minibatches * self._plan.minibatch])
+
+    def request(self, ranges: Sequence[Range]) -> None:
+        """Begin to read rows of the training set."""
+        self._ahead.request(ranges)
+
+    def take(self) -> Rows:
+        """Return the rows that were requested first, of those not yet taken."""
+        return self._ahead.take(self._timeout_s)
+
+    def minibatches(self, rows: Rows, order: Array) -> Iterator[Minibatch]:
+        """Yield rows of the training set in an order, minibatch by minibatch."""
+        raw_NI, targets = rows
         width = self._plan.minibatch
-        for start in range(0, portion.minibatches * width, width):
+        for start in range(0, len(order), width):
             yield self._fill(self._train, raw_NI, targets, order[start : start + width])
 
     def evaluation(self, start: int, stop: int, width: int) -> Iterator[Minibatch]:

@@ -7,6 +7,14 @@ Every record is one line of JSON with `kind`, `time_s` (since training began), `
     eval    loss, accuracy, rows, final
     shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
     event   text
+
+and with Sandblaster:
+
+    iteration  iteration (0: the start), loss (of the batch, with the penalty), gradient_norm, step_length,
+               evaluations (passes), restarted, examples_per_s (in passes), passes_s, commands_s,
+               bookkeeping_s (seconds since the last one: in passes, in vector operations, of the
+               coordinator's own), waited_s (of passes_s: in which a replica, on average, computed nothing)
+    replica    replica, done, won, lost: portions, at the end
 """
 
 import json
@@ -14,13 +22,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.progress import Progress, View
 from dbmpi.rundir import writing
+
+if TYPE_CHECKING:
+    from dbmpi.passes import Tally
 
 Record = NDArray[Any]
 
@@ -93,6 +104,8 @@ class Book:
         self.boundary_messages = self.boundary_bytes = 0
         self.last_evaluation, self.final_evaluation = self._empty, self._empty
         self.shards: dict[int, Record] = {}
+        self.iterations = self.passes = 0
+        self.batch: dict[str, Any] = {}
 
     def start(self, now: float) -> None:
         """Training begins."""
@@ -152,17 +165,21 @@ class Book:
             wait_share=part.wait_s / part.busy_s if part.busy_s else 0.0,
         )
         self._interval = _Interval(now, self._empty)
-        learned, seen = part.sums, self.last_evaluation
+        self._show(part.sums.loss, part.sums.accuracy, rate)
+
+    def _show(self, loss: float, accuracy: float, rate: float) -> None:
+        seen = self.last_evaluation
         self._progress.show(
             View(
-                now,
+                self.elapsed_s,
                 self.step,
                 self.examples,
-                learned.loss,
-                learned.accuracy,
+                loss,
+                accuracy,
                 seen.loss,
                 seen.accuracy,
                 rate,
+                self.iterations,
             )
         )
 
@@ -199,6 +216,28 @@ class Book:
         """Book something that happened, and show it."""
         self.record("event", text=text)
         self._progress.line(text)
+
+    def iteration(self, moment: Mapping[str, Any]) -> None:
+        """Book an iteration of a batch method, and show it."""
+        self.record("iteration", **moment)
+        self.iterations = int(moment["iteration"])
+        self.passes += int(moment["evaluations"])
+        self._show(float(moment["loss"]), math.nan, float(moment["examples_per_s"]))
+
+    def sandblaster(self, tally: "Tally", commands_s: float) -> None:
+        """Book what replicas and shards have done for a batch method, once it has ended."""
+        for replica in range(tally.replicas):
+            counts = {name: int(getattr(tally, name)[replica]) for name in ("done", "won", "lost")}
+            self.record("replica", replica=replica, **counts)
+        self.batch = {
+            "iterations": self.iterations,
+            "passes": self.passes,
+            "passes_s": tally.passes_s,
+            "waited_s": tally.waited_s,
+            "commands_s": commands_s,
+            "copies": tally.copies,
+            "copies_used": tally.copies_used,
+        }
 
     def record(self, kind: str, **values: object) -> None:
         """Write one record."""
@@ -252,6 +291,7 @@ def summary(book: Book, reason: str, status: int, wall_s: float) -> dict[str, An
         "boundary_bytes": book.boundary_bytes,
         "boundary_messages": book.boundary_messages,
         **asdict(shards),
+        **book.batch,
     }
     return {name: plain(value) for name, value in result.items()}
 
@@ -262,8 +302,11 @@ def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
     tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
     if accuracy is not None:
         tested += f", accuracy {accuracy:.2%}"
+    worked = f"{summary['steps']:,} minibatches"
+    if "iterations" in summary:
+        worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
     return (
-        f"dbmpi: ended by {summary['stop_reason']} after {summary['steps']:,} minibatches in "
+        f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
         f"dbmpi: test loss {tested}\n"
         f"dbmpi: everything is in {run_dir}"

@@ -8,6 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from dbmpi import network, sharding, topology
+from dbmpi.batches import batches, vectors_of
 from dbmpi.blocks import extents, volume
 from dbmpi.config import Config, Dense, Lcn
 from dbmpi.launch import resolve_overlap
@@ -22,6 +23,7 @@ RULE_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "adam": 2}  # vectors that
 SHARD_BUFFERS = 6  # of the largest piece: received, decoded, and four replies on their way
 PARAMETER_COPIES = 2  # of a partition: in use, and arriving
 WIRE_BYTES = 2 + 4  # of each parameter, for a 16-bit wire: the message, and the float32 rest
+BATCH_GRADIENTS = 5  # of Sandblaster: of a minibatch, of two portions, accrued, and on its way
 PORTIONS_HELD = 3  # being learned from, and read ahead
 LCN_PLANES = 6  # of its input's plane, that contrast normalization keeps and works with
 
@@ -33,6 +35,7 @@ class Memory:
     parameters: int = 0
     gradients: int = 0
     rule_state: int = 0
+    vectors: int = 0
     activations: int = 0
     messages: int = 0
     data: int = 0
@@ -75,15 +78,18 @@ class Outline:
         """Return the memory of a shard."""
         sizes = [piece.size for piece in sharding.of_shard(self.pieces, shard)]
         values = sum(sizes) * self.item
-        states = RULE_STATES[self.config.downpour.rule] * values
-        return Memory(values, rule_state=states, messages=SHARD_BUFFERS * max(sizes, default=0) * self.item)
+        states = RULE_STATES[self.config.downpour.rule] * values if self.config.uses_downpour else 0
+        vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
+        messages = SHARD_BUFFERS * max(sizes, default=0) * self.item
+        return Memory(values, rule_state=states, vectors=vectors, messages=messages)
 
     def of_partition(self, partition: int) -> Memory:
         """Return the memory of a rank that computes a partition."""
         size = self.plan.sizes[partition]
         widths = {self.config.train.minibatch, self.config.evaluation.minibatch}
+        copies = PARAMETER_COPIES if self.config.uses_downpour else 1
         return Memory(
-            parameters=PARAMETER_COPIES * size * self.item,
+            parameters=copies * size * self.item,
             gradients=self._gradient_copies() * size * self.item,
             activations=sum(self.workspace(partition, width) for width in widths),
             messages=0 if self.config.downpour.wire == "float32" else WIRE_BYTES * size,
@@ -97,6 +103,7 @@ class Outline:
             parameters=shard.parameters,
             gradients=partition.gradients,
             rule_state=shard.rule_state,
+            vectors=shard.vectors,
             activations=partition.activations,
             data=partition.data,
         )
@@ -124,6 +131,8 @@ class Outline:
 
     def _gradient_copies(self) -> int:
         """Count the gradients of a partition: accrued, on its way, and newly computed."""
+        if self.config.batch:
+            return BATCH_GRADIENTS
         downpour = self.config.downpour
         overlap = resolve_overlap(downpour.overlap, len(self.topology.replicas), 1, 1)
         return 1 + overlap + (overlap or downpour.n_push > 1)
@@ -132,9 +141,13 @@ class Outline:
         """Return the bytes of the portions that are read ahead: of each example what the partition sees."""
         train, data = self.config.train, self.data
         replicas = len(self.topology.replicas)
+        example = volume(self.plan.need(0, partition)) * ITEM_BYTES[data.dtype]
+        if self.config.batch:
+            batch = batches(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
+            kept = min(self.config.sandblaster.memory_mb * 10**6, batch.examples * example // replicas)
+            return kept + PORTIONS_HELD * batch.plan.portion_rows * example
         order = Plan(data.train_rows, train.minibatch, replicas, train.seed, train.portion, data.chunk_rows)
-        rows = min(order.portion_rows, data.train_rows)
-        return PORTIONS_HELD * rows * volume(self.plan.need(0, partition)) * ITEM_BYTES[data.dtype]
+        return PORTIONS_HELD * min(order.portion_rows, data.train_rows) * example
 
     def crossings(self, partition: int) -> dict[str, Traffic]:
         """Return what a partition sends per minibatch, by purpose: states, derivatives, ..., and in all."""

@@ -23,6 +23,7 @@ class View:
     test_loss: float
     test_accuracy: float
     examples_per_s: float
+    iteration: int = 0
 
 
 class Progress(Protocol):
@@ -111,10 +112,16 @@ class Limits:
     examples: int | None
     steps: int | None
     time_s: float | None
+    iterations: int | None = None
 
     def share(self, view: View) -> float:
         """Return how much of the run is done, 0 to 1: by the limit that is nearest."""
-        pairs = ((view.examples, self.examples), (view.step, self.steps), (view.time_s, self.time_s))
+        pairs = (
+            (view.examples, self.examples),
+            (view.step, self.steps),
+            (view.time_s, self.time_s),
+            (view.iteration, self.iterations),
+        )
         return min(1.0, max((now / limit for now, limit in pairs if limit), default=0.0))
 
 
@@ -122,6 +129,8 @@ def parts(view: View, limits: Limits) -> list[str]:
     """Return what both twins say of a moment."""
     share = limits.share(view)
     said = [f"{share:4.0%}", f"loss {view.loss:.4g}"]
+    if limits.iterations:
+        said.insert(1, f"iteration {view.iteration}")
     if math.isfinite(view.accuracy):
         said.append(f"accuracy {view.accuracy:.2%}")
     if math.isfinite(view.test_loss):
@@ -157,10 +166,12 @@ def on_terminal(out: TextIO) -> bool:
         return True
 
 
-def make(setting: str, every_s: float, train: Train, rows: int) -> Progress:
+def make(
+    setting: str, every_s: float, train: Train, rows: int, iterations: int | None = None
+) -> Progress:
     """Return the twin that `output.progress` asks for, on standard output."""
     examples = None if train.epochs is None else examples_in(train.epochs, rows)
-    limits = Limits(examples, train.steps, train.max_time)
+    limits = Limits(examples, train.steps, train.max_time, iterations)
     out = sys.stdout
     if setting == "auto":
         setting = "bar" if on_terminal(out) else "plain"

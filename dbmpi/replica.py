@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dbmpi.assignments import portion_of
 from dbmpi.downpour import Downpour
 from dbmpi.feed import Feed
+from dbmpi.gradient import GradientClient
 from dbmpi.loss import Score
 from dbmpi.model import PartitionModel
 from dbmpi.protocol import REPORT, Work
@@ -25,8 +26,11 @@ class Replica:
     ----------
     replica_index, partition_index
         Who this is.
-    model, client, feed
-        What computes, what exchanges parameters and gradients, what reads.
+    model, feed
+        What computes, and what reads.
+    downpour, gradients
+        The clients of the two algorithms; None for one that the run does not use. A warmstart by
+        Downpour ends with the first portion of a batch, and its client goes.
     waiter
         Counts the time spent waiting.
     between
@@ -41,33 +45,63 @@ class Replica:
         replica_index: int,
         partition_index: int,
         model: PartitionModel,
-        client: Downpour,
         feed: Feed,
+        downpour: Downpour | None,
+        gradients: GradientClient | None,
         waiter: Waiter,
         between: Callable[[], None],
         width: int,
     ) -> None:
         self._who = replica_index, partition_index
-        self._model, self._client, self._feed = model, client, feed
+        self._model, self._feed = model, feed
+        self._downpour, self._gradients = downpour, gradients
         self._waiter, self._between, self._width = waiter, between, width
         self._fetched = False
         self._counted = np.zeros(3, np.int64)
+
+    @property
+    def _client(self) -> Downpour | GradientClient:
+        """What holds the parameters now."""
+        client = self._downpour or self._gradients
+        assert client is not None
+        return client
 
     def prepare(self, assignment: Record) -> None:
         """Begin to read what an assignment will need, as soon as it is known."""
         if assignment["work"] == Work.TRAIN:
             self._feed.prepare(portion_of(assignment))
+        elif assignment["work"] == Work.GRADIENT and self._gradients is not None:
+            self._gradients.prepare(assignment)
+
+    def heed(self, assignment: Record) -> None:
+        """Do what an urgent assignment says, between minibatches; it is not in step with the others."""
+        assert self._gradients is not None
+        work = Work(int(assignment["work"]))
+        if work is Work.ACCEPT:
+            self._gradients.accept(assignment)
+        elif work is Work.DROP:
+            self._gradients.drop(assignment)
+        else:
+            self._gradients.push(assignment)
+
+    def take_pushed(self) -> list[Record]:
+        """Return a `REPORT` for each push that the shards have acknowledged since the last call."""
+        pushed = self._gradients.take_pushed() if self._gradients is not None else []
+        reports = [self._blank(Work.PUSH) for _ in pushed]
+        for report, assignment in zip(reports, pushed, strict=True):
+            report["evaluation"] = assignment["evaluation"]
+        return reports
 
     def perform(self, assignment: Record) -> Record:
         """Do what an assignment orders, and return the `REPORT`, `()`."""
         start = time.monotonic()
         self._waiter.take_waited()
-        report = np.zeros((), REPORT)
         work = Work(int(assignment["work"]))
+        report = self._blank(work)
         # A run that diverges is found by its loss; numpy's warnings would only bury that message.
         with np.errstate(over="ignore", invalid="ignore"):
             self._do(work, assignment, report)
-        self._sign(report, work, time.monotonic() - start)
+        self._sign(report, time.monotonic() - start)
         return report
 
     def _do(self, work: Work, assignment: Record, report: Record) -> None:
@@ -75,16 +109,26 @@ class Replica:
             self._train(assignment, report)
         elif work is Work.EVALUATE:
             self._evaluate(assignment, report)
-        elif work is Work.FLUSH:
-            self._client.flush(int(assignment["examples"]))
+        elif work is Work.FLUSH and self._downpour is not None:
+            self._downpour.flush(int(assignment["examples"]))
+        elif work is Work.GRADIENT and self._gradients is not None:
+            self._end_warmstart()
+            self._gradients.compute(assignment, report)
+
+    def _end_warmstart(self) -> None:
+        """Let go of what Downpour held: several times the size of the parameters."""
+        if self._downpour is not None:
+            self._counted[...] = 0
+            self._downpour = None
 
     def _train(self, assignment: Record, report: Record) -> None:
+        assert self._downpour is not None
         if not self._fetched:
-            self._client.fetch()
+            self._downpour.fetch()
             self._fetched = True
         examples, score = int(assignment["examples"]), Score(0.0, 0)
         for width, targets in self._feed.train():
-            score += self._client.step(width, targets, examples + int(report["examples"]))
+            score += self._downpour.step(width, targets, examples + int(report["examples"]))
             report["steps"] += 1
             report["examples"] += width
             self._between()
@@ -102,9 +146,7 @@ class Replica:
             self._between()
         report["loss_sum"], report["correct"] = score
 
-    def _sign(self, report: Record, work: Work, busy_s: float) -> None:
-        report["work"] = work
-        report["replica"], report["partition"] = self._who
+    def _sign(self, report: Record, busy_s: float) -> None:
         report["busy_s"], report["wait_s"] = busy_s, self._waiter.take_waited()
         sent = self._model.take_sent()
         report["boundary_messages"], report["boundary_bytes"] = sent.messages, sent.bytes
@@ -114,12 +156,17 @@ class Replica:
 
     def alive(self) -> Record:
         """Return the `REPORT` that says no more than that this partition lives."""
+        return self._blank(Work.ALIVE)
+
+    def _blank(self, work: Work) -> Record:
         report = np.zeros((), REPORT)
-        report["work"] = Work.ALIVE
+        report["work"] = work
         report["replica"], report["partition"] = self._who
         return report
 
     def close(self) -> None:
-        """End the reading thread, close the files, free the requests. Local."""
+        """End the reading thread, close the files, free the requests."""
+        if self._gradients is not None:
+            self._gradients.close()
         self._feed.close()
         self._model.free()

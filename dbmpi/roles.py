@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi import rundir, sharding
+from dbmpi.operations import PARAMETERS
 from dbmpi.partition import Partitioning
 from dbmpi.sharding import MAX_PIECE_BYTES, Piece
 from dbmpi.waiting import Waiter
@@ -16,13 +18,18 @@ from dbmpi.waiting import Waiter
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from dbmpi.batches import Batches
     from dbmpi.client import Link
-    from dbmpi.coordinator import Coordinator, Mail
+    from dbmpi.coordinator import Coordinator
     from dbmpi.metrics import Book
+    from dbmpi.portions import Plan
     from dbmpi.replica import Replica
+    from dbmpi.roster import Mail, Roster
+    from dbmpi.sandblaster import Cluster
     from dbmpi.server import ShardService
     from dbmpi.setup import Setup
     from dbmpi.shard import Shard
+    from dbmpi.stopping import Stopping
 
 Array = NDArray[Any]
 DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout
@@ -46,26 +53,28 @@ class Blueprint:
         return self.setup.description.classes is not None
 
 
-def shard(blueprint: Blueprint, index: int, values: Array | None = None) -> "Shard":
-    """Make shard `index` with its first parameters.
-
-    Parameters
-    ----------
-    values
-        One array to hold the pieces, one after another; made where it is None.
-    """
+def shard(blueprint: Blueprint, index: int) -> "tuple[Shard, Array]":
+    """Make shard `index` with its first parameters; return these too, one piece after another."""
     from dbmpi import initialize, rule
+    from dbmpi.batches import vectors_of
     from dbmpi.shard import Shard
 
     config, mine = blueprint.config, sharding.of_shard(blueprint.pieces, index)
-    held: dict[Piece, Array] = {}
-    used = 0
-    for piece in mine:
-        room = np.empty(piece.size, blueprint.dtype) if values is None else values[used : used + piece.size]
-        used += piece.size
+    ends = list(accumulate(piece.size for piece in mine))
+    ranges = [(end - piece.size, end) for piece, end in zip(mine, ends, strict=True)]
+    matrix = np.zeros((vectors_of(config), sum(piece.size for piece in mine)), blueprint.dtype)
+    held = {
+        piece: matrix[PARAMETERS, start:stop] for piece, (start, stop) in zip(mine, ranges, strict=True)
+    }
+    for piece, room in held.items():
         initialize.piece(blueprint.plan, piece, config.train.seed, room)
-        held[piece] = room
-    return Shard(index, held, rule.make(config.downpour), config.downpour)
+    limits = config.downpour if config.uses_downpour else replace(config.downpour, rule="sgd")  # no state
+    vectors = None
+    if config.batch:
+        from dbmpi.vectors import Vectors
+
+        vectors = Vectors(matrix, ranges)
+    return Shard(index, held, rule.make(limits), limits, vectors), matrix[PARAMETERS]
 
 
 def shard_service(blueprint: Blueprint, comm: "MPI.Intracomm", index: int) -> "ShardService":
@@ -73,7 +82,7 @@ def shard_service(blueprint: Blueprint, comm: "MPI.Intracomm", index: int) -> "S
     from dbmpi.server import ShardService
 
     setup = blueprint.setup
-    state = shard(blueprint, index)
+    state, _ = shard(blueprint, index)
     save = partial(save_model, blueprint, remote_reader(blueprint, comm, state))
     return ShardService(
         state,
@@ -117,9 +126,10 @@ def remote_link(blueprint: Blueprint, comm: "MPI.Intracomm", partition: int) -> 
     from dbmpi.client import RemoteLink
     from dbmpi.wire import wire_of
 
-    mine = sharding.of_partition(blueprint.pieces, partition)
+    config, mine = blueprint.config, sharding.of_partition(blueprint.pieces, partition)
     incoming = np.empty(blueprint.plan.sizes[partition], blueprint.dtype)
-    wire = wire_of(blueprint.config.downpour.wire, blueprint.dtype)
+    # What a batch method adds up must not be rounded.
+    wire = wire_of("float32" if config.batch else config.downpour.wire, blueprint.dtype)
     ranks = blueprint.setup.topology.shards
     return RemoteLink(comm, mine, ranks, incoming, wire, blueprint.waiter)
 
@@ -152,13 +162,32 @@ def replica(
     )
     rate = Rate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
     pieces = len(sharding.of_partition(blueprint.pieces, who[1]))
-    client = Downpour(config.downpour, rate, model, link, pieces)
+    downpour = Downpour(config.downpour, rate, model, link, pieces) if config.uses_downpour else None
     feed = Feed(description.path, portions_plan(blueprint), model, config.cluster.timeout_s)
+    gradients = None
+    if config.batch:
+        from dbmpi.batchfeed import BatchFeed
+        from dbmpi.gradient import GradientClient
+        from dbmpi.lead import Lead
+
+        batch = BatchFeed(feed, batches_of(blueprint).plan, config.sandblaster.memory_mb * 10**6)
+        gradients = GradientClient(model, batch, link, Lead(comm, blueprint.waiter), pieces, between)
     width = config.evaluation.minibatch
-    return Replica(*who, model, client, feed, blueprint.waiter, between, width)
+    return Replica(*who, model, feed, downpour, gradients, blueprint.waiter, between, width)
 
 
-def portions_plan(blueprint: Blueprint) -> Any:
+def batches_of(blueprint: Blueprint) -> "Batches":
+    """Return the batches of Sandblaster."""
+    from dbmpi.batches import batches
+
+    config, description = blueprint.config, blueprint.setup.description
+    replicas = len(blueprint.setup.topology.replicas)
+    return batches(
+        config.sandblaster, config.train, description.train_rows, replicas, description.chunk_rows
+    )
+
+
+def portions_plan(blueprint: Blueprint) -> "Plan":
     """Return the order of the examples."""
     from dbmpi.portions import Plan
 
@@ -176,22 +205,55 @@ def book(blueprint: Blueprint) -> "Book":
 
     config, rows = blueprint.config, blueprint.setup.description.train_rows
     output = config.output
-    shown = progress.make(output.progress, output.plain_every_s, config.train, rows)
+    iterations = config.sandblaster.iterations if config.batch else None
+    shown = progress.make(output.progress, output.plain_every_s, config.train, rows, iterations)
     path = blueprint.setup.run_dir / rundir.METRICS
     return Book(path, rows, blueprint.labels, output.every_s, shown)
 
 
-def coordinator(
-    blueprint: Blueprint, mail: "Mail", book: "Book", name: Callable[[int, int], str]
+def coordinate(
+    blueprint: Blueprint, cluster: "Cluster", mail: "Mail", book: "Book", name: Callable[[int, int], str]
+) -> "Stopping":
+    """Do all that the coordinator does, up to the final evaluation; return why the run ended.
+
+    Parameters
+    ----------
+    cluster
+        What drives activities and reaches the shards.
+    mail, book, name
+        As `Roster` and `Activity` take them.
+    """
+    from dbmpi.roster import Roster
+    from dbmpi.stopping import Stopping
+
+    config, topology = blueprint.config, blueprint.setup.topology
+    shape = (len(topology.replicas), topology.partitions)
+    roster = Roster(shape, config.cluster.timeout_s, mail, name)
+    stopping = Stopping(config.train)
+    book.start(roster.clock())
+    if config.uses_downpour:
+        cluster.drive(_downpour(blueprint, roster, book, stopping))
+    if config.batch:
+        from dbmpi.sandblaster import Sandblaster
+
+        description = blueprint.setup.description
+        rows = description.train_rows, description.test_rows
+        Sandblaster(config, batches_of(blueprint), rows, cluster, roster, book, stopping).train()
+    return stopping
+
+
+def _downpour(
+    blueprint: Blueprint, roster: "Roster", book: "Book", stopping: "Stopping"
 ) -> "Coordinator":
-    """Make the coordinator."""
+    """Make the activity that is a run of Downpour, or the warmstart of a batch method."""
     from dbmpi.coordinator import Coordinator
     from dbmpi.ledger import Ledger, examples_in
 
     config, description = blueprint.config, blueprint.setup.description
-    topology = blueprint.setup.topology
-    shape = (len(topology.replicas), topology.partitions)
     rows, train = description.train_rows, config.train
     examples = None if train.epochs is None else examples_in(train.epochs, rows)
-    ledger = Ledger(portions_plan(blueprint), shape[0], examples, train.steps)
-    return Coordinator(config, ledger, shape, rows, description.test_rows, mail, book, name)
+    if config.batch:
+        examples = config.sandblaster.warmstart_examples
+    ledger = Ledger(portions_plan(blueprint), roster.replicas, examples, train.steps)
+    final = not config.batch
+    return Coordinator(config, ledger, rows, description.test_rows, roster, book, stopping, final)

@@ -7,56 +7,82 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi import roles
+from dbmpi.activity import Activity
 from dbmpi.client import LocalLink
-from dbmpi.coordinator import Coordinator
 from dbmpi.metrics import Book
+from dbmpi.protocol import URGENT
 from dbmpi.replica import Replica
 from dbmpi.roles import Blueprint
 from dbmpi.shard import Shard
+from dbmpi.stopping import Stopping
 
 Record = NDArray[Any]
 
 
 class Tray:
-    """The mail of one process: assignments wait here until they are done."""
+    """The mail of one process: assignments wait here until they are done; verdicts do not wait."""
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.waiting: deque[Record] = deque()
 
     def send(self, replica: int, assignment: Record) -> None:
-        """See `coordinator.Mail`."""
-        self.waiting.append(assignment)
-        self.replica.prepare(assignment)
+        """See `roster.Mail`."""
+        if assignment["work"] in URGENT:
+            self.replica.heed(assignment)
+        else:
+            self.waiting.append(assignment)
+            self.replica.prepare(assignment)
 
 
-def run(blueprint: Blueprint, book: Book) -> Coordinator:
-    """Train, evaluate and save in this process; return the coordinator, which knows why it ended."""
-    values = np.empty(sum(blueprint.plan.sizes), blueprint.dtype)
-    shard = roles.shard(blueprint, 0, values)
-    settings = blueprint.config.downpour
-    shared = settings.waits and settings.n_fetch == 1
-    link = LocalLink(shard, blueprint.pieces, values, shared)
+class Household:
+    """The cluster of one process. See `sandblaster.Cluster`."""
+
+    def __init__(self, blueprint: Blueprint, shard: Shard, tray: Tray, book: Book) -> None:
+        self._every_s = blueprint.config.output.shard_every_s
+        self._shard, self._tray, self._book = shard, tray, book
+        self._next_report = 0.0
+
+    def drive(self, activity: Activity) -> None:
+        """Start an activity, and do its orders until it is finished."""
+        activity.start()
+        while not activity.finished:
+            for report in self._tray.replica.take_pushed():
+                activity.receive(report)
+            if self._tray.waiting:
+                activity.receive(self._tray.replica.perform(self._tray.waiting.popleft()))
+            activity.tick()
+            if self._book.elapsed_s >= self._next_report:
+                self._book.shard(self._shard.report())
+                self._next_report = self._book.elapsed_s + self._every_s
+
+    def operate(self, records: Record) -> NDArray[np.float64]:
+        """Perform vector operations."""
+        return self._shard.operate(records)
+
+
+def run(blueprint: Blueprint, book: Book) -> Stopping:
+    """Train, evaluate and save in this process; return why it ended."""
+    shard, link = _parameters(blueprint)
     replica = roles.replica(blueprint, (0, 0), link, None, lambda: None)
     tray = Tray(replica)
-    coordinator = roles.coordinator(blueprint, tray, book, lambda r, p: "this process")
-
-    next_report = 0.0
-    coordinator.start()
-    while not coordinator.finished:
-        coordinator.receive(replica.perform(tray.waiting.popleft()))
-        coordinator.tick()
-        if book.elapsed_s >= next_report:
-            book.shard(shard.report())
-            next_report = book.elapsed_s + blueprint.config.output.shard_every_s
+    cluster = Household(blueprint, shard, tray, book)
+    stopping = roles.coordinate(blueprint, cluster, tray, book, lambda r, p: "this process")
     _report_last(shard, book)
     roles.save_model(blueprint, lambda piece: shard.held[piece.index].value)
     replica.close()
-    return coordinator
+    return stopping
+
+
+def _parameters(blueprint: Blueprint) -> tuple[Shard, LocalLink]:
+    """Make the shard; the replica computes on its parameters themselves where it may."""
+    shard, values = roles.shard(blueprint, 0)
+    settings = blueprint.config.downpour
+    shared = (settings.waits and settings.n_fetch == 1) or not blueprint.config.uses_downpour
+    return shard, LocalLink(shard, blueprint.pieces, values, shared)
 
 
 def _report_last(shard: Shard, book: Book) -> None:
     record = shard.report()
     record["last"], record["clients"] = True, 1
     book.shard(record)
-

@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.errors import ProtocolError
-from dbmpi.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag, check_size
+from dbmpi.protocol import (
+    OPERATION,
+    REPLY_HEADER,
+    REQUEST_HEADER,
+    WIRE,
+    WIRE_DTYPES,
+    Op,
+    Status,
+    Tag,
+    check_size,
+)
 from dbmpi.shard import Shard
 from dbmpi.waiting import Idle, Waiter
 from dbmpi.wire import decode
@@ -100,9 +110,19 @@ class ShardService:
         if op is Op.SAVE:
             self._save()
             self._free_reply().send(self._comm, source, None)
+        elif op is Op.OPERATE:
+            self._operate(source)
         elif op is not Op.STOP:
             self._exchange(op, source)
         return op
+
+    def _operate(self, source: int) -> None:
+        """Perform the vector operations that follow the request, and answer the dot products."""
+        records = np.zeros(int(self._header["steps"]), OPERATION)
+        self._receive(records.view(np.uint8), source, Tag.OPERATIONS)
+        scalars = self.shard.operate(records)
+        request = self._comm.Isend(scalars, source, Tag.SCALARS)
+        self._waiter.until(request.Test, lambda: f"rank {source} (scalars)")
 
     def _exchange(self, op: Op, source: int) -> None:
         """Apply a push, answer a fetch, or both; the answer holds the parameters after the push."""
@@ -112,7 +132,9 @@ class ShardService:
         self._clients.add(source)
         reply = self._free_reply()
         values = reply.values[: len(self.shard.held[piece].value)] if op & Op.FETCH else None
-        status = self._take_push(source, piece, values) if op & Op.PUSH else Status.OK
+        status = Status.OK
+        if op & (Op.PUSH | Op.ACCRUE):
+            status = self._take_push(op, source, piece, values)
 
         if values is not None:
             held = self.shard.fetch(piece)
@@ -123,20 +145,26 @@ class ShardService:
         reply.header["version"] = self.shard.held[piece].version
         reply.send(self._comm, source, values)
 
-    def _take_push(self, source: int, piece: int, out: Array | None) -> Status:
-        """Receive the gradient that follows the request, and apply it."""
+    def _take_push(self, op: Op, source: int, piece: int, out: Array | None) -> Status:
+        """Receive the gradient that follows the request, and apply or accrue it."""
+        header, size = self._header, len(self.shard.held[piece].value)
+        wire, version = WIRE[int(header["wire"])], int(header["version"])
+        raw = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
+        self._receive(raw, source, Tag.GRADIENT)
+        gradient = decode(raw, wire, self._decoded[:size])
+        if op & Op.ACCRUE:
+            return self.shard.accrue(piece, gradient, version)
+        return self.shard.push(piece, gradient, version, float(header["rate"]), out)
+
+    def _receive(self, into: Array, source: int, tag: Tag) -> None:
+        """Receive what a request announced."""
         from mpi4py import MPI
 
-        header, size = self._header, len(self.shard.held[piece].value)
-        wire = WIRE[int(header["wire"])]
-        raw = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
-        request = self._comm.Irecv(raw, source, Tag.GRADIENT)
-        status = MPI.Status()
-        self._waiter.until(lambda: request.Test(status), lambda: f"rank {source} (the gradient it announced)")
-        check_size(status.Get_count(), raw.nbytes, "a gradient", source)
-        self._bytes_in += raw.nbytes
-        gradient = decode(raw, wire, self._decoded[:size])
-        return self.shard.push(piece, gradient, int(header["version"]), float(header["rate"]), out)
+        request, status = self._comm.Irecv(into, source, tag), MPI.Status()
+        what = f"{tag.name} that it announced"
+        self._waiter.until(lambda: request.Test(status), lambda: f"rank {source} ({what})")
+        check_size(status.Get_count(), into.nbytes, what, source)
+        self._bytes_in += into.nbytes
 
     def _free_reply(self) -> "_Reply":
         """Return a reply whose buffers are free, waiting for one if all are on their way."""

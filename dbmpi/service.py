@@ -2,7 +2,6 @@
 
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +9,24 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from dbmpi.activity import Activity
 from dbmpi.assignments import plain
-from dbmpi.coordinator import PATIENCE, Coordinator
 from dbmpi.errors import PeerSilent
 from dbmpi.metrics import Book
+from dbmpi.operations import Kind
 from dbmpi.protocol import (
     ASSIGNMENT,
     REPLY_HEADER,
     REPORT,
     REQUEST_HEADER,
     SHARD_REPORT,
+    URGENT,
     Op,
     Tag,
     Work,
     check_size,
 )
+from dbmpi.roster import PATIENCE
 from dbmpi.topology import Topology
 from dbmpi.waiting import Idle, Waiter
 
@@ -55,9 +57,9 @@ class Outbox:
         self._sends: list[MPI.Request] = []
 
     def send(self, record: Record, to: int, tag: Tag) -> None:
-        """Send a copy of a record, `()`, to a world rank."""
+        """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
         self._sends = [request for request in self._sends if not request.Test()]
-        self._sends.append(self._comm.Isend(record.reshape(1).view(np.uint8).copy(), to, tag))
+        self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
 
     def drain(self, waiter: Waiter) -> None:
         """Wait until all have left."""
@@ -84,13 +86,12 @@ class CoordinatorService:
 
     Parameters
     ----------
-    shard_silence_s
-        A shard that has sent no report for so long is lost, in seconds.
+    shard_every_s
+        Interval of the shards' reports, in seconds: one that is silent for much longer is lost.
     """
 
     def __init__(
         self,
-        coordinator: Coordinator,
         comm: MPI.Intracomm,
         topology: Topology,
         post: Post,
@@ -98,33 +99,44 @@ class CoordinatorService:
         waiter: Waiter,
         shard_every_s: float,
     ) -> None:
-        self._coordinator, self._comm, self._topology = coordinator, comm, topology
+        self._comm, self._topology = comm, topology
         self._post, self._book, self._waiter = post, book, waiter
         self._shard_silence_s = PATIENCE * waiter.timeout_s + shard_every_s
-        self._heard: dict[int, float] = {}
+        self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
         self._left: set[int] = set()
 
-    def run(self) -> None:
-        """Coordinate until training and evaluation are over."""
-        idle = Idle()
-        self._heard = dict.fromkeys(range(len(self._topology.shards)), time.monotonic())
-        self._coordinator.start()
-        next_tick = 0.0
-        while not self._coordinator.finished:
-            if self._receive():
+    def drive(self, activity: Activity) -> None:
+        """Start an activity, and carry its messages until it is finished."""
+        idle, next_tick = Idle(), 0.0
+        activity.start()
+        while not activity.finished:
+            if self._receive(activity):
                 idle.busy()
             else:
                 idle.rest()
             if time.monotonic() >= next_tick:
-                self._coordinator.tick()
+                activity.tick()
                 self._miss_shards()
                 next_tick = time.monotonic() + TICK_S
 
-    def _receive(self) -> bool:
+    def _receive(self, activity: Activity) -> bool:
         report = receive(self._comm, Tag.REPORT, REPORT)
         if report is not None:
-            self._coordinator.receive(report)
+            activity.receive(report)
         return self._receive_shard() or report is not None
+
+    def operate(self, records: Record) -> NDArray[np.float64]:
+        """Let every shard perform `OPERATION` records; return the sums of their scalars, in shard order."""
+        scalars = np.count_nonzero(records["kind"] == Kind.DOT)
+        answers = np.zeros((len(self._topology.shards), scalars))
+        receives = []
+        for rank, answer in zip(self._topology.shards, answers, strict=True):
+            receives.append(self._comm.Irecv(answer, rank, Tag.SCALARS))
+            self._request(Op.OPERATE, rank, len(records))
+            self._post.out.send(records, rank, Tag.OPERATIONS)
+        for rank, received in zip(self._topology.shards, receives, strict=True):
+            self._waiter.until(received.Test, partial(str, f"rank {rank} (a shard: vector operations)"))
+        return answers.sum(axis=0)
 
     def _receive_shard(self) -> bool:
         shard = receive(self._comm, Tag.SHARD, SHARD_REPORT)
@@ -161,9 +173,9 @@ class CoordinatorService:
         self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
         self._post.out.drain(self._waiter)
 
-    def _request(self, op: Op, rank: int) -> None:
+    def _request(self, op: Op, rank: int, operations: int = 0) -> None:
         header = np.zeros((), REQUEST_HEADER)
-        header["op"] = op
+        header["op"], header["steps"] = op, operations
         self._post.out.send(header, rank, Tag.REQUEST)
 
     def _all_left(self) -> bool:
@@ -192,25 +204,24 @@ class Desk:
         self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
-        self._prepare: Callable[[Record], None] = lambda assignment: None
-        self._alive: Callable[[], Record] | None = None
+        self._replica: Replica | None = None
         self._sent_at = time.monotonic()
         self._buffer = np.zeros(1, ASSIGNMENT)
         self._expect()
 
     def run(self, replica: "Replica") -> None:
         """Do what the coordinator orders until it says to leave."""
-        self._prepare, self._alive = replica.prepare, replica.alive
+        self._replica = replica
         while (assignment := self._next())["work"] != Work.LEAVE:
             self._report(replica.perform(assignment))
         self._out.drain(self._waiter)
 
     def between(self) -> None:
-        """Between minibatches: look for the next assignment; give a sign of life if it is time."""
+        """Between minibatches: look for assignments; give a sign of life if it is time."""
         while self._arrived():
             pass
-        if self._alive is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
-            self._report(self._alive())
+        if self._replica is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
+            self._report(self._replica.alive())
 
     def _report(self, report: Record) -> None:
         self._sent_at = time.monotonic()
@@ -223,14 +234,19 @@ class Desk:
         return self._queue.popleft()
 
     def _arrived(self) -> bool:
-        """Take in the next message of the coordinator, if there is one."""
+        """Take in the next message of the coordinator, if there is one; report pushes that have ended."""
+        assert self._replica is not None
+        for report in self._replica.take_pushed():
+            self._report(report)
         if not self._request.Test():
             return False
         assignment = self._buffer.copy().reshape(())
         self._expect()
-        if assignment["work"] != Work.ALIVE:
+        if assignment["work"] in URGENT:
+            self._replica.heed(assignment)
+        elif assignment["work"] != Work.ALIVE:
             self._queue.append(assignment)
-            self._prepare(assignment)
+            self._replica.prepare(assignment)
         return True
 
     def _expect(self) -> None:

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from dbmpi.config import LAYERS, Config, Dense
+from dbmpi.config import LAYERS, Config, Dense, Dropout
 from dbmpi.errors import UserError
 from dbmpi.schema import Key, accepts, keys, listed
 from dbmpi.source import DEFAULT_FILE, Source, parse, read
@@ -57,6 +57,7 @@ def _resolve(source: Source) -> Config:
     """Build the configuration, and check and complete what keys say together."""
     config: Config = _build(Config, source.values, (), source)
     _check_stopping(config, source)
+    _check_batch_method(config, source)
     _check_output_layer(config, source)
     return _with_partitions(_without_default_epochs(config, source), source)
 
@@ -65,7 +66,7 @@ def _without_default_epochs(config: Config, source: Source) -> Config:
     """Take the default number of epochs away where another way to stop is given."""
     train, given = config.train, source.values.get("train", {})
     limits = (train.steps, train.max_time, train.target.accuracy, train.target.loss)
-    if "epochs" in given or all(limit is None for limit in limits):
+    if "epochs" in given or (train.algorithm == "downpour" and all(limit is None for limit in limits)):
         return config
     return replace(config, train=replace(train, epochs=None))
 
@@ -164,7 +165,8 @@ def _every_key(section: Any, trail: Trail) -> list[Trail]:
 def _check_stopping(config: Config, source: Source) -> None:
     train, evaluation = config.train, config.evaluation
     target = train.target.accuracy is not None or train.target.loss is not None
-    if train.epochs is None and train.steps is None and train.max_time is None and not target:
+    endless = train.epochs is None and train.steps is None and train.max_time is None and not target
+    if endless and train.algorithm == "downpour":
         raise UserError(
             f'{source.place(("train", "epochs"))} = "{UNSET}" leaves no way to stop; '
             "give train.epochs, train.steps, train.max_time or train.target"
@@ -174,6 +176,24 @@ def _check_stopping(config: Config, source: Source) -> None:
             f"{source.place(('evaluation', 'every_epochs'))} = 0 leaves train.target without evaluations "
             "that could reach it; give evaluation.every_epochs or evaluation.every_s"
         )
+
+
+def _check_batch_method(config: Config, source: Source) -> None:
+    """Refuse what has no meaning for a batch method."""
+    if config.train.algorithm != "sandblaster":
+        return
+    if config.train.steps is not None:
+        raise UserError(
+            f"{source.place(('train', 'steps'))} counts minibatches of downpour, but train.algorithm = "
+            '"sandblaster" counts iterations; give sandblaster.iterations instead'
+        )
+    for index, layer in enumerate(config.model.layers):
+        if isinstance(layer, Dropout):
+            raise UserError(
+                f'{source.place(("model", "layers", str(index), "type"))} = "dropout" gives the batch '
+                "another loss in each pass, which no line search can follow; leave the layer out, or take "
+                'train.algorithm = "downpour"'
+            )
 
 
 def _check_output_layer(config: Config, source: Source) -> None:

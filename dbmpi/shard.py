@@ -6,16 +6,21 @@ each push to their current value (Dean et al. 2012, section 4.1).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.config import Downpour
+from dbmpi.errors import ProtocolError
 from dbmpi.protocol import HISTOGRAM, SHARD_REPORT, Status
 from dbmpi.rule import Rule
 from dbmpi.sharding import Piece
 from kernels import rules
+
+if TYPE_CHECKING:
+    from dbmpi.vectors import Vectors
 
 Array = NDArray[Any]
 REFUSALS = {Status.STALE: "stale", Status.NOT_FINITE: "not_finite", Status.TOO_LARGE: "too_large"}
@@ -52,10 +57,22 @@ class Shard:
         The first value of each piece that it owns, by piece; the shard takes the arrays over.
     rule, limits
         The learning rule, and the section that has `max_staleness` and `max_gradient_norm`.
+    vectors
+        The vectors of a batch method, whose parameters are `values`, one piece after another; None
+        where the algorithm is Downpour.
     """
 
-    def __init__(self, index: int, values: Mapping[Piece, Array], rule: Rule, limits: Downpour) -> None:
-        self.index, self.rule, self.limits = index, rule, limits
+    def __init__(
+        self,
+        index: int,
+        values: Mapping[Piece, Array],
+        rule: Rule,
+        limits: Downpour,
+        vectors: "Vectors | None" = None,
+    ) -> None:
+        self.index, self.rule, self.limits, self._vectors = index, rule, limits, vectors
+        sizes = [piece.size for piece in values]
+        self._starts = dict(zip((p.index for p in values), accumulate(sizes, initial=0), strict=False))
         self.held = {
             piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
             for piece, value in values.items()
@@ -93,6 +110,28 @@ class Shard:
         self.tally.staleness_max = max(self.tally.staleness_max, staleness)
         self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1
         return Status.OK
+
+    def accrue(self, piece: int, gradient: Array, evaluation: int) -> Status:
+        """Add to the batch gradient of an evaluation, unless that is over.
+
+        Parameters
+        ----------
+        gradient : (piece.size,)
+            A share of the gradient of the batch's mean loss.
+        """
+        start = self._starts[piece]
+        taken = self._batch.accrue(evaluation, start, start + len(gradient), gradient)
+        return Status.OK if taken else Status.STALE
+
+    def operate(self, records: Array) -> NDArray[np.float64]:
+        """Perform `OPERATION` records on this shard's slices; return its part of the dot products."""
+        return self._batch.run(records)
+
+    @property
+    def _batch(self) -> "Vectors":
+        if self._vectors is None:
+            raise ProtocolError(f"shard {self.index} has no vectors: train.algorithm is not sandblaster")
+        return self._vectors
 
     def _judge(self, gradient: Array, staleness: int) -> Status:
         if 0 < self.limits.max_staleness < staleness:

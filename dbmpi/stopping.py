@@ -6,8 +6,9 @@ from typing import Literal
 from dbmpi.config import Train, Warmstart
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK
 from dbmpi.metrics import Evaluated
+from dbmpi.optimizer import End
 
-Reason = Literal["", "epochs", "steps", "max_time", "target", "diverged"]
+Reason = Literal["", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed"]
 PERSISTENCE = 3  # portions in a row whose loss is beyond the limit
 
 
@@ -23,11 +24,17 @@ class Stopping:
     @property
     def status(self) -> int:
         """Exit status of the program."""
-        return STATUS_DIVERGED if self.reason == "diverged" else STATUS_OK
+        return STATUS_DIVERGED if self.reason in ("diverged", "failed") else STATUS_OK
 
     @property
     def advice(self) -> str:
-        """What to do about a run that diverged."""
+        """What to do about a run that diverged, or an optimizer that failed."""
+        if self.reason == "failed":
+            return (
+                "the optimizer can go no further: the loss or its gradient is not finite, or the loss does "
+                "not fall along its negative gradient; the model is the best that was found. Look for values "
+                'in the data that are not finite or very large, or take model.dtype = "float64"'
+            )
         return (
             "the run diverged: its training loss was not finite, or stayed above "
             f"{self._train.divergence_factor:g} (train.divergence_factor) times its first value; lower "
@@ -70,6 +77,10 @@ class Stopping:
     def look_at_ledger(self, limit: Literal["", "epochs", "steps"]) -> None:
         """Stop when all work that a limit allows was handed out."""
         self._stop(limit)
+
+    def look_at_optimizer(self, ending: End) -> None:
+        """Stop as the optimizer of a batch method has ended."""
+        self._stop(ending)
 
     def _stop(self, reason: Reason) -> None:
         self.reason = self.reason or reason

@@ -83,8 +83,8 @@ def _serial(blueprint: "Blueprint", started: float) -> int:
     from dbmpi import roles, serial
 
     book = roles.book(blueprint)
-    coordinator = serial.run(blueprint, book)
-    return _conclude(blueprint.setup, book, coordinator.stopping, started)
+    stopping = serial.run(blueprint, book)
+    return _conclude(blueprint.setup, book, stopping, started)
 
 
 def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", started: float) -> int:
@@ -118,14 +118,11 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     book = roles.book(blueprint)
     post = Post(world.service, setup.topology)
     replicas = setup.topology.replicas
-    coordinator = roles.coordinator(blueprint, post, book, lambda r, p: world.name(replicas[r][p]))
     every_s = blueprint.config.output.shard_every_s
-    service = CoordinatorService(
-        coordinator, world.service, setup.topology, post, book, blueprint.waiter, every_s
-    )
-    service.run()
+    service = CoordinatorService(world.service, setup.topology, post, book, blueprint.waiter, every_s)
+    stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
     service.dismiss()
-    return _conclude(setup, book, coordinator.stopping, started)
+    return _conclude(setup, book, stopping, started)
 
 
 def _serve(blueprint: "Blueprint", world: "World") -> None:

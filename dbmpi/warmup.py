@@ -4,13 +4,15 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbmpi import rundir
 
 if TYPE_CHECKING:
+    import numpy as np
     from mpi4py import MPI
 
+    from dbmpi.config import Config
     from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
     from dbmpi.topology import Role
@@ -32,9 +34,15 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
-    if len(setup.topology.replicas) > 1:
-        print("dbmpi: replicas are asynchronous: results vary a little from run to run", flush=True)
+    fixed = setup.config.batch and setup.config.sandblaster.deterministic
+    if len(setup.topology.replicas) > 1 and not fixed:
+        print(f"dbmpi: {_order(setup.config)}: results vary a little from run to run", flush=True)
     print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
+
+
+def _order(config: "Config") -> str:
+    """Say why a run with several replicas does not repeat exactly."""
+    return "gradients are added up as they come" if config.batch else "replicas are asynchronous"
 
 
 def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
@@ -103,6 +111,23 @@ def _rehearse_shard(blueprint: "Blueprint") -> None:
     gradient = wire.decode(message, encoder.wire, np.zeros(2, dtype))
     for out in (None, np.zeros(2, dtype)):
         shard.push(0, gradient, 0, 0.1, out)
+    if blueprint.config.batch:
+        _rehearse_vectors(dtype)
+
+
+def _rehearse_vectors(dtype: "np.dtype[Any]") -> None:
+    import numpy as np
+
+    from dbmpi import operations
+    from dbmpi.operations import BASE, DIRECTION, GRADIENT, PARAMETERS, Program
+    from dbmpi.vectors import Vectors
+
+    vectors = Vectors(np.zeros((operations.count(1), 2), dtype), [(0, 2)])
+    moving = Program().combine(PARAMETERS, [(1.0, BASE), (0.5, DIRECTION)]).open(1)
+    vectors.run(moving.records)
+    for _ in range(2):
+        vectors.accrue(1, 0, 2, np.zeros(2, dtype))
+    vectors.run(Program().commit(0).dots([(GRADIENT, GRADIENT)]).records)
 
 
 def _rehearse_replica(blueprint: "Blueprint", partition: int) -> None:
@@ -126,6 +151,8 @@ def _rehearse_replica(blueprint: "Blueprint", partition: int) -> None:
     pack.gather_transpose(stored, np.arange(2), 1.0, 0.0, x_IB)
     model.differentiate(theta, gradient, 2, targets)
     model.evaluate(theta, 2, targets)
+    if config.model.l2:
+        model.penalty(theta)
     few = np.zeros(2, dtype)
     rules.accrue_and_step(few, few.copy(), few.copy(), 0.1)
     rules.add_scaled(few, 0.1, few.copy())

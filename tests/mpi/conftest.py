@@ -12,9 +12,11 @@ import faulthandler
 import functools
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -62,6 +64,16 @@ def comm(used: "list[MPI.Comm]") -> "MPI.Comm":
     """A fresh duplicate of the world. Collective."""
     used.append(world().Dup())
     return used[-1]
+
+
+@pytest.fixture
+def folder(comm: "MPI.Comm") -> Iterator[Path]:
+    """A folder of rank 0 for all: pytest gives each its own, and soon removes the oldest. Collective."""
+    made = tempfile.TemporaryDirectory() if comm.rank == 0 else None
+    yield Path(comm.bcast(made.name if made else None))
+    comm.Barrier()
+    if made:
+        made.cleanup()
 
 
 # -- which tests -------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.config import Cluster, Config, Downpour, Evaluation, Target, Train, Warmstart
-from dbmpi.coordinator import DEPTH, PATIENCE, Coordinator, EvaluationTimes, Phase
+from dbmpi.coordinator import DEPTH, Coordinator, EvaluationTimes, Phase
 from dbmpi.errors import PeerSilent
 from dbmpi.ledger import Ledger
 from dbmpi.metrics import Book
@@ -24,6 +24,8 @@ from dbmpi.portions import Plan
 from dbmpi.progress import Silent
 from dbmpi.protocol import REPORT, Work
 from dbmpi.replica import portion_of
+from dbmpi.roster import PATIENCE, Roster
+from dbmpi.stopping import Stopping
 
 TEST_ROWS = 37
 TIMEOUT_S = 100.0
@@ -48,17 +50,16 @@ class Fleet:
         self.done: list[tuple[int, Any]] = []
         with tempfile.TemporaryDirectory() as folder:  # the open file is all that is needed
             self.book = Book(Path(folder) / "metrics.jsonl", rows, True, 1.0, Silent(io.StringIO()))
-        self.coordinator = Coordinator(
-            config,
-            self.ledger,
+        self.book.start(self.now)
+        roster = Roster(
             shape,
-            rows,
-            TEST_ROWS,
+            config.cluster.timeout_s,
             self,
-            self.book,
             lambda r, p: f"rank {10 * r + p} (replica {r} partition {p})",
             clock=lambda: self.now,
         )
+        stopping = Stopping(config.train)
+        self.coordinator = Coordinator(config, self.ledger, rows, TEST_ROWS, roster, self.book, stopping)
 
     def send(self, replica: int, assignment: Any) -> None:
         """Put an assignment into the mail box of every partition."""

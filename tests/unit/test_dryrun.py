@@ -101,6 +101,18 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         assert memory.messages == sum(buffer.nbytes for buffer in buffers)
 
 
+def test_a_batch_method_has_vectors_on_the_shards_and_five_gradients_a_partition() -> None:
+    settings = config("train.algorithm=sandblaster", "sandblaster.history=4")
+    outline = Outline(settings, 10, description())
+    memory = outline.of_shard(0)
+    assert memory.vectors == memory.parameters * (5 + 2 * 5 - 1) and memory.rule_state == 0
+    partition = outline.of_partition(0)
+    assert partition.gradients == 5 * partition.parameters == 5 * 4 * outline.plan.sizes[0]
+    warm = config("train.algorithm=sandblaster", "sandblaster.warmstart_examples=9")
+    shard = Outline(warm, 10, description()).of_shard(0)
+    assert shard.rule_state == shard.parameters
+
+
 def test_parameters_add_up_over_partitions_and_shards() -> None:
     outline = Outline(config(), 10, description())
     item = 4

@@ -21,7 +21,9 @@ WITHOUT_NUMPY = {
 # On the way to --help and to a message for the user: not even numpy, which 64 processes would load at once.
 # Plain arithmetic besides: no MPI wherever it is imported from.
 WITHOUT_MPI = WITHOUT_NUMPY | {
-    "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping",
+    "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping", "batch", "batches",
+    "operations", "optimizer", "linesearch", "direction", "lbfgs", "conjugate", "roster", "activity",
+    "coordinator", "passes", "sandblaster", "vectors",
 }  # fmt: skip
 
 
@@ -134,7 +136,8 @@ def test_help_loads_nothing_heavy():
 
 def test_the_coordinator_loads_no_kernels_and_no_hdf5():
     """64 processes start at once: each pays for what it imports."""
-    status, loaded = loaded_modules("-c", "import dbmpi.coordinator, dbmpi.metrics, dbmpi.roles")
+    modules = "dbmpi.coordinator, dbmpi.sandblaster, dbmpi.metrics, dbmpi.roles"
+    status, loaded = loaded_modules("-c", f"import {modules}")
     assert status == 0 and "numpy" in loaded
     assert not loaded & {"mpi4py", "numba", "h5py"}
 

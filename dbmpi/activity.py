@@ -1,0 +1,87 @@
+"""What the coordinator does, one activity after another: orders go out, reports come in, until it is done.
+
+An activity is a state machine of small messages, without MPI (`dbmpi.service` drives it over MPI, and
+`dbmpi.serial` in one process); it never holds a parameter.
+"""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dbmpi.assignments import evaluation_of
+from dbmpi.metrics import Book
+from dbmpi.portions import ranges_for_evaluation
+from dbmpi.protocol import Work
+from dbmpi.roster import Job, Roster
+from dbmpi.stopping import Stopping
+
+Record = NDArray[Any]
+
+
+class Activity:
+    """What all activities share. Call `start` once, `receive` for each report, `tick` now and then.
+
+    Parameters
+    ----------
+    roster, book, stopping
+        The replicas, where results are written, and why the run ends.
+    """
+
+    def __init__(self, roster: Roster, book: Book, stopping: Stopping) -> None:
+        self._roster, self._book, self.stopping = roster, book, stopping
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Send the first orders."""
+
+    def receive(self, report: Record) -> None:
+        """Take in one partition's `REPORT`."""
+        self._book.at(self._roster.clock())
+        job = self._roster.receive(report)
+        if job is not None:
+            self._complete(job)
+
+    def tick(self) -> None:
+        """Look at the clock: limits, signs of life, silent partitions, records that are due."""
+        now = self._roster.clock()
+        self.stopping.look_at_time(now - self._book.started)
+        self._book.tick(now)
+        self._roster.keep_alive()
+
+    def _complete(self, job: Job) -> None:
+        """Take in a job that every partition of its replica has done."""
+        raise NotImplementedError
+
+
+class Evaluation(Activity):
+    """Scores the held-out set, one range of its `rows` a replica, on the parameters as they are."""
+
+    def __init__(self, roster: Roster, book: Book, stopping: Stopping, rows: int) -> None:
+        super().__init__(roster, book, stopping)
+        self._rows = rows
+        self.result = book.empty()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rows are scored, and nothing ordered before is outstanding either."""
+        return self.result.rows == self._rows and self._roster.idle
+
+    def start(self) -> None:
+        """Order a range from each replica."""
+        ranges = ranges_for_evaluation(self._rows, self._roster.replicas)
+        for replica, (start, stop) in enumerate(ranges):
+            if stop > start:
+                self._roster.order(replica, evaluation_of(start, stop))
+
+    def take(self, job: Job) -> None:
+        """Take in the scores of one range."""
+        self.result = self.result.add(job.reports)
+
+    def _complete(self, job: Job) -> None:
+        if job.work is Work.EVALUATE:  # what a pass has left behind counts for nothing
+            self.take(job)
+

@@ -1,0 +1,41 @@
+"""What a batch of Sandblaster is: its portions, and how many examples they hold. Pure.
+
+A batch is a number of portions of a plan with one part. The whole training set is sample 0, whose portions
+stay the same from pass to pass; where a batch is a share of it, each sample is the beginning of another epoch
+of the plan, and so another random choice of blocks.
+"""
+
+from dataclasses import dataclass
+
+from dbmpi import operations, optimizer
+from dbmpi.config import Config, Sandblaster, Train
+from dbmpi.portions import Plan
+
+AUTO_PORTIONS = 16  # for each replica: so many that one more or less of them makes little difference
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The portions 0, 1, ..., `portions` - 1 of each sample, and the examples in them together."""
+
+    plan: Plan
+    portions: int
+    examples: int
+
+
+def batches(settings: Sandblaster, train: Train, rows: int, replicas: int, chunk_rows: int | None) -> Batches:
+    """Cut the training set of `rows` examples into portions of whole minibatches."""
+    wanted = AUTO_PORTIONS * replicas if settings.portions == "auto" else int(settings.portions)
+    each = -(-round(settings.sample * rows) // (wanted * train.minibatch))
+    plan = Plan(rows, train.minibatch, 1, train.seed, max(1, each), chunk_rows)
+    there = plan.portions(0, 0)
+    portions = there if settings.sample == 1 else max(1, min(there, round(settings.sample * there)))
+    return Batches(plan, portions, sum(plan.rows(0, 0, index) for index in range(portions)))
+
+
+def vectors_of(config: Config) -> int:
+    """Return how many vectors each shard holds its slice of: the parameters, and what the method needs."""
+    if not config.batch:
+        return 1
+    method = optimizer.make(config.sandblaster.method, config.sandblaster.history)
+    return operations.count(method.pairs)

@@ -1,0 +1,165 @@
+"""One pass over a batch: an evaluation of the objective and of its gradient, by all replicas together.
+
+The ledger decides (`dbmpi.batch`), this carries its decisions to the replicas and their reports to it. A pass
+ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is wanted.
+"""
+
+from dataclasses import dataclass, field
+from math import fsum, isfinite, nan
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.activity import Activity
+from dbmpi.assignments import about, gradient_of
+from dbmpi.batch import Act, Action, BatchLedger
+from dbmpi.metrics import Book
+from dbmpi.protocol import Work
+from dbmpi.roster import Job, Roster
+from dbmpi.stopping import Stopping
+
+Record = NDArray[Any]
+
+
+@dataclass
+class Tally:
+    """What replicas have done, over all passes so far.
+
+    `done` counts portions computed to their end, `won` those of them that counted, `lost` those that did
+    not because another replica was first, given up half-way or not; `copies` and `copies_used` count backup
+    copies handed out, and those of them that won; `waited_s` is the time in which a replica computed
+    nothing, a mean over replicas.
+    """
+
+    replicas: int
+    done: NDArray[np.int64] = field(init=False)
+    won: NDArray[np.int64] = field(init=False)
+    lost: NDArray[np.int64] = field(init=False)
+    copies: int = 0
+    copies_used: int = 0
+    passes_s: float = 0.0
+    busy_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.done, self.won, self.lost = (np.zeros(self.replicas, np.int64) for _ in range(3))
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds of the passes in which a replica, on average, computed nothing."""
+        return max(0.0, self.passes_s - self.busy_s / self.replicas)
+
+
+class Pass(Activity):
+    """Makes one pass.
+
+    Parameters
+    ----------
+    roster, book, stopping
+        As `Activity`.
+    ledger
+        Its portions.
+    evaluation
+        Its number, which no other pass of the run has.
+    batch
+        Number of the sample, and of its examples.
+    tally
+        Counts on from pass to pass.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        book: Book,
+        stopping: Stopping,
+        ledger: BatchLedger,
+        evaluation: int,
+        batch: tuple[int, int],
+        tally: Tally,
+    ) -> None:
+        super().__init__(roster, book, stopping)
+        self.ledger, self._evaluation, self._tally = ledger, evaluation, tally
+        self._sample, self._examples = batch
+        self._reports: dict[tuple[int, int], list[Record]] = {}  # replica, portion: computed, not judged
+        self._copied: set[tuple[int, int]] = set()
+        self._losses: list[float] = []
+        self._finite = True
+        self._started = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the gradient is complete on the shards, or not wanted any more."""
+        return self.ledger.done or bool(self.stopping.reason) or not self._finite
+
+    @property
+    def loss(self) -> float:
+        """The objective: mean loss of the batch, and the penalty; not finite where a portion's is not."""
+        # Exact, so that it does not depend on who is faster.
+        return fsum(self._losses) / self._examples if self._finite else nan
+
+    def start(self) -> None:
+        """Give every replica its first portions."""
+        self._started = self._roster.clock()
+        self._follow()
+
+    def close(self) -> None:
+        """Let replicas give up what nobody waits for any more."""
+        self._tally.passes_s += self._roster.clock() - self._started
+        for portion in range(len(self.ledger.states)):
+            for replica in self.ledger.holders(portion):
+                self._tell(Action(Act.DROP, replica, portion))
+
+    def _complete(self, job: Job) -> None:
+        replica, portion = job.replica, int(job.assignment["index"])
+        if job.work is Work.GRADIENT:
+            self._tally.busy_s += _mean(job.reports, "busy_s") - _mean(job.reports, "wait_s")
+            self._tally.done[replica] += bool(job.reports[0]["examples"])
+            self._tally.lost[replica] += self._comes_late(job, portion)
+        if int(job.assignment["evaluation"]) != self._evaluation:
+            return
+        if job.work is Work.PUSH:
+            self.ledger.pushed(replica)
+        elif job.reports[0]["examples"]:
+            self._reports[replica, portion] = job.reports
+            self.ledger.finished(replica, portion)
+        else:
+            self.ledger.gave_up(replica, portion)
+        self._follow()
+
+    def _comes_late(self, job: Job, portion: int) -> bool:
+        """Return whether a portion was another's by the time it is reported, or is of an earlier pass."""
+        return int(job.assignment["evaluation"]) != self._evaluation or self.ledger.winners[portion] >= 0
+
+    def _follow(self) -> None:
+        for action in self.ledger.actions():
+            self._tell(action)
+
+    def _tell(self, action: Action) -> None:
+        """Tell a replica what the ledger says, and book it."""
+        act, replica, portion = action.act, action.replica, action.portion
+        if act is Act.PUSH:
+            self._roster.order(replica, about(Work.PUSH, self._evaluation))
+        elif act is Act.DROP:
+            self._roster.tell(replica, about(Work.DROP, self._evaluation, portion))
+        elif act is Act.ACCEPT:
+            self._roster.tell(replica, about(Work.ACCEPT, self._evaluation, portion))
+            self._count(replica, portion)
+        else:
+            order = gradient_of(self._evaluation, self._sample, portion, self._examples)
+            self._roster.order(replica, order)
+            if act is Act.COPY:
+                self._tally.copies += 1
+                self._copied.add((replica, portion))
+
+    def _count(self, replica: int, portion: int) -> None:
+        """Book a portion that counts."""
+        reports = self._reports.pop((replica, portion))
+        self._book.train(reports)
+        self._losses += [float(report["loss_sum"]) for report in reports]
+        self._finite &= all(map(isfinite, self._losses[-len(reports) :]))
+        self._tally.won[replica] += 1
+        self._tally.copies_used += (replica, portion) in self._copied
+
+
+def _mean(reports: list[Record], name: str) -> float:
+    return sum(float(report[name]) for report in reports) / len(reports)
