@@ -9,57 +9,27 @@ a machine with two free cores, and an MPI in this Python's environment.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from training_runs import RANKS, REPLICAS, layers, random_data, train
+
 ROWS = 30_000
-TIMEOUT_S = 300
-OPEN_MPI = "--oversubscribe --bind-to none --mca pml ob1 --mca btl self,sm,tcp".split()
 SETTINGS = [
-    'model.layers=[{type="dense", units=512, activation="relu"}, '
-    '{type="dense", units=512, activation="relu"}, {type="dense", units=10}]',
+    layers([512, 512], 10),
     "train.minibatch=100",
     "cluster.threads=1",
     "evaluation.every_epochs=0",
     "output.progress=none",
 ]
-REPLICAS = ["cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1"]
-
-
-def random_data(path: Path) -> None:
-    """Write random bytes in the shape of MNIST."""
-    import h5py
-    import numpy as np
-
-    rng = np.random.default_rng(1)
-    with h5py.File(path, "w") as out:
-        for name, rows in (("train", ROWS), ("test", 100)):
-            group = out.create_group(name)
-            group["x"] = rng.integers(0, 256, (rows, 28, 28), np.uint8)
-            group["y"] = rng.integers(0, 10, rows)
 
 
 def examples_per_s(ranks: int, folder: Path, data: Path, settings: list[str]) -> float:
     """Train once on `ranks` processes, 1 being serial, and return the examples per second."""
     run_dir = Path(tempfile.mkdtemp(dir=folder))
-    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    launcher = Path(sys.executable).with_name("mpirun")
-    flags = OPEN_MPI if is_open_mpi(launcher) else []
-    start = [str(launcher), "-n", str(ranks), *flags] if ranks > 1 else []
-    options = ["--run-dir", str(run_dir), "--set", f"data.path={json.dumps(str(data))}", *SETTINGS, *settings]
-    command = [*start, sys.executable, "-m", "dbmpi.train", *options]
-    subprocess.run(command, env=environment, check=True, timeout=TIMEOUT_S, capture_output=True)
-    return float(json.loads((run_dir / "summary.json").read_text())["examples_per_s"])
-
-
-def is_open_mpi(launcher: Path) -> bool:
-    """Return whether `launcher` is Open MPI's, which needs options on a small machine."""
-    said = subprocess.run([launcher, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S).stdout
-    return "Open MPI" in said or "prte" in said.lower()
+    options = [f"data.path={json.dumps(str(data))}", *SETTINGS, *settings]
+    return float(train(ranks, run_dir, options)["examples_per_s"])
 
 
 def main() -> None:
@@ -73,15 +43,15 @@ def main() -> None:
     epochs = f"train.epochs={given.epochs}"
     cases = {
         "serial": (1, [epochs]),
-        "n_fetch = n_push = 1": (4, [epochs, *REPLICAS, "downpour.overlap=true"]),
-        "  each fetch awaited": (4, [epochs, *REPLICAS, "downpour.overlap=false"]),
-        "n_fetch = n_push = 4": (4, [epochs, *REPLICAS, "downpour.n_fetch=4", "downpour.n_push=4"]),
+        "n_fetch = n_push = 1": (RANKS, [epochs, *REPLICAS, "downpour.overlap=true"]),
+        "  each fetch awaited": (RANKS, [epochs, *REPLICAS, "downpour.overlap=false"]),
+        "n_fetch = n_push = 4": (RANKS, [epochs, *REPLICAS, "downpour.n_fetch=4", "downpour.n_push=4"]),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = given.data.absolute() if given.data else folder / "random.h5"
         if not given.data:
-            random_data(data)
+            random_data(data, ROWS)
         seen: dict[str, list[float]] = {case: [] for case in cases}
         for _ in range(given.rounds):
             for case, (ranks, settings) in cases.items():
