@@ -14,6 +14,7 @@ what real ones cost. Wants an MPI in this Python's environment.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -64,9 +65,9 @@ def slowed(compute: Callable[..., Any], factor: float, pace_s: float) -> Callabl
 
 def be_a_rank(slow_rank: int, pace_s: float, arguments: list[str]) -> int:
     """Train as one rank of many, slowly if it is the one."""
-    import os
-
     from dbmpi import launch, train
+
+    os.environ.update(launch.thread_environment(1))  # before the libraries load, as the program does
     from dbmpi.model import PartitionModel
 
     factor = FACTOR if launch.env_rank(os.environ) == slow_rank else 1
