@@ -72,7 +72,8 @@ class GradientClient:
         return tensors(self.model.plan, self.model.partition, self.link.incoming)
 
     def prepare(self, assignment: Record) -> None:
-        """Begin to read a portion."""
+        """Begin to read a portion; one that was dropped before, and answered for, may come again."""
+        self._dropped.discard((int(assignment["evaluation"]), int(assignment["index"])))
         self._feed.prepare(int(assignment["epoch"]), int(assignment["index"]))
 
     def compute(self, assignment: Record, report: Record) -> None:
