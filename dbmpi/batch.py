@@ -87,6 +87,7 @@ class BatchLedger:
         self.states = [State.QUEUED] * portions
         self.winners = [-1] * portions
         self._holders: list[list[int]] = [[] for _ in range(portions)]
+        self._dropped: set[tuple[int, int]] = set()  # holders that were told so, and have not answered for it
         self._held = [0] * len(homes)  # how many a replica is a holder of
         self._unaccepted = portions
         self._undone = portions
@@ -132,12 +133,16 @@ class BatchLedger:
         self._unaccepted += len(self._accrued[replica])
         for portion in [p for p, holders in enumerate(self._holders) if replica in holders]:
             self._release(replica, portion)
-            if not self._holders[portion] and self.states[portion] is State.OUTSTANDING:
+            if self.states[portion] is State.OUTSTANDING and not self._computed(portion):
                 self._age.remove(portion)
                 back.append(portion)
         self._accrued[replica] = []
         self._queues[replica].clear()
         self._requeue(back)
+
+    def _computed(self, portion: int) -> bool:
+        """Return whether somebody computes a portion who was not told to drop it."""
+        return any((holder, portion) not in self._dropped for holder in self._holders[portion])
 
     def actions(self) -> Iterator[Action]:
         """Yield what to tell the replicas now; each action has taken effect here when it is yielded."""
@@ -157,9 +162,9 @@ class BatchLedger:
         """Accept what a replica has finished, unless another was first."""
         while self._finished[replica]:
             portion = self._finished[replica][0]
-            if self.states[portion] is not State.OUTSTANDING:
+            if (replica, portion) in self._dropped:  # even if it is outstanding again: its gradient is gone
                 self._finished[replica].popleft()
-                self._release(replica, portion)  # it was told to drop it when the first one was accepted
+                self._release(replica, portion)
             elif self._turns and len(self._accrued[replica]) == self._rules.push_every:
                 return  # the sum is complete, and waits for its turn
             else:
@@ -173,11 +178,13 @@ class BatchLedger:
         self._accrued[replica].append(portion)
         yield Action(Act.ACCEPT, replica, portion)
         for other in self._holders[portion]:
-            if other != replica:
+            if other != replica and (other, portion) not in self._dropped:
+                self._dropped.add((other, portion))
                 yield Action(Act.DROP, other, portion)
         self._release(replica, portion)
 
     def _release(self, replica: int, portion: int) -> None:
+        self._dropped.discard((replica, portion))
         if replica in self._holders[portion]:
             self._holders[portion].remove(replica)
             self._held[replica] -= 1

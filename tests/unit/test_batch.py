@@ -252,6 +252,32 @@ def test_a_replica_is_not_given_again_what_it_was_told_to_drop_and_has_not_answe
     assert Counter(yard.counted) == Counter(range(4))
 
 
+def test_a_result_that_was_dropped_does_not_count_when_its_portion_is_outstanding_again():
+    ledger = BatchLedger([[0], [1], []], Rules(push_every=100))
+    assert Action(Act.COPY, 2, 0) in list(ledger.actions())
+    ledger.finished(2, 0)
+    assert Action(Act.DROP, 0, 0) in list(ledger.actions())
+    ledger.died(2)
+    assert list(ledger.actions()) == [Action(Act.GIVE, 1, 0)]
+    ledger.finished(0, 0)  # sent before the order to drop it came
+    assert Action(Act.ACCEPT, 0, 0) not in list(ledger.actions())
+    ledger.finished(1, 0)
+    assert Action(Act.ACCEPT, 1, 0) in list(ledger.actions())
+
+
+def test_a_portion_that_only_losers_have_is_queued_again():
+    ledger = BatchLedger([[0], [1], []], Rules(push_every=100))
+    list(ledger.actions())
+    ledger.finished(2, 0)
+    list(ledger.actions())
+    ledger.died(2)
+    list(ledger.actions())  # replica 1 has it; replica 0 was told to drop it, and has not answered
+    ledger.died(1)
+    assert ledger.states[0] is State.QUEUED
+    ledger.gave_up(0, 0)
+    assert Action(Act.GIVE, 0, 0) in list(ledger.actions())
+
+
 def test_a_death_in_the_middle_of_a_push_breaks_the_pass():
     yard = Yard([[0], [1, 2, 3]], Rules(push_every=1))
     yard.move("compute", 0)
