@@ -104,10 +104,6 @@ class BatchLedger:
         """Whether every portion is done."""
         return self._undone == 0
 
-    def holders(self, portion: int) -> tuple[int, ...]:
-        """Return who computes a portion, or has computed it and not been answered."""
-        return tuple(self._holders[portion])
-
     def finished(self, replica: int, portion: int) -> None:
         """A replica has computed a portion that it holds, and asks whether it counts."""
         self._finished[replica].append(portion)
@@ -156,6 +152,11 @@ class BatchLedger:
             for replica in self._living():
                 yield from self._hand_out(replica)
 
+    def abandon(self) -> Iterator[Action]:
+        """Yield whom to tell to drop what, when the pass ends and nobody waits for it any more."""
+        for portion in range(len(self.states)):
+            yield from self._drop(portion)
+
     # -- judging -------------------------------------------------------------------------------------------
 
     def _judge(self, replica: int) -> Iterator[Action]:
@@ -176,12 +177,16 @@ class BatchLedger:
         self._unaccepted -= 1
         self._age.remove(portion)
         self._accrued[replica].append(portion)
-        yield Action(Act.ACCEPT, replica, portion)
-        for other in self._holders[portion]:
-            if other != replica and (other, portion) not in self._dropped:
-                self._dropped.add((other, portion))
-                yield Action(Act.DROP, other, portion)
         self._release(replica, portion)
+        yield Action(Act.ACCEPT, replica, portion)
+        yield from self._drop(portion)
+
+    def _drop(self, portion: int) -> Iterator[Action]:
+        """Tell those who hold a portion, and have not been told yet."""
+        for holder in self._holders[portion]:
+            if (holder, portion) not in self._dropped:
+                self._dropped.add((holder, portion))
+                yield Action(Act.DROP, holder, portion)
 
     def _release(self, replica: int, portion: int) -> None:
         self._dropped.discard((replica, portion))

@@ -5,6 +5,7 @@ ends when every portion is done, or at once when the run stops or a loss is not 
 """
 
 from dataclasses import dataclass, field
+from itertools import chain
 from math import fsum, isfinite, nan
 from typing import Any
 
@@ -82,7 +83,7 @@ class Pass(Activity):
         self._sample, self._examples = batch
         self._reports: dict[tuple[int, int], list[Record]] = {}  # replica, portion: computed, not judged
         self._copied: set[tuple[int, int]] = set()
-        self._losses: list[float] = []
+        self._losses: dict[int, list[float]] = {}  # by portion: one that is done again counts once
         self._finite = True
         self._started = 0.0
 
@@ -95,7 +96,7 @@ class Pass(Activity):
     def loss(self) -> float:
         """The objective: mean loss of the batch, and the penalty; not finite where a portion's is not."""
         # Exact, so that it does not depend on who is faster.
-        return fsum(self._losses) / self._examples if self._finite else nan
+        return fsum(chain.from_iterable(self._losses.values())) / self._examples if self._finite else nan
 
     def start(self) -> None:
         """Give every replica its first portions."""
@@ -105,9 +106,8 @@ class Pass(Activity):
     def close(self) -> None:
         """Let replicas give up what nobody waits for any more."""
         self._tally.passes_s += self._roster.clock() - self._started
-        for portion in range(len(self.ledger.states)):
-            for replica in self.ledger.holders(portion):
-                self._tell(Action(Act.DROP, replica, portion))
+        for action in self.ledger.abandon():
+            self._tell(action)
 
     def _complete(self, job: Job) -> None:
         replica, portion = job.replica, int(job.assignment["index"])
@@ -155,8 +155,8 @@ class Pass(Activity):
         """Book a portion that counts."""
         reports = self._reports.pop((replica, portion))
         self._book.train(reports)
-        self._losses += [float(report["loss_sum"]) for report in reports]
-        self._finite &= all(map(isfinite, self._losses[-len(reports) :]))
+        self._losses[portion] = [float(report["loss_sum"]) for report in reports]
+        self._finite &= all(map(isfinite, self._losses[portion]))
         self._tally.won[replica] += 1
         self._tally.copies_used += (replica, portion) in self._copied
 

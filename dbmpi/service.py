@@ -134,8 +134,10 @@ class CoordinatorService:
             receives.append(self._comm.Irecv(answer, rank, Tag.SCALARS))
             self._request(Op.OPERATE, rank, len(records))
             self._post.out.send(records, rank, Tag.OPERATIONS)
-        for rank, received in zip(self._topology.shards, receives, strict=True):
-            self._waiter.until(received.Test, partial(str, f"rank {rank} (a shard: vector operations)"))
+        for rank, received, answer in zip(self._topology.shards, receives, answers, strict=True):
+            status, peer = MPI.Status(), partial(str, f"rank {rank} (a shard: vector operations)")
+            self._waiter.until(partial(received.Test, status), peer)
+            check_size(status.Get_count(), answer.nbytes, Tag.SCALARS.name, rank)
         return answers.sum(axis=0)
 
     def _receive_shard(self) -> bool:

@@ -1,12 +1,14 @@
 """When a run ends, and why; and when replicas other than the first may begin. Pure."""
 
 from math import isfinite
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from dbmpi.config import Train, Warmstart
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK
 from dbmpi.metrics import Evaluated
-from dbmpi.optimizer import End
+
+if TYPE_CHECKING:
+    from dbmpi.optimizer import End
 
 Reason = Literal["", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed"]
 PERSISTENCE = 3  # portions in a row whose loss is beyond the limit
@@ -78,7 +80,7 @@ class Stopping:
         """Stop when all work that a limit allows was handed out."""
         self._stop(limit)
 
-    def look_at_optimizer(self, ending: End) -> None:
+    def look_at_optimizer(self, ending: "End") -> None:
         """Stop as the optimizer of a batch method has ended."""
         self._stop(ending)
 
