@@ -48,7 +48,8 @@ class Activity:
     def tick(self) -> None:
         """Look at the clock: limits, signs of life, silent partitions, records that are due."""
         now = self._roster.clock()
-        self.stopping.look_at_time(now - self._book.started)
+        self.stopping.look_at_time(now - self._book.job_started)
+        self.stopping.look_at_signals()
         self._book.tick(now)
         self._roster.keep_alive()
 

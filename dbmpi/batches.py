@@ -6,6 +6,7 @@ of the plan, and so another random choice of blocks.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from dbmpi import operations, optimizer
 from dbmpi.config import Config, Sandblaster, Train
@@ -21,6 +22,10 @@ class Batches:
     plan: Plan
     portions: int
     examples: int
+
+    def state(self) -> dict[str, Any]:
+        """Return what two batches have in common whose samples are the same."""
+        return {"plan": self.plan.numbers(), "portions": self.portions}
 
 
 def batches(settings: Sandblaster, train: Train, rows: int, replicas: int, chunk_rows: int | None) -> Batches:

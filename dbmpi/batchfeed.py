@@ -41,7 +41,7 @@ class BatchFeed:
     def minibatches(self, sample: int, index: int) -> Iterator[Minibatch]:
         """Yield the minibatches of a portion."""
         rows = self._take((sample, index))
-        yield from self._feed.minibatches(rows, np.arange(len(rows[0])))
+        yield from self._feed.minibatches(rows, np.arange(len(rows[0])), self._plan.minibatch)
 
     def _take(self, key: Key) -> Rows:
         self.prepare(*key)

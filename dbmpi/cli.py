@@ -15,6 +15,7 @@ from dbmpi.launch import env_rank
 from dbmpi.settings import DEFAULT_FILE
 
 PROGRAM = "python -m dbmpi.train"
+RUNS = Path("runs")
 EXAMPLES = f"""\
 examples:
   mpirun -n 8 {PROGRAM}
@@ -25,12 +26,15 @@ examples:
       train in this one process, without mpirun
   {PROGRAM} run.toml --set model.layers.0.units=512 'model.loss="logistic"'
       layers are counted from 0; a value is TOML, or a bare word
+  mpirun -n 32 {PROGRAM} run.toml --run-dir DIR
+      begin there, or go on from the newest checkpoint there, on any number of ranks
   {PROGRAM} run.toml --dry-run --ranks 64
       show roles, memory and traffic of 64 ranks; needs no MPI
 
 Every key with its default: {DEFAULT_FILE}
 and, as tables, docs/configuration.md of the source.
-Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged.
+Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged,
+85 stopped by a signal or a limit in time, with a checkpoint: the same command goes on from it.
 """
 
 
@@ -44,6 +48,7 @@ class Arguments:
     dry_run: bool = False
     ranks: int | None = None
     print_config: bool = False
+    resume: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,13 +80,18 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> A
     config, overrides = _take_config(given.config, given.set)
     if given.ranks is not None and not given.dry_run:
         parser.error("--ranks goes with --dry-run; to train on that many ranks use mpirun -n")
-    return Arguments(config, overrides, given.run_dir, given.dry_run, given.ranks, given.print_config)
+    shown = given.dry_run, given.ranks, given.print_config
+    return Arguments(config, overrides, given.run_dir, *shown, given.resume)
 
 
 def default_run_dir(config_path: Path | None, now: datetime) -> Path:
     """Return the run directory where none is given: `runs/<config stem or digits>-<date>-<time>`."""
-    stem = config_path.stem if config_path is not None else "digits"
-    return Path("runs") / f"{stem}-{now:%Y%m%d-%H%M%S}"
+    return RUNS / f"{run_name(config_path)}-{now:%Y%m%d-%H%M%S}"
+
+
+def run_name(config_path: Path | None) -> str:
+    """Return what the names of run directories begin with, where none is given."""
+    return config_path.stem if config_path is not None else "digits"
 
 
 def _parser() -> _Parser:
@@ -110,6 +120,11 @@ def _parser() -> _Parser:
         help="replace values of the configuration; may be repeated",
     )
     add("--run-dir", metavar="DIR", type=Path, help="where to write; default: runs/NAME-DATE-TIME")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from a checkpoint, of the newest run of this name where no DIR is given, or fail",
+    )
     add("--dry-run", action="store_true", help="show roles, memory and traffic, and leave")
     add("--ranks", metavar="N", type=_count, help="with --dry-run: for so many ranks")
     add("--print-config", action="store_true", help="print the configuration as it would be used, and leave")

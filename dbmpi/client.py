@@ -69,6 +69,9 @@ class Link(Protocol):
     def incoming(self) -> Array:
         """The buffer in which fetched parameters arrive."""
 
+    def forget(self) -> None:
+        """Drop what rounding has taken from the gradients so far and would be added to the next."""
+
     def adopt(self, spare: Array) -> None:
         """Let the next fetch arrive in `spare`; the last one's buffer is the caller's from now on."""
 
@@ -145,6 +148,10 @@ class RemoteLink:
         """See `Link.wait`."""
         self._waiter.until(self._done, self._late)
         return self._outcome()
+
+    def forget(self) -> None:
+        """See `Link.forget`."""
+        self._encoder.forget()
 
     def adopt(self, spare: Array) -> None:
         """See `Link.adopt`."""
@@ -229,3 +236,6 @@ class LocalLink:
     def adopt(self, spare: Array) -> None:
         """See `Link.adopt`."""
         self.incoming = spare
+
+    def forget(self) -> None:
+        """Nothing is rounded."""

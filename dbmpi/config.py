@@ -14,6 +14,7 @@ from dbmpi.tomlwriter import to_dict, to_toml
 
 __all__ = [
     "LAYERS",
+    "Checkpoint",
     "Cluster",
     "Config",
     "Conv",
@@ -158,7 +159,12 @@ class Train:
         example=1000,
     )
     max_time: float | None = key(
-        None, "Stop after so much training time.", unit="s", above=0, duration=True, example="02:00:00"
+        None,
+        "Stop after so much training time in one job, with a checkpoint to go on from.",
+        unit="s",
+        above=0,
+        duration=True,
+        example="02:00:00",
     )
     seed: int = key(1, "Seed of the first parameters and of the order of the examples.", minimum=0)
     portion: int | Auto = key(
@@ -340,6 +346,21 @@ class Output:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a run can go on from: written while it trains, when it is told to stop, and at its end."""
+
+    every_s: float = key(600.0, "Write one every so many seconds; 0: off.", unit="s", minimum=0)
+    every_examples: int = key(
+        0, "Write one every so many examples learned from; 0: off.", unit="examples", minimum=0
+    )
+    keep: int = key(2, "Keep so many, the newest.", unit="checkpoints", minimum=1)
+    best: bool = key(True, "Keep the one with the best result on the test set too.")
+    signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
+        "USR1", "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """The whole configuration of a run; every section has the name of its field."""
 
@@ -350,6 +371,7 @@ class Config:
     downpour: Downpour = Downpour()
     sandblaster: Sandblaster = Sandblaster()
     evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoint = Checkpoint()
     output: Output = Output()
 
     @property

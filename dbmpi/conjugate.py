@@ -5,8 +5,9 @@
 Polak-Ribiere+ (Nocedal & Wright, 2nd ed., Algorithm 5.4 with equations 5.44 and 5.45).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
+from typing import Any
 
 from dbmpi.direction import Direction, steepest
 from dbmpi.operations import BASE, BASE_GRADIENT, DIRECTION, GRADIENT, PARAMETERS, Program
@@ -16,6 +17,7 @@ class ConjugateGradient:
     """Needs no history: the direction before is still there."""
 
     c2 = 0.1
+    lasting = False  # the direction is the next one from the first step of a search on
     pairs = 0
 
     def __init__(self) -> None:
@@ -49,3 +51,15 @@ class ConjugateGradient:
 
     def forget(self) -> None:
         """Nothing: a step along -g is the first of a new series in any case."""
+
+    def vectors(self) -> list[int]:
+        """Return the gradient, and the direction before."""
+        return [BASE_GRADIENT, DIRECTION]
+
+    def state(self) -> dict[str, Any]:
+        """Return g . g and the slope of the step before."""
+        return {"slope": self._slope, "gg": self._gg}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._slope, self._gg = state["slope"], float(state["gg"])

@@ -3,16 +3,21 @@
 Its phases follow one another:
 
     TRAIN     every replica has up to `DEPTH` assignments, so that none waits for the next
+    PAUSE     a checkpoint is due, and nothing is outstanding: replicas push what is left; then TRAIN again
     FLUSH     work is done or a limit reached, and nothing is outstanding: replicas push what is left
     EVALUATE  the held-out set is cut into one range a replica, on the final parameters
     DONE
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 from dbmpi.activity import Activity, Evaluation
 from dbmpi.assignments import assignment_of, evaluation_of, plain
 from dbmpi.config import Config
+from dbmpi.due import Due
+from dbmpi.keeper import Keeper
 from dbmpi.ledger import Ledger
 from dbmpi.metrics import Book
 from dbmpi.protocol import Work
@@ -26,9 +31,10 @@ class Phase(IntEnum):
     """Where the run stands."""
 
     TRAIN = 0
-    FLUSH = 1
-    EVALUATE = 2
-    DONE = 3
+    PAUSE = 1
+    FLUSH = 2
+    EVALUATE = 3
+    DONE = 4
 
 
 class Coordinator(Activity):
@@ -44,6 +50,8 @@ class Coordinator(Activity):
         Size of the training set, and of the held-out set.
     roster, book, stopping
         As `Activity`.
+    keeper
+        Takes checkpoints, if anyone does.
     final
         Whether the run ends here, with an evaluation of the final parameters; a warmstart ends
         with the flush.
@@ -58,14 +66,27 @@ class Coordinator(Activity):
         roster: Roster,
         book: Book,
         stopping: Stopping,
+        keeper: Keeper | None = None,
         final: bool = True,
     ) -> None:
         super().__init__(roster, book, stopping)
         self._ledger, self._test_rows, self._is_final = ledger, test_rows, final
+        self._keeper = keeper
         self._warmup = Warmup(config.downpour.warmstart)
-        self._evaluations = EvaluationTimes(config.evaluation.every_epochs * rows, config.evaluation.every_s)
+        self._evaluations = Due(config.evaluation.every_epochs * rows, config.evaluation.every_s)
         self._final = Evaluation(roster, book, stopping, test_rows)
         self.phase = Phase.TRAIN
+
+    def state(self) -> dict[str, Any]:
+        """Return where the run stands between two portions, for `restore`."""
+        return {"ledger": self._ledger.state(), "evaluation_due": self._evaluations.now}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; the book is restored already."""
+        self._ledger.restore(state["ledger"])
+        self._evaluations.start_at(self._book.examples, self._book.elapsed_s, state["evaluation_due"])
+        if self._book.last_evaluation.rows:
+            self.stopping.look_at_evaluation(self._book.last_evaluation)
 
     @property
     def finished(self) -> bool:
@@ -79,6 +100,8 @@ class Coordinator(Activity):
     def tick(self) -> None:
         """See `Activity.tick`; what a limit in time allows or ends follows."""
         super().tick()
+        if self._keeper is not None:
+            self._keeper.look()
         self._hand_out()
 
     def _complete(self, job: Job) -> None:
@@ -104,8 +127,13 @@ class Coordinator(Activity):
     def _hand_out_training(self) -> None:
         for _ in range(DEPTH):
             for replica in range(self._roster.replicas):
-                if self._roster.owed(replica) < DEPTH and not self.stopping.reason:
+                if self._roster.owed(replica) < DEPTH and not self.stopping.reason and not self._pausing:
                     self._hand_out_to(replica)
+
+    @property
+    def _pausing(self) -> bool:
+        """Whether no more is handed out, so that a checkpoint can be taken."""
+        return self._keeper is not None and self._keeper.due
 
     def _hand_out_to(self, replica: int) -> None:
         if not self._ledger.limit and self._evaluations.take():
@@ -120,46 +148,42 @@ class Coordinator(Activity):
     def _next_phase(self) -> None:
         """Everything handed out is done: is there more to come in this phase, or does the next begin?"""
         if self.phase is Phase.TRAIN:
-            if not self.stopping.reason and not self._ledger.limit:
-                return
-            self._flush()
-        elif self.phase is Phase.FLUSH and self._is_final:
+            if self.stopping.reason or self._ledger.limit:
+                self._end()
+            elif self._pausing:
+                self._flush(Phase.PAUSE)
+        elif self.phase is Phase.PAUSE:
+            self._save()
+            self.phase = Phase.TRAIN
+            self._hand_out_training()
+        elif self.phase is Phase.FLUSH:
+            self._conclude()
+        else:
+            self.phase = Phase.DONE
+            self.stopping.look_at_final(self._final.result)
+            self._book.final(self._final.result)
+
+    def _end(self) -> None:
+        if self._is_final:
+            self.stopping.look_at_ledger(self._ledger.limit)
+        self._book.end_training(self._roster.clock())
+        self._flush(Phase.FLUSH)
+
+    def _flush(self, phase: Phase) -> None:
+        self.phase = phase
+        for replica in range(self._roster.replicas):
+            self._roster.order(replica, plain(Work.FLUSH, self._ledger.examples))
+
+    def _conclude(self) -> None:
+        """All pushes have arrived for the last time."""
+        if (self._is_final or self.stopping.reason) and not self.stopping.lost:
+            self._save()
+        if self._is_final and not self.stopping.hasty:
             self.phase = Phase.EVALUATE
             self._final.start()
         else:
             self.phase = Phase.DONE
-            if self._is_final:
-                self.stopping.look_at_final(self._final.result)
-                self._book.final(self._final.result)
 
-    def _flush(self) -> None:
-        self.phase = Phase.FLUSH
-        if self._is_final:
-            self.stopping.look_at_ledger(self._ledger.limit)
-        self._book.end_training(self._roster.clock())
-        for replica in range(self._roster.replicas):
-            self._roster.order(replica, plain(Work.FLUSH, self._ledger.examples))
-
-
-class EvaluationTimes:
-    """When held-out evaluations are due: every so many examples, every so many seconds.
-
-    Zero means never. One is taken at a time; what comes due meanwhile makes one more.
-    """
-
-    def __init__(self, every_examples: float, every_s: float) -> None:
-        self._every = every_examples, every_s
-        self._next = list(self._every)
-        self._due = False
-
-    def look_at(self, examples: int, elapsed_s: float) -> None:
-        """Note how far the run has come."""
-        for i, now in enumerate((examples, elapsed_s)):
-            if 0 < self._every[i] <= now and now >= self._next[i]:
-                self._due = True
-                self._next[i] = (now // self._every[i] + 1) * self._every[i]
-
-    def take(self) -> bool:
-        """Return whether one is due, and if so count it as taken."""
-        due, self._due = self._due, False
-        return due
+    def _save(self) -> None:
+        if self._keeper is not None:
+            self._keeper.save("downpour", self.state())

@@ -1,9 +1,9 @@
 """What a method of optimization is to the coordinator: the next direction, from inner products. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, sqrt
-from typing import Protocol
+from typing import Any, Protocol
 
 from dbmpi.operations import BASE_GRADIENT, Program, Term
 
@@ -46,6 +46,7 @@ class Method(Protocol):
     """Where to go from an iterate; the first three are called once an iterate, in this order."""
 
     c2: float  # of the line search
+    lasting: bool  # whether `vectors` stay as they are until the next iterate
 
     @property
     def pairs(self) -> int:
@@ -65,6 +66,15 @@ class Method(Protocol):
 
     def forget(self) -> None:
         """Begin anew: the next step is along the negative gradient."""
+
+    def vectors(self) -> list[int]:
+        """Return the vectors that it needs at an iterate, besides PARAMETERS and BASE, which is the same."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what it knows at an iterate as plain numbers, for `restore`."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, of the same method with the same history."""
 
 
 def steepest(gg: float, slope: float | None = None) -> Direction:

@@ -85,8 +85,9 @@ class Downpour:
         targets
             As `PartitionModel.differentiate` takes them.
         examples
-            Handed out before this minibatch, for the learning rate.
+            Handed out before this minibatch, for the learning rate and for dropout.
         """
+        self.model.position = examples
         fresh = self._accrued_steps == 0
         if fresh:
             self._accrued_versions = self._versions
@@ -167,6 +168,11 @@ class Downpour:
             self.theta, self._incoming = self._incoming, self.theta
             self.link.adopt(self._incoming.flat)
 
+    def begin(self) -> None:
+        """Begin to learn, at the start or after a flush: from here on all is as in a run that begins here."""
+        self.fetch()
+        self.steps, self._due, self._asked_at, self._read_at = 0, Op(0), -1, -1
+
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
         if self.link.busy:
@@ -181,3 +187,4 @@ class Downpour:
         if self._accrued_steps:
             self._begin(Op.PUSH, self.rate.at(examples))
             self._settle(self.link.wait())
+        self.link.forget()

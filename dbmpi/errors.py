@@ -4,6 +4,7 @@ STATUS_OK = 0
 STATUS_FAILURE = 1
 STATUS_USER_ERROR = 2
 STATUS_DIVERGED = 3
+STATUS_STOPPED = 85  # before its end, with a checkpoint to go on from
 
 
 class UserError(Exception):

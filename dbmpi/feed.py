@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dbmpi.blocks import Range
 from dbmpi.ledger import Portion
 from dbmpi.model import PartitionModel
-from dbmpi.portions import Plan
+from dbmpi.portions import Plans
 from dbmpi.readahead import ReadAhead
 from dbmpi.split import Split
 from kernels import pack
@@ -30,7 +30,7 @@ class Feed:
     ----------
     path
         `data.path`.
-    plan
+    plans
         The order of the training examples.
     model
         Whose workspaces are filled.
@@ -38,8 +38,8 @@ class Feed:
         Longest wait for the file system, in seconds.
     """
 
-    def __init__(self, path: str, plan: Plan, model: PartitionModel, timeout_s: float) -> None:
-        self._plan, self._model, self._timeout_s = plan, model, timeout_s
+    def __init__(self, path: str, plans: Plans, model: PartitionModel, timeout_s: float) -> None:
+        self._plans, self._model, self._timeout_s = plans, model, timeout_s
         need = model.plan.need(0, model.partition)
         self._train, self._test = Split(path, "train", window=need), Split(path, "test", window=need)
         self._ahead = ReadAhead(self._train)
@@ -49,14 +49,15 @@ class Feed:
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""
         self._expected.append(portion)
-        self.request(self._plan.blocks(portion.epoch, portion.part, portion.index))
+        self.request(self._plans.at(portion.epoch).blocks(portion.epoch, portion.part, portion.index))
 
     def train(self) -> Iterator[Minibatch]:
         """Yield the minibatches of the portion that was prepared first."""
         portion = self._expected.popleft()
         rows = self.take()
-        order = self._plan.order(portion.epoch, portion.part, portion.index)
-        yield from self.minibatches(rows, order[: portion.minibatches * self._plan.minibatch])
+        plan = self._plans.at(portion.epoch)
+        order = plan.order(portion.epoch, portion.part, portion.index)
+        yield from self.minibatches(rows, order[: portion.minibatches * plan.minibatch], plan.minibatch)
 
     def request(self, ranges: Sequence[Range]) -> None:
         """Begin to read rows of the training set."""
@@ -66,10 +67,9 @@ class Feed:
         """Return the rows that were requested first, of those not yet taken."""
         return self._ahead.take(self._timeout_s)
 
-    def minibatches(self, rows: Rows, order: Array) -> Iterator[Minibatch]:
+    def minibatches(self, rows: Rows, order: Array, width: int) -> Iterator[Minibatch]:
         """Yield rows of the training set in an order, minibatch by minibatch."""
         raw_NI, targets = rows
-        width = self._plan.minibatch
         for start in range(0, len(order), width):
             yield self._fill(self._train, raw_NI, targets, order[start : start + width])
 

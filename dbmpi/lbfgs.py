@@ -12,6 +12,7 @@ answer them in the round trip that stores the pair.
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
+from typing import Any
 
 from dbmpi.direction import Direction, steepest
 from dbmpi.operations import BASE, BASE_GRADIENT, GRADIENT, PARAMETERS, Program, change, step
@@ -33,6 +34,7 @@ class LBFGS:
     """
 
     c2 = 0.9
+    lasting = True
 
     def __init__(self, history: int) -> None:
         self._history = history
@@ -79,6 +81,22 @@ class LBFGS:
     def forget(self) -> None:
         """Drop the history."""
         self._kept = []
+
+    def vectors(self) -> list[int]:
+        """Return the gradient, and the pairs."""
+        new = [] if self._new is None else [self._new]
+        return [BASE_GRADIENT, *_vectors([*self._kept, *new])]
+
+    def state(self) -> dict[str, Any]:
+        """Return the pairs and their inner products."""
+        known = set(self.vectors())
+        products = [[*pair, value] for pair, value in self._products.items() if known.issuperset(pair)]
+        return {"kept": list(self._kept), "new": self._new, "products": products, "slope": self._slope}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._kept, self._new, self._slope = list(state["kept"]), state["new"], state["slope"]
+        self._products = {(int(u), int(v)): float(value) for u, v, value in state["products"]}
 
     def _admit(self) -> None:
         """Let the newest pair take the place of the oldest, unless its curvature is not safely positive."""

@@ -5,11 +5,12 @@ it takes from the back of the part that has most left, so that fast replicas do 
 and the run, end together. The next epoch begins as the last portion of this one is handed out.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
-from dbmpi.portions import Plan
+from dbmpi.portions import Course, Plan, Plans
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,19 @@ class Ledger:
 
     Parameters
     ----------
-    plan
+    plans
         The order of the examples.
-    parts
-        Number of parts, one a replica.
     examples, steps
         Limits; None for none. The last portion is cut to `steps`, and to whole minibatches of
         `examples`.
     """
 
-    def __init__(self, plan: Plan, parts: int, examples: int | None, steps: int | None) -> None:
-        self._plan, self._parts = plan, parts
+    def __init__(self, plans: Plans, examples: int | None, steps: int | None) -> None:
+        self._plans = plans
         self._examples_limit, self._steps_limit = examples, steps
         self.examples = self.steps = 0
         self.epoch = -1
-        self._left: list[tuple[int, int]] = [(0, 0)] * parts
+        self._left: list[tuple[int, int]] = []
 
     def next(self, replica: int, most: int | None = None) -> Portion | None:
         """Return the next portion for a replica, or None when all is handed out.
@@ -61,9 +60,29 @@ class Ledger:
             return None
         if not any(stop > start for start, stop in self._left):
             self.epoch += 1
-            self._left = [(0, self._plan.portions(self.epoch, part)) for part in range(self._parts)]
+            self._left = [(0, self._plan.portions(self.epoch, part)) for part in range(self._plan.replicas)]
         part, index = self._take(replica)
         return self._book(part, index, steps)
+
+    @property
+    def _plan(self) -> Plan:
+        return self._plans.at(self.epoch)
+
+    def state(self) -> dict[str, Any]:
+        """Return where it stands, for `restore`: all that was handed out must have been done."""
+        plan = self._plan.numbers()
+        return {
+            "examples": self.examples,
+            "steps": self.steps,
+            "epoch": self.epoch,
+            "left": self._left,
+            "plan": plan,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; the plans must be those of `course`."""
+        self.examples, self.steps, self.epoch = state["examples"], state["steps"], state["epoch"]
+        self._left = [(int(start), int(stop)) for start, stop in state["left"]]
 
     @property
     def limit(self) -> Literal["", "epochs", "steps"]:
@@ -80,11 +99,11 @@ class Ledger:
 
     def _take(self, replica: int) -> tuple[int, int]:
         """Take from the front of one's own part, or from the back of the fullest other one."""
-        start, stop = self._left[replica]
+        start, stop = self._left[replica] if replica < len(self._left) else (0, 0)
         if stop > start:
             self._left[replica] = (start + 1, stop)
             return replica, start
-        part = max(range(self._parts), key=lambda p: self._left[p][1] - self._left[p][0])
+        part = max(range(len(self._left)), key=lambda p: self._left[p][1] - self._left[p][0])
         start, stop = self._left[part]
         self._left[part] = (start, stop - 1)
         return part, stop - 1
@@ -100,6 +119,13 @@ class Ledger:
         self.examples += examples
         self.steps += minibatches
         return portion
+
+
+def course(plan: Plan, state: Mapping[str, Any] | None) -> Plans:
+    """Return the plans of a run: `plan`, but the one it was begun with for an epoch in a `Ledger.state`."""
+    if state is None or state["plan"] == plan.numbers():
+        return plan
+    return Course(plan, Plan(**state["plan"]), int(state["epoch"]))
 
 
 def examples_in(epochs: float, rows: int) -> int:

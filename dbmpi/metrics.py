@@ -7,6 +7,7 @@ Every record is one line of JSON with `kind`, `time_s` (since training began), `
     eval    loss, accuracy, rows, final
     shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
     event   text
+    checkpoint  number, bytes, stall_s (in which training stood still), write_s (in the background), score
 
 and with Sandblaster:
 
@@ -19,10 +20,12 @@ and with Sandblaster:
 
 import json
 import math
+import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from dbmpi.passes import Tally
 
 Record = NDArray[Any]
+LONGEST_LINE = 1 << 20  # bytes: no record comes near
+_REFUSALS = ("stale", "not_finite", "too_large")
+_COUNTED = ("step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes")
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,12 @@ class Evaluated:
     def loss(self) -> float:
         """Mean loss."""
         return self.loss_sum / self.rows if self.rows else math.nan
+
+    @property
+    def score(self) -> float | None:
+        """How good: accuracy, or minus the loss; None where it is not finite."""
+        value = self.accuracy if self.labels else -self.loss
+        return value if math.isfinite(value) else None
 
     @property
     def accuracy(self) -> float:
@@ -90,16 +102,28 @@ class Book:
         Interval of the train records, in seconds.
     progress
         What the user sees.
+    born
+        When the program was started, `time.monotonic`.
     """
 
-    def __init__(self, path: Path, rows: int, labels: bool, every_s: float, progress: Progress) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rows: int,
+        labels: bool,
+        every_s: float,
+        progress: Progress,
+        born: float | None = None,
+    ) -> None:
+        self._born = time.monotonic() if born is None else born
         self._path = path
         with writing(path):
-            self._file = path.open("a", buffering=1)
+            self._file = open_whole_lines(path)
         self._rows, self._every_s, self._progress = rows, every_s, progress
         self._empty = Evaluated(labels=labels)
         self._interval = _Interval(sums=self._empty)
-        self.started = self.ended = self._now = 0.0
+        self.job_started = self.started = self.ended = self._now = 0.0
+        self._before, self._elapsed_before_s, self._wall_before_s = Service(), 0.0, 0.0
         self.step = self.examples = 0
         self.boundary_messages = self.boundary_bytes = 0
         self.last_evaluation, self.final_evaluation = self._empty, self._empty
@@ -109,7 +133,29 @@ class Book:
 
     def start(self, now: float) -> None:
         """Training begins."""
-        self.started = self.ended = self._now = now
+        self.job_started = self.ended = self._now = now
+        self.started = now - self._elapsed_before_s
+        self._interval.since_s = self.elapsed_s
+
+    def state(self) -> dict[str, Any]:
+        """Return what the records and the summary add up over, for `restore`."""
+        return {name: getattr(self, name) for name in ("elapsed_s", "wall_s", *_COUNTED)} | {
+            "last_evaluation": asdict(self.last_evaluation),
+            "service": asdict(self.service),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, before `start`."""
+        for name in _COUNTED:
+            setattr(self, name, int(state[name]))
+        self.last_evaluation = Evaluated(**state["last_evaluation"])
+        self._before = Service(**state["service"])
+        self._elapsed_before_s, self._wall_before_s = float(state["elapsed_s"]), float(state["wall_s"])
+
+    @property
+    def service(self) -> "Service":
+        """What the shards have counted, in earlier jobs too."""
+        return self._before + service(list(self.shards.values()))
 
     def at(self, now: float) -> None:
         """Set the time of the records that follow."""
@@ -119,6 +165,11 @@ class Book:
     def elapsed_s(self) -> float:
         """Seconds since training began."""
         return self._now - self.started
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the program was started, and of earlier jobs of the run."""
+        return self._wall_before_s + time.monotonic() - self._born
 
     @property
     def train_s(self) -> float:
@@ -202,7 +253,7 @@ class Book:
             shard=int(report["shard"]),
             updates=updates,
             fetches=int(report["fetches"]),
-            refused={name: int(report[name]) for name in ("stale", "not_finite", "too_large")},
+            refused={name: int(report[name]) for name in _REFUSALS},
             staleness_mean=int(report["staleness_sum"]) / updates if updates else 0.0,
             staleness_max=int(report["staleness_max"]),
             clients=int(report["clients"]),
@@ -257,16 +308,35 @@ class Book:
 class Service:
     """What the shards counted together. An update of the model is one of each of its pieces."""
 
-    updates: int
-    staleness_mean: float
-    staleness_max: int
-    refused: dict[str, int]
+    updates: int = 0
+    staleness_mean: float = 0.0
+    staleness_max: int = 0
+    refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REFUSALS, 0))
+
+    def __add__(self, other: "Service") -> "Service":
+        updates = self.updates + other.updates
+        staleness = self.updates * self.staleness_mean + other.updates * other.staleness_mean
+        return Service(
+            updates,
+            staleness / max(updates, 1),
+            max(self.staleness_max, other.staleness_max),
+            {name: self.refused[name] + other.refused[name] for name in _REFUSALS},
+        )
+
+
+def open_whole_lines(path: Path) -> TextIO:
+    """Open a file to append lines to it, without the end of a line that was never finished."""
+    with path.open("ab+") as file:
+        begin = max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE)
+        file.seek(begin)
+        file.truncate(begin + file.read().rfind(b"\n") + 1)
+    return path.open("a", buffering=1)
 
 
 def service(reports: Sequence[Record]) -> Service:
     """Add up the last reports of all shards."""
     total = {name: sum(int(r[name]) for r in reports) for name in ("updates", "pieces", "staleness_sum")}
-    refused = {name: sum(int(r[name]) for r in reports) for name in ("stale", "not_finite", "too_large")}
+    refused = {name: sum(int(r[name]) for r in reports) for name in _REFUSALS}
     return Service(
         round(total["updates"] / max(total["pieces"], 1)),
         total["staleness_sum"] / max(total["updates"], 1),
@@ -275,22 +345,21 @@ def service(reports: Sequence[Record]) -> Service:
     )
 
 
-def summary(book: Book, reason: str, status: int, wall_s: float) -> dict[str, Any]:
+def summary(book: Book, reason: str, status: int) -> dict[str, Any]:
     """Return the content of summary.json."""
-    shards = service(list(book.shards.values()))
     result = {
         "stop_reason": reason,
         "status": status,
         "test_accuracy": book.final_evaluation.accuracy,
         "test_loss": book.final_evaluation.loss,
         "examples_per_s": book.examples / book.train_s if book.train_s else 0.0,
-        "wall_s": wall_s,
+        "wall_s": book.wall_s,
         "train_s": book.train_s,
         "steps": book.step,
         "examples": book.examples,
         "boundary_bytes": book.boundary_bytes,
         "boundary_messages": book.boundary_messages,
-        **asdict(shards),
+        **asdict(book.service),
         **book.batch,
     }
     return {name: plain(value) for name, value in result.items()}
@@ -298,19 +367,24 @@ def summary(book: Book, reason: str, status: int, wall_s: float) -> dict[str, An
 
 def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
     """Return the last lines that the user sees."""
-    accuracy, loss = summary["test_accuracy"], summary["test_loss"]
-    tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
-    if accuracy is not None:
-        tested += f", accuracy {accuracy:.2%}"
     worked = f"{summary['steps']:,} minibatches"
     if "iterations" in summary:
         worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
     return (
         f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
-        f"dbmpi: test loss {tested}\n"
+        f"{_tested(summary)}"
         f"dbmpi: everything is in {run_dir}"
     )
+
+
+def _tested(summary: Mapping[str, Any]) -> str:
+    """Return the line about the last parameters; nothing where there was no time to evaluate them."""
+    accuracy, loss = summary["test_accuracy"], summary["test_loss"]
+    if loss is None and summary["stop_reason"] == "signal":
+        return ""
+    tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
+    return f"dbmpi: test loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"
 
 
 def histogram(report: Record) -> list[int]:

@@ -90,7 +90,12 @@ class PartitionModel:
     poke
         Called between layers, so that messages in flight make progress.
     seed
-        What dropout masks follow from, together with the number of the step.
+        What dropout masks follow from, together with `position`.
+
+    Attributes
+    ----------
+    position : int
+        Of the next minibatch in the run: no two minibatches of a replica may have the same.
     """
 
     def __init__(
@@ -108,7 +113,7 @@ class PartitionModel:
         self.plan, self.partition, self.dtype, self.l2 = plan, partition, dtype, l2
         self._labels = labels
         self.outputs: Range = plan.outputs(partition)
-        self.poke, self._seed, self._steps = poke, seed, 0
+        self.poke, self._seed, self.position = poke, seed, 0
         self._layers = plan.network.layers
         self._loss = losses.make(plan.network.loss, labels, partition, self.outputs[0])
         self._comm, self._waiter = comm, waiter or Waiter(timeout_s=300.0)
@@ -161,8 +166,7 @@ class PartitionModel:
             Labels, int64 `(B,)`, or float targets of the own output units, `(O, B)`.
         """
         here = self._of(width)
-        here.space.draw = self._seed, self._steps
-        self._steps += 1
+        here.space.draw = self._seed, self.position
         self._forward(theta, here)
         db_O = gradient.biases[-1]
         assert db_O is not None

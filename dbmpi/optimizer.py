@@ -10,10 +10,10 @@ answers the inner products that are new, the other, ahead of the first evaluatio
 goes along it. Each evaluation adds one, for the slope.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from math import inf, isfinite, sqrt
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from dbmpi.conjugate import ConjugateGradient
 from dbmpi.direction import Direction, Method, steepest
@@ -37,6 +37,9 @@ class Problem(Protocol):
 
     def resample(self) -> None:
         """Let the passes that follow be over the next sample."""
+
+    def note(self, standing: "Standing") -> None:
+        """Remember where the minimization stands: should it be ended now, it can go on from there."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +100,17 @@ _MAKERS: dict[str, Callable[[int], Method]] = {
 
 
 def minimize(
-    problem: Problem, method: Method, limits: Limits, on_iteration: Callable[[Iteration], None]
+    problem: Problem,
+    method: Method,
+    limits: Limits,
+    on_iteration: Callable[[Iteration], None],
+    standing: "Standing | None" = None,
 ) -> End:
     """Minimize f from PARAMETERS; the best iterate is there at the end, and in BASE at any time.
 
-    What the problem or `on_iteration` raises passes through.
+    What the problem or `on_iteration` raises passes through. From a `standing`, that of an earlier run,
+    minimization goes on as if it had not been interrupted; PARAMETERS, the method, and the vectors that it
+    needs (`Method.vectors`) must be as they were.
 
     Returns
     -------
@@ -111,24 +120,27 @@ def minimize(
         along the negative gradient though it should.
     """
     problem.run(Program().copy(BASE, PARAMETERS))
-    at = start = _look(problem, method, Program(), problem.evaluate(Program()))
-    on_iteration(Iteration(0, at.loss, at.gradient_norm, 0.0, 1, False))
-    number, decrease, level = 0, inf, False
-    while not (level or limits.flat(at.gradient_norm, sqrt(at.xx))):
-        if number == limits.iterations:
+    if standing is None or standing.at is None:
+        at = _look(problem, method, Program(), problem.evaluate(Program()))
+        standing = replace(standing, at=at) if standing else Standing(at.loss, 0, inf, False, at)
+        problem.note(standing)
+        on_iteration(Iteration(standing.number, at.loss, at.gradient_norm, 0.0, 1, False))
+    while standing.at is not None and not standing.ends(limits):
+        if standing.number >= limits.iterations:
             return "iterations"
-        step = _step(problem, method, at) if at.finite else None
+        step = _step(problem, method, standing.at) if standing.at.finite else None
         if step is None:
             problem.run(Program().copy(PARAMETERS, BASE))
-            return "converged" if at.exhausted(decrease, ROUNDING * abs(start.loss)) else "failed"
-        number, decrease, level = number + 1, at.loss - step.end.phi, limits.level(at.loss, step.end.phi)
-        at = _follow(problem, method, step)
-        on_iteration(step.report(number, at, problem.sampled))
+            return "converged" if standing.exhausted else "failed"
+        standing = _follow(problem, method, step, standing.after(step.end.phi, limits))
+        assert standing.at is not None
+        problem.note(standing)
+        on_iteration(step.report(standing.number, standing.at, problem.sampled))
     return "converged"
 
 
 @dataclass(frozen=True)
-class _Iterate:
+class Iterate:
     """What is known at x_k before the step; `gg` is g_k . g_k, `xx` x_k . x_k."""
 
     loss: float
@@ -138,16 +150,71 @@ class _Iterate:
 
     @property
     def gradient_norm(self) -> float:
+        """|g_k|"""
         return sqrt(self.gg)
 
     @property
     def finite(self) -> bool:
+        """Whether there is a way on from here."""
         return isfinite(self.loss) and isfinite(self.gg)
 
     def exhausted(self, decrease: float, rounding: float) -> bool:
         """Whether a search from here that failed had nothing to find: f fell, or should fall, by rounding."""
         promise = self.direction.promise if self.direction.descends(self.gradient_norm) else inf
         return self.finite and min(decrease, promise) <= rounding
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a minimization stands between two iterations: all that the coordinator knows but for the method.
+
+    Parameters
+    ----------
+    first_loss
+        That of the start.
+    number
+        Iterations done.
+    decrease, level
+        How far the last one lowered the loss, and whether that was too little to go on.
+    at
+        The iterate; None where the loss and the gradient there are still to be evaluated.
+    """
+
+    first_loss: float
+    number: int
+    decrease: float
+    level: bool
+    at: Iterate | None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether a search from here that failed had nothing to find."""
+        return self.at is not None and self.at.exhausted(self.decrease, ROUNDING * abs(self.first_loss))
+
+    def ends(self, limits: Limits) -> bool:
+        """Whether one of the tolerances is met."""
+        at = self.at
+        return self.level or (at is not None and limits.flat(at.gradient_norm, sqrt(at.xx)))
+
+    def after(self, loss: float, limits: Limits) -> "Standing":
+        """Return where it stands once a step has been taken, to a point that is not looked at yet."""
+        assert self.at is not None
+        decrease, level = self.at.loss - loss, limits.level(self.at.loss, loss)
+        return Standing(self.first_loss, self.number + 1, decrease, level, None)
+
+    def state(self) -> dict[str, Any]:
+        """Return it as plain numbers, for `standing_of`."""
+        return asdict(self)
+
+
+def standing_of(state: Mapping[str, Any]) -> Standing:
+    """Return the standing whose `state` this is."""
+    at = state["at"]
+    if at is not None:
+        direction = dict(at["direction"])
+        direction["terms"] = [(float(factor), int(vector)) for factor, vector in direction["terms"]]
+        at = Iterate(at["loss"], at["gg"], at["xx"], Direction(**direction))
+    return Standing(state["first_loss"], int(state["number"]), state["decrease"], bool(state["level"]), at)
 
 
 @dataclass(frozen=True)
@@ -159,7 +226,7 @@ class _Step:
     evaluations: int
     restarted: bool
 
-    def report(self, number: int, at: _Iterate, anew: int) -> Iteration:
+    def report(self, number: int, at: Iterate, anew: int) -> Iteration:
         evaluations = self.evaluations + anew
         return Iteration(number, at.loss, at.gradient_norm, self.end.alpha, evaluations, self.restarted)
 
@@ -180,7 +247,7 @@ class _Line:
         return Trial(alpha, phi, slope)
 
 
-def _step(problem: Problem, method: Method, at: _Iterate) -> _Step | None:
+def _step(problem: Problem, method: Method, at: Iterate) -> _Step | None:
     """Search along the direction; if that is no good, along the negative gradient."""
     evaluations = 0
     for direction in (at.direction, steepest(at.gg)):
@@ -198,7 +265,7 @@ def _step(problem: Problem, method: Method, at: _Iterate) -> _Step | None:
     return None
 
 
-def _follow(problem: Problem, method: Method, step: _Step) -> _Iterate:
+def _follow(problem: Problem, method: Method, step: _Step, standing: Standing) -> Standing:
     """Make the point reached the iterate; with samples, see it anew in the next one.
 
     The gradient's change y is thus taken on one sample, that of the step, at both of its ends.
@@ -207,13 +274,14 @@ def _follow(problem: Problem, method: Method, step: _Step) -> _Iterate:
     method.keep(program, step.end.alpha * step.direction.slope)
     if problem.sampled:
         problem.run(program)
+        problem.note(standing)
         problem.resample()
         program, loss = Program(), problem.evaluate(Program())
-    return _look(problem, method, program, loss)
+    return replace(standing, at=_look(problem, method, program, loss))
 
 
-def _look(problem: Problem, method: Method, program: Program, loss: float) -> _Iterate:
+def _look(problem: Problem, method: Method, program: Program, loss: float) -> Iterate:
     """Run a program and learn what there is to know at an iterate."""
     method.measure(program.dots([(GRADIENT, GRADIENT), (PARAMETERS, PARAMETERS)]))
     gg, xx, *scalars = problem.run(program)
-    return _Iterate(loss, gg, xx, method.direction(scalars))
+    return Iterate(loss, gg, xx, method.direction(scalars))

@@ -39,6 +39,7 @@ class Memory:
     activations: int = 0
     messages: int = 0
     data: int = 0
+    snapshot: int = 0
 
     @property
     def total(self) -> int:
@@ -81,7 +82,8 @@ class Outline:
         states = RULE_STATES[self.config.downpour.rule] * values if self.config.uses_downpour else 0
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
         messages = SHARD_BUFFERS * max(sizes, default=0) * self.item
-        return Memory(values, rule_state=states, vectors=vectors, messages=messages)
+        copied = values + vectors if self.config.batch else values + states  # for a checkpoint
+        return Memory(values, rule_state=states, vectors=vectors, messages=messages, snapshot=copied)
 
     def of_partition(self, partition: int) -> Memory:
         """Return the memory of a rank that computes a partition."""

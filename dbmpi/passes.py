@@ -4,6 +4,7 @@ The ledger decides (`dbmpi.batch`), this carries its decisions to the replicas a
 ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is wanted.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from math import fsum, isfinite, nan
@@ -21,6 +22,10 @@ from dbmpi.roster import Job, Roster
 from dbmpi.stopping import Stopping
 
 Record = NDArray[Any]
+
+
+_COUNTS = ("done", "won", "lost")
+_SUMS = ("copies", "copies_used", "passes_s", "busy_s")
 
 
 @dataclass
@@ -44,6 +49,19 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.done, self.won, self.lost = (np.zeros(self.replicas, np.int64) for _ in range(3))
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums, for `restore`."""
+        counts = {name: getattr(self, name).tolist() for name in _COUNTS}
+        return counts | {name: getattr(self, name) for name in _SUMS}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Count on from `state`; what each replica has done, if there are as many as then."""
+        for name in _SUMS:
+            setattr(self, name, state[name])
+        if len(state["done"]) == self.replicas:
+            for name in _COUNTS:
+                getattr(self, name)[...] = state[name]
 
     @property
     def waited_s(self) -> float:

@@ -10,7 +10,9 @@ Everything is a pure function of the plan's numbers and of (seed, epoch, part, i
 replica, the coordinator and a resumed run derive the same. No file is touched here.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -87,6 +89,15 @@ class Plan:
             return wanted
         return max(1, round(wanted / chunk)) * chunk
 
+    def at(self, epoch: int) -> "Plan":
+        """Return the plan of an epoch: itself. See `Course`."""
+        return self
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what the plan was made from, by the names of the parameters, for `Plan(**numbers)`."""
+        names = ("rows", "minibatch", "replicas", "seed", "portion_minibatches", "chunk_rows")
+        return {name: getattr(self, "all_rows" if name == "rows" else name) for name in names}
+
     def part(self, part: int) -> Range:
         """Return the rows of a part; parts differ by at most one row, and may be empty."""
         if not 0 <= part < self.replicas:
@@ -141,6 +152,36 @@ class Plan:
         if not 0 <= first < stop - start:
             raise ValueError(f"portion {index} of part {part}, which has {self.portions(0, part)}")
         return first, min(first + self.portion_rows, stop - start)
+
+
+class Plans(Protocol):
+    """A plan for each epoch."""
+
+    def at(self, epoch: int) -> Plan:
+        """Return the plan of an epoch."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The plans of a run that was resumed on another shape within an epoch, which ends as it began.
+
+    Parameters
+    ----------
+    plan
+        Of the epochs to come.
+    before
+        Of the epoch that was under way.
+    epoch
+        That epoch.
+    """
+
+    plan: Plan
+    before: Plan
+    epoch: int
+
+    def at(self, epoch: int) -> Plan:
+        """Return the plan of an epoch."""
+        return self.before if epoch <= self.epoch else self.plan
 
 
 def ranges_for_evaluation(rows: int, pieces: int) -> list[Range]:

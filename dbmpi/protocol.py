@@ -2,7 +2,7 @@
 
     tag         layout           from -> to                when
     REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
-                                 coordinator -> shard      save (shard 0), stop, vector operations
+                                 coordinator -> shard      save (shard 0), checkpoint, stop, vector operations
                                  shard 0 -> shard          fetch, while the model is saved
     GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
     REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST, but a stop and operations
@@ -12,6 +12,9 @@
     ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a verdict, a sign of life, or to leave
     REPORT      REPORT           partition -> coordinator  work done, or a sign of life
     SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
+    VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint of n vectors
+    WRITTEN     WRITTEN          shard -> coordinator      its file of a checkpoint is on disk
+    SIGNAL      SIGNAL           others -> coordinator     a signal to stop has arrived
 
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
 the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
@@ -40,6 +43,9 @@ class Tag(IntEnum):
     SHARD = 7
     OPERATIONS = 8
     SCALARS = 9
+    VECTORS = 10
+    WRITTEN = 11
+    SIGNAL = 12
 
 
 class Op(IntFlag):
@@ -51,6 +57,7 @@ class Op(IntFlag):
     STOP = 8
     ACCRUE = 16  # add to the gradient of an evaluation
     OPERATE = 32  # perform vector operations
+    CHECKPOINT = 64  # copy the slice, answer, and write the copy
 
 
 class Status(IntEnum):
@@ -83,9 +90,10 @@ REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
         ("piece", "i4"),
-        ("version", "i8"),  # of the parameters that the gradient was computed from; ACCRUE: the evaluation
+        # Of the parameters that the gradient was computed from. ACCRUE: evaluation. CHECKPOINT: its number.
+        ("version", "i8"),
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient; OPERATE: operations that follow
+        ("steps", "i4"),  # minibatches in the gradient; OPERATE, CHECKPOINT: operations, vectors that follow
         ("wire", "i4"),  # index into WIRE
     ]
 )
@@ -166,6 +174,18 @@ SHARD_REPORT = np.dtype(
         ("histogram", "i8", (HISTOGRAM,)),
     ]
 )
+
+WRITTEN = np.dtype(
+    [
+        ("shard", "i4"),
+        ("number", "i8"),  # of the checkpoint
+        ("bytes", "i8"),  # size of the file
+        ("updates", "i8"),  # of all its pieces
+        ("sha256", "u1", (32,)),  # of the file
+    ]
+)
+
+SIGNAL = np.dtype([("number", "i4")])
 
 WIRE = ("float32", "float64", "bfloat16", "float16")
 WIRE_DTYPES: dict[str, np.dtype[Any]] = {

@@ -56,7 +56,7 @@ class Replica:
         self._model, self._feed = model, feed
         self._downpour, self._gradients = downpour, gradients
         self._waiter, self._between, self._width = waiter, between, width
-        self._fetched = False
+        self._learning = False
         self._counted = np.zeros(3, np.int64)
 
     @property
@@ -111,6 +111,7 @@ class Replica:
             self._evaluate(assignment, report)
         elif work is Work.FLUSH and self._downpour is not None:
             self._downpour.flush(int(assignment["examples"]))
+            self._learning = False
         elif work is Work.GRADIENT and self._gradients is not None:
             self._end_warmstart()
             self._gradients.compute(assignment, report)
@@ -123,9 +124,9 @@ class Replica:
 
     def _train(self, assignment: Record, report: Record) -> None:
         assert self._downpour is not None
-        if not self._fetched:
-            self._downpour.fetch()
-            self._fetched = True
+        if not self._learning:
+            self._downpour.begin()
+            self._learning = True
         examples, score = int(assignment["examples"]), Score(0.0, 0)
         for width, targets in self._feed.train():
             score += self._downpour.step(width, targets, examples + int(report["examples"]))
@@ -137,7 +138,6 @@ class Replica:
     def _evaluate(self, assignment: Record, report: Record) -> None:
         """Score held-out rows on parameters fetched now."""
         self._client.fetch()
-        self._fetched = True
         score = Score(0.0, 0)
         start, stop = int(assignment["start"]), int(assignment["stop"])
         for width, targets in self._feed.evaluation(start, stop, self._width):

@@ -1,6 +1,6 @@
 """What each role is made of: the objects of a run, put together from its setup."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -13,6 +13,7 @@ from dbmpi import rundir, sharding
 from dbmpi.operations import PARAMETERS
 from dbmpi.partition import Partitioning
 from dbmpi.sharding import MAX_PIECE_BYTES, Piece
+from dbmpi.signals import Watch
 from dbmpi.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from dbmpi.batches import Batches
     from dbmpi.client import Link
     from dbmpi.coordinator import Coordinator
+    from dbmpi.keeper import Keeper
+    from dbmpi.manifest import Checkpoint
     from dbmpi.metrics import Book
-    from dbmpi.portions import Plan
+    from dbmpi.portions import Plan, Plans
     from dbmpi.replica import Replica
     from dbmpi.roster import Mail, Roster
     from dbmpi.sandblaster import Cluster
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from dbmpi.setup import Setup
     from dbmpi.shard import Shard
     from dbmpi.stopping import Stopping
+    from dbmpi.vectors import Vectors
 
 Array = NDArray[Any]
 DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout
@@ -46,6 +50,7 @@ class Blueprint:
         largest = MAX_PIECE_BYTES // self.dtype.itemsize
         self.pieces = sharding.cut(self.plan.sizes, len(topology.shards), largest)
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
+        self.signals = Watch()
 
     @property
     def labels(self) -> bool:
@@ -74,22 +79,55 @@ def shard(blueprint: Blueprint, index: int) -> "tuple[Shard, Array]":
         from dbmpi.vectors import Vectors
 
         vectors = Vectors(matrix, ranges)
-    return Shard(index, held, rule.make(limits), limits, vectors), matrix[PARAMETERS]
+    made = Shard(index, held, rule.make(limits), limits, vectors)
+    if blueprint.setup.resume is not None:
+        restore_shard(blueprint, blueprint.setup.resume, made, held, vectors)
+    return made, matrix[PARAMETERS]
+
+
+def restore_shard(
+    blueprint: Blueprint,
+    saved: "Checkpoint",
+    shard: "Shard",
+    held: "Mapping[Piece, Array]",
+    vectors: "Vectors | None",
+) -> None:
+    """Fill a shard with its share of a checkpoint, whatever the shape that wrote it."""
+    from dbmpi import manifest
+    from dbmpi.assembly import Reader
+    from dbmpi.sandblaster import continues
+
+    state = saved.manifest.state.get("sandblaster")
+    goes_on = vectors is not None and state and continues(blueprint.config.sandblaster, state)
+    kept = state["vectors"] if state and goes_on else []
+    with Reader(saved.index, blueprint.plan) as reader:
+        for piece, values in held.items():
+            reader.read(manifest.PARAMETERS, piece, values)
+            for name, values in zip(shard.rule.states, shard.held[piece.index].states, strict=True):
+                if reader.has(manifest.rule_vector(name)):
+                    reader.read(manifest.rule_vector(name), piece, values)
+            for number in kept:
+                reader.read(manifest.numbered_vector(number), piece, shard.view(number, piece.index))
+        shard.restore(reader.updates(blueprint.pieces))
 
 
 def shard_service(blueprint: Blueprint, comm: "MPI.Intracomm", index: int) -> "ShardService":
     """Make the service of shard `index` on the service communicator."""
     from dbmpi.server import ShardService
+    from dbmpi.snapshot import Saver
 
     setup = blueprint.setup
     state, _ = shard(blueprint, index)
     save = partial(save_model, blueprint, remote_reader(blueprint, comm, state))
+    saver = Saver(setup.run_dir, index)
     return ShardService(
         state,
         comm,
         setup.topology.coordinator,
         blueprint.waiter,
         save,
+        saver,
+        blueprint.signals,
         blueprint.config.output.shard_every_s,
     )
 
@@ -163,7 +201,7 @@ def replica(
     rate = Rate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
     pieces = len(sharding.of_partition(blueprint.pieces, who[1]))
     downpour = Downpour(config.downpour, rate, model, link, pieces) if config.uses_downpour else None
-    feed = Feed(description.path, portions_plan(blueprint), model, config.cluster.timeout_s)
+    feed = Feed(description.path, portions_plans(blueprint), model, config.cluster.timeout_s)
     gradients = None
     if config.batch:
         from dbmpi.batchfeed import BatchFeed
@@ -198,7 +236,16 @@ def portions_plan(blueprint: Blueprint) -> "Plan":
     )
 
 
-def book(blueprint: Blueprint) -> "Book":
+def portions_plans(blueprint: Blueprint) -> "Plans":
+    """Return the order of the examples, of an epoch under way too if the run was resumed in one."""
+    from dbmpi.ledger import course
+
+    saved = blueprint.setup.resume
+    state = saved.manifest.state.get("downpour") if saved is not None else None
+    return course(portions_plan(blueprint), state["ledger"] if state else None)
+
+
+def book(blueprint: Blueprint, started: float) -> "Book":
     """Make the book of the run, in its directory."""
     from dbmpi import progress
     from dbmpi.metrics import Book
@@ -208,7 +255,7 @@ def book(blueprint: Blueprint) -> "Book":
     iterations = config.sandblaster.iterations if config.batch else None
     shown = progress.make(output.progress, output.plain_every_s, config.train, rows, iterations)
     path = blueprint.setup.run_dir / rundir.METRICS
-    return Book(path, rows, blueprint.labels, output.every_s, shown)
+    return Book(path, rows, blueprint.labels, output.every_s, shown, started)
 
 
 def coordinate(
@@ -229,21 +276,52 @@ def coordinate(
     config, topology = blueprint.config, blueprint.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     roster = Roster(shape, config.cluster.timeout_s, mail, name)
-    stopping = Stopping(config.train)
+    stopping, saved = Stopping(config.train, blueprint.signals), blueprint.setup.resume
+    state = saved.manifest.state if saved is not None else {}
+    if state:
+        book.restore(state["book"])
+        stopping.restore(state["stopping"])
     book.start(roster.clock())
-    if config.uses_downpour:
-        cluster.drive(_downpour(blueprint, roster, book, stopping))
+    if saved is not None:
+        book.event(f"goes on from checkpoint {saved.manifest.number}, after {book.examples:,} examples")
+    keeper = _keeper(blueprint, cluster, book, stopping)
+    if config.uses_downpour and not (config.batch and "sandblaster" in state):
+        activity = _downpour(blueprint, roster, book, stopping, keeper)
+        if "downpour" in state:
+            activity.restore(state["downpour"])
+        cluster.drive(activity)
     if config.batch:
         from dbmpi.sandblaster import Sandblaster
 
         description = blueprint.setup.description
         rows = description.train_rows, description.test_rows
-        Sandblaster(config, batches_of(blueprint), rows, cluster, roster, book, stopping).train()
+        batches = batches_of(blueprint)
+        run = Sandblaster(config, batches, rows, cluster, roster, book, stopping, keeper)
+        if "sandblaster" in state:
+            run.restore(state["sandblaster"])
+        run.train()
+    keeper.finish()
     return stopping
 
 
+def _keeper(blueprint: Blueprint, cluster: "Cluster", book: "Book", stopping: "Stopping") -> "Keeper":
+    """Make what takes checkpoints."""
+    from dbmpi import manifest
+    from dbmpi.keeper import Keeper, Origin
+
+    config, topology, run_dir = blueprint.config, blueprint.setup.topology, blueprint.setup.run_dir
+    shape = {
+        "shards": len(topology.shards),
+        "replicas": len(topology.replicas),
+        "partitions": topology.partitions,
+    }
+    rows = blueprint.setup.description.train_rows
+    origin = Origin(run_dir, config, blueprint.plan, blueprint.pieces, rows, shape)
+    return Keeper(origin, cluster, book, stopping, max(manifest.numbers(run_dir), default=0))
+
+
 def _downpour(
-    blueprint: Blueprint, roster: "Roster", book: "Book", stopping: "Stopping"
+    blueprint: Blueprint, roster: "Roster", book: "Book", stopping: "Stopping", keeper: "Keeper"
 ) -> "Coordinator":
     """Make the activity that is a run of Downpour, or the warmstart of a batch method."""
     from dbmpi.coordinator import Coordinator
@@ -254,6 +332,6 @@ def _downpour(
     examples = None if train.epochs is None else examples_in(train.epochs, rows)
     if config.batch:
         examples = config.sandblaster.warmstart_examples
-    ledger = Ledger(portions_plan(blueprint), roster.replicas, examples, train.steps)
+    ledger = Ledger(portions_plans(blueprint), examples, train.steps)
     final = not config.batch
-    return Coordinator(config, ledger, rows, description.test_rows, roster, book, stopping, final)
+    return Coordinator(config, ledger, rows, description.test_rows, roster, book, stopping, keeper, final)

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -16,19 +17,19 @@ from dbmpi.errors import UserError
 from dbmpi.topology import Topology
 
 CONFIG, RUN, METRICS, MODEL, SUMMARY = "config.toml", "run.json", "metrics.jsonl", "model.h5", "summary.json"
+FINISHED = "finished"  # there when the run has come to its end, not when a job of it was stopped
 
 
 def create(path: Path) -> Path:
-    """Make the run directory, which must be new or empty.
+    """Make the run directory, if it is not there.
 
     Raises
     ------
     UserError
-        If it cannot be made or written to, or holds a run already.
+        If it cannot be made or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        taken = [name for name in (RUN, METRICS, SUMMARY, MODEL, CONFIG) if (path / name).exists()]
         probe = path / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
@@ -36,8 +37,6 @@ def create(path: Path) -> Path:
         raise UserError(
             f"run directory {path}: {error.strerror}: give another with --run-dir, or make it writable"
         ) from None
-    if taken:
-        raise UserError(f"run directory {path} holds a run already ({taken[0]}): give another with --run-dir")
     return path
 
 
@@ -64,6 +63,35 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep every object of a file that cannot be written from printing a traceback of its own as it goes."""
+
+    def silent(*ignored: object) -> None:
+        pass
+
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = sys.unraisablehook = silent
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+
+
+def flush_directory(path: Path) -> None:
+    """Flush the names in a directory to disk, where the file system can. Local."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems have no such thing
+        pass
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file under a temporary name, flush it to disk, and rename it. Raises as `writing`."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -81,9 +109,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def describe_run(
-    path: Path, config: Config, topology: Topology, hosts: Sequence[str], mpi: str, threads: Sequence[int]
+    path: Path,
+    config: Config,
+    topology: Topology,
+    hosts: Sequence[str],
+    mpi: str,
+    threads: Sequence[int],
+    resumed_from: int | None = None,
 ) -> None:
     """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed."""
+    (path / FINISHED).unlink(missing_ok=True)
     write_text(path / CONFIG, to_toml(config))
     ranks = [
         {"rank": rank, "role": str(role), "host": hosts[rank], "threads": threads[rank]}
@@ -92,6 +127,7 @@ def describe_run(
     content = {
         "equation": topology.equation(),
         "seed": config.train.seed,
+        "resumed_from": resumed_from,
         "mpi": mpi,
         "versions": versions(),
         "ranks": ranks,

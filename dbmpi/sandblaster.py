@@ -8,7 +8,8 @@ References
 Dean et al. 2012, section 4.2.
 """
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,9 +20,12 @@ from dbmpi.activity import Activity, Evaluation
 from dbmpi.batch import BatchLedger, Rules, first_homes, homes_of
 from dbmpi.batches import Batches
 from dbmpi.config import Config
-from dbmpi.coordinator import EvaluationTimes
+from dbmpi.config import Sandblaster as Settings
+from dbmpi.due import Due
+from dbmpi.keeper import Copying, Keeper
 from dbmpi.metrics import Book, Evaluated
 from dbmpi.operations import BASE, PARAMETERS, Program
+from dbmpi.optimizer import Standing, standing_of
 from dbmpi.passes import Pass, Tally
 from dbmpi.roster import Roster
 from dbmpi.stopping import Stopping
@@ -29,7 +33,7 @@ from dbmpi.stopping import Stopping
 Record = NDArray[Any]
 
 
-class Cluster(Protocol):
+class Cluster(Copying, Protocol):
     """Replicas and shards, as the coordinator reaches them."""
 
     def drive(self, activity: Activity) -> None:
@@ -37,6 +41,15 @@ class Cluster(Protocol):
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """Let every shard perform `OPERATION` records, and return the sums of their scalars."""
+
+
+def continues(settings: Settings, state: Mapping[str, Any]) -> bool:
+    """Whether the optimizer of a checkpoint goes on: the method and its history are the same."""
+    return state["settings"] == _fingerprint(settings)
+
+
+def _fingerprint(settings: Settings) -> dict[str, Any]:
+    return {"method": settings.method, "history": settings.history, "sampled": settings.sample < 1}
 
 
 class Interrupted(Exception):
@@ -56,6 +69,8 @@ class Sandblaster:
         Size of the training set, and of the held-out set.
     cluster, roster, book, stopping
         The other roles, what replicas owe, where results are written, and why the run ends.
+    keeper
+        Takes checkpoints, if anyone does.
     """
 
     def __init__(
@@ -67,7 +82,9 @@ class Sandblaster:
         roster: Roster,
         book: Book,
         stopping: Stopping,
+        keeper: Keeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._settings, self._batches = config.sandblaster, batches
         self.sampled = self._settings.sample < 1
         self._rules = Rules(
@@ -76,11 +93,16 @@ class Sandblaster:
         self._cluster, self._roster, self._book, self.stopping = cluster, roster, book, stopping
         (self._rows, self._test_rows), self._epochs = rows, config.train.epochs
         every = config.evaluation
-        self._evaluations = EvaluationTimes(every.every_epochs * self._rows, every.every_s)
+        self._evaluations = Due(every.every_epochs * self._rows, every.every_s)
         self._homes = first_homes(batches.portions, roster.replicas)
         self._evaluation = self._sample = 0
         self._commands_s = self._tests_s = 0.0
         self._tally = Tally(roster.replicas)
+        self._method = optimizer.make(self._settings.method, self._settings.history)
+        self._standing: Standing | None = None
+        self._noted: dict[str, Any] = {}  # of the method, when the standing was noted
+        self._vectors: list[int] = []
+        self._searching = False
         self._marks = self._times()
 
     def train(self) -> None:
@@ -89,6 +111,8 @@ class Sandblaster:
             self._minimize()
         self._book.end_training(self._roster.clock())
         self._book.sandblaster(self._tally, self._commands_s)
+        if self.stopping.hasty:
+            return
         result = self._score()
         self.stopping.look_at_final(result)
         self._book.final(result)
@@ -98,14 +122,21 @@ class Sandblaster:
         limits = optimizer.Limits(
             settings.iterations, settings.gradient_tolerance, settings.decrease_tolerance
         )
-        method = optimizer.make(settings.method, settings.history)
         self._marks = self._times()
         try:
-            self.stopping.look_at_optimizer(optimizer.minimize(self, method, limits, self._book_iteration))
+            end = optimizer.minimize(self, self._method, limits, self._book_iteration, self._standing)
+            self.stopping.look_at_optimizer(end)
         except Interrupted:
             self.run(Program().copy(PARAMETERS, BASE))
+        if not self.stopping.lost:
+            self._save()
 
     # -- the optimizer's problem ---------------------------------------------------------------------------
+
+    def note(self, standing: Standing) -> None:
+        """Remember where the optimizer stands, for a checkpoint."""
+        self._standing, self._noted = standing, self._method.state()
+        self._vectors, self._searching = self._method.vectors(), False
 
     def resample(self) -> None:
         """Take the next sample."""
@@ -128,6 +159,7 @@ class Sandblaster:
             The run is to end.
         """
         self._evaluation += 1
+        self._searching = True
         self.run(before.open(self._evaluation))
         ledger = BatchLedger(self._homes, self._rules)
         batch = self._sample, self._batches.examples
@@ -168,7 +200,54 @@ class Sandblaster:
             self._test()
         if self._epochs is not None and self._book.examples >= self._epochs * self._rows:
             self.stopping.look_at_ledger("epochs")
+        self._look_for_checkpoint()
         self._check()
+
+    def _look_for_checkpoint(self) -> None:
+        if self._keeper is not None:
+            self._keeper.look()
+            if self._keeper.due and not self.stopping.reason:  # else there will be one at the end
+                self._save()
+
+    def _save(self) -> None:
+        """Save the iterate, and what the method needs to go on from it."""
+        if self._keeper is not None:
+            self._keeper.save("sandblaster", self.state(), self._vectors)
+
+    def state(self) -> dict[str, Any]:
+        """Return where the run stands at the last iterate, for `restore`."""
+        standing, method = self._standing, self._noted
+        if standing is not None and self._searching and not self._method.lasting:
+            standing, method = replace(standing, at=None), {}
+            self._vectors = []
+        return {
+            "optimizer": standing.state() if standing is not None else None,
+            "method": method,
+            "vectors": self._vectors,
+            "settings": _fingerprint(self._settings),
+            "batches": self._batches.state(),
+            "evaluation": self._evaluation,
+            "sample": self._sample,
+            "tally": self._tally.state(),
+            "commands_s": self._commands_s,
+            "evaluation_due": self._evaluations.now,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; the book is restored already, and the shards hold the vectors."""
+        self._evaluation, self._sample = int(state["evaluation"]), int(state["sample"])
+        self._tally.restore(state["tally"])
+        self._commands_s = float(state["commands_s"])
+        self._evaluations.start_at(self._book.examples, self._book.elapsed_s, state["evaluation_due"])
+        if self._book.last_evaluation.rows:
+            self.stopping.look_at_evaluation(self._book.last_evaluation)
+        if state["optimizer"] is None or not continues(self._settings, state):
+            return
+        self._standing = standing_of(state["optimizer"])
+        if self.sampled and state["batches"] != self._batches.state():  # the loss there is of another sample
+            self._standing = replace(self._standing, at=None)
+        if state["method"]:
+            self._method.restore(state["method"])
 
     def _test(self) -> None:
         """Score the held-out set on the parameters as they are."""

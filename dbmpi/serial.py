@@ -1,6 +1,7 @@
 """Training in one process: coordinator, shard and replica without messages, by the same code."""
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,13 @@ from numpy.typing import NDArray
 from dbmpi import roles
 from dbmpi.activity import Activity
 from dbmpi.client import LocalLink
+from dbmpi.manifest import Written
 from dbmpi.metrics import Book
 from dbmpi.protocol import URGENT
 from dbmpi.replica import Replica
 from dbmpi.roles import Blueprint
 from dbmpi.shard import Shard
+from dbmpi.snapshot import Saver
 from dbmpi.stopping import Stopping
 
 Record = NDArray[Any]
@@ -42,6 +45,8 @@ class Household:
         self._every_s = blueprint.config.output.shard_every_s
         self._shard, self._tray, self._book = shard, tray, book
         self._next_report = 0.0
+        self._saver = Saver(blueprint.setup.run_dir, 0)
+        self._written: Callable[[Written], None] = lambda written: None
 
     def drive(self, activity: Activity) -> None:
         """Start an activity, and do its orders until it is finished."""
@@ -56,6 +61,26 @@ class Household:
                 self._book.shard(self._shard.report())
                 self._next_report = self._book.elapsed_s + self._every_s
 
+            self._take_written()
+
+    def snapshot(
+        self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
+    ) -> None:
+        """See `keeper.Copying.snapshot`."""
+        self._written = written
+        self._book.shard(self._shard.report())
+        self._saver.begin(number, self._shard.snapshot(vectors))
+
+    def await_files(self) -> None:
+        """See `keeper.Copying.await_files`."""
+        self._saver.join()
+        self._take_written()
+
+    def _take_written(self) -> None:
+        written = self._saver.take_written()
+        if written is not None:
+            self._written(written)
+
     def operate(self, records: Record) -> NDArray[np.float64]:
         """Perform vector operations."""
         return self._shard.operate(records)
@@ -69,7 +94,8 @@ def run(blueprint: Blueprint, book: Book) -> Stopping:
     cluster = Household(blueprint, shard, tray, book)
     stopping = roles.coordinate(blueprint, cluster, tray, book, lambda r, p: "this process")
     _report_last(shard, book)
-    roles.save_model(blueprint, lambda piece: shard.held[piece.index].value)
+    if not stopping.hasty:
+        roles.save_model(blueprint, lambda piece: shard.held[piece.index].value)
     replica.close()
     return stopping
 

@@ -14,18 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.errors import ProtocolError
+from dbmpi.mail import Herald, Outbox
 from dbmpi.protocol import (
     OPERATION,
     REPLY_HEADER,
     REQUEST_HEADER,
     WIRE,
     WIRE_DTYPES,
+    WRITTEN,
     Op,
     Status,
     Tag,
     check_size,
 )
 from dbmpi.shard import Shard
+from dbmpi.signals import Watch
+from dbmpi.snapshot import Saver
 from dbmpi.waiting import Idle, Waiter
 from dbmpi.wire import decode
 
@@ -49,6 +53,10 @@ class ShardService:
         World rank that gets the reports.
     save
         Called when the coordinator asks for the model to be written (shard 0 only).
+    saver
+        Writes this shard's part of checkpoints.
+    signals
+        What has been received.
     report_every_s
         Interval of the reports, in seconds.
     """
@@ -60,10 +68,13 @@ class ShardService:
         coordinator: int,
         waiter: Waiter,
         save: Callable[[], None],
+        saver: Saver,
+        signals: Watch,
         report_every_s: float,
     ) -> None:
         self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
         self._save, self._report_every_s = save, report_every_s
+        self._saver, self._herald = saver, Herald(comm, coordinator, signals)
         largest = max((len(held.value) for held in shard.held.values()), default=0)
         dtype = next((held.value.dtype for held in shard.held.values()), np.dtype("f4"))
         self._received = np.empty(largest * dtype.itemsize, np.uint8)
@@ -74,6 +85,7 @@ class ShardService:
         self._clients: set[int] = set()
         self._busy_s, self._bytes_in, self._bytes_out = 0.0, 0, 0
         self._report: list[MPI.Request] = []
+        self._outbox = Outbox(comm)
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -83,6 +95,8 @@ class ShardService:
             if now >= next_report:
                 self._send_report(last=False)
                 next_report = now + self._report_every_s
+            self._herald.look()
+            self._report_written()
             asked = self._next_request()
             if asked is None:
                 idle.rest()
@@ -112,6 +126,8 @@ class ShardService:
             self._free_reply().send(self._comm, source, None)
         elif op is Op.OPERATE:
             self._operate(source)
+        elif op is Op.CHECKPOINT:
+            self._checkpoint(source)
         elif op is not Op.STOP:
             self._exchange(op, source)
         return op
@@ -123,6 +139,26 @@ class ShardService:
         scalars = self.shard.operate(records)
         request = self._comm.Isend(scalars, source, Tag.SCALARS)
         self._waiter.until(request.Test, lambda: f"rank {source} (scalars)")
+
+    def _checkpoint(self, source: int) -> None:
+        """Copy what a checkpoint holds of this shard, answer, and begin to write the copy."""
+        number, count = int(self._header["version"]), int(self._header["steps"])
+        numbers = np.zeros(max(count, 0), np.int64)
+        if count > 0:
+            self._receive(numbers.view(np.uint8), source, Tag.VECTORS)
+        self._send_report(last=False)
+        self._saver.begin(number, self.shard.snapshot(None if count < 0 else numbers.tolist()))
+        self._free_reply().send(self._comm, source, None)
+
+    def _report_written(self) -> None:
+        """Tell the coordinator when the copy is on disk."""
+        written = self._saver.take_written()
+        if written is not None:
+            record = np.zeros((), WRITTEN)
+            record["shard"], record["number"] = written.shard, written.number
+            record["updates"], record["bytes"] = written.updates, written.file.bytes
+            record["sha256"] = np.frombuffer(bytes.fromhex(written.file.sha256), np.uint8)
+            self._outbox.send(record, self._coordinator, Tag.WRITTEN)
 
     def _exchange(self, op: Op, source: int) -> None:
         """Apply a push, answer a fetch, or both; the answer holds the parameters after the push."""
@@ -194,6 +230,8 @@ class ShardService:
         peer = partial(str, f"rank {self._coordinator} (the coordinator, the shard's report)")
         if self._report:
             self._waiter.until(self._report[0].Test, peer)
+        self._outbox.drain(self._waiter)
+        self._herald.close()
         self._send_report(last=True)
         self._waiter.until(self._report[0].Test, peer)
         for reply in self._replies:

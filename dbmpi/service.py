@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from dbmpi.activity import Activity
 from dbmpi.assignments import plain
 from dbmpi.errors import PeerSilent
+from dbmpi.mail import Herald, Outbox, receive
+from dbmpi.manifest import FileRecord, Written
 from dbmpi.metrics import Book
 from dbmpi.operations import Kind
 from dbmpi.protocol import (
@@ -20,13 +23,16 @@ from dbmpi.protocol import (
     REPORT,
     REQUEST_HEADER,
     SHARD_REPORT,
+    SIGNAL,
     URGENT,
+    WRITTEN,
     Op,
     Tag,
     Work,
     check_size,
 )
 from dbmpi.roster import PATIENCE
+from dbmpi.signals import Watch
 from dbmpi.topology import Topology
 from dbmpi.waiting import Idle, Waiter
 
@@ -35,37 +41,6 @@ if TYPE_CHECKING:
 
 Record = NDArray[Any]
 TICK_S = 0.01
-
-
-def receive(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> Record | None:
-    """Return the next message of a tag as a record, `()`, if there is one. Local."""
-    status = MPI.Status()
-    message = comm.Improbe(MPI.ANY_SOURCE, tag, status)
-    if message is None:
-        return None
-    check_size(status.Get_count(), layout.itemsize, tag.name, status.Get_source())
-    record = np.zeros(1, layout)
-    message.Recv(record.view(np.uint8))
-    return record.reshape(())
-
-
-class Outbox:
-    """Small messages on their way; keeps their buffers until they have left."""
-
-    def __init__(self, comm: MPI.Intracomm) -> None:
-        self._comm = comm
-        self._sends: list[MPI.Request] = []
-
-    def send(self, record: Record, to: int, tag: Tag) -> None:
-        """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
-        self._sends = [request for request in self._sends if not request.Test()]
-        self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
-
-    def drain(self, waiter: Waiter) -> None:
-        """Wait until all have left."""
-        for request in self._sends:
-            waiter.until(request.Test, lambda: "the receiver of a small message")
-        self._sends.clear()
 
 
 class Post:
@@ -88,6 +63,8 @@ class CoordinatorService:
     ----------
     shard_every_s
         Interval of the shards' reports, in seconds: one that is silent for much longer is lost.
+    signals
+        Notes what other ranks have received.
     """
 
     def __init__(
@@ -98,12 +75,15 @@ class CoordinatorService:
         book: Book,
         waiter: Waiter,
         shard_every_s: float,
+        signals: Watch,
     ) -> None:
-        self._comm, self._topology = comm, topology
+        self._comm, self._topology, self._signals = comm, topology, signals
         self._post, self._book, self._waiter = post, book, waiter
         self._shard_silence_s = PATIENCE * waiter.timeout_s + shard_every_s
         self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
         self._left: set[int] = set()
+        self._unwritten = 0
+        self._written: Callable[[Written], None] = lambda written: None
 
     def drive(self, activity: Activity) -> None:
         """Start an activity, and carry its messages until it is finished."""
@@ -123,7 +103,53 @@ class CoordinatorService:
         report = receive(self._comm, Tag.REPORT, REPORT)
         if report is not None:
             activity.receive(report)
-        return self._receive_shard() or report is not None
+        signal = receive(self._comm, Tag.SIGNAL, SIGNAL)
+        if signal is not None:
+            self._signals.note(int(signal["number"]))
+        return self._receive_written() or self._receive_shard() or report is not None
+
+    def _receive_written(self) -> bool:
+        """Take in that a shard's part of a checkpoint is on disk."""
+        record = receive(self._comm, Tag.WRITTEN, WRITTEN) if self._unwritten else None
+        if record is None:
+            return False
+        self._unwritten -= 1
+        file = FileRecord(int(record["bytes"]), record["sha256"].tobytes().hex())
+        self._written(Written(int(record["number"]), int(record["shard"]), file, int(record["updates"])))
+        return True
+
+    def snapshot(
+        self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
+    ) -> None:
+        """See `keeper.Copying.snapshot`."""
+        self._unwritten, self._written = len(self._topology.shards), written
+        for rank in self._topology.shards:
+            self._request(Op.CHECKPOINT, rank, -1 if vectors is None else len(vectors), number)
+            if vectors:
+                self._post.out.send(np.array(vectors, np.int64), rank, Tag.VECTORS)
+        self._await_replies(self._topology.shards, "copying its slice for a checkpoint")
+        while self._receive_shard():
+            pass
+
+    def await_files(self) -> None:
+        """See `keeper.Copying.await_files`."""
+
+        def all_written() -> bool:
+            while self._receive_written():
+                pass
+            return not self._unwritten
+
+        self._waiter.until(all_written, lambda: f"{self._unwritten} shards (writing a checkpoint)")
+
+    def _await_replies(self, ranks: Sequence[int], what: str) -> None:
+        """Wait for the header of a reply from each of some shards."""
+        answers = np.zeros(len(ranks), REPLY_HEADER)
+        parts = [answers[i : i + 1].view(np.uint8) for i in range(len(ranks))]
+        receives = [
+            self._comm.Irecv(part, rank, Tag.REPLY) for part, rank in zip(parts, ranks, strict=True)
+        ]
+        for rank, received in zip(ranks, receives, strict=True):
+            self._waiter.until(received.Test, partial(str, f"rank {rank} (a shard: {what})"))
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """Let every shard perform `OPERATION` records; return the sums of their scalars, in shard order."""
@@ -160,14 +186,14 @@ class CoordinatorService:
                     f"no report within {self._shard_silence_s:g} s from rank {rank} (shard {index})"
                 )
 
-    def dismiss(self) -> None:
-        """Let shard 0 save the model; then everyone leaves, shards first with their last reports."""
+    def save_model(self) -> None:
+        """Let shard 0 write the model."""
         first = self._topology.shards[0]
         self._request(Op.SAVE, first)
-        answer = np.zeros(1, REPLY_HEADER)
-        saved = self._comm.Irecv(answer.view(np.uint8), first, Tag.REPLY)
-        self._waiter.until(saved.Test, lambda: f"rank {first} (shard 0, writing the model)")
+        self._await_replies([first], "writing the model")
 
+    def dismiss(self) -> None:
+        """Let everyone leave, shards first with their last reports."""
         for rank in self._topology.shards:
             self._request(Op.STOP, rank)
         for replica in range(len(self._topology.replicas)):
@@ -175,9 +201,9 @@ class CoordinatorService:
         self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
         self._post.out.drain(self._waiter)
 
-    def _request(self, op: Op, rank: int, operations: int = 0) -> None:
+    def _request(self, op: Op, rank: int, count: int = 0, number: int = 0) -> None:
         header = np.zeros((), REQUEST_HEADER)
-        header["op"], header["steps"] = op, operations
+        header["op"], header["steps"], header["version"] = op, count, number
         self._post.out.send(header, rank, Tag.REQUEST)
 
     def _all_left(self) -> bool:
@@ -200,9 +226,12 @@ class Desk:
         The service communicator, and the coordinator's world rank.
     waiter
         How this rank waits.
+    signals
+        What has been received.
     """
 
-    def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter) -> None:
+    def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter, signals: Watch) -> None:
+        self._herald = Herald(comm, coordinator, signals)
         self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
@@ -238,6 +267,7 @@ class Desk:
     def _arrived(self) -> bool:
         """Take in the next message of the coordinator, if there is one; report pushes that have ended."""
         assert self._replica is not None
+        self._herald.look()
         for report in self._replica.take_pushed():
             self._report(report)
         if not self._request.Test():
@@ -256,5 +286,6 @@ class Desk:
 
     def close(self) -> None:
         """Withdraw the receive that is still posted. Local."""
+        self._herald.close()
         self._request.Cancel()
         self._request.Wait()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.data import Description
+    from dbmpi.manifest import Checkpoint
     from dbmpi.network import Network
     from dbmpi.world import Place
 
@@ -35,6 +36,7 @@ class Setup:
     description: "Description"
     network: "Network"
     run_dir: Path
+    resume: "Checkpoint | None" = None
 
 
 class Refused(Exception):
@@ -86,8 +88,8 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     )
     threads, crowded = _threads(comm, config, places)
     config = _resolved(config, plan, places)
-    description, network, run_dir = agree(comm, lambda: _look(arguments, config))
-    return Setup(config, plan, tuple(places), threads, crowded, description, network, run_dir)
+    seen = agree(comm, lambda: _look(arguments, config))
+    return Setup(config, plan, tuple(places), threads, crowded, *seen)
 
 
 def _threads(comm: "MPI.Intracomm", config: Config, places: "list[Place]") -> tuple[int, bool]:
@@ -115,7 +117,9 @@ def _resolved(config: Config, plan: Topology, places: "list[Place]") -> Config:
     return replace(config, downpour=replace(config.downpour, overlap=overlap))
 
 
-def _look(arguments: cli.Arguments, config: Config) -> "tuple[Description, Network, Path]":
+def _look(
+    arguments: cli.Arguments, config: Config
+) -> "tuple[Description, Network, Path, Checkpoint | None]":
     """Look at the data and at the run directory."""
     from dbmpi import data, network
 
@@ -127,8 +131,26 @@ def _look(arguments: cli.Arguments, config: Config) -> "tuple[Description, Netwo
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
-    wanted = arguments.run_dir or cli.default_run_dir(arguments.config, datetime.now())
-    return description, net, rundir.create(wanted.absolute())
+    return description, net, *_open(arguments, config, description, net)
+
+
+def _open(
+    arguments: cli.Arguments, config: Config, description: "Description", network: "Network"
+) -> "tuple[Path, Checkpoint | None]":
+    """Make the run directory, or find in it what to go on from."""
+    from dbmpi import manifest, resume
+
+    wanted = arguments.run_dir
+    if wanted is None and arguments.resume:
+        wanted = resume.newest(cli.RUNS, cli.run_name(arguments.config))
+    wanted = wanted or cli.default_run_dir(arguments.config, datetime.now())
+    run_dir = rundir.create(wanted.absolute())
+    model = manifest.model_of(network, config.model.dtype, description.train_rows)
+    saved, refused = resume.find(run_dir, model, arguments.resume)
+    for text in refused:
+        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
+    manifest.clear(run_dir)
+    return run_dir, saved
 
 
 def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:

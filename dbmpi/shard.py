@@ -4,7 +4,7 @@ Pure state, without MPI; `dbmpi.server` serves it. Shards know nothing of one an
 each push to their current value (Dean et al. 2012, section 4.1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi import manifest
 from dbmpi.config import Downpour
 from dbmpi.errors import ProtocolError
 from dbmpi.protocol import HISTOGRAM, SHARD_REPORT, Status
@@ -71,6 +72,7 @@ class Shard:
         vectors: "Vectors | None" = None,
     ) -> None:
         self.index, self.rule, self.limits, self._vectors = index, rule, limits, vectors
+        self.dtype = next((value.dtype for value in values.values()), np.dtype("f4"))
         sizes = [piece.size for piece in values]
         self._starts = dict(zip((p.index for p in values), accumulate(sizes, initial=0), strict=False))
         self.held = {
@@ -78,6 +80,39 @@ class Shard:
             for piece, value in values.items()
         }
         self.tally = Tally()
+        self._updates_before = 0
+
+    @property
+    def _updates(self) -> int:
+        return sum(held.version for held in self.held.values())
+
+    def snapshot(self, numbers: Sequence[int] | None) -> dict[str, Array]:
+        """Return a copy of what a checkpoint holds of this shard, by the names of `dbmpi.manifest`.
+
+        Parameters
+        ----------
+        numbers
+            Vectors of the batch method to save; None to save the state of the learning rule.
+        """
+        pieces = list(self.held.values())
+        copy = {manifest.PARAMETERS: _joined([held.value for held in pieces], self.dtype)}
+        for number in numbers or ():
+            copy[manifest.numbered_vector(number)] = self._batch.row(number).copy()
+        for i, name in enumerate(self.rule.states if numbers is None else ()):
+            copy[manifest.rule_vector(name)] = _joined([held.states[i] for held in pieces], self.dtype)
+        copy[manifest.UPDATES] = np.array([held.version for held in pieces], np.int64)
+        return copy
+
+    def view(self, number: int, piece: int) -> Array:
+        """Return the part of a vector of the batch method that belongs to a piece, not a copy."""
+        start = self._starts[piece]
+        return self._batch.row(number)[start : start + len(self.held[piece].value)]
+
+    def restore(self, updates: Sequence[int]) -> None:
+        """Count on from a checkpoint: how many updates each piece of the model has had."""
+        for piece, held in self.held.items():
+            held.version = updates[piece]
+        self._updates_before = self._updates
 
     def fetch(self, piece: int) -> Held:
         """Return a piece: its current value (not a copy) and version."""
@@ -148,10 +183,14 @@ class Shard:
         record = np.zeros((), SHARD_REPORT)
         tally = self.tally
         record["shard"], record["pieces"] = self.index, len(self.held)
-        record["updates"] = sum(held.version for held in self.held.values())
+        record["updates"] = self._updates - self._updates_before
         record["fetches"] = tally.fetches
         for status, name in REFUSALS.items():
             record[name] = tally.refused[status]
         record["staleness_sum"], record["staleness_max"] = tally.staleness_sum, tally.staleness_max
         record["histogram"] = tally.histogram
         return record
+
+
+def _joined(parts: Sequence[Array], dtype: np.dtype[Any]) -> Array:
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -1,24 +1,36 @@
 """When a run ends, and why; and when replicas other than the first may begin. Pure."""
 
+from collections.abc import Mapping
 from math import isfinite
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dbmpi.config import Train, Warmstart
-from dbmpi.errors import STATUS_DIVERGED, STATUS_OK
+from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
 from dbmpi.metrics import Evaluated
+from dbmpi.signals import Watch
 
 if TYPE_CHECKING:
     from dbmpi.optimizer import End
 
-Reason = Literal["", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed"]
+Reason = Literal[
+    "", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed", "signal"
+]
 PERSISTENCE = 3  # portions in a row whose loss is beyond the limit
 
 
 class Stopping:
-    """Watches the limits of a run; `reason` is empty while it goes on."""
+    """Watches the limits of a run; `reason` is empty while it goes on.
 
-    def __init__(self, train: Train) -> None:
-        self._train = train
+    Parameters
+    ----------
+    train
+        The limits.
+    signals
+        What has been received.
+    """
+
+    def __init__(self, train: Train, signals: Watch | None = None) -> None:
+        self._train, self._signals = train, Watch() if signals is None else signals
         self._first_loss: float | None = None
         self._beyond = 0
         self.reason: Reason = ""
@@ -26,7 +38,32 @@ class Stopping:
     @property
     def status(self) -> int:
         """Exit status of the program."""
-        return STATUS_DIVERGED if self.reason in ("diverged", "failed") else STATUS_OK
+        if self.reason in ("max_time", "signal"):
+            return STATUS_STOPPED
+        return STATUS_DIVERGED if self.lost else STATUS_OK
+
+    @property
+    def lost(self) -> bool:
+        """Whether the parameters are no good: diverged, or where an optimizer has failed."""
+        return self.reason in ("diverged", "failed")
+
+    @property
+    def hasty(self) -> bool:
+        """Whether there may be no time but for a checkpoint."""
+        return self.reason == "signal"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is at its end, so that the same command again would have nothing to do."""
+        return bool(self.reason) and self.status != STATUS_STOPPED
+
+    def state(self) -> dict[str, Any]:
+        """Return what the limits depend on, for `restore`."""
+        return {"first_loss": self._first_loss, "beyond": self._beyond}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`."""
+        self._first_loss, self._beyond = state["first_loss"], int(state["beyond"])
 
     @property
     def advice(self) -> str:
@@ -43,8 +80,13 @@ class Stopping:
             "downpour.learning_rate, begin with downpour.warmstart, or set downpour.max_gradient_norm"
         )
 
+    def look_at_signals(self) -> None:
+        """Stop when a signal has been received, here or by another rank."""
+        if self._signals:
+            self._stop("signal")
+
     def look_at_time(self, elapsed_s: float) -> None:
-        """Stop when the training time is up."""
+        """Stop when the training time of this job is up."""
         if self._train.max_time is not None and elapsed_s >= self._train.max_time:
             self._stop("max_time")
 

@@ -72,8 +72,10 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, start
 
     blueprint = Blueprint(setup)
     who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
+    blueprint.signals.install(setup.config.checkpoint.signal)
     describe(setup, comm)
     warm_up(blueprint, comm)
+    blueprint.signals.install_interrupt()
     if setup.topology.serial:
         return _serial(blueprint, started)
     return _parallel(blueprint, comm, started)
@@ -82,9 +84,9 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, start
 def _serial(blueprint: "Blueprint", started: float) -> int:
     from dbmpi import roles, serial
 
-    book = roles.book(blueprint)
+    book = roles.book(blueprint, started)
     stopping = serial.run(blueprint, book)
-    return _conclude(blueprint.setup, book, stopping, started)
+    return _conclude(blueprint.setup, book, stopping)
 
 
 def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", started: float) -> int:
@@ -115,14 +117,18 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     from dbmpi.service import CoordinatorService, Post
 
     setup = blueprint.setup
-    book = roles.book(blueprint)
+    book = roles.book(blueprint, started)
     post = Post(world.service, setup.topology)
     replicas = setup.topology.replicas
     every_s = blueprint.config.output.shard_every_s
-    service = CoordinatorService(world.service, setup.topology, post, book, blueprint.waiter, every_s)
+    service = CoordinatorService(
+        world.service, setup.topology, post, book, blueprint.waiter, every_s, blueprint.signals
+    )
     stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
+    if not stopping.hasty:
+        service.save_model()
     service.dismiss()
-    return _conclude(setup, book, stopping, started)
+    return _conclude(setup, book, stopping)
 
 
 def _serve(blueprint: "Blueprint", world: "World") -> None:
@@ -136,7 +142,7 @@ def _compute(blueprint: "Blueprint", world: "World") -> None:
     from dbmpi.service import Desk
 
     partition = world.role.partition_index
-    desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter)
+    desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, blueprint.signals)
     link = roles.remote_link(blueprint, world.service, partition)
     who = world.role.replica_index, partition
     replica = roles.replica(blueprint, who, link, world.replica, desk.between)
@@ -145,15 +151,19 @@ def _compute(blueprint: "Blueprint", world: "World") -> None:
     desk.close()
 
 
-def _conclude(setup: "Setup", book: "Book", stopping: "Stopping", started: float) -> int:
+def _conclude(setup: "Setup", book: "Book", stopping: "Stopping") -> int:
     """Write the summary, and say how the run ended and where everything is."""
     from dbmpi import metrics, rundir
 
-    content = metrics.summary(book, stopping.reason, stopping.status, time.monotonic() - started)
+    content = metrics.summary(book, stopping.reason, stopping.status)
     rundir.write_json(setup.run_dir / rundir.SUMMARY, content)
     book.close()
     print(metrics.conclusion(content, setup.run_dir), flush=True)
-    if stopping.status:
+    if stopping.finished:
+        rundir.write_text(setup.run_dir / rundir.FINISHED, f"{stopping.reason}\n")
+    else:
+        print("dbmpi: stopped before its end: the same command, or --resume, goes on from there", flush=True)
+    if stopping.lost:
         print(f"dbmpi: error: {stopping.advice}", file=sys.stderr, flush=True)
     return stopping.status
 

@@ -124,6 +124,12 @@ class Vectors:
             rules.add_scaled(mine, 1.0, gradient.astype(mine.dtype, copy=False))
         return True
 
+    def row(self, number: int) -> Array:
+        """Return a vector's slice, not a copy."""
+        if number == GRADIENT:
+            self.settle()
+        return self._values[number]
+
     def settle(self) -> None:
         """Clear what OPEN left for later: whoever views row GRADIENT calls this before reading."""
         for start, stop in self._untouched:

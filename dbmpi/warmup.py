@@ -29,7 +29,8 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
 
     hosts = [place.host for place in setup.places]
     library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
-    rundir.describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads)
+    resumed_from = setup.resume.manifest.number if setup.resume is not None else None
+    rundir.describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from)
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))

@@ -40,6 +40,10 @@ class Encoder:
         getattr(pack, _ENCODE[self.wire])(gradient, self._residual, self._message)
         return self._message
 
+    def forget(self) -> None:
+        """Drop the rest that would be added to the next gradient."""
+        self._residual[...] = 0
+
 
 def decode(raw: Array, wire: str, out: Array) -> Array:
     """Return the gradient that `raw` carries: `raw` itself, or `out`, overwritten."""

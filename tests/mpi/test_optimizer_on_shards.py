@@ -68,6 +68,9 @@ class Remote:
         self._exchange(Op.ACCRUE, gradient, self.passes)
         return float(value)
 
+    def note(self, standing: Any) -> None:
+        """Not ended before its end."""
+
     def resample(self) -> None:
         raise AssertionError("there are no samples")
 

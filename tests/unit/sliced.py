@@ -61,6 +61,9 @@ class Sliced:
         self.put(GRADIENT, gradient)
         return float(loss)
 
+    def note(self, standing):
+        """Not ended before its end."""
+
     def resample(self):
         self.samples += 1
 

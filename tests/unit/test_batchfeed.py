@@ -27,7 +27,7 @@ class Reader:
         self.reads += 1
         return np.concatenate([np.arange(a, b, dtype=float) for a, b in self.requests.popleft()]), None
 
-    def minibatches(self, rows: tuple[Any, None], order: Any) -> Any:
+    def minibatches(self, rows: tuple[Any, None], order: Any, width: int) -> Any:
         yield rows[0][order]
 
 

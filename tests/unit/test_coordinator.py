@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.config import Cluster, Config, Downpour, Evaluation, Target, Train, Warmstart
-from dbmpi.coordinator import DEPTH, Coordinator, EvaluationTimes, Phase
+from dbmpi.coordinator import DEPTH, Coordinator, Phase
+from dbmpi.due import Due
 from dbmpi.errors import PeerSilent
 from dbmpi.ledger import Ledger
 from dbmpi.metrics import Book
@@ -44,7 +45,7 @@ class Fleet:
         self.now, self.shape, self.rows, self.loss = 1000.0, shape, rows, loss
         self.plan = Plan(rows, config.train.minibatch, shape[0], 1, config.train.portion)
         examples = None if config.train.epochs is None else ceil(config.train.epochs * rows)
-        self.ledger = Ledger(self.plan, shape[0], examples, config.train.steps)
+        self.ledger = Ledger(self.plan, examples, config.train.steps)
         self.queues = {(r, p): deque[Any]() for r in range(shape[0]) for p in range(shape[1])}
         self.sent: list[tuple[int, Any]] = []
         self.done: list[tuple[int, Any]] = []
@@ -410,7 +411,7 @@ def test_a_replica_idle_at_the_end_of_training_is_not_silent_at_the_flush():
 
 
 def test_evaluation_times():
-    times = EvaluationTimes(100, 0)
+    times = Due(100, 0)
     times.look_at(99, 1e6)
     assert not times.take()
     times.look_at(350, 0.0)  # three are missed: one is taken
@@ -422,11 +423,11 @@ def test_evaluation_times():
 
 
 def test_evaluation_times_by_either_clock_and_by_none():
-    times = EvaluationTimes(100, 5.0)
+    times = Due(100, 5.0)
     times.look_at(50, 5.0)
     assert times.take()
     times.look_at(100, 6.0)
     assert times.take()
-    never = EvaluationTimes(0, 0.0)
+    never = Due(0, 0.0)
     never.look_at(10**9, 1e9)
     assert not never.take()

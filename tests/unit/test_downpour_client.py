@@ -95,6 +95,9 @@ class ScriptedLink:
     def progress(self) -> None:
         """Nothing moves by itself."""
 
+    def forget(self) -> None:
+        self.forgotten = True
+
     def adopt(self, spare: np.ndarray) -> None:
         assert spare is not self.incoming
         self.incoming = spare

@@ -17,6 +17,7 @@ from dbmpi.outline import Memory, Outline
 from dbmpi.partition import Traffic
 from dbmpi.settings import load
 from dbmpi.shard import Shard
+from dbmpi.signals import Watch
 from dbmpi.workspace import Workspace
 
 IMAGE_LAYERS = """model.layers=[
@@ -93,9 +94,11 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         pieces = sharding.of_shard(outline.pieces, index)
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
         shard = Shard(index, values, rule.make(settings.downpour), settings.downpour)
-        service: Any = server.ShardService(shard, None, 0, None, lambda: None, 1.0)  # type: ignore[arg-type]
+        service: Any = server.ShardService(shard, None, 0, None, lambda: None, None, Watch(), 1.0)
         memory = outline.of_shard(index)
         assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
+        copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)
+        assert memory.snapshot == copied
         assert memory.rule_state == sum(s.nbytes for held in shard.held.values() for s in held.states)
         buffers = [service._received, service._decoded, *(reply.values for reply in service._replies)]
         assert memory.messages == sum(buffer.nbytes for buffer in buffers)

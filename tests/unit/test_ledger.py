@@ -30,7 +30,7 @@ def hand_out(ledger: Ledger, data: st.DataObject, parts: int, most: int = 2000) 
 @settings(deadline=None)
 @given(plan=plans(), epochs=st.integers(1, 3), data=st.data())
 def test_every_portion_exactly_once_per_epoch_in_any_order(plan, epochs, data):
-    ledger = Ledger(plan, plan.replicas, epochs * plan.all_rows, None)
+    ledger = Ledger(plan, epochs * plan.all_rows, None)
     portions = hand_out(ledger, data, plan.replicas)
     expected = [
         (epoch, part, index)
@@ -46,7 +46,7 @@ def test_every_portion_exactly_once_per_epoch_in_any_order(plan, epochs, data):
 @settings(deadline=None)
 @given(plan=plans(), data=st.data())
 def test_portions_are_counted_as_they_are_handed_out(plan, data):
-    ledger = Ledger(plan, plan.replicas, 2 * plan.all_rows, None)
+    ledger = Ledger(plan, 2 * plan.all_rows, None)
     portions = hand_out(ledger, data, plan.replicas)
     before = 0
     for portion in portions:
@@ -60,7 +60,7 @@ def test_portions_are_counted_as_they_are_handed_out(plan, data):
 @settings(deadline=None)
 @given(plan=plans(), steps=st.integers(1, 60), data=st.data())
 def test_limit_of_steps_is_exact(plan, steps, data):
-    ledger = Ledger(plan, plan.replicas, None, steps)
+    ledger = Ledger(plan, None, steps)
     portions = hand_out(ledger, data, plan.replicas)
     assert sum(p.minibatches for p in portions) == steps == ledger.steps
     assert ledger.limit == "steps" and ledger.next(0) is None
@@ -70,7 +70,7 @@ def test_limit_of_steps_is_exact(plan, steps, data):
 @settings(deadline=None)
 @given(plan=plans(), examples=st.integers(1, 700), data=st.data())
 def test_limit_of_examples_is_met_to_a_minibatch(plan, examples, data):
-    ledger = Ledger(plan, plan.replicas, examples, None)
+    ledger = Ledger(plan, examples, None)
     portions = hand_out(ledger, data, plan.replicas)
     handed = sum(p.examples for p in portions)
     assert examples <= handed < examples + plan.minibatch
@@ -80,7 +80,7 @@ def test_limit_of_examples_is_met_to_a_minibatch(plan, examples, data):
 @settings(deadline=None)
 @given(plan=plans(), examples=st.integers(1, 300), steps=st.integers(1, 30), data=st.data())
 def test_the_nearer_of_two_limits_ends(plan, examples, steps, data):
-    ledger = Ledger(plan, plan.replicas, examples, steps)
+    ledger = Ledger(plan, examples, steps)
     hand_out(ledger, data, plan.replicas)
     assert ledger.steps <= steps
     assert (ledger.limit == "epochs") == (ledger.examples >= examples)
@@ -89,13 +89,13 @@ def test_the_nearer_of_two_limits_ends(plan, examples, steps, data):
 
 def test_a_replica_takes_its_own_part_first_and_in_order():
     plan = Plan(120, 10, 3, 1, 1)
-    ledger = Ledger(plan, 3, None, None)
+    ledger = Ledger(plan, None, None)
     portions = [ledger.next(replica) for _ in range(4) for replica in (2, 0, 1)]
     assert [(p.part, p.index) for p in portions] == [(r, i) for i in range(4) for r in (2, 0, 1)]
 
 
 def test_a_fast_replica_takes_from_the_back_of_the_fullest_part():
-    ledger = Ledger(Plan(120, 10, 3, 1, 1), 3, None, None)
+    ledger = Ledger(Plan(120, 10, 3, 1, 1), None, None)
     for _ in range(4):
         assert ledger.next(0).part == 0
     assert ledger.next(1).part == 1  # part 1 has 3 left, part 2 has 4
@@ -106,13 +106,13 @@ def test_a_fast_replica_takes_from_the_back_of_the_fullest_part():
 
 
 def test_without_limits_there_is_always_more():
-    ledger = Ledger(Plan(7, 3, 2, 1), 2, None, None)
+    ledger = Ledger(Plan(7, 3, 2, 1), None, None)
     assert [ledger.next(i % 2) is not None for i in range(100)] == [True] * 100
     assert ledger.limit == ""
 
 
 def test_a_portion_is_cut_to_what_may_be_handed_out():
-    ledger = Ledger(Plan(100, 10, 1, 1, 5), 1, None, None)
+    ledger = Ledger(Plan(100, 10, 1, 1, 5), None, None)
     portion = ledger.next(0, most=2)
     assert (portion.minibatches, portion.examples) == (2, 20)
     assert ledger.next(0).before == 20
@@ -121,7 +121,7 @@ def test_a_portion_is_cut_to_what_may_be_handed_out():
 
 def test_more_replicas_than_rows_share_what_there_is():
     plan = Plan(2, 4, 5, 1)
-    ledger = Ledger(plan, 5, 2, None)
+    ledger = Ledger(plan, 2, None)
     portions = [ledger.next(r) for r in range(5)]
     assert sum(p.examples for p in portions if p is not None) == 2
     assert sum(p is not None for p in portions) == 2

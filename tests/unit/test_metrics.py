@@ -180,13 +180,12 @@ def test_summary_has_what_was_promised(tmp_path):
     books.end_training(52.0)
     books.final(Evaluated(1.0, 9, 10))
     books.shard(shard_report(0, updates=10, pieces=2, staleness_sum=5, staleness_max=2))
-    content = summary(books, "epochs", 0, 7.5)
+    content = summary(books, "epochs", 0)
     expected = {
         "stop_reason": "epochs",
         "test_accuracy": 0.9,
         "test_loss": 0.1,
         "examples_per_s": 25.0,
-        "wall_s": 7.5,
         "updates": 5,
         "staleness_mean": 0.5,
         "staleness_max": 2,
@@ -198,7 +197,7 @@ def test_summary_has_what_was_promised(tmp_path):
 
 
 def test_summary_of_a_run_that_learned_nothing(tmp_path):
-    content = summary(book(tmp_path), "max_time", 0, 1.0)
+    content = summary(book(tmp_path), "max_time", 0)
     assert (content["test_accuracy"], content["test_loss"], content["examples_per_s"]) == (None, None, 0.0)
     assert "not finite" in conclusion(content, tmp_path)
 
@@ -207,7 +206,7 @@ def test_conclusion_says_why_how_good_and_where(tmp_path):
     books = book(tmp_path)
     books.end_training(52.0)
     books.final(Evaluated(1.0, 9, 10))
-    text = conclusion(summary(books, "target", 0, 1.0), tmp_path)
+    text = conclusion(summary(books, "target", 0), tmp_path)
     assert "ended by target" in text and "accuracy 90.00%" in text and str(tmp_path) in text
 
 

@@ -18,14 +18,6 @@ def test_create_makes_parents_and_leaves_nothing_behind(tmp_path):
     rundir.create(path)  # empty: can be used again
 
 
-@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "model.h5", "summary.json", "config.toml"])
-def test_a_directory_that_holds_a_run_is_refused(tmp_path, name):
-    (tmp_path / name).write_text("precious")
-    with pytest.raises(UserError, match=f"{name}.*--run-dir"):
-        rundir.create(tmp_path)
-    assert (tmp_path / name).read_text() == "precious"
-
-
 def test_other_files_do_not_matter(tmp_path):
     (tmp_path / "slurm-17.out").touch()
     rundir.create(tmp_path)

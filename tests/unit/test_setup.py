@@ -60,9 +60,10 @@ def test_each_warning_is_printed_once(capsys):
 
 def test_the_data_and_the_network_fit_together(tmp_path):
     arguments = Arguments(run_dir=tmp_path / "run")
-    description, network, run_dir = setup._look(arguments, load(None, []))
+    description, network, run_dir, saved = setup._look(arguments, load(None, []))
     assert network.inputs == description.inputs == 64 and network.outputs == 10
     assert run_dir == tmp_path / "run" and run_dir.is_dir()
+    assert saved is None
 
 
 @pytest.mark.parametrize("missing", ["nowhere.h5", "/no/such/folder/x.h5"])
@@ -81,6 +82,6 @@ def test_a_network_with_too_few_outputs_is_refused(tmp_path):
 
 def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, _, run_dir = setup._look(Arguments(), load(None, []))
+    _, _, run_dir, _ = setup._look(Arguments(), load(None, []))
     assert run_dir.is_absolute() and run_dir.parent == Path.cwd() / "runs"
     assert run_dir.name.startswith("digits-")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.config import Target, Train, Warmstart
-from dbmpi.errors import STATUS_DIVERGED, STATUS_OK
+from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
 from dbmpi.metrics import Evaluated
 from dbmpi.stopping import PERSISTENCE, Stopping, Warmup
 
@@ -24,7 +24,7 @@ def test_goes_on_without_a_reason():
 def test_time_is_up():
     stopping = Stopping(Train(max_time=10.0))
     stopping.look_at_time(10.0)
-    assert (stopping.reason, stopping.status) == ("max_time", STATUS_OK)
+    assert (stopping.reason, stopping.status) == ("max_time", STATUS_STOPPED)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])

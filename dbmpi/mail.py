@@ -1,0 +1,71 @@
+"""Small messages on the service communicator: records that arrive, records on their way, word of a signal."""
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from dbmpi.protocol import SIGNAL, Tag, check_size
+from dbmpi.signals import Watch
+from dbmpi.waiting import Waiter
+
+Record = NDArray[Any]
+
+
+def receive(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> Record | None:
+    """Return the next message of a tag as a record, `()`, if there is one. Local."""
+    status = MPI.Status()
+    message = comm.Improbe(MPI.ANY_SOURCE, tag, status)
+    if message is None:
+        return None
+    check_size(status.Get_count(), layout.itemsize, tag.name, status.Get_source())
+    record = np.zeros(1, layout)
+    message.Recv(record.view(np.uint8))
+    return record.reshape(())
+
+
+class Outbox:
+    """Small messages on their way; keeps their buffers until they have left."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        self._comm = comm
+        self._sends: list[MPI.Request] = []
+
+    def send(self, record: Record, to: int, tag: Tag) -> None:
+        """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
+        self._sends = [request for request in self._sends if not request.Test()]
+        self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
+
+    def drain(self, waiter: Waiter) -> None:
+        """Wait until all have left."""
+        for request in self._sends:
+            waiter.until(request.Test, lambda: "the receiver of a small message")
+        self._sends.clear()
+
+
+class Herald:
+    """Tells the coordinator, once, that this rank has received a signal to stop.
+
+    Parameters
+    ----------
+    comm, coordinator
+        The service communicator, and the coordinator's world rank.
+    signals
+        What has been received.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, coordinator: int, signals: Watch) -> None:
+        self._comm, self._coordinator, self._signals = comm, coordinator, signals
+        self._request: MPI.Request | None = None
+
+    def look(self) -> None:
+        """Send the message if it is time. Local."""
+        if self._signals and self._request is None:
+            record = np.full(1, self._signals.number, SIGNAL)
+            self._request = self._comm.Isend(record.view(np.uint8), self._coordinator, Tag.SIGNAL)
+
+    def close(self) -> None:
+        """Let go of the message, which nobody may be waiting for any more. Local."""
+        if self._request is not None:
+            self._request.Free()
