@@ -248,6 +248,7 @@ class Sandblaster:
             self._standing = replace(self._standing, at=None)
         if state["method"]:
             self._method.restore(state["method"])
+        self.note(self._standing)
 
     def _test(self) -> None:
         """Score the held-out set on the parameters as they are."""

@@ -37,7 +37,7 @@ def run_cluster(
             service.run()
             on_shard(service)
         elif role.kind == "replica":
-            desk = Desk(world.service, world.topology.coordinator, blueprint.waiter)
+            desk = Desk(world.service, world.topology.coordinator, blueprint.waiter, blueprint.signals)
             link = roles.remote_link(blueprint, world.service, role.partition_index)
             who = role.replica_index, role.partition_index
             replica = roles.replica(blueprint, who, link, world.replica, desk.between)
@@ -50,10 +50,12 @@ def run_cluster(
 
 
 def coordinate(blueprint: Blueprint, world: World) -> None:
-    book = roles.book(blueprint)
+    book = roles.book(blueprint, 0.0)
     post = Post(world.service, world.topology)
-    service = CoordinatorService(world.service, world.topology, post, book, blueprint.waiter, 5.0)
+    carries = world.service, world.topology, post, book, blueprint.waiter, 5.0, blueprint.signals
+    service = CoordinatorService(*carries)
     roles.coordinate(blueprint, service, post, book, lambda r, p: "?")
+    service.save_model()
     service.dismiss()
     book.close()
 

@@ -24,6 +24,8 @@ from dbmpi.server import ShardService
 from dbmpi.service import CoordinatorService, Post
 from dbmpi.shard import Shard
 from dbmpi.sharding import Piece
+from dbmpi.signals import Watch
+from dbmpi.snapshot import Saver
 from dbmpi.topology import Topology
 from dbmpi.vectors import Vectors
 from dbmpi.waiting import Waiter
@@ -83,7 +85,7 @@ class Remote:
         assert self._link.wait().refused == 0
 
 
-def serve(comm: Any, pieces: tuple[Piece, ...], start: Array, vectors: int) -> None:
+def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vectors: int) -> None:
     """Be a shard until told to stop."""
     index = comm.rank - 1
     mine = sharding.of_shard(pieces, index)
@@ -94,7 +96,7 @@ def serve(comm: Any, pieces: tuple[Piece, ...], start: Array, vectors: int) -> N
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rule.make(limits), limits, Vectors(matrix, ranges))
-    ShardService(shard, comm, 0, WAITER, lambda: None, 1.0).run()
+    ShardService(shard, comm, 0, WAITER, lambda: None, Saver(folder, index), Watch(), 1.0).run()
 
 
 def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, limits: Limits) -> Any:
@@ -103,11 +105,11 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
     ranks = tuple(range(1, comm.size))
     made = optimizer.make(method, HISTORY)
     if comm.rank != 0:
-        serve(comm, pieces, start, operations.count(made.pairs))
+        serve(comm, folder, pieces, start, operations.count(made.pairs))
         return None
     topology = Topology(comm.size, ranks, ((0,),))
     book = Book(folder / "metrics.jsonl", 1, False, 1.0, Silent(io.StringIO()))
-    service = CoordinatorService(comm, topology, Post(comm, topology), book, WAITER, 1.0)
+    service = CoordinatorService(comm, topology, Post(comm, topology), book, WAITER, 1.0, Watch())
     link = RemoteLink(comm, pieces, ranks, np.empty(SIZE), "float64", WAITER)
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)
