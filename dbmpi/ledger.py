@@ -2,10 +2,12 @@
 
 Each replica takes the portions of its own part of the training set, in order; when these are done
 it takes from the back of the part that has most left, so that fast replicas do more and an epoch,
-and the run, end together. The next epoch begins as the last portion of this one is handed out.
+and the run, end together. The next epoch begins as the last portion of this one is handed out. What is
+given back, by a replica that is gone, goes to whoever asks next.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Literal
 
@@ -47,6 +49,7 @@ class Ledger:
         self.examples = self.steps = 0
         self.epoch = -1
         self._left: list[tuple[int, int]] = [(0, 0)] * parts
+        self._returned: deque[Portion] = deque()
 
     def next(self, replica: int, most: int | None = None) -> Portion | None:
         """Return the next portion for a replica, or None when all is handed out.
@@ -55,7 +58,10 @@ class Ledger:
         ----------
         most
             Hand out no more minibatches than this; what is cut off is not learned from in this epoch.
+            Of no account for what was given back: it was within the limits when it was handed out first.
         """
+        if self._returned:
+            return self._returned.popleft()
         steps = self._steps_left(most)
         if steps <= 0 or self.limit:
             return None
@@ -65,9 +71,17 @@ class Ledger:
         part, index = self._take(replica)
         return self._book(part, index, steps)
 
+    def give_back(self, portion: Portion) -> None:
+        """Take back a portion that was handed out and not learned from: it will be handed out again."""
+        rows = self._plan.rows(portion.epoch, portion.part, portion.index)
+        examples = min(rows, portion.minibatches * self._plan.minibatch)
+        self._returned.append(replace(portion, examples=examples))
+
     @property
     def limit(self) -> Literal["", "epochs", "steps"]:
         """Return which limit is reached, so that no portion will be handed out any more, if one is."""
+        if self._returned:
+            return ""
         if self._examples_limit is not None and self.examples >= self._examples_limit:
             return "epochs"
         if self._steps_limit is not None and self.steps >= self._steps_limit:

@@ -10,6 +10,7 @@
     OPERATIONS  OPERATION[n]     coordinator -> shard      follows a REQUEST for vector operations
     SCALARS     float64[n]       shard -> coordinator      the answer: a partial sum for each dot product
     ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a verdict, a sign of life, or to leave
+                                 coordinator -> spare      to leave
     REPORT      REPORT           partition -> coordinator  work done, or a sign of life
     SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
 
@@ -74,18 +75,20 @@ class Work(IntEnum):
     ACCEPT = 6  # that gradient counts: add it to the accrued sum
     DROP = 7  # it does not, another replica was first: forget it, or stop computing it
     PUSH = 8  # push the accrued sum
+    RETIRE = 9  # the replica has lost a rank: leave all work, and wait for LEAVE
 
 
-URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH)  # done as they arrive, between minibatches
+# Done as they arrive, between minibatches.
+URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE)
 
 
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
-        ("piece", "i4"),
+        ("piece", "i4"),  # STOP: the exit status of the run
         ("version", "i8"),  # of the parameters that the gradient was computed from; ACCRUE: the evaluation
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient; OPERATE: operations that follow
+        ("steps", "i4"),  # minibatches in the gradient; OPERATE: operations that follow; STOP: 1, a rank died
         ("wire", "i4"),  # index into WIRE
     ]
 )
@@ -102,8 +105,8 @@ ASSIGNMENT = np.dtype(
     [
         ("work", "i4"),
         ("epoch", "i4"),  # of a batch: which sample
-        ("part", "i4"),
-        ("index", "i4"),
+        ("part", "i4"),  # LEAVE: 1 if a rank has died
+        ("index", "i4"),  # LEAVE: the exit status of the run
         ("evaluation", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch

@@ -2,7 +2,8 @@
 
 Memory stays bounded whatever the number of clients: one buffer for the gradient that is being
 received, and `REPLY_BUFFERS` for parameters on their way out; when all are in flight the shard
-waits for one before it serves the next request.
+waits for one before it serves the next request. What a client that has died announced, or waits for,
+is dropped.
 """
 
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.assignments import Parting
 from dbmpi.errors import ProtocolError
 from dbmpi.protocol import (
     OPERATION,
@@ -31,6 +33,8 @@ from dbmpi.wire import decode
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+    from dbmpi.failures import Watch
 
 Array = NDArray[Any]
 REPLY_BUFFERS = 4
@@ -74,9 +78,13 @@ class ShardService:
         self._clients: set[int] = set()
         self._busy_s, self._bytes_in, self._bytes_out = 0.0, 0, 0
         self._report: list[MPI.Request] = []
+        self._watch: Watch | None = None
 
-    def run(self) -> None:
+    def run(self) -> Parting:
         """Serve until told to stop."""
+        from dbmpi.failures import Watch
+
+        self._watch = Watch(self._comm, {self._coordinator: f"rank {self._coordinator} (coordinator)"})
         idle, next_report = Idle(), time.monotonic()
         while True:
             now = time.monotonic()
@@ -91,14 +99,20 @@ class ShardService:
                 break
             idle.busy()
             self._busy_s += time.monotonic() - now
+        parting = Parting(int(self._header["piece"]), bool(self._header["steps"]))
         self._finish()
+        return parting
 
     def _next_request(self) -> "tuple[Op, int] | None":
         """Return what the next request asks, and who asks it, if there is one."""
         from mpi4py import MPI
 
         status = MPI.Status()
-        message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
+        try:
+            message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
+        except MPI.Exception as error:
+            self._excuse(error)
+            return None
         if message is None:
             return None
         source = status.Get_source()
@@ -113,8 +127,22 @@ class ShardService:
         elif op is Op.OPERATE:
             self._operate(source)
         elif op is not Op.STOP:
-            self._exchange(op, source)
+            self._exchange_or_drop(op, source)
         return op
+
+    def _exchange_or_drop(self, op: Op, source: int) -> None:
+        """Serve a partition; drop its request if it dies meanwhile."""
+        from mpi4py import MPI
+
+        try:
+            self._exchange(op, source)
+        except MPI.Exception as error:
+            self._excuse(error)
+
+    def _excuse(self, error: "MPI.Exception") -> None:
+        """Go on if an error tells of the death of a client."""
+        assert self._watch is not None
+        self._watch.learn(error)
 
     def _operate(self, source: int) -> None:
         """Perform the vector operations that follow the request, and answer the dot products."""
@@ -171,7 +199,7 @@ class ShardService:
         free: list[_Reply] = []
 
         def found() -> bool:
-            free.extend(reply for reply in self._replies if reply.sent())
+            free.extend(reply for reply in self._replies if self._is_free(reply))
             return bool(free)
 
         def late() -> str:
@@ -179,6 +207,17 @@ class ShardService:
 
         self._waiter.until(found, late)
         return free[0]
+
+    def _is_free(self, reply: "_Reply") -> bool:
+        """Return whether a reply has left, or nobody is there to take it."""
+        from mpi4py import MPI
+
+        try:
+            return reply.sent()
+        except MPI.Exception as error:
+            self._excuse(error)
+            reply.forget()
+            return True
 
     def _send_report(self, last: bool) -> None:
         """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
@@ -197,7 +236,8 @@ class ShardService:
         self._send_report(last=True)
         self._waiter.until(self._report[0].Test, peer)
         for reply in self._replies:
-            self._waiter.until(reply.sent, partial("rank {0.to} (a reply)".format, reply))
+            sent = partial(self._is_free, reply)
+            self._waiter.until(sent, partial("rank {0.to} (a reply)".format, reply))
 
 
 class _Reply:
@@ -214,6 +254,9 @@ class _Reply:
         self._requests = [comm.Isend(self.header.view(np.uint8), to, Tag.REPLY)]
         if values is not None:
             self._requests.append(comm.Isend(values, to, Tag.PARAMETERS))
+
+    def forget(self) -> None:
+        self._requests.clear()
 
     def sent(self) -> bool:
         return all(request.Test() for request in self._requests)

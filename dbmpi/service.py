@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from dbmpi import failures
 from dbmpi.activity import Activity
-from dbmpi.assignments import plain
-from dbmpi.errors import PeerSilent
+from dbmpi.assignments import Parting
+from dbmpi.errors import STATUS_OK, PeerSilent
+from dbmpi.failures import Watch
 from dbmpi.metrics import Book
 from dbmpi.operations import Kind
 from dbmpi.protocol import (
@@ -26,6 +29,7 @@ from dbmpi.protocol import (
     Work,
     check_size,
 )
+from dbmpi.replica import Retired
 from dbmpi.roster import PATIENCE
 from dbmpi.topology import Topology
 from dbmpi.waiting import Idle, Waiter
@@ -50,7 +54,7 @@ def receive(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> Record | No
 
 
 class Outbox:
-    """Small messages on their way; keeps their buffers until they have left."""
+    """Small messages on their way; keeps their buffers until they have left, or their receiver is dead."""
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm = comm
@@ -58,13 +62,27 @@ class Outbox:
 
     def send(self, record: Record, to: int, tag: Tag) -> None:
         """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
-        self._sends = [request for request in self._sends if not request.Test()]
-        self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
+        self._sends = [request for request in self._sends if not self._left(request)]
+        try:
+            self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
+        except MPI.Exception as error:
+            self._excuse(error)
+
+    def _left(self, request: MPI.Request) -> bool:
+        try:
+            return request.Test()
+        except MPI.Exception as error:
+            self._excuse(error)
+            return True
+
+    def _excuse(self, error: MPI.Exception) -> None:
+        if not failures.tells_of_death(error, self._comm):
+            raise error
 
     def drain(self, waiter: Waiter) -> None:
         """Wait until all have left."""
         for request in self._sends:
-            waiter.until(request.Test, lambda: "the receiver of a small message")
+            waiter.until(partial(self._left, request), lambda: "the receiver of a small message")
         self._sends.clear()
 
 
@@ -77,7 +95,11 @@ class Post:
 
     def send(self, replica: int, assignment: Record) -> None:
         """See `coordinator.Mail`."""
-        for rank in self._topology.replicas[replica]:
+        self.send_to(self._topology.replicas[replica], assignment)
+
+    def send_to(self, ranks: Sequence[int], assignment: Record) -> None:
+        """Send an assignment to world ranks."""
+        for rank in ranks:
             self.out.send(assignment, rank, Tag.ASSIGNMENT)
 
 
@@ -104,6 +126,10 @@ class CoordinatorService:
         self._shard_silence_s = PATIENCE * waiter.timeout_s + shard_every_s
         self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
         self._left: set[int] = set()
+        needed = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
+        self._watch = Watch(comm, needed)
+        self._mourned = 0  # of those that it knows to be dead
+        self._lost: set[int] = set()  # replicas
 
     def drive(self, activity: Activity) -> None:
         """Start an activity, and carry its messages until it is finished."""
@@ -114,13 +140,32 @@ class CoordinatorService:
                 idle.busy()
             else:
                 idle.rest()
+            if len(self._watch.dead) > self._mourned:
+                self._mourn(activity)
             if time.monotonic() >= next_tick:
                 activity.tick()
                 self._miss_shards()
                 next_tick = time.monotonic() + TICK_S
 
+    def _mourn(self, activity: Activity) -> None:
+        """Let an activity know which replicas have lost a rank."""
+        dead, self._mourned = self._watch.dead[self._mourned :], len(self._watch.dead)
+        for rank in dead:
+            role = self._topology.roles[rank]
+            if role.kind == "replica" and role.replica_index not in self._lost:
+                self._lost.add(role.replica_index)
+                activity.died(role.replica_index, f"rank {rank}")
+
+    def _take(self, tag: Tag, layout: np.dtype[Any]) -> Record | None:
+        """Return the next message of a tag; a death that shows itself instead is noted."""
+        try:
+            return receive(self._comm, tag, layout)
+        except MPI.Exception as error:
+            self._watch.learn(error)
+            return None
+
     def _receive(self, activity: Activity) -> bool:
-        report = receive(self._comm, Tag.REPORT, REPORT)
+        report = self._take(Tag.REPORT, REPORT)
         if report is not None:
             activity.receive(report)
         return self._receive_shard() or report is not None
@@ -141,7 +186,7 @@ class CoordinatorService:
         return answers.sum(axis=0)
 
     def _receive_shard(self) -> bool:
-        shard = receive(self._comm, Tag.SHARD, SHARD_REPORT)
+        shard = self._take(Tag.SHARD, SHARD_REPORT)
         if shard is None:
             return False
         index = int(shard["shard"])
@@ -160,24 +205,32 @@ class CoordinatorService:
                     f"no report within {self._shard_silence_s:g} s from rank {rank} (shard {index})"
                 )
 
-    def dismiss(self) -> None:
-        """Let shard 0 save the model; then everyone leaves, shards first with their last reports."""
+    def dismiss(self, status: int = STATUS_OK) -> Parting:
+        """Let shard 0 save the model; then everyone leaves, shards first with their last reports.
+
+        Parameters
+        ----------
+        status
+            The exit status of the run, for everyone.
+        """
         first = self._topology.shards[0]
         self._request(Op.SAVE, first)
         answer = np.zeros(1, REPLY_HEADER)
         saved = self._comm.Irecv(answer.view(np.uint8), first, Tag.REPLY)
         self._waiter.until(saved.Test, lambda: f"rank {first} (shard 0, writing the model)")
 
+        parting = Parting(status, bool(self._watch.dead))
         for rank in self._topology.shards:
-            self._request(Op.STOP, rank)
-        for replica in range(len(self._topology.replicas)):
-            self._post.send(replica, plain(Work.LEAVE))
+            self._request(Op.STOP, rank, parting.bereft, parting.status)
+        for ranks in (*self._topology.replicas, self._topology.spares):
+            self._post.send_to(ranks, parting.leave())
         self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
         self._post.out.drain(self._waiter)
+        return parting
 
-    def _request(self, op: Op, rank: int, operations: int = 0) -> None:
+    def _request(self, op: Op, rank: int, steps: int = 0, piece: int = 0) -> None:
         header = np.zeros((), REQUEST_HEADER)
-        header["op"], header["steps"] = op, operations
+        header["op"], header["steps"], header["piece"] = op, steps, piece
         self._post.out.send(header, rank, Tag.REQUEST)
 
     def _all_left(self) -> bool:
@@ -207,16 +260,44 @@ class Desk:
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
         self._replica: Replica | None = None
+        self.retired = False
         self._sent_at = time.monotonic()
         self._buffer = np.zeros(1, ASSIGNMENT)
         self._expect()
 
-    def run(self, replica: "Replica") -> None:
-        """Do what the coordinator orders until it says to leave."""
+    def run(self, replica: "Replica", comm: MPI.Intracomm | None = None) -> Parting:
+        """Do what the coordinator orders until it says to leave.
+
+        Parameters
+        ----------
+        comm
+            The replica's communicator: when one of its ranks dies, the others leave all work.
+        """
         self._replica = replica
+        try:
+            parting = self._work(replica)
+        except Retired:
+            failures.revoke(comm)
+            parting = self._retire(replica)
+        except MPI.Exception as error:
+            if not failures.lost(error, comm):
+                raise
+            parting = self._retire(replica)
+        self._out.drain(self._waiter)
+        return parting
+
+    def _work(self, replica: "Replica") -> Parting:
         while (assignment := self._next())["work"] != Work.LEAVE:
             self._report(replica.perform(assignment))
-        self._out.drain(self._waiter)
+        return Parting.of(assignment)
+
+    def _retire(self, replica: "Replica") -> Parting:
+        """Wait for the order to leave; nothing else is obeyed any more."""
+        replica.retire()
+        self.retired, self._replica = True, None
+        while (assignment := self._next())["work"] != Work.LEAVE:
+            pass
+        return Parting.of(assignment)
 
     def between(self) -> None:
         """Between minibatches: look for assignments; give a sign of life if it is time."""
@@ -237,14 +318,15 @@ class Desk:
 
     def _arrived(self) -> bool:
         """Take in the next message of the coordinator, if there is one; report pushes that have ended."""
-        assert self._replica is not None
-        for report in self._replica.take_pushed():
+        for report in self._replica.take_pushed() if self._replica is not None else ():
             self._report(report)
         if not self._request.Test():
             return False
         assignment = self._buffer.copy().reshape(())
         self._expect()
-        if assignment["work"] in URGENT:
+        if self._replica is None:
+            self._queue.append(assignment)
+        elif assignment["work"] in URGENT:
             self._replica.heed(assignment)
         elif assignment["work"] != Work.ALIVE:
             self._queue.append(assignment)
@@ -258,3 +340,12 @@ class Desk:
         """Withdraw the receive that is still posted. Local."""
         self._request.Cancel()
         self._request.Wait()
+
+
+def spare(comm: MPI.Intracomm, coordinator: int) -> Parting:
+    """Wait, as a rank without work, until the coordinator says to leave. Local."""
+    record, idle = np.zeros(1, ASSIGNMENT), Idle()
+    request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
+    while not request.Test():
+        idle.rest()
+    return Parting.of(record[0])

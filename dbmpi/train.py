@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbmpi import abort, cli, launch
@@ -15,6 +16,7 @@ from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from dbmpi.assignments import Parting
     from dbmpi.metrics import Book
     from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
@@ -48,25 +50,41 @@ def _main(argv: Sequence[str], started: float) -> int:
 
     comm = MPI.COMM_WORLD
     end: abort.Abort = abort.leave
-    if comm.Get_size() > 1:
-        end = comm.Abort
     who = abort.Who(comm.Get_rank())
+    if comm.Get_size() > 1:
+        end = _end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
+
+
+def _end_of_job(comm: "MPI.Intracomm", who: abort.Who) -> abort.Abort:
+    """Return what ends the job after a failure."""
+    from dbmpi import failures
+
+    if not failures.enabled():
+        return comm.Abort
+    who.give_way = partial(failures.vanish, failures.GIVE_WAY_S)
+    return lambda status: failures.end_job([comm, *who.comms], status)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     """Train, as one rank of `comm`. Collective over `comm`."""
+    from dbmpi import failures
     from dbmpi import setup as start
 
     try:
         launch.check_world(os.environ, comm.Get_size())
     except UserError as error:
         return _refuse_singleton(error)
-    try:
-        setup = start.prepare(arguments, comm)
-    except start.Refused:
-        return STATUS_USER_ERROR
+    with failures.readable(comm):
+        try:
+            setup = start.prepare(arguments, comm)
+        except start.Refused:
+            return STATUS_USER_ERROR
+    with failures.readable(comm, setup.topology):
+        return _train(setup, comm, who, started)
 
+
+def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     from dbmpi.roles import Blueprint
     from dbmpi.warmup import describe, warm_up
 
@@ -76,7 +94,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, start
     warm_up(blueprint, comm)
     if setup.topology.serial:
         return _serial(blueprint, started)
-    return _parallel(blueprint, comm, started)
+    return _parallel(blueprint, comm, who, started)
 
 
 def _serial(blueprint: "Blueprint", started: float) -> int:
@@ -87,30 +105,31 @@ def _serial(blueprint: "Blueprint", started: float) -> int:
     return _conclude(blueprint.setup, book, stopping, started)
 
 
-def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", started: float) -> int:
-    """Split into roles; each does its work, and all leave together."""
+def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
+    """Split into roles; each does its work, and all leave together, where all are there."""
+    from dbmpi import failures
     from dbmpi.world import World, meet
 
-    status = STATUS_OK
     timeout_s = blueprint.config.cluster.timeout_s
     with World(blueprint.setup.topology, comm) as world:
-        if world.role.kind == "coordinator":
-            status = _coordinate(blueprint, world, started)
-        elif world.role.kind == "shard":
-            _serve(blueprint, world)
-        elif world.role.kind == "replica":
-            _compute(blueprint, world)
-        meet(world.service, _patience(world, timeout_s), "the end of the run")
-    status = comm.bcast(status, blueprint.setup.topology.coordinator)
-    return status
+        who.comms = world.comms
+        parting = _play(blueprint, world, started)
+        together = partial(meet, comm, timeout_s, "the end of the run")
+        world.whole = not parting.bereft and failures.came(comm, together)
+    return parting.status
 
 
-def _patience(world: "World", timeout_s: float) -> float:
-    """Spare ranks wait at the end for as long as the run takes: the launcher ends them if it fails."""
-    return float("inf") if world.role.kind == "spare" else timeout_s
+def _play(blueprint: "Blueprint", world: "World", started: float) -> "Parting":
+    """Do what this rank's role is."""
+    kind = world.role.kind
+    if kind == "coordinator":
+        return _coordinate(blueprint, world, started)
+    if kind == "shard":
+        return _serve(blueprint, world)
+    return _compute(blueprint, world) if kind == "replica" else _wait(blueprint, world)
 
 
-def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
+def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> "Parting":
     from dbmpi import roles
     from dbmpi.service import CoordinatorService, Post
 
@@ -121,17 +140,18 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     every_s = blueprint.config.output.shard_every_s
     service = CoordinatorService(world.service, setup.topology, post, book, blueprint.waiter, every_s)
     stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
-    service.dismiss()
-    return _conclude(setup, book, stopping, started)
+    parting = service.dismiss(stopping.status)
+    _conclude(setup, book, stopping, started)
+    return parting
 
 
-def _serve(blueprint: "Blueprint", world: "World") -> None:
+def _serve(blueprint: "Blueprint", world: "World") -> "Parting":
     from dbmpi import roles
 
-    roles.shard_service(blueprint, world.service, world.role.shard_index).run()
+    return roles.shard_service(blueprint, world.service, world.role.shard_index).run()
 
 
-def _compute(blueprint: "Blueprint", world: "World") -> None:
+def _compute(blueprint: "Blueprint", world: "World") -> "Parting":
     from dbmpi import roles
     from dbmpi.service import Desk
 
@@ -140,9 +160,18 @@ def _compute(blueprint: "Blueprint", world: "World") -> None:
     link = roles.remote_link(blueprint, world.service, partition)
     who = world.role.replica_index, partition
     replica = roles.replica(blueprint, who, link, world.replica, desk.between)
-    desk.run(replica)
-    replica.close()
+    parting = desk.run(replica, world.replica)
+    if not desk.retired:
+        replica.close()
     desk.close()
+    return parting
+
+
+def _wait(blueprint: "Blueprint", world: "World") -> "Parting":
+    """Spare ranks have nothing to do, for as long as the run takes."""
+    from dbmpi.service import spare
+
+    return spare(world.service, blueprint.setup.topology.coordinator)
 
 
 def _conclude(setup: "Setup", book: "Book", stopping: "Stopping", started: float) -> int:

@@ -28,10 +28,12 @@ class World:
         The partitions of this rank's replica, by partition index; None elsewhere.
     siblings
         The same partition of every replica, by replica index; None elsewhere.
+    whole
+        Whether every rank still lives; where one does not, nothing is freed.
     """
 
     def __init__(self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD) -> None:
-        self.topology = topology
+        self.topology, self.whole = topology, True
         self.rank = comm.Get_rank()
         self.role: Role = topology.roles[self.rank]
         self.service = comm.Dup()
@@ -48,11 +50,16 @@ class World:
         """Return how messages call a world rank: number and role."""
         return f"rank {rank} ({self.topology.roles[rank]})"
 
+    @property
+    def comms(self) -> list[MPI.Intracomm]:
+        """The communicators that this rank is in, the service's last."""
+        mine = (self.siblings, self.replica, self.shards, self.service)
+        return [comm for comm in mine if comm is not None]
+
     def free(self) -> None:
         """Free every communicator. Collective over the world."""
-        for comm in (self.siblings, self.replica, self.shards, self.service):
-            if comm is not None:
-                comm.Free()
+        for comm in self.comms:
+            comm.Free()
 
     def __enter__(self) -> "World":
         return self
@@ -61,7 +68,7 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # After an error the job is aborted: a collective free would wait for ranks that never come.
-        if error is None:
+        if error is None and self.whole:
             self.free()
 
 
