@@ -135,7 +135,9 @@ class Pass(Activity):
         for key in [key for key in self._reports if key[0] == replica]:
             del self._reports[key]
         self.ledger.died(replica)
-        if not self.ledger.broken:
+        if self.ledger.broken:
+            self._book.event("its last push may not have reached every shard: the pass is made again")
+        else:
             self._follow()
 
     def _comes_late(self, job: Job, portion: int) -> bool:
