@@ -1,6 +1,6 @@
 """Assignments as records: what the coordinator writes, and what a partition reads. Pure."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +18,11 @@ def plain(work: Work, examples: int = 0) -> Record:
     return record
 
 
-class Parting(NamedTuple):
-    """What everyone who leaves is told: the exit status of the run, and whether a rank has died."""
-
-    status: int
-    bereft: bool
-
-    def leave(self) -> Record:
-        """Return the `ASSIGNMENT`, `()`, that says so."""
-        record = plain(Work.LEAVE)
-        record["index"], record["part"] = self
-        return record
-
-    @classmethod
-    def of(cls, assignment: Record) -> "Parting":
-        """Return what a LEAVE says."""
-        return cls(int(assignment["index"]), bool(assignment["part"]))
+def leave(status: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that says the run has ended, and with which exit status."""
+    record = plain(Work.LEAVE)
+    record["index"] = status
+    return record
 
 
 def evaluation_of(start: int, stop: int) -> Record:

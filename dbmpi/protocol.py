@@ -13,6 +13,8 @@
                                  coordinator -> spare      to leave
     REPORT      REPORT           partition -> coordinator  work done, or a sign of life
     SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
+    FAREWELL    nothing          coordinator -> others     where ranks may die: all is written, exit
+                                 others -> coordinator     the answer
 
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
 the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
@@ -41,6 +43,7 @@ class Tag(IntEnum):
     SHARD = 7
     OPERATIONS = 8
     SCALARS = 9
+    FAREWELL = 10
 
 
 class Op(IntFlag):
@@ -88,7 +91,7 @@ REQUEST_HEADER = np.dtype(
         ("piece", "i4"),  # STOP: the exit status of the run
         ("version", "i8"),  # of the parameters that the gradient was computed from; ACCRUE: the evaluation
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient; OPERATE: operations that follow; STOP: 1, a rank died
+        ("steps", "i4"),  # minibatches in the gradient; OPERATE: operations that follow
         ("wire", "i4"),  # index into WIRE
     ]
 )
@@ -105,7 +108,7 @@ ASSIGNMENT = np.dtype(
     [
         ("work", "i4"),
         ("epoch", "i4"),  # of a batch: which sample
-        ("part", "i4"),  # LEAVE: 1 if a rank has died
+        ("part", "i4"),
         ("index", "i4"),  # LEAVE: the exit status of the run
         ("evaluation", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion

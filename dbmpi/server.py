@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi.assignments import Parting
 from dbmpi.errors import ProtocolError
 from dbmpi.protocol import (
     OPERATION,
@@ -80,8 +79,8 @@ class ShardService:
         self._report: list[MPI.Request] = []
         self._watch: Watch | None = None
 
-    def run(self) -> Parting:
-        """Serve until told to stop."""
+    def run(self) -> int:
+        """Serve until told to stop; return the exit status that the coordinator gives."""
         from dbmpi.failures import Watch
 
         self._watch = Watch(self._comm, {self._coordinator: f"rank {self._coordinator} (coordinator)"})
@@ -99,9 +98,9 @@ class ShardService:
                 break
             idle.busy()
             self._busy_s += time.monotonic() - now
-        parting = Parting(int(self._header["piece"]), bool(self._header["steps"]))
+        status = int(self._header["piece"])
         self._finish()
-        return parting
+        return status
 
     def _next_request(self) -> "tuple[Op, int] | None":
         """Return what the next request asks, and who asks it, if there is one."""

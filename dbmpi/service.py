@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbmpi import failures
 from dbmpi.activity import Activity
-from dbmpi.assignments import Parting
+from dbmpi.assignments import leave
 from dbmpi.errors import STATUS_OK, PeerSilent
 from dbmpi.failures import Watch
 from dbmpi.metrics import Book
@@ -205,7 +205,7 @@ class CoordinatorService:
                     f"no report within {self._shard_silence_s:g} s from rank {rank} (shard {index})"
                 )
 
-    def dismiss(self, status: int = STATUS_OK) -> Parting:
+    def dismiss(self, status: int = STATUS_OK) -> None:
         """Let shard 0 save the model; then everyone leaves, shards first with their last reports.
 
         Parameters
@@ -219,14 +219,12 @@ class CoordinatorService:
         saved = self._comm.Irecv(answer.view(np.uint8), first, Tag.REPLY)
         self._waiter.until(saved.Test, lambda: f"rank {first} (shard 0, writing the model)")
 
-        parting = Parting(status, bool(self._watch.dead))
         for rank in self._topology.shards:
-            self._request(Op.STOP, rank, parting.bereft, parting.status)
+            self._request(Op.STOP, rank, piece=status)
         for ranks in (*self._topology.replicas, self._topology.spares):
-            self._post.send_to(ranks, parting.leave())
+            self._post.send_to(ranks, leave(status))
         self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
         self._post.out.drain(self._waiter)
-        return parting
 
     def _request(self, op: Op, rank: int, steps: int = 0, piece: int = 0) -> None:
         header = np.zeros((), REQUEST_HEADER)
@@ -265,8 +263,8 @@ class Desk:
         self._buffer = np.zeros(1, ASSIGNMENT)
         self._expect()
 
-    def run(self, replica: "Replica", comm: MPI.Intracomm | None = None) -> Parting:
-        """Do what the coordinator orders until it says to leave.
+    def run(self, replica: "Replica", comm: MPI.Intracomm | None = None) -> int:
+        """Do what the coordinator orders until it says to leave; return the exit status that it gives.
 
         Parameters
         ----------
@@ -275,29 +273,29 @@ class Desk:
         """
         self._replica = replica
         try:
-            parting = self._work(replica)
+            status = self._work(replica)
         except Retired:
             failures.revoke(comm)
-            parting = self._retire(replica)
+            status = self._retire(replica)
         except MPI.Exception as error:
             if not failures.lost(error, comm):
                 raise
-            parting = self._retire(replica)
+            status = self._retire(replica)
         self._out.drain(self._waiter)
-        return parting
+        return status
 
-    def _work(self, replica: "Replica") -> Parting:
+    def _work(self, replica: "Replica") -> int:
         while (assignment := self._next())["work"] != Work.LEAVE:
             self._report(replica.perform(assignment))
-        return Parting.of(assignment)
+        return int(assignment["index"])
 
-    def _retire(self, replica: "Replica") -> Parting:
+    def _retire(self, replica: "Replica") -> int:
         """Wait for the order to leave; nothing else is obeyed any more."""
         replica.retire()
         self.retired, self._replica = True, None
         while (assignment := self._next())["work"] != Work.LEAVE:
             pass
-        return Parting.of(assignment)
+        return int(assignment["index"])
 
     def between(self) -> None:
         """Between minibatches: look for assignments; give a sign of life if it is time."""
@@ -342,10 +340,10 @@ class Desk:
         self._request.Wait()
 
 
-def spare(comm: MPI.Intracomm, coordinator: int) -> Parting:
-    """Wait, as a rank without work, until the coordinator says to leave. Local."""
+def spare(comm: MPI.Intracomm, coordinator: int) -> int:
+    """Wait, as a rank without work, until the coordinator says to leave; return the status. Local."""
     record, idle = np.zeros(1, ASSIGNMENT), Idle()
     request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
     while not request.Test():
         idle.rest()
-    return Parting.of(record[0])
+    return int(record[0]["index"])

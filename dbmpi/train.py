@@ -16,7 +16,6 @@ from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from dbmpi.assignments import Parting
     from dbmpi.metrics import Book
     from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
@@ -106,21 +105,21 @@ def _serial(blueprint: "Blueprint", started: float) -> int:
 
 
 def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
-    """Split into roles; each does its work, and all leave together, where all are there."""
+    """Split into roles; each does its work, and all leave together."""
     from dbmpi import failures
     from dbmpi.world import World, meet
 
-    timeout_s = blueprint.config.cluster.timeout_s
     with World(blueprint.setup.topology, comm) as world:
         who.comms = world.comms
-        parting = _play(blueprint, world, started)
-        together = partial(meet, comm, timeout_s, "the end of the run")
-        world.whole = not parting.bereft and failures.came(comm, together)
-    return parting.status
+        status = _play(blueprint, world, started)
+        if failures.enabled():
+            failures.part(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, status)
+        meet(world.service, blueprint.config.cluster.timeout_s, "the end of the run")
+    return status
 
 
-def _play(blueprint: "Blueprint", world: "World", started: float) -> "Parting":
-    """Do what this rank's role is."""
+def _play(blueprint: "Blueprint", world: "World", started: float) -> int:
+    """Do what this rank's role is; return the exit status of the run."""
     kind = world.role.kind
     if kind == "coordinator":
         return _coordinate(blueprint, world, started)
@@ -129,7 +128,7 @@ def _play(blueprint: "Blueprint", world: "World", started: float) -> "Parting":
     return _compute(blueprint, world) if kind == "replica" else _wait(blueprint, world)
 
 
-def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> "Parting":
+def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     from dbmpi import roles
     from dbmpi.service import CoordinatorService, Post
 
@@ -140,18 +139,17 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> "Part
     every_s = blueprint.config.output.shard_every_s
     service = CoordinatorService(world.service, setup.topology, post, book, blueprint.waiter, every_s)
     stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
-    parting = service.dismiss(stopping.status)
-    _conclude(setup, book, stopping, started)
-    return parting
+    service.dismiss(stopping.status)
+    return _conclude(setup, book, stopping, started)
 
 
-def _serve(blueprint: "Blueprint", world: "World") -> "Parting":
+def _serve(blueprint: "Blueprint", world: "World") -> int:
     from dbmpi import roles
 
     return roles.shard_service(blueprint, world.service, world.role.shard_index).run()
 
 
-def _compute(blueprint: "Blueprint", world: "World") -> "Parting":
+def _compute(blueprint: "Blueprint", world: "World") -> int:
     from dbmpi import roles
     from dbmpi.service import Desk
 
@@ -160,14 +158,14 @@ def _compute(blueprint: "Blueprint", world: "World") -> "Parting":
     link = roles.remote_link(blueprint, world.service, partition)
     who = world.role.replica_index, partition
     replica = roles.replica(blueprint, who, link, world.replica, desk.between)
-    parting = desk.run(replica, world.replica)
+    status = desk.run(replica, world.replica)
     if not desk.retired:
         replica.close()
     desk.close()
-    return parting
+    return status
 
 
-def _wait(blueprint: "Blueprint", world: "World") -> "Parting":
+def _wait(blueprint: "Blueprint", world: "World") -> int:
     """Spare ranks have nothing to do, for as long as the run takes."""
     from dbmpi.service import spare
 

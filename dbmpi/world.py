@@ -28,12 +28,10 @@ class World:
         The partitions of this rank's replica, by partition index; None elsewhere.
     siblings
         The same partition of every replica, by replica index; None elsewhere.
-    whole
-        Whether every rank still lives; where one does not, nothing is freed.
     """
 
     def __init__(self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD) -> None:
-        self.topology, self.whole = topology, True
+        self.topology = topology
         self.rank = comm.Get_rank()
         self.role: Role = topology.roles[self.rank]
         self.service = comm.Dup()
@@ -68,7 +66,7 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # After an error the job is aborted: a collective free would wait for ranks that never come.
-        if error is None and self.whole:
+        if error is None:
             self.free()
 
 

@@ -109,7 +109,8 @@ def series(algorithm: str, kills: int, draw: random.Random, folder: Path) -> int
     bad = count = late = 0
     while count < kills:
         partitions = 1 + count % len(SHAPES)
-        run, killer = disturbed(algorithm, partitions, calm[partitions], draw, folder / f"{count}-{late}")
+        run_dir = folder / f"{algorithm}-{partitions}-{count}-{late}"
+        run, killer = disturbed(algorithm, partitions, calm[partitions], draw, run_dir)
         where = f"{algorithm}, P = {partitions}, rank {killer.rank} killed after {killer.after_s:.2f} s"
         wrong = faults(run, calm[partitions], killer)
         if came_too_late(run, killer):

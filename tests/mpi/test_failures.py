@@ -25,10 +25,6 @@ def test_an_error_tells_of_no_death_where_nobody_is_dead(comm: Any, name: str) -
     assert raised.value is error
 
 
-def test_ranks_that_are_there_meet(comm: Any) -> None:
-    assert failures.came(comm, comm.Barrier)
-
-
 def test_names_of_the_dead() -> None:
     assert str(PeerDied.named(["rank 1 (shard 0)"])).startswith("rank 1 (shard 0) has died")
     assert "rank 1, rank 2 have died" in str(PeerDied.named(["rank 1", "rank 2"]))
