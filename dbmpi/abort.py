@@ -15,25 +15,34 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, PeerSilent, UserError
+from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, JobEnded, PeerDied, PeerSilent, UserError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 Abort = Callable[[int], None]
 STATUS_INTERRUPTED = 130  # 128 + SIGINT
 FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
 SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
+PLAIN = UserError, PeerSilent, PeerDied  # whose text says all: no traceback
 
 
 class Who:
     """How this rank is called in messages: by its number, and by its role once it has one.
 
     `job` is a text that only the ranks of this job know, once they do; until then all may speak.
+    `comms` are its communicators, once it has any;
+    `give_way` is what a rank does that is not the first to fail.
     """
 
     def __init__(self, rank: int) -> None:
         self.rank, self.role, self.job = rank, "", ""
+        self.comms: Sequence[MPI.Intracomm] = []
+        self.give_way: Callable[[], None] = lambda: time.sleep(SECOND_S)
         self._claim: socket.socket | None = None
 
     def __call__(self) -> str:
@@ -100,14 +109,14 @@ def _fail(error: BaseException | None, who: Who, abort: Abort) -> int:
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
     sys.stdout.flush()
-    if who.speaks():
+    if not isinstance(error, JobEnded) and who.speaks():
         sys.stderr.write(report(error, who()))
         sys.stderr.flush()
         if isinstance(error, PeerSilent):
             faulthandler.dump_traceback(all_threads=True)
         time.sleep(FORWARD_S)
     else:
-        time.sleep(SECOND_S)
+        who.give_way()
     abort(status)
     return status
 
@@ -116,9 +125,9 @@ def report(error: BaseException | None, who: str) -> str:
     """Return the message: one line with rank, role, host and error; then the traceback, if it helps."""
     if isinstance(error, KeyboardInterrupt):
         return f"dbmpi: {who}: interrupted\n"
-    name = "" if isinstance(error, UserError | PeerSilent) else f"{type(error).__name__}: "
+    name = "" if isinstance(error, PLAIN) else f"{type(error).__name__}: "
     line = f"dbmpi: {who} on {socket.gethostname()}: {name}{error}\n"
-    if not isinstance(error, UserError | PeerSilent) and error is not None:
+    if not isinstance(error, PLAIN) and error is not None:
         line += "".join(traceback.format_exception(error))
     return line
 

@@ -53,9 +53,22 @@ class Activity:
         self._book.tick(now)
         self._roster.keep_alive()
 
+    def died(self, replica: int, who: str) -> None:
+        """A replica has lost a rank, `who`: it leaves, and others do what it has not done."""
+        jobs = self._roster.died(replica, who)
+        self._book.at(self._roster.clock())
+        self._book.event(f"replica {replica} has left: {who} died; its work goes to the others")
+        self._take_back(replica, jobs)
+
     def _complete(self, job: Job) -> None:
         """Take in a job that every partition of its replica has done."""
         raise NotImplementedError
+
+    def _take_back(self, replica: int, jobs: list[Job]) -> None:
+        """Give the jobs of a dead replica to others: here, to score held-out rows."""
+        for job in jobs:
+            if job.work is Work.EVALUATE:
+                self._roster.order(self._roster.least_busy(), job.assignment)
 
 
 class Evaluation(Activity):
@@ -73,8 +86,9 @@ class Evaluation(Activity):
 
     def start(self) -> None:
         """Order a range from each replica."""
-        ranges = ranges_for_evaluation(self._rows, self._roster.replicas)
-        for replica, (start, stop) in enumerate(ranges):
+        living = self._roster.living
+        ranges = ranges_for_evaluation(self._rows, len(living))
+        for replica, (start, stop) in zip(living, ranges, strict=True):
             if stop > start:
                 self._roster.order(replica, evaluation_of(start, stop))
 

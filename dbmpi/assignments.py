@@ -18,6 +18,13 @@ def plain(work: Work, examples: int = 0) -> Record:
     return record
 
 
+def leave(status: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that says the run has ended, and with which exit status."""
+    record = plain(Work.LEAVE)
+    record["index"] = status
+    return record
+
+
 def evaluation_of(start: int, stop: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop)."""
     record = plain(Work.EVALUATE)

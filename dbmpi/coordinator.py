@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Any
 
 from dbmpi.activity import Activity, Evaluation
-from dbmpi.assignments import assignment_of, evaluation_of, plain
+from dbmpi.assignments import assignment_of, evaluation_of, plain, portion_of
 from dbmpi.config import Config
 from dbmpi.due import Due
 from dbmpi.keeper import Keeper
@@ -117,6 +117,14 @@ class Coordinator(Activity):
             self._final.take(job)
         self._hand_out()
 
+    def _take_back(self, replica: int, jobs: list[Job]) -> None:
+        """See `Activity`; portions go back to the ledger, and what was to be pushed is lost."""
+        super()._take_back(replica, jobs)
+        for job in jobs:
+            if job.work is Work.TRAIN:
+                self._ledger.give_back(portion_of(job.assignment))
+        self._hand_out()
+
     def _hand_out(self) -> None:
         """Give every replica what it can take, and step to the next phase when nothing is left."""
         if self.phase is Phase.TRAIN:
@@ -126,7 +134,7 @@ class Coordinator(Activity):
 
     def _hand_out_training(self) -> None:
         for _ in range(DEPTH):
-            for replica in range(self._roster.replicas):
+            for replica in self._roster.living:
                 if self._roster.owed(replica) < DEPTH and not self.stopping.reason and not self._pausing:
                     self._hand_out_to(replica)
 
@@ -140,7 +148,8 @@ class Coordinator(Activity):
             self._roster.order(replica, evaluation_of(0, self._test_rows))
             return
         elapsed_s = self._roster.clock() - self._book.started
-        most = self._warmup.steps_for(replica, self._ledger.steps, self._book.step, elapsed_s)
+        place = self._roster.living.index(replica)  # the warmstart is for the first that lives
+        most = self._warmup.steps_for(place, self._ledger.steps, self._book.step, elapsed_s)
         portion = self._ledger.next(replica, most) if most != 0 else None
         if portion is not None:
             self._roster.order(replica, assignment_of(portion))
@@ -171,7 +180,7 @@ class Coordinator(Activity):
 
     def _flush(self, phase: Phase) -> None:
         self.phase = phase
-        for replica in range(self._roster.replicas):
+        for replica in self._roster.living:
             self._roster.order(replica, plain(Work.FLUSH, self._ledger.examples))
 
     def _conclude(self) -> None:

@@ -1,5 +1,7 @@
 """The conditions that end a run, as exceptions, and the exit status of each."""
 
+from collections.abc import Sequence
+
 STATUS_OK = 0
 STATUS_FAILURE = 1
 STATUS_USER_ERROR = 2
@@ -17,6 +19,20 @@ class UserError(Exception):
 
 class PeerSilent(Exception):
     """A peer did not answer within its deadline (`cluster.timeout_s`); the text names the peer."""
+
+
+class PeerDied(Exception):
+    """A rank has died, and the run cannot go on without it; the text names it."""
+
+    @classmethod
+    def named(cls, names: Sequence[str]) -> "PeerDied":
+        """Say so of ranks."""
+        has, it = ("has", "it") if len(names) == 1 else ("have", "them")
+        return cls(f"{', '.join(names)} {has} died, and the run cannot go on without {it}")
+
+
+class JobEnded(Exception):
+    """Another rank has ended the job, and has said why."""
 
 
 class ProtocolError(Exception):

@@ -2,11 +2,13 @@
 
 Each replica takes the portions of its own part of the training set, in order; when these are done
 it takes from the back of the part that has most left, so that fast replicas do more and an epoch,
-and the run, end together. The next epoch begins as the last portion of this one is handed out.
+and the run, end together. The next epoch begins as the last portion of this one is handed out. What is
+given back, by a replica that is gone, goes to whoever asks next.
 """
 
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, Literal
 
@@ -46,6 +48,7 @@ class Ledger:
         self.examples = self.steps = 0
         self.epoch = -1
         self._left: list[tuple[int, int]] = []
+        self._returned: deque[Portion] = deque()
 
     def next(self, replica: int, most: int | None = None) -> Portion | None:
         """Return the next portion for a replica, or None when all is handed out.
@@ -54,7 +57,10 @@ class Ledger:
         ----------
         most
             Hand out no more minibatches than this; what is cut off is not learned from in this epoch.
+            Of no account for what was given back: it was within the limits when it was handed out first.
         """
+        if self._returned:
+            return self._returned.popleft()
         steps = self._steps_left(most)
         if steps <= 0 or self.limit:
             return None
@@ -63,6 +69,13 @@ class Ledger:
             self._left = [(0, self._plan.portions(self.epoch, part)) for part in range(self._plan.replicas)]
         part, index = self._take(replica)
         return self._book(part, index, steps)
+
+    def give_back(self, portion: Portion) -> None:
+        """Take back a portion that was handed out and not learned from: it will be handed out again."""
+        plan = self._plans.at(portion.epoch)
+        rows = plan.rows(portion.epoch, portion.part, portion.index)
+        examples = min(rows, portion.minibatches * plan.minibatch)
+        self._returned.append(replace(portion, examples=examples))
 
     @property
     def _plan(self) -> Plan:
@@ -76,6 +89,7 @@ class Ledger:
             "steps": self.steps,
             "epoch": self.epoch,
             "left": self._left,
+            "returned": [asdict(portion) for portion in self._returned],
             "plan": plan,
         }
 
@@ -83,10 +97,13 @@ class Ledger:
         """Go on from `state`; the plans must be those of `course`."""
         self.examples, self.steps, self.epoch = state["examples"], state["steps"], state["epoch"]
         self._left = [(int(start), int(stop)) for start, stop in state["left"]]
+        self._returned = deque(Portion(**portion) for portion in state["returned"])
 
     @property
     def limit(self) -> Literal["", "epochs", "steps"]:
         """Return which limit is reached, so that no portion will be handed out any more, if one is."""
+        if self._returned:
+            return ""
         if self._examples_limit is not None and self.examples >= self._examples_limit:
             return "epochs"
         if self._steps_limit is not None and self.steps >= self._steps_limit:

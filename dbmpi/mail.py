@@ -1,13 +1,15 @@
 """Small messages on the service communicator: records that arrive, records on their way, word of a signal."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from dbmpi import failures
 from dbmpi.protocol import SIGNAL, Tag, check_size
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 from dbmpi.waiting import Waiter
 
 Record = NDArray[Any]
@@ -26,7 +28,7 @@ def receive(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> Record | No
 
 
 class Outbox:
-    """Small messages on their way; keeps their buffers until they have left."""
+    """Small messages on their way; keeps their buffers until they have left, or their receiver is dead."""
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm = comm
@@ -34,13 +36,27 @@ class Outbox:
 
     def send(self, record: Record, to: int, tag: Tag) -> None:
         """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
-        self._sends = [request for request in self._sends if not request.Test()]
-        self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
+        self._sends = [request for request in self._sends if not self._left(request)]
+        try:
+            self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
+        except MPI.Exception as error:
+            self._excuse(error)
+
+    def _left(self, request: MPI.Request) -> bool:
+        try:
+            return request.Test()
+        except MPI.Exception as error:
+            self._excuse(error)
+            return True
+
+    def _excuse(self, error: MPI.Exception) -> None:
+        if not failures.tells_of_death(error, self._comm):
+            raise error
 
     def drain(self, waiter: Waiter) -> None:
         """Wait until all have left."""
         for request in self._sends:
-            waiter.until(request.Test, lambda: "the receiver of a small message")
+            waiter.until(partial(self._left, request), lambda: "the receiver of a small message")
         self._sends.clear()
 
 
@@ -55,7 +71,7 @@ class Herald:
         What has been received.
     """
 
-    def __init__(self, comm: MPI.Intracomm, coordinator: int, signals: Watch) -> None:
+    def __init__(self, comm: MPI.Intracomm, coordinator: int, signals: Signals) -> None:
         self._comm, self._coordinator, self._signals = comm, coordinator, signals
         self._request: MPI.Request | None = None
 

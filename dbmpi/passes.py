@@ -1,7 +1,8 @@
 """One pass over a batch: an evaluation of the objective and of its gradient, by all replicas together.
 
 The ledger decides (`dbmpi.batch`), this carries its decisions to the replicas and their reports to it. A pass
-ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is wanted.
+ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is wanted;
+or when a replica dies in the middle of a push: then the sum cannot be trusted, and the pass is made again.
 """
 
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ class Pass(Activity):
     @property
     def finished(self) -> bool:
         """Whether the gradient is complete on the shards, or not wanted any more."""
-        return self.ledger.done or bool(self.stopping.reason) or not self._finite
+        return self.ledger.done or self.ledger.broken or bool(self.stopping.reason) or not self._finite
 
     @property
     def loss(self) -> float:
@@ -117,8 +118,10 @@ class Pass(Activity):
         return fsum(chain.from_iterable(self._losses.values())) / self._examples if self._finite else nan
 
     def start(self) -> None:
-        """Give every replica its first portions."""
+        """Give every replica its first portions; those of the dead go to the others."""
         self._started = self._roster.clock()
+        for replica in self._roster.dead:
+            self.ledger.died(replica)
         self._follow()
 
     def close(self) -> None:
@@ -143,6 +146,17 @@ class Pass(Activity):
         else:
             self.ledger.gave_up(replica, portion)
         self._follow()
+
+    def _take_back(self, replica: int, jobs: list[Job]) -> None:
+        """See `Activity`; portions go back to the ledger, accepted ones too unless they are pushed."""
+        super()._take_back(replica, jobs)
+        for key in [key for key in self._reports if key[0] == replica]:
+            del self._reports[key]
+        self.ledger.died(replica)
+        if self.ledger.broken:
+            self._book.event("its last push may not have reached every shard: the pass is made again")
+        else:
+            self._follow()
 
     def _comes_late(self, job: Job, portion: int) -> bool:
         """Return whether a portion was another's by the time it is reported, or is of an earlier pass."""
@@ -170,9 +184,10 @@ class Pass(Activity):
                 self._copied.add((replica, portion))
 
     def _count(self, replica: int, portion: int) -> None:
-        """Book a portion that counts."""
+        """Book a portion that counts; once, even if it is done again because who did it has died."""
         reports = self._reports.pop((replica, portion))
-        self._book.train(reports)
+        if portion not in self._losses:
+            self._book.train(reports)
         self._losses[portion] = [float(report["loss_sum"]) for report in reports]
         self._finite &= all(map(isfinite, self._losses[portion]))
         self._tally.won[replica] += 1

@@ -10,11 +10,14 @@
     OPERATIONS  OPERATION[n]     coordinator -> shard      follows a REQUEST for vector operations
     SCALARS     float64[n]       shard -> coordinator      the answer: a partial sum for each dot product
     ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a verdict, a sign of life, or to leave
+                                 coordinator -> spare      to leave
     REPORT      REPORT           partition -> coordinator  work done, or a sign of life
     SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
     VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint of n vectors
     WRITTEN     WRITTEN          shard -> coordinator      its file of a checkpoint is on disk
     SIGNAL      SIGNAL           others -> coordinator     a signal to stop has arrived
+    FAREWELL    nothing          coordinator -> others     where ranks may die: all is written, exit
+                                 others -> coordinator     the answer
 
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
 the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
@@ -46,6 +49,7 @@ class Tag(IntEnum):
     VECTORS = 10
     WRITTEN = 11
     SIGNAL = 12
+    FAREWELL = 13
 
 
 class Op(IntFlag):
@@ -81,15 +85,17 @@ class Work(IntEnum):
     ACCEPT = 6  # that gradient counts: add it to the accrued sum
     DROP = 7  # it does not, another replica was first: forget it, or stop computing it
     PUSH = 8  # push the accrued sum
+    RETIRE = 9  # the replica has lost a rank: leave all work, and wait for LEAVE
 
 
-URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH)  # done as they arrive, between minibatches
+# Done as they arrive, between minibatches.
+URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE)
 
 
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
-        ("piece", "i4"),
+        ("piece", "i4"),  # STOP: the exit status of the run
         # Of the parameters that the gradient was computed from. ACCRUE: evaluation. CHECKPOINT: its number.
         ("version", "i8"),
         ("rate", "f8"),  # learning rate that the rule shall use
@@ -111,7 +117,7 @@ ASSIGNMENT = np.dtype(
         ("work", "i4"),
         ("epoch", "i4"),  # of a batch: which sample
         ("part", "i4"),
-        ("index", "i4"),
+        ("index", "i4"),  # LEAVE: the exit status of the run
         ("evaluation", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch

@@ -19,6 +19,10 @@ from dbmpi.waiting import Waiter
 Record = NDArray[Any]
 
 
+class Retired(Exception):
+    """The replica has lost a rank, and leaves."""
+
+
 class Replica:
     """Carries out assignments, in step with the other partitions, which get the same ones.
 
@@ -74,9 +78,17 @@ class Replica:
             self._gradients.prepare(assignment)
 
     def heed(self, assignment: Record) -> None:
-        """Do what an urgent assignment says, between minibatches; it is not in step with the others."""
-        assert self._gradients is not None
+        """Do what an urgent assignment says, between minibatches; it is not in step with the others.
+
+        Raises
+        ------
+        Retired
+            When it says to retire.
+        """
         work = Work(int(assignment["work"]))
+        if work is Work.RETIRE:
+            raise Retired
+        assert self._gradients is not None
         if work is Work.ACCEPT:
             self._gradients.accept(assignment)
         elif work is Work.DROP:
@@ -163,6 +175,12 @@ class Replica:
         report["work"] = work
         report["replica"], report["partition"] = self._who
         return report
+
+    def retire(self) -> None:
+        """Give up all work: the replica has lost a partition. What is in flight to the shards ends first."""
+        if self._client.link.busy:
+            self._client.link.wait()
+        self._feed.close()
 
     def close(self) -> None:
         """End the reading thread, close the files, free the requests."""

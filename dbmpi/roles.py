@@ -13,7 +13,7 @@ from dbmpi import rundir, sharding
 from dbmpi.operations import PARAMETERS
 from dbmpi.partition import Partitioning
 from dbmpi.sharding import MAX_PIECE_BYTES, Piece
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 from dbmpi.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Blueprint:
         largest = MAX_PIECE_BYTES // self.dtype.itemsize
         self.pieces = sharding.cut(self.plan.sizes, len(topology.shards), largest)
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
-        self.signals = Watch()
+        self.signals = Signals()
 
     @property
     def labels(self) -> bool:

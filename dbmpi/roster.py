@@ -2,6 +2,7 @@
 
 An order goes to every partition of a replica, and is done when all of them have reported it. Orders of one
 kind of work are reported in the order in which they were given; different kinds may overtake one another.
+A replica that has lost a rank gets no more orders, and what it still reports counts for nothing.
 """
 
 import time
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.assignments import plain
-from dbmpi.errors import PeerSilent, ProtocolError
+from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
 from dbmpi.protocol import Work
 
 Record = NDArray[Any]
@@ -74,6 +75,7 @@ class Roster:
         self._jobs: list[deque[Job]] = [deque() for _ in range(self.replicas)]
         self._heard = np.full(shape, clock())
         self._sent = np.full(self.replicas, clock())
+        self.living = list(range(self.replicas))
 
     def owed(self, replica: int) -> int:
         """Return how many orders a replica has not reported."""
@@ -83,6 +85,30 @@ class Roster:
     def idle(self) -> bool:
         """Whether no replica owes a report."""
         return not any(self._jobs)
+
+    @property
+    def dead(self) -> list[int]:
+        """The replicas that have lost a rank."""
+        return [replica for replica in range(self.replicas) if replica not in self.living]
+
+    def died(self, replica: int, who: str) -> list[Job]:
+        """A replica has lost a rank, `who`: let it leave, and return what it has not done.
+
+        Raises
+        ------
+        PeerDied
+            It was the last one.
+        """
+        self.living.remove(replica)
+        if not self.living:
+            raise PeerDied(f"no replica is left to go on with: {who} died")
+        self.tell(replica, plain(Work.RETIRE))
+        jobs, self._jobs[replica] = list(self._jobs[replica]), deque()
+        return jobs
+
+    def least_busy(self) -> int:
+        """Return the living replica that owes least."""
+        return min(self.living, key=self.owed)
 
     def order(self, replica: int, assignment: Record) -> None:
         """Send an assignment that is to be reported."""
@@ -101,7 +127,7 @@ class Roster:
         """Take in one partition's `REPORT`; return the job that is done by it, if one is."""
         replica, partition = int(report["replica"]), int(report["partition"])
         self._heard[replica, partition] = self.clock()
-        if report["work"] == Work.ALIVE:
+        if report["work"] == Work.ALIVE or replica not in self.living:
             return None
         waiting = (j for j in self._jobs[replica] if partition in j.missing and j.work == report["work"])
         job = next(waiting, None)

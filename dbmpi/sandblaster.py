@@ -151,13 +151,23 @@ class Sandblaster:
         return [float(scalar) for scalar in scalars]
 
     def evaluate(self, before: Program) -> float:
-        """Move the parameters by a program, and make a pass there.
+        """Move the parameters by a program, and make a pass there, again until none is broken by a death.
 
         Raises
         ------
         Interrupted
             The run is to end.
         """
+        this = self._pass(before)
+        while this.ledger.broken and not self.stopping.reason:
+            this = self._pass(Program())
+        self._check()
+        if this.ledger.done and not self._rules.deterministic:
+            self._homes = homes_of(this.ledger.winners, self._roster.replicas)
+        return this.loss
+
+    def _pass(self, before: Program) -> Pass:
+        """Make a pass, under a number of its own: the shards forget what they had of another one."""
         self._evaluation += 1
         self._searching = True
         self.run(before.open(self._evaluation))
@@ -168,10 +178,7 @@ class Sandblaster:
         )
         self._cluster.drive(this)
         this.close()
-        self._check()
-        if ledger.done and not self._rules.deterministic:
-            self._homes = homes_of(ledger.winners, self._roster.replicas)
-        return this.loss
+        return this
 
     def _check(self) -> None:
         if self.stopping.reason:

@@ -2,7 +2,8 @@
 
 Memory stays bounded whatever the number of clients: one buffer for the gradient that is being
 received, and `REPLY_BUFFERS` for parameters on their way out; when all are in flight the shard
-waits for one before it serves the next request.
+waits for one before it serves the next request. What a client that has died announced, or waits for,
+is dropped.
 """
 
 import time
@@ -28,13 +29,15 @@ from dbmpi.protocol import (
     check_size,
 )
 from dbmpi.shard import Shard
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 from dbmpi.snapshot import Saver
 from dbmpi.waiting import Idle, Waiter
 from dbmpi.wire import decode
 
 if TYPE_CHECKING:
     from mpi4py import MPI
+
+    from dbmpi.failures import Watch
 
 Array = NDArray[Any]
 REPLY_BUFFERS = 4
@@ -69,7 +72,7 @@ class ShardService:
         waiter: Waiter,
         save: Callable[[], None],
         saver: Saver,
-        signals: Watch,
+        signals: Signals,
         report_every_s: float,
     ) -> None:
         self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
@@ -86,9 +89,13 @@ class ShardService:
         self._busy_s, self._bytes_in, self._bytes_out = 0.0, 0, 0
         self._report: list[MPI.Request] = []
         self._outbox = Outbox(comm)
+        self._watch: Watch | None = None
 
-    def run(self) -> None:
-        """Serve until told to stop."""
+    def run(self) -> int:
+        """Serve until told to stop; return the exit status that the coordinator gives."""
+        from dbmpi.failures import Watch
+
+        self._watch = Watch(self._comm, {self._coordinator: f"rank {self._coordinator} (coordinator)"})
         idle, next_report = Idle(), time.monotonic()
         while True:
             now = time.monotonic()
@@ -105,14 +112,20 @@ class ShardService:
                 break
             idle.busy()
             self._busy_s += time.monotonic() - now
+        status = int(self._header["piece"])
         self._finish()
+        return status
 
     def _next_request(self) -> "tuple[Op, int] | None":
         """Return what the next request asks, and who asks it, if there is one."""
         from mpi4py import MPI
 
         status = MPI.Status()
-        message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
+        try:
+            message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
+        except MPI.Exception as error:
+            self._excuse(error)
+            return None
         if message is None:
             return None
         source = status.Get_source()
@@ -129,8 +142,22 @@ class ShardService:
         elif op is Op.CHECKPOINT:
             self._checkpoint(source)
         elif op is not Op.STOP:
-            self._exchange(op, source)
+            self._exchange_or_drop(op, source)
         return op
+
+    def _exchange_or_drop(self, op: Op, source: int) -> None:
+        """Serve a partition; drop its request if it dies meanwhile."""
+        from mpi4py import MPI
+
+        try:
+            self._exchange(op, source)
+        except MPI.Exception as error:
+            self._excuse(error)
+
+    def _excuse(self, error: "MPI.Exception") -> None:
+        """Go on if an error tells of the death of a client."""
+        assert self._watch is not None
+        self._watch.learn(error)
 
     def _operate(self, source: int) -> None:
         """Perform the vector operations that follow the request, and answer the dot products."""
@@ -207,7 +234,7 @@ class ShardService:
         free: list[_Reply] = []
 
         def found() -> bool:
-            free.extend(reply for reply in self._replies if reply.sent())
+            free.extend(reply for reply in self._replies if self._is_free(reply))
             return bool(free)
 
         def late() -> str:
@@ -215,6 +242,17 @@ class ShardService:
 
         self._waiter.until(found, late)
         return free[0]
+
+    def _is_free(self, reply: "_Reply") -> bool:
+        """Return whether a reply has left, or nobody is there to take it."""
+        from mpi4py import MPI
+
+        try:
+            return reply.sent()
+        except MPI.Exception as error:
+            self._excuse(error)
+            reply.forget()
+            return True
 
     def _send_report(self, last: bool) -> None:
         """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
@@ -235,7 +273,8 @@ class ShardService:
         self._send_report(last=True)
         self._waiter.until(self._report[0].Test, peer)
         for reply in self._replies:
-            self._waiter.until(reply.sent, partial("rank {0.to} (a reply)".format, reply))
+            sent = partial(self._is_free, reply)
+            self._waiter.until(sent, partial("rank {0.to} (a reply)".format, reply))
 
 
 class _Reply:
@@ -252,6 +291,9 @@ class _Reply:
         self._requests = [comm.Isend(self.header.view(np.uint8), to, Tag.REPLY)]
         if values is not None:
             self._requests.append(comm.Isend(values, to, Tag.PARAMETERS))
+
+    def forget(self) -> None:
+        self._requests.clear()
 
     def sent(self) -> bool:
         return all(request.Test() for request in self._requests)

@@ -10,9 +10,11 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from dbmpi import failures
 from dbmpi.activity import Activity
-from dbmpi.assignments import plain
-from dbmpi.errors import PeerSilent
+from dbmpi.assignments import leave
+from dbmpi.errors import STATUS_OK, PeerSilent
+from dbmpi.failures import Watch
 from dbmpi.mail import Herald, Outbox, receive
 from dbmpi.manifest import FileRecord, Written
 from dbmpi.metrics import Book
@@ -31,8 +33,9 @@ from dbmpi.protocol import (
     Work,
     check_size,
 )
+from dbmpi.replica import Retired
 from dbmpi.roster import PATIENCE
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 from dbmpi.topology import Topology
 from dbmpi.waiting import Idle, Waiter
 
@@ -52,7 +55,11 @@ class Post:
 
     def send(self, replica: int, assignment: Record) -> None:
         """See `coordinator.Mail`."""
-        for rank in self._topology.replicas[replica]:
+        self.send_to(self._topology.replicas[replica], assignment)
+
+    def send_to(self, ranks: Sequence[int], assignment: Record) -> None:
+        """Send an assignment to world ranks."""
+        for rank in ranks:
             self.out.send(assignment, rank, Tag.ASSIGNMENT)
 
 
@@ -75,7 +82,7 @@ class CoordinatorService:
         book: Book,
         waiter: Waiter,
         shard_every_s: float,
-        signals: Watch,
+        signals: Signals,
     ) -> None:
         self._comm, self._topology, self._signals = comm, topology, signals
         self._post, self._book, self._waiter = post, book, waiter
@@ -84,6 +91,10 @@ class CoordinatorService:
         self._left: set[int] = set()
         self._unwritten = 0
         self._written: Callable[[Written], None] = lambda written: None
+        needed = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
+        self._watch = Watch(comm, needed)
+        self._mourned = 0  # of those that it knows to be dead
+        self._lost: set[int] = set()  # replicas
 
     def drive(self, activity: Activity) -> None:
         """Start an activity, and carry its messages until it is finished."""
@@ -94,23 +105,42 @@ class CoordinatorService:
                 idle.busy()
             else:
                 idle.rest()
+            if len(self._watch.dead) > self._mourned:
+                self._mourn(activity)
             if time.monotonic() >= next_tick:
                 activity.tick()
                 self._miss_shards()
                 next_tick = time.monotonic() + TICK_S
 
+    def _mourn(self, activity: Activity) -> None:
+        """Let an activity know which replicas have lost a rank."""
+        dead, self._mourned = self._watch.dead[self._mourned :], len(self._watch.dead)
+        for rank in dead:
+            role = self._topology.roles[rank]
+            if role.kind == "replica" and role.replica_index not in self._lost:
+                self._lost.add(role.replica_index)
+                activity.died(role.replica_index, f"rank {rank}")
+
+    def _take(self, tag: Tag, layout: np.dtype[Any]) -> Record | None:
+        """Return the next message of a tag; a death that shows itself instead is noted."""
+        try:
+            return receive(self._comm, tag, layout)
+        except MPI.Exception as error:
+            self._watch.learn(error)
+            return None
+
     def _receive(self, activity: Activity) -> bool:
-        report = receive(self._comm, Tag.REPORT, REPORT)
+        report = self._take(Tag.REPORT, REPORT)
         if report is not None:
             activity.receive(report)
-        signal = receive(self._comm, Tag.SIGNAL, SIGNAL)
+        signal = self._take(Tag.SIGNAL, SIGNAL)
         if signal is not None:
             self._signals.note(int(signal["number"]))
         return self._receive_written() or self._receive_shard() or report is not None
 
     def _receive_written(self) -> bool:
         """Take in that a shard's part of a checkpoint is on disk."""
-        record = receive(self._comm, Tag.WRITTEN, WRITTEN) if self._unwritten else None
+        record = self._take(Tag.WRITTEN, WRITTEN) if self._unwritten else None
         if record is None:
             return False
         self._unwritten -= 1
@@ -167,7 +197,7 @@ class CoordinatorService:
         return answers.sum(axis=0)
 
     def _receive_shard(self) -> bool:
-        shard = receive(self._comm, Tag.SHARD, SHARD_REPORT)
+        shard = self._take(Tag.SHARD, SHARD_REPORT)
         if shard is None:
             return False
         index = int(shard["shard"])
@@ -192,18 +222,24 @@ class CoordinatorService:
         self._request(Op.SAVE, first)
         self._await_replies([first], "writing the model")
 
-    def dismiss(self) -> None:
-        """Let everyone leave, shards first with their last reports."""
+    def dismiss(self, status: int = STATUS_OK) -> None:
+        """Let everyone leave, shards first with their last reports.
+
+        Parameters
+        ----------
+        status
+            The exit status of the run, for everyone.
+        """
         for rank in self._topology.shards:
-            self._request(Op.STOP, rank)
-        for replica in range(len(self._topology.replicas)):
-            self._post.send(replica, plain(Work.LEAVE))
+            self._request(Op.STOP, rank, piece=status)
+        for ranks in (*self._topology.replicas, self._topology.spares):
+            self._post.send_to(ranks, leave(status))
         self._waiter.until(self._all_left, lambda: f"the last reports of {self._missing()}")
         self._post.out.drain(self._waiter)
 
-    def _request(self, op: Op, rank: int, count: int = 0, number: int = 0) -> None:
+    def _request(self, op: Op, rank: int, count: int = 0, number: int = 0, piece: int = 0) -> None:
         header = np.zeros((), REQUEST_HEADER)
-        header["op"], header["steps"], header["version"] = op, count, number
+        header["op"], header["steps"], header["version"], header["piece"] = op, count, number, piece
         self._post.out.send(header, rank, Tag.REQUEST)
 
     def _all_left(self) -> bool:
@@ -230,22 +266,50 @@ class Desk:
         What has been received.
     """
 
-    def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter, signals: Watch) -> None:
+    def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter, signals: Signals) -> None:
         self._herald = Herald(comm, coordinator, signals)
         self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
         self._replica: Replica | None = None
+        self.retired = False
         self._sent_at = time.monotonic()
         self._buffer = np.zeros(1, ASSIGNMENT)
         self._expect()
 
-    def run(self, replica: "Replica") -> None:
-        """Do what the coordinator orders until it says to leave."""
+    def run(self, replica: "Replica", comm: MPI.Intracomm | None = None) -> int:
+        """Do what the coordinator orders until it says to leave; return the exit status that it gives.
+
+        Parameters
+        ----------
+        comm
+            The replica's communicator: when one of its ranks dies, the others leave all work.
+        """
         self._replica = replica
+        try:
+            status = self._work(replica)
+        except Retired:
+            failures.revoke(comm)
+            status = self._retire(replica)
+        except MPI.Exception as error:
+            if not failures.lost(error, comm):
+                raise
+            status = self._retire(replica)
+        self._out.drain(self._waiter)
+        return status
+
+    def _work(self, replica: "Replica") -> int:
         while (assignment := self._next())["work"] != Work.LEAVE:
             self._report(replica.perform(assignment))
-        self._out.drain(self._waiter)
+        return int(assignment["index"])
+
+    def _retire(self, replica: "Replica") -> int:
+        """Wait for the order to leave; nothing else is obeyed any more."""
+        replica.retire()
+        self.retired, self._replica = True, None
+        while (assignment := self._next())["work"] != Work.LEAVE:
+            pass
+        return int(assignment["index"])
 
     def between(self) -> None:
         """Between minibatches: look for assignments; give a sign of life if it is time."""
@@ -266,15 +330,16 @@ class Desk:
 
     def _arrived(self) -> bool:
         """Take in the next message of the coordinator, if there is one; report pushes that have ended."""
-        assert self._replica is not None
         self._herald.look()
-        for report in self._replica.take_pushed():
+        for report in self._replica.take_pushed() if self._replica is not None else ():
             self._report(report)
         if not self._request.Test():
             return False
         assignment = self._buffer.copy().reshape(())
         self._expect()
-        if assignment["work"] in URGENT:
+        if self._replica is None:
+            self._queue.append(assignment)
+        elif assignment["work"] in URGENT:
             self._replica.heed(assignment)
         elif assignment["work"] != Work.ALIVE:
             self._queue.append(assignment)
@@ -289,3 +354,12 @@ class Desk:
         self._herald.close()
         self._request.Cancel()
         self._request.Wait()
+
+
+def spare(comm: MPI.Intracomm, coordinator: int) -> int:
+    """Wait, as a rank without work, until the coordinator says to leave; return the status. Local."""
+    record, idle = np.zeros(1, ASSIGNMENT), Idle()
+    request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
+    while not request.Test():
+        idle.rest()
+    return int(record[0]["index"])

@@ -12,7 +12,7 @@ from types import FrameType
 ECHO_S = 1.0  # a terminal's Ctrl-C may come from the launcher once more
 
 
-class Watch:
+class Signals:
     """What has been received; `name` is the signal's, or empty."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dbmpi.config import Train, Warmstart
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
 from dbmpi.metrics import Evaluated
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 
 if TYPE_CHECKING:
     from dbmpi.optimizer import End
@@ -29,8 +29,8 @@ class Stopping:
         What has been received.
     """
 
-    def __init__(self, train: Train, signals: Watch | None = None) -> None:
-        self._train, self._signals = train, Watch() if signals is None else signals
+    def __init__(self, train: Train, signals: Signals | None = None) -> None:
+        self._train, self._signals = train, Signals() if signals is None else signals
         self._first_loss: float | None = None
         self._beyond = 0
         self.reason: Reason = ""

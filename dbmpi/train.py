@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dbmpi import abort, cli, launch
@@ -48,25 +49,41 @@ def _main(argv: Sequence[str], started: float) -> int:
 
     comm = MPI.COMM_WORLD
     end: abort.Abort = abort.leave
-    if comm.Get_size() > 1:
-        end = comm.Abort
     who = abort.Who(comm.Get_rank())
+    if comm.Get_size() > 1:
+        end = _end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
+
+
+def _end_of_job(comm: "MPI.Intracomm", who: abort.Who) -> abort.Abort:
+    """Return what ends the job after a failure."""
+    from dbmpi import failures
+
+    if not failures.enabled():
+        return comm.Abort
+    who.give_way = partial(failures.vanish, failures.GIVE_WAY_S)
+    return lambda status: failures.end_job([comm, *who.comms], status)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     """Train, as one rank of `comm`. Collective over `comm`."""
+    from dbmpi import failures
     from dbmpi import setup as start
 
     try:
         launch.check_world(os.environ, comm.Get_size())
     except UserError as error:
         return _refuse_singleton(error)
-    try:
-        setup = start.prepare(arguments, comm)
-    except start.Refused:
-        return STATUS_USER_ERROR
+    with failures.readable(comm):
+        try:
+            setup = start.prepare(arguments, comm)
+        except start.Refused:
+            return STATUS_USER_ERROR
+    with failures.readable(comm, setup.topology):
+        return _train(setup, comm, who, started)
 
+
+def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     from dbmpi.roles import Blueprint
     from dbmpi.warmup import describe, warm_up
 
@@ -78,7 +95,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, start
     blueprint.signals.install_interrupt()
     if setup.topology.serial:
         return _serial(blueprint, started)
-    return _parallel(blueprint, comm, started)
+    return _parallel(blueprint, comm, who, started)
 
 
 def _serial(blueprint: "Blueprint", started: float) -> int:
@@ -89,27 +106,28 @@ def _serial(blueprint: "Blueprint", started: float) -> int:
     return _conclude(blueprint.setup, book, stopping)
 
 
-def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", started: float) -> int:
+def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
+    from dbmpi import failures
     from dbmpi.world import World, meet
 
-    status = STATUS_OK
-    timeout_s = blueprint.config.cluster.timeout_s
     with World(blueprint.setup.topology, comm) as world:
-        if world.role.kind == "coordinator":
-            status = _coordinate(blueprint, world, started)
-        elif world.role.kind == "shard":
-            _serve(blueprint, world)
-        elif world.role.kind == "replica":
-            _compute(blueprint, world)
-        meet(world.service, _patience(world, timeout_s), "the end of the run")
-    status = comm.bcast(status, blueprint.setup.topology.coordinator)
+        who.comms = world.comms
+        status = _play(blueprint, world, started)
+        if failures.enabled():
+            failures.part(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, status)
+        meet(world.service, blueprint.config.cluster.timeout_s, "the end of the run")
     return status
 
 
-def _patience(world: "World", timeout_s: float) -> float:
-    """Spare ranks wait at the end for as long as the run takes: the launcher ends them if it fails."""
-    return float("inf") if world.role.kind == "spare" else timeout_s
+def _play(blueprint: "Blueprint", world: "World", started: float) -> int:
+    """Do what this rank's role is; return the exit status of the run."""
+    kind = world.role.kind
+    if kind == "coordinator":
+        return _coordinate(blueprint, world, started)
+    if kind == "shard":
+        return _serve(blueprint, world)
+    return _compute(blueprint, world) if kind == "replica" else _wait(blueprint, world)
 
 
 def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
@@ -127,17 +145,17 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
     if not stopping.hasty:
         service.save_model()
-    service.dismiss()
+    service.dismiss(stopping.status)
     return _conclude(setup, book, stopping)
 
 
-def _serve(blueprint: "Blueprint", world: "World") -> None:
+def _serve(blueprint: "Blueprint", world: "World") -> int:
     from dbmpi import roles
 
-    roles.shard_service(blueprint, world.service, world.role.shard_index).run()
+    return roles.shard_service(blueprint, world.service, world.role.shard_index).run()
 
 
-def _compute(blueprint: "Blueprint", world: "World") -> None:
+def _compute(blueprint: "Blueprint", world: "World") -> int:
     from dbmpi import roles
     from dbmpi.service import Desk
 
@@ -146,9 +164,18 @@ def _compute(blueprint: "Blueprint", world: "World") -> None:
     link = roles.remote_link(blueprint, world.service, partition)
     who = world.role.replica_index, partition
     replica = roles.replica(blueprint, who, link, world.replica, desk.between)
-    desk.run(replica)
-    replica.close()
+    status = desk.run(replica, world.replica)
+    if not desk.retired:
+        replica.close()
     desk.close()
+    return status
+
+
+def _wait(blueprint: "Blueprint", world: "World") -> int:
+    """Spare ranks have nothing to do, for as long as the run takes."""
+    from dbmpi.service import spare
+
+    return spare(world.service, blueprint.setup.topology.coordinator)
 
 
 def _conclude(setup: "Setup", book: "Book", stopping: "Stopping") -> int:

@@ -48,11 +48,16 @@ class World:
         """Return how messages call a world rank: number and role."""
         return f"rank {rank} ({self.topology.roles[rank]})"
 
+    @property
+    def comms(self) -> list[MPI.Intracomm]:
+        """The communicators that this rank is in, the service's last."""
+        mine = (self.siblings, self.replica, self.shards, self.service)
+        return [comm for comm in mine if comm is not None]
+
     def free(self) -> None:
         """Free every communicator. Collective over the world."""
-        for comm in (self.siblings, self.replica, self.shards, self.service):
-            if comm is not None:
-                comm.Free()
+        for comm in self.comms:
+            comm.Free()
 
     def __enter__(self) -> "World":
         return self

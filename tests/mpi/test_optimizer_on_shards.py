@@ -24,7 +24,7 @@ from dbmpi.server import ShardService
 from dbmpi.service import CoordinatorService, Post
 from dbmpi.shard import Shard
 from dbmpi.sharding import Piece
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 from dbmpi.snapshot import Saver
 from dbmpi.topology import Topology
 from dbmpi.vectors import Vectors
@@ -96,7 +96,7 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rule.make(limits), limits, Vectors(matrix, ranges))
-    ShardService(shard, comm, 0, WAITER, lambda: None, Saver(folder, index), Watch(), 1.0).run()
+    ShardService(shard, comm, 0, WAITER, lambda: None, Saver(folder, index), Signals(), 1.0).run()
 
 
 def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, limits: Limits) -> Any:
@@ -109,7 +109,7 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
         return None
     topology = Topology(comm.size, ranks, ((0,),))
     book = Book(folder / "metrics.jsonl", 1, False, 1.0, Silent(io.StringIO()))
-    service = CoordinatorService(comm, topology, Post(comm, topology), book, WAITER, 1.0, Watch())
+    service = CoordinatorService(comm, topology, Post(comm, topology), book, WAITER, 1.0, Signals())
     link = RemoteLink(comm, pieces, ranks, np.empty(SIZE), "float64", WAITER)
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)

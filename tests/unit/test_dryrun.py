@@ -17,7 +17,7 @@ from dbmpi.outline import Memory, Outline
 from dbmpi.partition import Traffic
 from dbmpi.settings import load
 from dbmpi.shard import Shard
-from dbmpi.signals import Watch
+from dbmpi.signals import Signals
 from dbmpi.workspace import Workspace
 
 IMAGE_LAYERS = """model.layers=[
@@ -94,7 +94,7 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         pieces = sharding.of_shard(outline.pieces, index)
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
         shard = Shard(index, values, rule.make(settings.downpour), settings.downpour)
-        service: Any = server.ShardService(shard, None, 0, None, lambda: None, None, Watch(), 1.0)
+        service: Any = server.ShardService(shard, None, 0, None, lambda: None, None, Signals(), 1.0)
         memory = outline.of_shard(index)
         assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
         copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)

@@ -1,0 +1,30 @@
+"""What errors of MPI are taken for a death: none without one, with any MPI."""
+
+from typing import Any
+
+import pytest
+from mpi4py import MPI
+
+from dbmpi import failures
+from dbmpi.errors import PeerDied
+
+pytestmark = pytest.mark.mpi(ranks=[1, 2])
+CLASSES = ["ERR_TRUNCATE", "ERR_IN_STATUS", "ERR_PROC_FAILED", "ERR_REVOKED"]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_an_error_tells_of_no_death_where_nobody_is_dead(comm: Any, name: str) -> None:
+    error = MPI.Exception(getattr(MPI, name, MPI.ERR_OTHER))
+    assert failures.failed(comm) == [] and not failures.revoked(comm)
+    assert not failures.tells_of_death(error, comm) and not failures.lost(error, comm)
+    with pytest.raises(MPI.Exception) as raised:
+        failures.Watch(comm, {0: "rank 0"}).learn(error)
+    assert raised.value is error
+    with pytest.raises(MPI.Exception) as raised, failures.readable(comm):
+        raise error
+    assert raised.value is error
+
+
+def test_names_of_the_dead() -> None:
+    assert str(PeerDied.named(["rank 1 (shard 0)"])).startswith("rank 1 (shard 0) has died")
+    assert "rank 1, rank 2 have died" in str(PeerDied.named(["rank 1", "rank 2"]))

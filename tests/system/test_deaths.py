@@ -1,0 +1,138 @@
+"""Ranks that die under `mpirun --with-ft ulfm`: a replica leaves and the run goes on, or it ends at once.
+
+Not with MPICH, whose launcher ends the job in any case (tests/system/test_failures.py).
+"""
+
+import random
+
+import pytest
+
+from tests import runner
+from tests.system.conftest import launch_in
+from tests.system.reading import QUIET, messages, one_message, parameters, records, summary
+from tests.system.victims import Killer
+
+FAULTY = "tests.system.faulty"
+FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
+ALGORITHMS = {
+    "downpour": ("train.epochs=20",),
+    "sandblaster": (
+        "train.algorithm=sandblaster",
+        "train.minibatch=60",
+        "sandblaster.iterations=40",
+        "model.dtype=float64",
+        "model.l2=0.01",
+    ),
+}
+SHAPES = {1: (5, "cluster.replicas=3"), 2: (6, "cluster.replicas=2")}  # partitions: ranks, with 1 shard
+POINT = 0.01
+BOUND_S = 60.0  # start-up on a busy machine included
+LONG = ("train.epochs=4000", "evaluation.every_epochs=0")
+
+
+class Tolerant(runner.Environment):
+    """An environment whose launcher lets ranks die."""
+
+    def mpiexec(self, ranks: int) -> list[str]:
+        """See `Environment.mpiexec`."""
+        program, *flags = super().mpiexec(ranks)
+        return [program, *FT, *flags]
+
+
+@pytest.fixture(scope="module")
+def launch_in_ft(environment):
+    """Return `launch_in` of a directory, under ULFM."""
+    if environment.mpi != "openmpi":
+        pytest.skip("MPICH ends the job when a rank dies")
+    return lambda directory: launch_in(Tolerant(environment.mpi, environment.directory), directory)
+
+
+def settings(algorithm, partitions):
+    ranks, replicas = SHAPES[partitions]
+    cluster = ("cluster.shards=1", replicas, f"cluster.partitions={partitions}")
+    return ranks, ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS[algorithm])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(launch_in_ft, tmp_path_factory):
+    """For each algorithm the directory of a run in which nobody dies."""
+    found = {}
+    for algorithm in ALGORITHMS:
+        folder = tmp_path_factory.mktemp(algorithm)
+        ranks, arguments = settings(algorithm, 1)
+        done = launch_in_ft(folder)(ranks, *arguments, timeout=BOUND_S)
+        assert (done.status, messages(done)) == (0, [])
+        found[algorithm] = folder / "run"
+    return found
+
+
+def assert_good(run, calm, rank):
+    """The run ended as if nothing had happened, but for the replica that left."""
+    (left,) = (record["text"] for record in records(run, "event") if record["text"].startswith("replica"))
+    assert f"has left: rank {rank} died; its work goes to the others" in left
+    content, expected = summary(run), summary(calm)
+    assert content["stop_reason"] == expected["stop_reason"]
+    assert content["test_accuracy"] == pytest.approx(expected["test_accuracy"], abs=POINT)
+    assert set(parameters(run)) == set(parameters(calm))
+    losses = [[record["loss"] for record in records(of, "iteration")] for of in (run, calm)]
+    if losses[1]:  # a portion left out or counted twice would change them
+        assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    else:
+        assert (content["steps"], content["examples"]) == (expected["steps"], expected["examples"])
+
+
+@pytest.mark.parametrize("partitions", SHAPES)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_replica_that_is_killed_leaves_and_the_run_goes_on(
+    launch_in_ft, undisturbed, tmp_path, algorithm, partitions
+):
+    ranks, arguments = settings(algorithm, partitions)
+    rank, call = 3, random.randrange(20, 100)
+    fault = ("kill", "gradient", rank, call)
+    done = launch_in_ft(tmp_path)(ranks, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    assert f"rank {rank} died" in done.out and "Traceback" not in done.err
+    assert_good(tmp_path / "run", undisturbed[algorithm], rank)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_rank_killed_from_outside_at_any_moment(launch_in_ft, undisturbed, tmp_path, algorithm):
+    ranks, arguments = settings(algorithm, 2)
+    killer = Killer(tmp_path / "run", list(range(2, ranks)), 0.3, random.Random())
+    done = launch_in_ft(tmp_path)(ranks, *arguments, timeout=BOUND_S, during=killer)
+    killer.clean()
+    assert (done.status, messages(done)) == (0, [])
+    assert_good(tmp_path / "run", undisturbed[algorithm], killer.rank)
+
+
+@pytest.mark.parametrize(
+    ("place", "rank", "words"),
+    [
+        ("shard", 1, "rank 1 (shard 0) has died, and the run cannot go on without it"),
+        ("booking", 0, "rank 0 (coordinator) has died, and the run cannot go on without it"),
+        ("gradient", 3, "no replica is left to go on with: rank 3 died"),
+    ],
+)
+def test_a_death_that_ends_the_run_is_told_once_and_soon(launch_in_ft, tmp_path, place, rank, words):
+    cluster = ("cluster.shards=1", "cluster.replicas=1", "cluster.partitions=2")
+    arguments = ("kill", place, rank, 20, *QUIET, *cluster, *LONG)
+    done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, words)
+
+
+def test_other_failures_end_the_job_where_ranks_may_die(launch_in_ft, tmp_path):
+    """MPI's own Abort would end one process, and leave the launcher waiting."""
+    cluster = ("cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1")
+    arguments = ("raise", "gradient", 2, 20, *QUIET, *cluster, *LONG)
+    done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, "rank 2 (replica 0 partition 0)", "Broken: for the test", traceback=True)
+
+
+def test_a_rank_that_is_stopped_ends_the_job_where_ranks_may_die(launch_in_ft, tmp_path):
+    cluster = ("cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1", "cluster.timeout_s=2")
+    arguments = ("stop", "gradient", 2, 20, *QUIET, *cluster, *LONG)
+    done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, "no report within", "rank 2 (replica 0 partition 0)")
