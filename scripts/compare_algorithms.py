@@ -42,6 +42,7 @@ BATCH = "train.algorithm=sandblaster"
 CONJUGATE = "sandblaster.method=conjugate_gradient"
 INPUTS, HIDDEN = 28 * 28, [512, 512]  # other data get the layers of the default configuration
 STARTED_S = 400.0  # for all of a run but its training: compilation, at its longest
+STOPPED = 85  # by train.max_time
 DIVERGED = 3  # a status with results: for an optimizer, that it can go no further
 
 
@@ -120,7 +121,7 @@ def run(key: str, run_dir: Path, settings: list[str], seconds: float) -> None:
     """Make one run, and tell how it ended."""
     print(f"{NAMES[key]} ...", end=" ", flush=True)
     quiet = [*settings, "output.progress=none"]
-    end = train(RANKS, run_dir, quiet, STARTED_S + 2 * seconds, good=(0, DIVERGED))
+    end = train(RANKS, run_dir, quiet, STARTED_S + 2 * seconds, good=(0, DIVERGED, STOPPED))
     print(f"{end['stop_reason']} after {end['train_s']:.1f} s, accuracy {percent(end['test_accuracy'])}")
 
 

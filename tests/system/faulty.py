@@ -26,6 +26,9 @@ PLACES = {
     "evaluation": ("dbmpi.model", "PartitionModel", "evaluate"),
     "reader": ("dbmpi.readahead", "ReadAhead", "_portion"),  # in a thread
     "saving": ("dbmpi.modelfile", "write", ""),
+    "slice": ("dbmpi.snapshot", "write", ""),  # a shard writes its part of a checkpoint, in a thread
+    "index": ("dbmpi.assembly", "write_index", ""),  # the coordinator completes one, in a thread
+    "publish": ("dbmpi.manifest", "publish", ""),
     "start": ("dbmpi.setup", "prepare", ""),
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`

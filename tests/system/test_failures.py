@@ -200,7 +200,7 @@ def test_slow_shard_does_not_slow_training_that_overlaps(break_it, tmp_path):
     shape = ("cluster.replicas=2", "cluster.shards=1", "cluster.partitions=1", "downpour.overlap=true")
     limits = ("train.max_time=3", "evaluation.every_epochs=0", "output.progress=none")
     done = break_it(4, "slow", "shard", 1, 1, "--set", *shape, *limits, "--run-dir", "slow")
-    assert done.status == 0
+    assert done.status == 85  # by train.max_time
     content = summary(tmp_path / "slow")
     print(f"{content['steps']} steps in {content['train_s']:.1f} s with a shard 50 ms late")
     assert content["steps"] > 10 * 20 * content["train_s"]
@@ -232,7 +232,7 @@ def test_idle_shard_coordinator_and_replica_use_next_to_no_cpu(break_it, tmp_pat
         4, "sleep", "replica", 2, 40, "--set", *settings, *QUIET[1:], "--run-dir", "run", during=measure
     )  # fmt: skip
     print("share of a core at rest:", {rank: f"{share:.1%}" for rank, share in used.items()})
-    assert done.status == 0
+    assert done.status == 85  # by train.max_time
     assert used[0] < 0.05 and used[1] < 0.05 and used[3] < 0.05
 
 

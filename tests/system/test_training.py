@@ -51,7 +51,7 @@ def test_eight_ranks_train_and_say_so(eight):
     assert "asynchronous" in done.out and "ended by epochs" in done.out and str(run) in done.out
     assert summary(run)["test_accuracy"] > 0.9
     assert sorted(path.name for path in run.iterdir()) == [
-        "config.toml", "metrics.jsonl", "model.h5", "run.json", "summary.json"
+        "checkpoints", "config.toml", "finished", "metrics.jsonl", "model.h5", "run.json", "summary.json"
     ]  # fmt: skip
 
 
@@ -153,15 +153,16 @@ def test_one_replica_repeats_bitwise_and_equals_serial(launch, tmp_path):
 
 
 def test_limits_say_why_the_run_ended(launch, tmp_path):
-    for ranks, reason, limit in [
-        (0, "steps", "train.steps=7"),
-        (3, "max_time", "train.max_time=0.3"),
-        (3, "target", "train.target.accuracy=0.5"),
-        (0, "epochs", "train.epochs=0.3"),
+    for ranks, reason, limit, status in [
+        (0, "steps", "train.steps=7", 0),
+        (3, "max_time", "train.max_time=0.3", 85),
+        (3, "target", "train.target.accuracy=0.5", 0),
+        (0, "epochs", "train.epochs=0.3", 0),
     ]:
         done = launch(ranks, "--set", limit, "--run-dir", reason)
         content = summary(tmp_path / reason)
-        assert (done.status, content["stop_reason"]) == (0, reason)
+        assert (done.status, content["stop_reason"]) == (status, reason)
+        assert (tmp_path / reason / "finished").exists() is (status == 0)
         assert f"ended by {reason}" in done.out
     assert summary(tmp_path / "steps")["steps"] == 7
     assert 0.3 <= summary(tmp_path / "max_time")["train_s"] < 5

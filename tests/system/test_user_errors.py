@@ -39,7 +39,7 @@ def place(tmp_path_factory):
     directory = tmp_path_factory.mktemp("place")
     (directory / "text.h5").write_text("no data")
     (directory / "used").mkdir()
-    (directory / "used" / "metrics.jsonl").touch()
+    (directory / "used" / "summary.json").touch()
     x, labels = np.zeros((5, 3), np.float32), np.arange(5)
     files = {
         "shape.h5": (x[:, 0], labels),

@@ -1,0 +1,195 @@
+"""Runs that are ended before their end and go on: by signals, limits, kills and a full disk, on any shape."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from dbmpi import manifest
+from tests.system.reading import QUIET, messages, one_message, parameters, records, summary
+from tests.system.victims import by_rank
+
+LONG = (*QUIET, "train.epochs=3000", "evaluation.every_epochs=50")
+SHORT = (*QUIET, "train.epochs=40")
+DROPOUT = (
+    'model.layers=[{type="dense", units=32, activation="relu"}, {type="dropout", rate=0.2}, '
+    '{type="dense", units=10}]'
+)
+SERIAL = {
+    "adam-dropout": (DROPOUT, "downpour.rule=adam", "downpour.learning_rate=0.002", "train.epochs=150"),
+    "adagrad-schedule": ("downpour.schedule.kind=cosine", "train.epochs=150"),
+    "lbfgs": ("train.algorithm=sandblaster", "train.minibatch=200", "train.epochs=none"),
+    "lbfgs-samples": ("train.algorithm=sandblaster", "sandblaster.sample=0.3", "sandblaster.iterations=60"),
+}
+
+
+def equal(one, other):
+    """Whether two runs have left the same model, bit by bit."""
+    a, b = parameters(one), parameters(other)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", SERIAL)
+def test_a_serial_run_that_was_stopped_equals_one_that_was_not(launch, tmp_path, name):
+    settings = (*QUIET, *SERIAL[name])
+    assert launch(0, *settings, "--run-dir", "whole").status == 0
+    for limit in (0.3, 0.4):
+        stopped = launch(0, *settings, f"train.max_time={limit}", "--run-dir", "parts")
+        assert stopped.status == 85 and "goes on from there" in stopped.out
+        assert not (tmp_path / "parts" / "finished").exists()
+    done = launch(0, *settings, "--run-dir", "parts")
+    assert done.status == 0 and "goes on from checkpoint" in done.out
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+    whole, parts = summary(tmp_path / "whole"), summary(tmp_path / "parts")
+    same = ("stop_reason", "test_loss")  # passes that were given up half-way count as well
+    for key in same if "lbfgs" in name else (*same, "steps", "examples", "updates"):
+        assert whole[key] == parts[key], key
+    for axis in ("examples", "time_s"):
+        course = [record[axis] for record in records(tmp_path / "parts")]
+        assert course == sorted(course)
+
+
+@pytest.mark.both_mpis
+def test_a_deterministic_run_on_six_ranks_that_was_stopped_equals_one_that_was_not(launch, tmp_path):
+    settings = (
+        *QUIET, "train.algorithm=sandblaster", "train.minibatch=50", "sandblaster.deterministic=true",
+        "cluster.replicas=2", "cluster.partitions=2", "sandblaster.iterations=40",
+    )  # fmt: skip
+    assert launch(6, *settings, "--run-dir", "whole").status == 0
+    assert launch(6, *settings, "train.max_time=0.4", "--run-dir", "parts").status == 85
+    assert launch(6, *settings, "--run-dir", "parts").status == 0
+    assert equal(tmp_path / "whole", tmp_path / "parts")
+
+
+def send(run, rank, number, seen):
+    """Return what sends a signal to one rank, once training is under way."""
+
+    def during(processes):
+        deadline = time.monotonic() + 60
+        while not (run / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(1.0)
+        os.kill(by_rank(processes())[rank], number)
+        seen.append(time.monotonic())
+
+    return during
+
+
+@pytest.mark.both_mpis
+@pytest.mark.parametrize("algorithm", ["downpour", "sandblaster"])
+def test_a_signal_to_any_rank_stops_the_run_in_order_and_it_goes_on_on_others(launch, tmp_path, algorithm):
+    """USR1 to a shard, or a partition; then one process goes on."""
+    endless = ("sandblaster.iterations=100000", "sandblaster.decrease_tolerance=0")
+    settings = (*LONG, f"train.algorithm={algorithm}", *endless, "sandblaster.gradient_tolerance=0")
+    run, seen = tmp_path / "run", []
+    rank = 1 if algorithm == "downpour" else 4
+    done = launch(5, *settings, "--run-dir", "run", during=send(run, rank, signal.SIGUSR1, seen))
+    assert done.status == 85 and messages(done) == [] and "ended by signal" in done.out
+    assert time.monotonic() - seen[0] < 15
+    learned = summary(run)["examples"]
+    assert summary(run)["status"] == 85 and not (run / "model.h5").exists()
+    ends = ("train.epochs=none", "train.max_time=1.5")
+    again = launch(0, *settings, *ends, "--run-dir", "run")
+    assert again.status in (0, 85) and summary(run)["examples"] > learned  # L-BFGS may have converged
+    assert summary(run)["test_accuracy"] > 0.9 and (run / "model.h5").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
+def test_signals_to_one_process(launch, tmp_path, number):
+    def during(processes):
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        for pid in processes():
+            os.kill(pid, number)
+
+    done = launch(0, *LONG, "checkpoint.signal=USR2", "--run-dir", "run", during=during)
+    assert done.status == 85 and messages(done) == []
+    assert manifest.numbers(tmp_path / "run") == [1]
+
+
+@pytest.fixture
+def break_it(launch):
+    """Return what runs the program with one thing going wrong: see faulty.py."""
+
+    def run(ranks, *arguments, **more):
+        return launch(ranks, *arguments, module="tests.system.faulty", **more)
+
+    return run
+
+
+@pytest.mark.parametrize(("place", "rank"), [("slice", 2), ("index", 0), ("publish", 0)])
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(break_it, launch, tmp_path, place, rank):
+    settings = (*LONG, "cluster.shards=2", "checkpoint.every_s=0.3", "--run-dir", "run")
+    killed = break_it(5, "kill", place, rank, 3, *settings)
+    assert killed.status != 0
+    whole = [one.manifest.number for one in manifest.whole(tmp_path / "run")]
+    assert whole == [2, 1]
+    left = manifest.construction(tmp_path / "run", 3)
+    assert left.exists()
+    done = launch(4, *settings[:-2], "train.max_time=0.5", "--run-dir", "run")
+    assert done.status == 85 and "goes on from checkpoint 2" in done.out and not left.exists()
+
+
+@pytest.mark.parametrize("place", ["slice", "index"])
+def test_a_full_disk_ends_the_run_and_loses_no_checkpoint(break_it, tmp_path, place):
+    settings = (*LONG, "cluster.shards=1", "checkpoint.every_s=0.3", "--run-dir", "run")
+    rank = {"slice": 1, "index": 0}[place]
+    done = break_it(4, "full", place, rank, 2, *settings)
+    assert done.status == 2
+    one_message(done, "cannot be written", "File too large")
+    assert [one.manifest.number for one in manifest.whole(tmp_path / "run")] == [1]
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_the_tool_says_so(launch, tmp_path):
+    run = tmp_path / "run"
+    launch(0, *SHORT, "checkpoint.every_examples=20000", "checkpoint.best=false", "--run-dir", "run")
+    newest, before = manifest.numbers(run)[:2]
+    file = manifest.directory(run, newest) / manifest.shard_file(0)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    tool = launch(0, "run", module="dbmpi.checkpoint")
+    assert tool.status == 1 and "checksum differs" in tool.out and tool.out.count("whole") == 1
+    done = launch(3, *SHORT, "--run-dir", "run", "--resume")
+    assert done.status == 0 and f"goes on from checkpoint {before}" in done.out
+    assert "dbmpi: warning: checkpoint" in done.err and "it is not used" in done.err
+    shown = launch(0, "run", "--show", manifest.numbers(run)[0], module="dbmpi.checkpoint")
+    assert shown.status == 0 and "layers.0.weight  (128, 64)  float32" in shown.out
+
+
+def test_what_cannot_go_on_is_refused(launch, tmp_path):
+    nothing = launch(3, *SHORT, "--run-dir", "new", "--resume")
+    one_message(nothing, "--resume", "has no checkpoint")
+    launch(0, *SHORT, "--run-dir", "run")
+    other = launch(3, *SHORT, "model.layers.0.units=100", "--run-dir", "run")
+    one_message(other, "another model", "layers.0.weight is (128, 64) there and (100, 64) here", "--run-dir")
+    stranger = launch(0, *SHORT, "--resume")
+    one_message(stranger, "--resume", "--run-dir")
+    assert (nothing.status, other.status, stranger.status) == (2, 2, 2)
+    none = launch(0, "new", module="dbmpi.checkpoint")
+    assert none.status == 2 and "has no checkpoints" in none.err
+
+
+def test_the_same_command_again(launch, tmp_path):
+    """A finished run has nothing left to do; with higher limits it goes on."""
+    for _ in range(2):
+        done = launch(4, *SHORT, "--run-dir", "run")
+        assert done.status == 0 and (tmp_path / "run" / "finished").read_text() == "epochs\n"
+        assert summary(tmp_path / "run")["examples"] == 40 * 1437
+    done = launch(3, *QUIET, "train.epochs=41", "--run-dir", "run")
+    assert summary(tmp_path / "run")["examples"] == 41 * 1437
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["resumed_from"] == 2
+
+
+def test_from_downpour_to_sandblaster_and_back(launch, tmp_path):
+    launch(3, *QUIET, "train.epochs=5", "--run-dir", "run")
+    batch = ("train.algorithm=sandblaster", "sandblaster.iterations=10", "train.epochs=none")
+    done = launch(4, *QUIET, *batch, "--run-dir", "run")
+    assert done.status == 0 and records(tmp_path / "run", "iteration")[0]["loss"] < 0.5
+    done = launch(3, *QUIET, "train.epochs=2", "--run-dir", "run")
+    assert done.status == 0 and summary(tmp_path / "run")["test_accuracy"] > 0.93
