@@ -1,11 +1,13 @@
 """The ledger: every portion once per epoch, whoever asks, and limits that are met exactly."""
 
+import json
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.ledger import Ledger, Portion
+from dbmpi.ledger import Ledger, Portion, course
 from dbmpi.portions import Plan
 
 
@@ -125,3 +127,34 @@ def test_more_replicas_than_rows_share_what_there_is():
     portions = [ledger.next(r) for r in range(5)]
     assert sum(p.examples for p in portions if p is not None) == 2
     assert sum(p is not None for p in portions) == 2
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 4), (2, 2), (4, 3)])
+@pytest.mark.parametrize("done", [0, 5, 17])
+def test_a_run_that_goes_on_with_other_replicas_learns_from_every_row_once_an_epoch(before, after, done):
+    """The epoch under way ends by the parts it was begun with; what was given back is not lost."""
+    rows, epochs = 203, 3
+    first, second = Plan(rows, 10, before, 1, 2), Plan(rows, 20, after, 1, 1)
+    ledger = Ledger(first, epochs * rows, None)
+    learned: Counter[tuple[int, int]] = Counter()
+    handed = [ledger.next(i % before) for i in range(done)]
+    for portion in handed[1:]:
+        learned.update(rows_of(first, portion))
+    if handed:
+        ledger.give_back(handed[0])
+    state = json.loads(json.dumps(ledger.state()))
+    plans = course(second, state)
+    ledger = Ledger(plans, epochs * rows, None)
+    ledger.restore(state)
+    replica = 0
+    while (portion := ledger.next(replica % after)) is not None:
+        learned.update(rows_of(plans.at(portion.epoch), portion))
+        replica += 1
+    assert ledger.examples == epochs * rows and ledger.limit == "epochs"
+    assert learned == Counter({(epoch, row): 1 for epoch in range(epochs) for row in range(rows)})
+
+
+def rows_of(plan, portion):
+    """Return the rows that a portion holds, with its epoch."""
+    blocks = plan.blocks(portion.epoch, portion.part, portion.index)
+    return [(portion.epoch, row) for start, stop in blocks for row in range(start, stop)]
