@@ -13,10 +13,13 @@ import h5py
 import numpy as np
 
 from dbmpi.errors import UserError
+from dbmpi.values import SHOWN
 
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
 CACHE_BYTES = 16 << 20
+# Of scale (the least too) and offset, in magnitude: beyond, float32 rounds inputs to 0 or overflows.
+ATTRIBUTE_RANGE = 1e-30, 1e15
 
 
 def opened(path: Path) -> h5py.File:
@@ -51,6 +54,11 @@ def clear_errors(path: Path, what: str) -> Iterator[None]:
     """Turn what HDF5 raises into one message which names the file and what was read of it."""
     try:
         yield
+    except MemoryError as error:
+        raise UserError(
+            f"{path}: {what} does not fit into memory: {error}; a damaged file can declare any size; if this "
+            "one is whole, a row or chunk of it is too large"
+        ) from error
     # h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip("'\"")
@@ -171,13 +179,17 @@ def attribute(x: h5py.Dataset, key: str, default: float, place: str) -> float:
     Raises
     ------
     UserError
-        It is anything else, or a scale of 0.
+        It is anything else, or a scale of 0, or nothing that float32 could compute with.
     """
     value = np.asarray(x.attrs.get(key, default))
     number = float(value.item()) if value.size == 1 and value.dtype.kind in "iuf" else np.nan
-    if not np.isfinite(number) or (key == "scale" and number == 0):
-        wanted = "one finite number" + (" other than 0" if key == "scale" else "")
-        raise UserError(f"{place} has the attribute {key} = {value.tolist()!r}; it must be {wanted}")
+    least, most = ATTRIBUTE_RANGE
+    if not abs(number) <= most or (key == "scale" and abs(number) < least):
+        wanted = f"up to {most:g} in magnitude"
+        if key == "scale":
+            wanted = f"other than 0, from {least:g} {wanted}"
+        given = repr(value.tolist())[:SHOWN]
+        raise UserError(f"{place} has the attribute {key} = {given}; it must be one finite number {wanted}")
     return number
 
 

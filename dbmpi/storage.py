@@ -1,0 +1,143 @@
+"""Whether a data set holds all the rows that it declares: where not, HDF5 reads zeros without a word.
+
+Rows are missing where a program was ended while it wrote them, where the index of a damaged file lost them,
+and where those of a virtual or external data set lie in other files. Local.
+"""
+
+import os
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dbmpi.errors import UserError
+from dbmpi.hdf5 import opened
+
+MOST_LEVELS = 8  # virtual data sets above each other; more is a circle, in which HDF5 would never end
+_AGAIN = "write the file again, and to its end"
+
+
+def check_complete(stored: h5py.Dataset, path: Path, place: str, level: int = 1) -> None:
+    """Refuse a data set of which rows were never written, or lie where they cannot be read.
+
+    Costs one walk through the index of the chunks; rows are not read.
+
+    Parameters
+    ----------
+    stored : h5py.Dataset
+    path : Path
+        Of its file.
+    place : str
+        File and data set, for messages.
+    level : int
+        How many data sets, this one included, the rows came through.
+
+    Raises
+    ------
+    UserError
+    """
+    if stored.is_virtual:
+        _check_virtual(stored, path, place, level)
+    elif stored.external:
+        _check_external(stored, place)
+    elif stored.chunks:
+        _check_chunks(stored, place)
+    else:
+        _check_block(stored, path, place)
+
+
+def _check_chunks(stored: h5py.Dataset, place: str) -> None:
+    wanted = prod(-(-extent // chunk) for extent, chunk in zip(stored.shape, stored.chunks, strict=True))
+    present = stored.id.get_num_chunks()
+    if present < wanted:
+        raise UserError(
+            f"{place} has shape {stored.shape}, but of its {wanted} chunks {present} were written; {_AGAIN}"
+        )
+
+
+def _check_block(stored: h5py.Dataset, path: Path, place: str) -> None:
+    """Check rows that lie one after another: in one stretch of the file, or within the metadata."""
+    size, start = stored.id.get_storage_size(), stored.id.get_offset()
+    wanted = stored.size * stored.dtype.itemsize
+    if size < wanted:
+        raise UserError(
+            f"{place} has shape {stored.shape}, but of its {wanted} bytes {size} were written; {_AGAIN}"
+        )
+    if start is not None and start + size > path.stat().st_size:
+        raise UserError(f"{place} ends behind the end of the file, which is damaged: {_AGAIN}")
+
+
+def _check_external(stored: h5py.Dataset, place: str) -> None:
+    """Check the raw files; HDF5 looks for them in the working directory, or where a variable says."""
+    prefix = os.environ.get("HDF5_EXTFILE_PREFIX", "")
+    for name, start, size in () if prefix else stored.external:
+        wanted = start + min(size, stored.size * stored.dtype.itemsize)
+        if not os.path.isfile(name) or os.path.getsize(name) < wanted:
+            raise UserError(
+                f"{place} takes rows from {name}, which is missing or has fewer than {wanted} bytes; start "
+                "the program in the directory that holds it, or store the rows in the file itself"
+            )
+
+
+def _check_virtual(stored: h5py.Dataset, path: Path, place: str, level: int) -> None:
+    if level > MOST_LEVELS:
+        raise UserError(
+            f"{place} is virtual and takes rows from itself, or through more than {MOST_LEVELS} others; "
+            "store the rows in the file itself"
+        )
+    sources = stored.virtual_sources()
+    mapped = sum(_points(source.vspace) for source in sources)
+    if mapped < stored.size:
+        raise UserError(
+            f"{place} is virtual and takes {mapped:.0f} values from elsewhere, but has {stored.size}: "
+            "map all of its rows"
+        )
+    for source, file_name in _located(stored, path):
+        _check_mapping(source, file_name, place, level)
+
+
+def _points(space: h5py.h5s.SpaceID) -> float:
+    """Return how many values a mapping gives; one without limit, which HDF5 cannot count, gives all."""
+    try:
+        return float(space.get_select_npoints())
+    except RuntimeError:
+        return np.inf
+
+
+def _fits(source: Any, found: h5py.Dataset) -> bool:
+    """Return whether what a mapping takes lies within the data set that it takes it from."""
+    space = source.src_space
+    if space.get_select_type() == h5py.h5s.SEL_ALL:
+        return _points(source.vspace) in (found.size, np.inf)
+    try:
+        last = space.get_select_bounds()[1]
+    except RuntimeError:  # without limit: as many rows as there are
+        return True
+    return len(last) == found.ndim and all(np.less(last, found.shape))
+
+
+def _located(stored: h5py.Dataset, path: Path) -> Iterator[tuple[Any, Path]]:
+    """Yield the sources whose file can be known, each with it; `hdf5.data_set` saw that they exist."""
+    for source in stored.virtual_sources():
+        if source.file_name == ".":
+            yield source, path
+        elif "%" not in source.file_name and "HDF5_VDS_PREFIX" not in os.environ:
+            beside = path.parent / source.file_name
+            yield source, beside if beside.exists() else Path(source.file_name)
+
+
+def _check_mapping(source: Any, file_name: Path, place: str, level: int) -> None:
+    """Look at the data set that a virtual one takes rows from."""
+    with opened(file_name) as file:
+        found = file.get(source.dset_name)
+        if not isinstance(found, h5py.Dataset):
+            raise UserError(f"{place} takes rows from {file_name}, which has no data set {source.dset_name}")
+        if not _fits(source, found):
+            raise UserError(
+                f"{place} takes more than there is from {file_name}: {source.dset_name}, which has shape "
+                f"{found.shape}; {_AGAIN}"
+            )
+        check_complete(found, file_name, f"{file_name}: {source.dset_name}", level + 1)
