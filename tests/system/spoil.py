@@ -3,13 +3,15 @@
 A case is a pure function of the seed and its number, so that one that fails can be made again.
 """
 
-from collections.abc import Callable
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from tests.system import spoil_bytes, spoil_content
 
 Rng = np.random.Generator
 TRAIN, TEST, FEATURES, CLASSES = 48, 16, 6, 4
@@ -23,7 +25,6 @@ FILTERS: tuple[dict[str, Any], ...] = (
     {"chunks": True, "compression": "lzf"},
     {"chunks": True, "fletcher32": True},
 )
-Spoiler = Callable[[Path, Rng], str]  # returns a few words on what it did
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Case:
     """One spoilt file.
 
     `labels`: integer labels, not float targets. `must`: "refuse", "accept", or "" where both may be right.
-    `checksummed`: every byte that means anything has a checksum, so what is accepted equals the original.
+    `original`: where every byte that means anything has a checksum, the file that it must equal if accepted.
     """
 
     number: int
@@ -39,7 +40,7 @@ class Case:
     labels: bool
     what: str
     must: str = ""
-    checksummed: bool = False
+    original: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Return the case as JSON takes it."""
@@ -72,16 +73,13 @@ def write_valid(path: Path, rng: Rng) -> tuple[bool, bool]:
 
 def make(seed: int, number: int, directory: Path) -> Case:
     """Write the file of case `number`, and say what it is."""
-    from tests.system import spoil_bytes, spoil_content
-
     rng = np.random.default_rng([seed, number])
-    path = directory / f"case{number}.h5"
+    path, original = directory / f"case{number}.h5", ""
     labels, checksummed = write_valid(path, rng)
-    if number % 2:  # half of the cases each
-        must, spoilers = "", spoil_bytes.SPOILERS
-    else:
-        must, spoilers = spoil_content.pick(rng)
+    # Half of the cases each.
+    must, spoilers = ("", spoil_bytes.SPOILERS) if number % 2 else spoil_content.pick(rng)
+    if number % 2 and checksummed:
+        original = str(shutil.copy(path, directory / f"original{number}.h5"))
     spoiler = spoilers[rng.integers(len(spoilers))]
     detail = spoiler(path, rng)
-    what = f"{spoiler.__name__} {detail}".strip()
-    return Case(number, str(path), labels, what, must, checksummed and not must and number % 2 == 1)
+    return Case(number, str(path), labels, f"{spoiler.__name__} {detail}".strip(), must, original)

@@ -1,6 +1,7 @@
 """Ways to spoil the bytes of a file, whatever they mean."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def truncate(path: Path, rng: Rng) -> str:
 
 def flip_bits(path: Path, rng: Rng) -> str:
     """Flip single bits anywhere."""
-    return _change(path, rng, int(rng.integers(1, 9)), None, lambda old: old ^ (1 << int(rng.integers(8))))
+    return _change(path, rng, int(rng.integers(1, 9)), 1 << 30, lambda old: old ^ (1 << int(rng.integers(8))))
 
 
 def flip_bits_of_the_head(path: Path, rng: Rng) -> str:
@@ -103,7 +104,7 @@ def swap(path: Path, rng: Rng) -> str:
     return f"{length} at {first} and {second}"
 
 
-def _change(path: Path, rng: Rng, count: int, end: int | None, new) -> str:  # type: ignore[no-untyped-def]
+def _change(path: Path, rng: Rng, count: int, end: int, new: Callable[[int], int]) -> str:
     content = bytearray(path.read_bytes())
     places = [int(i) for i in rng.integers(0, len(content[:end]), count)]
     for at in places:
