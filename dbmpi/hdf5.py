@@ -3,6 +3,7 @@
 The format is that of docs/data.md. A file comes from anywhere, so nothing in it is taken for granted.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +14,12 @@ import h5py
 import numpy as np
 
 from dbmpi.errors import UserError
-from dbmpi.values import SHOWN
+from dbmpi.values import SHOWN, show
 
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
 CACHE_BYTES = 16 << 20
+MOST_NAMES = 8  # of what a group holds, in a message
 # Of scale (the least too) and offset, in magnitude: beyond, float32 rounds inputs to 0 or overflows.
 ATTRIBUTE_RANGE = 1e-30, 1e15
 
@@ -61,7 +63,7 @@ def clear_errors(path: Path, what: str) -> Iterator[None]:
         ) from error
     # h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).strip("'\"")
+        reason = " ".join(str(error).strip("'\"").split())
         raise UserError(
             f"{path}: {what} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
             "check that it is whole (h5dump -H shows its content), copy or write it again"
@@ -85,15 +87,20 @@ def data_set(file: h5py.File, path: Path, name: str, key: str) -> h5py.Dataset:
         Either is missing, or rows of it lie in another file which is missing.
     """
     if not isinstance(file.get(name), h5py.Group):
-        there = ", ".join(map(str, file)) or "nothing"
+        there = _names(file)
         raise UserError(f"{path}: has no group {name!r}, only {there}; {FORMAT}")
     found = file[name].get(key)
     if not isinstance(found, h5py.Dataset):
-        there = ", ".join(map(str, file[name])) or "nothing"
+        there = _names(file[name])
         raise UserError(f"{path}: group {name!r} has no data set {key!r}, only {there}; {FORMAT}")
     for source in found.virtual_sources() if found.is_virtual else ():
         _check_source(path, f"{path}: {name}/{key}", source.file_name)
     return found
+
+
+def _names(group: h5py.Group) -> str:
+    """Name what a group holds, on one line whatever the names hold."""
+    return ", ".join(show(name).strip('"') for name in itertools.islice(group, MOST_NAMES)) or "nothing"
 
 
 def _check_source(path: Path, place: str, source: str) -> None:

@@ -5,6 +5,7 @@ and where those of a virtual or external data set lie in other files. Local.
 """
 
 import os
+from array import array
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
@@ -17,13 +18,15 @@ from dbmpi.errors import UserError
 from dbmpi.hdf5 import opened
 
 MOST_LEVELS = 8  # virtual data sets above each other; more is a circle, in which HDF5 would never end
+MOST_CHUNKS = 1 << 20  # looked at one by one, in some 2 s; more are only counted
+CHECKSUM_BYTES = 4  # of the filter fletcher32
 _AGAIN = "write the file again, and to its end"
 
 
 def check_complete(stored: h5py.Dataset, path: Path, place: str, level: int = 1) -> None:
     """Refuse a data set of which rows were never written, or lie where they cannot be read.
 
-    Costs one walk through the index of the chunks; rows are not read.
+    Costs one walk through the index of the chunks; rows are not read. A damaged index can lead HDF5 to crash.
 
     Parameters
     ----------
@@ -44,18 +47,53 @@ def check_complete(stored: h5py.Dataset, path: Path, place: str, level: int = 1)
     elif stored.external:
         _check_external(stored, place)
     elif stored.chunks:
-        _check_chunks(stored, place)
+        _check_chunks(stored, path, place)
     else:
         _check_block(stored, path, place)
 
 
-def _check_chunks(stored: h5py.Dataset, place: str) -> None:
-    wanted = prod(-(-extent // chunk) for extent, chunk in zip(stored.shape, stored.chunks, strict=True))
-    present = stored.id.get_num_chunks()
-    if present < wanted:
+def _check_chunks(stored: h5py.Dataset, path: Path, place: str) -> None:
+    """Check the index of the chunks: every one is there, once, in a place of its own."""
+    places = tuple(-(-extent // chunk) for extent, chunk in zip(stored.shape, stored.chunks, strict=True))
+    wanted, present = prod(places), stored.id.get_num_chunks()
+    if present != wanted:
         raise UserError(
             f"{place} has shape {stored.shape}, but of its {wanted} chunks {present} were written; {_AGAIN}"
         )
+    if present > MOST_CHUNKS or not hasattr(stored.id, "chunk_iter"):
+        return
+    index, start, size = _index(stored, places)
+    order = np.argsort(start)
+    apart = start[order][1:] >= (start + size)[order][:-1]
+    whole = size.min() >= _least(stored) and start.min() > 0 and (start + size).max() <= path.stat().st_size
+    if not (whole and apart.all() and np.array_equal(np.sort(index), np.arange(wanted))):
+        raise UserError(
+            f"{place} has an index that leads to chunks which overlap, or lie nowhere: the file is damaged, "
+            f"so copy it again, or {_AGAIN}"
+        )
+
+
+def _index(stored: h5py.Dataset, places: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of each chunk its number in row-major order, -1 for one in no place, its start and its size."""
+    found = array("d")  # exact to 2**53, and never out of range
+    stored.id.chunk_iter(
+        lambda chunk: found.extend((*chunk.chunk_offset, chunk.byte_offset or 0, chunk.size))
+    )
+    table = np.frombuffer(found).reshape(-1, stored.ndim + 2)
+    at, odd = np.divmod(table[:, : stored.ndim], stored.chunks)
+    inside = (odd == 0).all(axis=1) & (at < places).all(axis=1)
+    number = np.ravel_multi_index(at[inside].astype(int).T, places)
+    index = np.full(len(table), -1)
+    index[inside] = number
+    return index, table[:, -2], table[:, -1]
+
+
+def _least(stored: h5py.Dataset) -> int:
+    """Return the fewest bytes of a chunk: of a shorter one HDF5 reads the checksum before its start."""
+    filters = stored.id.get_create_plist()
+    if filters.get_nfilters() == 0:
+        return prod(stored.chunks) * stored.dtype.itemsize
+    return CHECKSUM_BYTES + 1
 
 
 def _check_block(stored: h5py.Dataset, path: Path, place: str) -> None:
