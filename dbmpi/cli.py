@@ -140,7 +140,7 @@ def _parser() -> _Parser:
 def _count(text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text[:9]) and len(text) < 10:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of ranks; give an integer of at least 1")
+    raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of ranks; give an integer of at least 1")
 
 
 def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:

@@ -1,8 +1,8 @@
 """Whatever stands in a configuration or on the command line: one message and status 2, or a sound run.
 
 Each case spoils one of the project's own configurations, adds texts of --set or spoils the command line,
-and calls the program with --print-config or --dry-run. It is refused, by one message on one line; or accepted:
-then what is printed, read again, is the same configuration. Cases follow from the seed alone.
+and calls the program with --print-config or --dry-run. It is refused, by one message on one line; or
+accepted: then what is printed, read again, is the same configuration. Cases follow from the seed alone.
 
 DBMPI_FUZZ_SEED and DBMPI_FUZZ_CASES make other cases, or more.
 """
@@ -35,8 +35,8 @@ WORDS = ("nan", "inf", "true", "auto", "none", "''", '"x"', "[]", "[[]]", "{}", 
 EXTREMES = (*map(repr, NUMBERS), *WORDS)
 ORDINARY = ("1", "2", "3", "0.5", "1.0", "25", "true", "'auto'", "'none'", "'sgd'", "'sandblaster'")
 ODD = ("", "-", "--", "\0", "\udcff", "a\nb.toml", "--set", "--ranks", "--dry-run", "x" * 5000, ".",
-       "no.toml", "=", "--=", "--run-dir", "[", "--print-config=1", "--ranks=-1", "%s%d", "--help=", "/dev/null",
-       "/proc/self/mem")  # fmt: skip
+       "no.toml", "=", "--=", "--run-dir", "[", "--print-config=1", "--ranks=-1", "%s%d", "--help=",
+       "/dev/null", "/proc/self/mem")  # fmt: skip
 
 
 def value(old: str, rng: random.Random) -> str:
