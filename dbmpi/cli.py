@@ -12,6 +12,7 @@ from typing import NoReturn
 from dbmpi import __version__
 from dbmpi.errors import UserError
 from dbmpi.launch import env_rank
+from dbmpi.schema import MOST_RANKS
 from dbmpi.settings import DEFAULT_FILE
 from dbmpi.values import has_control, plain, show
 
@@ -138,9 +139,9 @@ def _parser() -> _Parser:
 
 
 def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text[:9]) and len(text) < 10:
+    if text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST_RANKS and len(text) < 10:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of ranks; give an integer of at least 1")
+    raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of ranks; give 1 to {MOST_RANKS}")
 
 
 def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:

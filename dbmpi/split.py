@@ -95,11 +95,19 @@ class Split:
         self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
         self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
 
-    def check_complete(self) -> None:
-        """Raise UserError unless all rows were written, as far as the index of the file tells."""
+    def check_complete(self, stand_in: bool) -> None:
+        """Raise UserError unless all rows were written, as far as the index of the file tells.
+
+        With `stand_in` a data set of which nothing at all was written passes too.
+        """
         for key, stored in (("x", self._x), ("y", self._y)):
             with clear_errors(self.path, f"{self.name}/{key}"):
-                check_complete(stored, self.path, self._place(key))
+                check_complete(stored, self.path, self._place(key), stand_in)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any labels or targets were written; if not, all are alike."""
+        return bool(self._y.is_virtual or self._y.external or self._y.id.get_storage_size())
 
     @property
     def image(self) -> tuple[int, ...] | None:

@@ -144,9 +144,7 @@ def test_data_file_that_is_written_over_during_training(break_it, data, other, r
 def test_data_file_whose_name_goes_is_read_on_to_the_same_end(break_it, launch, data, other, tmp_path, fault):
     few, spoilt = ("--set", "train.epochs=2", "output.progress=none"), {"DBMPI_TEST_DATA": str(data)}
     assert launch(0, *few, f"data.path={data}", "--run-dir", "whole", timeout=BOUND_S).status == 0
-    done = break_it(
-        0, fault, "replica", 0, 20, *few, f"data.path={data}", "--run-dir", "spoilt", env=spoilt
-    )
+    done = break_it(0, fault, "replica", 0, 20, *few, f"data.path={data}", "--run-dir", "spoilt", env=spoilt)
     assert done.status == 0 and messages(done) == []
     whole, spoilt = parameters(tmp_path / "whole"), parameters(tmp_path / "spoilt")
     assert whole and all(np.array_equal(whole[name], spoilt[name]) for name in whole)
