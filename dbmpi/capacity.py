@@ -4,6 +4,7 @@
 """
 
 import os
+import resource
 
 from dbmpi.config import Config
 from dbmpi.errors import UserError
@@ -47,5 +48,7 @@ def check_memory(network: Network, config: Config, topology: Topology, rows: int
 
 
 def memory() -> int:
-    """Return the memory of this node, in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the bytes that a process on this node can have: its memory, or its own limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return there if limit == resource.RLIM_INFINITY else min(there, limit)

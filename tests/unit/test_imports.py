@@ -21,9 +21,9 @@ WITHOUT_NUMPY = {
 # On the way to --help and to a message for the user: not even numpy, which 64 processes would load at once.
 # Plain arithmetic besides: no MPI wherever it is imported from.
 WITHOUT_MPI = WITHOUT_NUMPY | {
-    "outline", "capacity", "sanity", "storage", "portions", "ledger", "assignments", "protocol", "schedule", "stopping", "batch",
-    "batches", "operations", "optimizer", "linesearch", "direction", "lbfgs", "conjugate", "roster", "activity",
-    "coordinator", "passes", "sandblaster", "vectors",
+    "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping", "batch", "batches",
+    "operations", "optimizer", "linesearch", "direction", "lbfgs", "conjugate", "roster", "activity",
+    "coordinator", "passes", "sandblaster", "vectors", "capacity", "sanity", "storage",
 }  # fmt: skip
 
 
