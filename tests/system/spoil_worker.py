@@ -1,4 +1,4 @@
-"""Run the training program, serially, on one data file after another, each in a process of its own.
+"""Run programs, serially, on one spoilt file after another, each in a process of its own.
 
     python -m tests.system.spoil_worker CASES.json RESULTS.json
 
@@ -6,6 +6,7 @@ A child is forked for each file when everything is imported and the kernels are 
 library ends the child alone and is seen as a signal, a hang is ended by a deadline.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -31,7 +32,7 @@ NETWORK = (
 )
 
 
-def arguments(path: str, labels: bool, run: Path) -> list[str]:
+def arguments(path: str, labels: bool, run: str | Path) -> list[str]:
     """Return the command line of a tiny run."""
     loss = "softmax" if labels else "squared"
     return ["--run-dir", str(run), "--set", f"data.path={path}", NETWORK, f"model.loss={loss}", *TINY]
@@ -45,16 +46,24 @@ def child(case: dict[str, Any], out: Path) -> int:
     # The names of Python's own streams stay: they write to descriptors 1 and 2.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        status = train.main(arguments(case["path"], case["labels"], out / "run"))
-        if status == 0:
-            check_sound(Path(case["path"]), case["labels"], out / "run")
-        if status == 0 and case["original"] and not same(case["path"], case["original"]):
-            raise AssertionError("accepted, but other values than were written")
+        status = run(case, out / "run")
     except BaseException:
         traceback.print_exc()
         status = 99
     sys.stdout.flush()
     sys.stderr.flush()
+    return status
+
+
+def run(case: dict[str, Any], directory: Path) -> int:
+    """Run the program of a case, by default the training program, and look at what that accepted."""
+    if "argv" in case:
+        return int(importlib.import_module(case["program"]).main(case["argv"]))
+    status = train.main(arguments(case["path"], case["labels"], directory))
+    if status == 0:
+        check_sound(Path(case["path"]), case["labels"], directory)
+    if status == 0 and case["original"] and not same(case["path"], case["original"]):
+        raise AssertionError("accepted, but other values than were written")
     return status
 
 
