@@ -203,7 +203,8 @@ def read(path: Path) -> Checkpoint:
         raise Damaged(f"{name} is not as it was written: no JSON") from None
     if not isinstance(content, dict) or content.pop(SEAL, None) != _seal(content):
         raise Damaged(f"{name} is not as it was written: its checksum differs")
-    if content.pop("format", None) != FORMAT:
+    version = content.pop("format", None)
+    if type(version) is not int or version != FORMAT:
         raise Damaged(f"{name} has a format that this version of dbmpi does not know; use the newer version")
     found = Checkpoint(path, _manifest(content, name))
     if found.manifest.number != int(path.name):
