@@ -12,7 +12,9 @@ from typing import NoReturn
 from dbmpi import __version__
 from dbmpi.errors import UserError
 from dbmpi.launch import env_rank
+from dbmpi.schema import MOST_RANKS
 from dbmpi.settings import DEFAULT_FILE
+from dbmpi.values import has_control, plain, show
 
 PROGRAM = "python -m dbmpi.train"
 RUNS = Path("runs")
@@ -55,7 +57,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors can be printed once for all ranks, like every other user error."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"command line: {message}; see {PROGRAM} --help")
+        raise UserError(f"command line: {plain(message)}; see {PROGRAM} --help")
 
 
 def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Arguments:
@@ -78,6 +80,9 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> A
     if given.help or given.version:
         _tell(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
     config, overrides = _take_config(given.config, given.set)
+    for path in (config, given.run_dir):
+        if path is not None and has_control(str(path)):
+            parser.error(f"{show(str(path))} has control characters, or is not UTF-8; give another name")
     if given.ranks is not None and not given.dry_run:
         parser.error("--ranks goes with --dry-run; to train on that many ranks use mpirun -n")
     shown = given.dry_run, given.ranks, given.print_config
@@ -134,9 +139,9 @@ def _parser() -> _Parser:
 
 
 def _count(text: str) -> int:
-    if text.isascii() and text.isdigit() and 0 < int(text[:9]) and len(text) < 10:
+    if text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST_RANKS and len(text) < 10:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of ranks; give an integer of at least 1")
+    raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of ranks; give 1 to {MOST_RANKS}")
 
 
 def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:

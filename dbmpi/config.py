@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dbmpi.layerspecs import LAYERS, Conv, Dense, Dropout, Layer, Lcn, Local, Pool, pair
-from dbmpi.schema import key
+from dbmpi.schema import MOST_RANKS, key
 from dbmpi.tomlwriter import to_dict, to_toml
 
 __all__ = [
@@ -82,13 +82,22 @@ class Cluster:
     """How the ranks are divided: 1 coordinator + shards + replicas x partitions."""
 
     shards: int | Auto = key(
-        "auto", "Parameter server shards; auto chooses from the number of ranks.", minimum=1
+        "auto",
+        "Parameter server shards; auto chooses from the number of ranks.",
+        minimum=1,
+        maximum=MOST_RANKS,
     )
     replicas: int | Auto = key(
-        "auto", "Model replicas, which learn side by side; auto uses the ranks there are.", minimum=1
+        "auto",
+        "Model replicas, which learn side by side; auto uses the ranks there are.",
+        minimum=1,
+        maximum=MOST_RANKS,
     )
     partitions: int | Auto = key(
-        "auto", "Ranks that each replica is split over; auto chooses from the number of ranks.", minimum=1
+        "auto",
+        "Ranks that each replica is split over; auto chooses from the number of ranks.",
+        minimum=1,
+        maximum=1024,
     )
     grid: tuple[int, int] | None = key(
         None,
@@ -101,9 +110,14 @@ class Cluster:
         "auto",
         "Threads of each rank; auto takes the cores the rank is bound to, or its share of the node's.",
         minimum=1,
+        maximum=1024,
     )
     timeout_s: float = key(
-        300.0, "Longest wait for an answer from another rank; then the job ends.", unit="s", above=0
+        300.0,
+        "Longest wait for an answer from another rank; then the job ends.",
+        unit="s",
+        above=0,
+        maximum=1e7,
     )
 
 
@@ -250,6 +264,7 @@ class Downpour:
         0.0,
         "A shard refuses a gradient (of one of its pieces) with a larger norm; 0: only non-finite ones.",
         minimum=0,
+        maximum=1e100,
     )
     wire: Literal["float32", "bfloat16", "float16"] = key(
         "float32",

@@ -56,13 +56,15 @@ class Description:
     chunk_rows: int | None
 
 
-def describe(path: str | Path) -> Description:
+def describe(path: str | Path, stand_in: bool = True) -> Description:
     """Look a data file over, all labels or targets and a few rows included. Local.
 
     Parameters
     ----------
     path : str or Path
         As `data.path`: an HDF5 file, or "digits".
+    stand_in : bool
+        Whether nothing but shapes is needed, which does for a dry run.
 
     Returns
     -------
@@ -76,6 +78,7 @@ def describe(path: str | Path) -> Description:
     with Split(path, "train") as train, Split(path, "test") as test:
         _check_alike(train, test)
         for split in (train, test):
+            split.check_complete(stand_in)
             # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
             split.read([(0, 1), (split.rows - 1, split.rows)])
         largest = max(_scanned(train), _scanned(test))
@@ -148,14 +151,8 @@ def _scanned(split: Split) -> float:
     """Check all labels or targets in reads of bounded size, and return the largest."""
     largest = -np.inf
     step = max(1, SCAN_VALUES // (split.targets_width or 1))
-    for start in range(0, split.rows, step):
+    for start in range(0, split.rows if split.has_labels else 1, step):
         rows = (start, min(start + step, split.rows))
         values = split.labels_or_targets([rows])
-        if split.targets_width is None and values.min() < 0:
-            raise UserError(
-                f"{split.path}: {split.name}/y holds the label {values.min()} in row "
-                f"{start + int(values.argmin())}; labels count from 0: number the classes 0, 1, 2, ... "
-                "when you write the file"
-            )
         largest = max(largest, float(values.max()))
     return largest

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from dbmpi import sharding
 from dbmpi.config import Config
+from dbmpi.errors import UserError
 from dbmpi.network import IMAGE, Shape
 from dbmpi.outline import Memory, Outline
+from dbmpi.schema import MOST_RANKS
 from dbmpi.topology import Topology
 
 if TYPE_CHECKING:
@@ -57,8 +59,14 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
         return ranks, ""
     counts = (config.cluster.shards, config.cluster.replicas, config.cluster.partitions)
     shards, replicas, partitions = (0 if count == "auto" else count for count in counts)
+    needed = 1 + shards + replicas * partitions
+    if needed > MOST_RANKS:
+        raise UserError(
+            f"{needed} ranks = 1 + {shards} shards + {replicas} replicas x {partitions} partitions"
+            f" are more than {MOST_RANKS}: lower cluster.shards, cluster.replicas or cluster.partitions"
+        )
     if shards and replicas and partitions:
-        return 1 + shards + replicas * partitions, ""
+        return needed, ""
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.blocks import Range
+from dbmpi.errors import UserError
 from dbmpi.ledger import Portion
 from dbmpi.model import PartitionModel
 from dbmpi.portions import Plans
@@ -40,11 +41,22 @@ class Feed:
 
     def __init__(self, path: str, plans: Plans, model: PartitionModel, timeout_s: float) -> None:
         self._plans, self._model, self._timeout_s = plans, model, timeout_s
-        need = model.plan.need(0, model.partition)
-        self._train, self._test = Split(path, "train", window=need), Split(path, "test", window=need)
+        self._train, self._test = (self._opened(path, name) for name in ("train", "test"))
         self._ahead = ReadAhead(self._train)
         self._expected: deque[Portion] = deque()
         self.labels = self._train.targets_width is None
+
+    def _opened(self, path: str, name: str) -> Split:
+        """Open a split for this partition's share of it; what is read of it must suit the network."""
+        split = Split(path, name, window=self._model.plan.need(0, self._model.partition))
+        split.classes = self._model.plan.network.outputs
+        rows = self._plans.at(0).all_rows
+        if name == "train" and split.rows != rows:
+            raise UserError(
+                f"{split.path}: train has {split.rows} rows, but had {rows} when the run began; leave the "
+                "file alone while a run reads it"
+            )
+        return split
 
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""

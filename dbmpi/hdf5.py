@@ -3,6 +3,7 @@
 The format is that of docs/data.md. A file comes from anywhere, so nothing in it is taken for granted.
 """
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,14 @@ import h5py
 import numpy as np
 
 from dbmpi.errors import UserError
+from dbmpi.values import SHOWN, show
 
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
 CACHE_BYTES = 16 << 20
+MOST_NAMES = 8  # of what a group holds, in a message
+# Of scale (the least too) and offset, in magnitude: beyond, float32 rounds inputs to 0 or overflows.
+ATTRIBUTE_RANGE = 1e-30, 1e15
 
 
 def opened(path: Path) -> h5py.File:
@@ -51,9 +56,14 @@ def clear_errors(path: Path, what: str) -> Iterator[None]:
     """Turn what HDF5 raises into one message which names the file and what was read of it."""
     try:
         yield
+    except MemoryError as error:
+        raise UserError(
+            f"{path}: {what} does not fit into memory: {error}; a damaged file can declare any size; if this "
+            "one is whole, a row or chunk of it is too large"
+        ) from error
     # h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).strip("'\"")
+        reason = " ".join(str(error).strip("'\"").split())
         raise UserError(
             f"{path}: {what} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
             "check that it is whole (h5dump -H shows its content), copy or write it again"
@@ -77,15 +87,20 @@ def data_set(file: h5py.File, path: Path, name: str, key: str) -> h5py.Dataset:
         Either is missing, or rows of it lie in another file which is missing.
     """
     if not isinstance(file.get(name), h5py.Group):
-        there = ", ".join(map(str, file)) or "nothing"
+        there = _names(file)
         raise UserError(f"{path}: has no group {name!r}, only {there}; {FORMAT}")
     found = file[name].get(key)
     if not isinstance(found, h5py.Dataset):
-        there = ", ".join(map(str, file[name])) or "nothing"
+        there = _names(file[name])
         raise UserError(f"{path}: group {name!r} has no data set {key!r}, only {there}; {FORMAT}")
     for source in found.virtual_sources() if found.is_virtual else ():
         _check_source(path, f"{path}: {name}/{key}", source.file_name)
     return found
+
+
+def _names(group: h5py.Group) -> str:
+    """Name what a group holds, on one line whatever the names hold."""
+    return ", ".join(show(name).strip('"') for name in itertools.islice(group, MOST_NAMES)) or "nothing"
 
 
 def _check_source(path: Path, place: str, source: str) -> None:
@@ -171,13 +186,17 @@ def attribute(x: h5py.Dataset, key: str, default: float, place: str) -> float:
     Raises
     ------
     UserError
-        It is anything else, or a scale of 0.
+        It is anything else, or a scale of 0, or nothing that float32 could compute with.
     """
     value = np.asarray(x.attrs.get(key, default))
     number = float(value.item()) if value.size == 1 and value.dtype.kind in "iuf" else np.nan
-    if not np.isfinite(number) or (key == "scale" and number == 0):
-        wanted = "one finite number" + (" other than 0" if key == "scale" else "")
-        raise UserError(f"{place} has the attribute {key} = {value.tolist()!r}; it must be {wanted}")
+    least, most = ATTRIBUTE_RANGE
+    if not abs(number) <= most or (key == "scale" and abs(number) < least):
+        wanted = f"up to {most:g} in magnitude"
+        if key == "scale":
+            wanted = f"other than 0, from {least:g} {wanted}"
+        given = repr(value.tolist())[:SHOWN]
+        raise UserError(f"{place} has the attribute {key} = {given}; it must be one finite number {wanted}")
     return number
 
 

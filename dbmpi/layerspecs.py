@@ -98,7 +98,7 @@ class Lcn:
     """
 
     type: Literal["lcn"] = key("lcn", "Type of the layer.")
-    size: int = key(MISSING, "Rows, and columns, of the window.", minimum=1, odd=True, example=5)
+    size: int = key(MISSING, "Rows, and columns, of the window.", minimum=1, maximum=999, odd=True, example=5)
     floor: float = key(0.01, "Least divisor, so that flat parts of an image stay flat.", above=0)
 
     def __str__(self) -> str:

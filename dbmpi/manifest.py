@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi import rundir
+from dbmpi.manifesttypes import misshapen
 from dbmpi.network import Network
 
 FORMAT = 1
@@ -202,18 +203,25 @@ def read(path: Path) -> Checkpoint:
         raise Damaged(f"{name} is not as it was written: no JSON") from None
     if not isinstance(content, dict) or content.pop(SEAL, None) != _seal(content):
         raise Damaged(f"{name} is not as it was written: its checksum differs")
-    if content.pop("format", None) != FORMAT:
+    version = content.pop("format", None)
+    if type(version) is not int or version != FORMAT:
         raise Damaged(f"{name} has a format that this version of dbmpi does not know; use the newer version")
-    return Checkpoint(path, _manifest(content, name))
+    found = Checkpoint(path, _manifest(content, name))
+    if found.manifest.number != int(path.name):
+        raise Damaged(f"{name} is that of checkpoint {found.manifest.number}")
+    return found
 
 
 def _manifest(content: dict[str, Any], name: str) -> Manifest:
+    odd = misshapen(content, INDEX, shard_file)
+    if odd:
+        raise Damaged(f"{name} does not hold what this version of dbmpi wrote: {odd}")
+    files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
     try:
-        files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
         return Manifest(files=files, **content)
-    except (TypeError, KeyError, AttributeError):
+    except TypeError:
         expected = ", ".join(field.name for field in fields(Manifest))
-        raise Damaged(f"{name} does not hold {expected}") from None
+        raise Damaged(f"{name} holds more than {expected}") from None
 
 
 def verify(checkpoint: Checkpoint) -> None:

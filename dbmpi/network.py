@@ -14,6 +14,7 @@ from dbmpi.errors import UserError
 
 Shape = tuple[int, ...]
 IMAGE = 3  # dimensions of an image space
+MOST_PARAMETERS = 1 << 40  # some terabytes; the largest of the paper has 1.7e9
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def from_layers(specs: Sequence[Spec], input_shape: int | Shape, loss: str) -> N
     Raises
     ------
     UserError
-        Where a layer does not fit what is below it.
+        Where a layer does not fit what is below it, or the network is absurdly large.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if len(shape) == IMAGE - 1:
@@ -144,7 +145,14 @@ def from_layers(specs: Sequence[Spec], input_shape: int | Shape, loss: str) -> N
     layers: list[Layer] = []
     for index, spec in enumerate(specs):
         layers.append(_MAKERS[type(spec)](index, spec, layers[-1].output if layers else shape))
-    return Network(shape, tuple(layers), loss)
+    network = Network(shape, tuple(layers), loss)
+    if network.parameters > MOST_PARAMETERS or max(layer.units for layer in layers) > MOST_PARAMETERS:
+        raise UserError(
+            f"model.layers: a network of {network.parameters:,} parameters, with up to "
+            f"{max(layer.units for layer in layers):,} units in a layer, is beyond {MOST_PARAMETERS:,} of "
+            "either: lower units, filters or padding, or raise strides"
+        )
+    return network
 
 
 def _dense(index: int, spec: Dense, shape: Shape) -> Layer:

@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin
 
 LARGEST_INTEGER = 2**53  # counts stay exact as float64, as JSON and HDF5 readers take them
+MOST_RANKS = 100_000  # beyond any cluster; more would only keep the plan of the roles busy
 
 
 @dataclass(frozen=True)

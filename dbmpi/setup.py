@@ -88,7 +88,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     )
     threads, crowded = _threads(comm, config, places)
     config = _resolved(config, plan, places)
-    seen = agree(comm, lambda: _look(arguments, config))
+    seen = agree(comm, lambda: _look(arguments, config, plan))
     return Setup(config, plan, tuple(places), threads, crowded, *seen)
 
 
@@ -118,14 +118,15 @@ def _resolved(config: Config, plan: Topology, places: "list[Place]") -> Config:
 
 
 def _look(
-    arguments: cli.Arguments, config: Config
+    arguments: cli.Arguments, config: Config, plan: Topology
 ) -> "tuple[Description, Network, Path, Checkpoint | None]":
     """Look at the data and at the run directory."""
-    from dbmpi import data, network
+    from dbmpi import capacity, data, network
 
-    description = data.describe(config.data.path)
+    description = data.describe(config.data.path, stand_in=False)
     net = network.build(config, description.input_shape)
     data.check_fits(description, net.outputs, net.loss)
+    capacity.check_memory(net, config, plan, description.train_rows)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "

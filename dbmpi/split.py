@@ -13,8 +13,7 @@ import h5py
 import numpy as np
 
 from dbmpi import digits
-from dbmpi.blocks import Box, Range, extents, segments, volume, whole
-from dbmpi.errors import UserError
+from dbmpi.blocks import Box, Range, extents, volume, whole
 from dbmpi.hdf5 import (
     attribute,
     clear_errors,
@@ -24,6 +23,8 @@ from dbmpi.hdf5 import (
     opened,
     read_dtype,
 )
+from dbmpi.sanity import LARGEST, check_labels, check_values
+from dbmpi.storage import check_complete
 
 
 class Split:
@@ -57,6 +58,8 @@ class Split:
         T for float targets, None for integer labels.
     chunk_rows : int or None
         Rows in a chunk of `x`, None where it is not chunked.
+    classes : int or None
+        None at first; once set, a label of so much or more is an error to read.
 
     Raises
     ------
@@ -68,6 +71,7 @@ class Split:
         self, path: str | Path, name: str, columns: Range | None = None, window: Box | None = None
     ) -> None:
         self.path, self.name = digits.located(path), name
+        self.classes: int | None = None
         self._file = opened(self.path)
         try:
             with clear_errors(self.path, name):
@@ -79,7 +83,7 @@ class Split:
 
     def _examine(self) -> None:
         """Look at everything but the rows themselves."""
-        self._bytes_at_opening = self._bytes()
+        self._state_at_opening = self._state()
         self._x, self._y = (data_set(self._file, self.path, self.name, key) for key in ("x", "y"))
         self.rows, self.input_shape = examined_x(self._x, self._place("x"))
         self.targets_width = examined_y(self._y, self.rows, self._place("y"))
@@ -88,7 +92,22 @@ class Split:
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale = attribute(self._x, "scale", unscaled, self._place("x"))
         self.offset = attribute(self._x, "offset", 0.0, self._place("x"))
+        self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
         self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
+
+    def check_complete(self, stand_in: bool) -> None:
+        """Raise UserError unless all rows were written, as far as the index of the file tells.
+
+        With `stand_in` a data set of which nothing at all was written passes too.
+        """
+        for key, stored in (("x", self._x), ("y", self._y)):
+            with clear_errors(self.path, f"{self.name}/{key}"):
+                check_complete(stored, self.path, self._place(key), stand_in)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any labels or targets were written; if not, all are alike."""
+        return bool(self._y.is_virtual or self._y.external or self._y.id.get_storage_size())
 
     @property
     def image(self) -> tuple[int, ...] | None:
@@ -124,29 +143,31 @@ class Split:
         Raises
         ------
         UserError
-            The file cannot be read any more, or holds a value that is not finite.
+            The file cannot be read any more or has changed, or holds a value that is not finite or, scaled,
+            larger than `LARGEST`.
         """
         extent = tuple(part.stop - part.start for part in self._stored)
-        rows = self._read(self._x, ranges, self._stored, np.empty((_total(ranges), *extent), self.dtype))
+        rows = self._read(self._x, ranges, self._stored, extent, self.dtype)
         values = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
-        self._check_finite(values, ranges, "x", self._part, self._space)
+        check_values(values, self._bound, ranges, self._place("x"), self._part, self._space)
         return values.reshape(len(rows), *extents(self._part))
 
     def labels(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
         if self.targets_width is not None:
             raise ValueError(f"{self._place('y')} holds float targets, not labels")
-        return self._read(self._y, ranges, (), np.empty(_total(ranges), np.int64))
+        labels = self._read(self._y, ranges, (), (), np.dtype(np.int64))
+        check_labels(labels, self.classes, ranges, self._place("y"))
+        return labels
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
         if self.targets_width is None:
             raise ValueError(f"{self._place('y')} holds labels, not float targets")
-        stored = self._read(
-            self._y, ranges, (), np.empty((_total(ranges), *self._y.shape[1:]), read_dtype(self._y))
-        )
+        stored = self._read(self._y, ranges, (), self._y.shape[1:], read_dtype(self._y))
         targets_NT = stored.reshape(len(stored), self.targets_width)
-        self._check_finite(targets_NT, ranges, "y", whole(targets_NT.shape[1:]), targets_NT.shape[1:])
+        shape = targets_NT.shape[1:]
+        check_values(targets_NT, LARGEST, ranges, self._place("y"), whole(shape), shape)
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -164,42 +185,46 @@ class Split:
         self.close()
 
     def _read(
-        self, stored: h5py.Dataset, ranges: Sequence[Range], window: tuple[slice, ...], out: np.ndarray
+        self,
+        stored: h5py.Dataset,
+        ranges: Sequence[Range],
+        window: tuple[slice, ...],
+        extent: tuple[int, ...],
+        dtype: np.dtype,
     ) -> np.ndarray:
-        """Fill `out` with the rows of the ranges, one after another."""
+        """Return the window, of such an extent, of the rows of the ranges, one after another."""
         if not all(0 <= start <= stop <= self.rows for start, stop in ranges):
             raise ValueError(f"rows {ranges} of {self.rows}")
         filled = 0
         with clear_errors(self.path, stored.name.lstrip("/")):
+            out = np.empty((_total(ranges), *extent), dtype)
             for start, stop in ranges:
                 if out[filled : filled + stop - start].size:
                     rows = np.s_[filled : filled + stop - start]
                     stored.read_direct(out, (slice(start, stop), *window), rows)
                 filled += stop - start
-            # HDF5 reads zeros, without a word, behind the end of a file that was cut.
-            if self._bytes() < self._bytes_at_opening:
-                raise OSError(f"the file shrank from {self._bytes_at_opening} to {self._bytes()} bytes")
+            self._check_unchanged()
         return out
 
-    def _bytes(self) -> int:
-        return os.fstat(self._file.id.get_vfd_handle()).st_size
+    def _state(self) -> tuple[int, int]:
+        """Return size in bytes and time of the last change of the open file, whatever its name leads to."""
+        found = os.fstat(self._file.id.get_vfd_handle())
+        return found.st_size, found.st_mtime_ns
+
+    def _check_unchanged(self) -> None:
+        """Raise OSError if somebody has written to the file since it was opened.
+
+        HDF5 keeps where the rows lay then, and reads there what lies there now; behind the end of a
+        file that was cut, zeros.
+        """
+        (size, changed), (size_then, changed_then) = self._state(), self._state_at_opening
+        if size < size_then:
+            raise OSError(f"the file shrank from {size_then} to {size} bytes")
+        if changed != changed_then:
+            raise OSError("the file was changed after it was opened; leave it alone while a run reads it")
 
     def _place(self, key: str) -> str:
         return f"{self.path}: {self.name}/{key}"
-
-    def _check_finite(
-        self, values: np.ndarray, ranges: Sequence[Range], key: str, part: Box, shape: tuple[int, ...]
-    ) -> None:
-        """Raise UserError at a value, of the box `part` of rows of `shape`, that is not finite."""
-        if values.dtype.kind != "f" or np.isfinite(values).all():
-            return
-        at, position = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
-        row = np.concatenate([np.arange(*one) for one in ranges])[at]
-        ((column, _),) = segments(part, shape, position, position + 1)
-        raise UserError(
-            f"{self._place(key)} holds {values[at, position]} in row {row}, column {column}: "
-            "every value must be finite; replace or leave out such rows when you write the file"
-        )
 
 
 def _is_box(box: Box, shape: tuple[int, ...]) -> bool:

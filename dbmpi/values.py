@@ -78,8 +78,13 @@ def _as_float(value: int) -> float:
 def _check_text(value: str) -> None:
     if not value:
         raise ValueError("is empty")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+    if has_control(value):
         raise ValueError("has control characters, or is not UTF-8")
+
+
+def has_control(text: str) -> bool:
+    """Return whether a text holds characters that no name should: control characters, or half ones."""
+    return any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text)
 
 
 def _check_limits(key: Key, value: float) -> None:
@@ -129,6 +134,12 @@ def show(value: Any) -> str:
         return "a huge value"
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def plain(text: str, most: int = 300) -> str:
+    """Return a text from the command line for a message: on one line, printable anywhere, not too long."""
+    text = "".join(one if one == " " or one.isprintable() else ascii(one)[1:-1] for one in text)
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _type(value: Any) -> str:

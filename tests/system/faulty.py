@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dbmpi import launch, train
@@ -29,11 +30,20 @@ PLACES = {
     "slice": ("dbmpi.snapshot", "write", ""),  # a shard writes its part of a checkpoint, in a thread
     "index": ("dbmpi.assembly", "write_index", ""),  # the coordinator completes one, in a thread
     "publish": ("dbmpi.manifest", "publish", ""),
+    "warming": ("dbmpi.warmup", "warm_up", ""),  # between the look at the data and the roles
     "start": ("dbmpi.setup", "prepare", ""),
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`
 SLEEP_S = 7.0
 FULL_BYTES = 4000  # enough for the messages, where they go to a file
+
+
+FILE_FAULTS: dict[str, Callable[[str], Any]] = {  # what becomes of the data file
+    "truncate": lambda path: os.truncate(path, os.path.getsize(path) // 2),
+    "rewrite": lambda path: Path(path).write_bytes(Path(path + ".other").read_bytes()),
+    "replace": lambda path: os.replace(path + ".other", path),
+    "remove": os.unlink,
+}
 
 
 class Broken(Exception):
@@ -53,9 +63,8 @@ def wrong(fault: str) -> None:
     elif fault == "bind":  # to one core each, as some launchers do
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[launch.env_rank(os.environ) % len(cores)]})
-    elif fault == "truncate":
-        path = os.environ["DBMPI_TEST_DATA"]
-        os.truncate(path, os.path.getsize(path) // 2)
+    elif fault in FILE_FAULTS:
+        FILE_FAULTS[fault](os.environ["DBMPI_TEST_DATA"])
     else:
         raise ValueError(fault)
 

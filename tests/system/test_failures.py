@@ -120,6 +120,44 @@ def test_data_file_that_shrinks_during_training(break_it, data, ranks):
     assert "shrank" in done.err or ranks and "has no data set" in done.err
 
 
+@pytest.fixture
+def other(data):
+    """Another data file of the same shapes, as large as the first."""
+    path = data.with_name(f"{data.name}.other")
+    path.write_bytes(data.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["train/x"][...] = file["train/x"][...][::-1]
+    assert path.stat().st_size == data.stat().st_size
+    return path
+
+
+@pytest.mark.parametrize("ranks", [0, 4])
+def test_data_file_that_is_written_over_during_training(break_it, data, other, ranks):
+    """Of the same size, so that nothing but its time tells it."""
+    rank, spoilt = 3 if ranks else 0, {"DBMPI_TEST_DATA": str(data)}
+    done = break_it(ranks, "rewrite", "replica", rank, 20, *LONG, f"data.path={data}", env=spoilt)
+    assert done.status == 2
+    one_message(done, f"{data}: train/", "was changed after it was opened")
+
+
+@pytest.mark.parametrize("fault", ["remove", "replace"])
+def test_data_file_whose_name_goes_is_read_on_to_the_same_end(break_it, launch, data, other, tmp_path, fault):
+    few, spoilt = ("--set", "train.epochs=2", "output.progress=none"), {"DBMPI_TEST_DATA": str(data)}
+    assert launch(0, *few, f"data.path={data}", "--run-dir", "whole", timeout=BOUND_S).status == 0
+    done = break_it(0, fault, "replica", 0, 20, *few, f"data.path={data}", "--run-dir", "spoilt", env=spoilt)
+    assert done.status == 0 and messages(done) == []
+    whole, spoilt = parameters(tmp_path / "whole"), parameters(tmp_path / "spoilt")
+    assert whole and all(np.array_equal(whole[name], spoilt[name]) for name in whole)
+
+
+@pytest.mark.parametrize("ranks", [0, 4])
+def test_data_file_that_goes_before_the_roles_open_it(break_it, data, ranks):
+    spoilt = {"DBMPI_TEST_DATA": str(data)}
+    done = break_it(ranks, "remove", "warming", 0, 1, *LONG, f"data.path={data}", env=spoilt)
+    assert done.status == 2
+    one_message(done, f"{data}: there is no such file")
+
+
 def test_value_in_the_data_that_is_not_finite(launch, data):
     with h5py.File(data, "a") as file:
         file["train/x"][700, 5] = np.nan

@@ -219,12 +219,12 @@ def test_layers_are_told_in_a_few_words() -> None:
 
 
 def test_what_a_key_accepts_reads_well() -> None:
-    assert accepts(keys(Cluster)["shards"]) == 'an integer of at least 1 or "auto"'
+    assert accepts(keys(Cluster)["shards"]) == 'an integer of at least 1 and at most 100000 or "auto"'
     assert accepts(keys(Downpour)["overlap"]) == 'true, false or "auto"'
     assert accepts(keys(Downpour)["momentum"]) == "a number of at least 0 and below 1"
     assert accepts(keys(Target)["accuracy"]) == "a number above 0 and at most 1"
     assert accepts(keys(Cluster)["grid"]) == "[rows, columns], integers of at least 1"
-    assert accepts(keys(Lcn)["size"]) == "an odd integer of at least 1"
+    assert accepts(keys(Lcn)["size"]) == "an odd integer of at least 1 and at most 999"
     assert accepts(keys(Pool)["size"]) == "an integer of at least 1 or two of these, [rows, columns]"
     assert accepts(keys(Model)["loss"]) == '"softmax", "logistic" or "squared"'
 

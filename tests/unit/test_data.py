@@ -195,6 +195,9 @@ WRONG = {
     "text scale": ({"x": X, "attributes": {"scale": "big"}}, "the attribute scale = 'big'"),
     "zero scale": ({"x": X, "attributes": {"scale": 0.0}}, "scale = 0.0; it must be one finite number other"),
     "nan offset": ({"x": X, "attributes": {"offset": np.nan}}, "the attribute offset = nan"),
+    "huge scale": ({"x": X, "attributes": {"scale": 1e300}}, "scale = 1e+300; it must be one finite number"),
+    "tiny scale": ({"x": X, "attributes": {"scale": 1e-40}}, "scale = 1e-40; it must be one finite number"),
+    "empty offset": ({"x": X, "attributes": {"offset": h5py.Empty("f4")}}, "the attribute offset"),
     "two scales": ({"x": X, "attributes": {"scale": [1.0, 2.0]}}, "scale = [1.0, 2.0]"),
 }
 
@@ -324,6 +327,96 @@ def test_missing_source_of_a_virtual_data_set(path, tmp_path):
     (tmp_path / "source.h5").unlink()
     with pytest.raises(UserError, match=r"takes rows from source\.h5, which is missing"):
         describe(path)
+
+
+def virtual(path, source, shape=(4, 3), **more):
+    """Let train/x take its rows from elsewhere."""
+    layout = h5py.VirtualLayout((4, 3), np.uint8)
+    layout[: shape[0]] = h5py.VirtualSource(*source, shape, **more)
+    with h5py.File(path, "r+") as file:
+        del file["train/x"]
+        file["train"].create_virtual_dataset("x", layout)
+
+
+def test_rows_that_a_virtual_data_set_cannot_have(path, tmp_path):
+    """HDF5 itself would return zeros for all of these, but for the circle, on which it crashes."""
+    write(tmp_path / "source.h5", X[:3], Y[:3])
+    for source, shape, message in [
+        ((".", "train/x"), (4, 3), "takes rows from itself"),
+        (("source.h5", "train/none"), (4, 3), "which has no data set train/none"),
+        (("source.h5", "train/x"), (4, 3), "takes more than there is"),
+        (("source.h5", "train/x"), (3, 3), "takes 9 values from elsewhere, but has 12"),
+    ]:
+        virtual(write(path, X, Y), source, shape)
+        with pytest.raises(UserError, match=message):
+            describe(path)
+
+
+@pytest.mark.parametrize("key", ["x", "y"])
+@pytest.mark.parametrize("chunks", [None, True])
+def test_rows_that_were_never_written(path, key, chunks):
+    with h5py.File(write(path, X, Y), "r+") as file:
+        kind, shape = file["train"][key].dtype, file["train"][key].shape
+        del file["train"][key]
+        file["train"].create_dataset(key, shape, kind, chunks=chunks)
+    with pytest.raises(UserError, match=f"train/{key} has shape .* were written; write the file again"):
+        describe(path, stand_in=False)
+
+
+def test_rows_in_another_raw_file(path, tmp_path):
+    raw = tmp_path / "rows.raw"
+    raw.write_bytes(X.tobytes())
+    with h5py.File(write(path, X, Y), "r+") as file:
+        del file["train/x"]
+        file["train"].create_dataset("x", X.shape, X.dtype, external=[(str(raw), 0, X.nbytes)])
+    assert describe(path).train_rows == 4
+    os.truncate(raw, X.nbytes - 1)
+    with pytest.raises(UserError, match=r"takes rows from .*rows.raw, which is missing or has fewer than 12"):
+        describe(path)
+
+
+def test_a_damaged_index_of_chunks(path):
+    """HDF5 crashes on the chunk of size 0 with a checksum."""
+    write(path, X, Y, chunks=(1, 3), fletcher32=True)
+    with h5py.File(path) as file:
+        stored = file["train/x"].id
+        known = [stored.get_chunk_info(i) for i in range(stored.get_num_chunks())]
+    content = path.read_bytes()
+    entry = known[2].size.to_bytes(4, "little") + (0).to_bytes(4, "little")  # size and mask of a B-tree's key
+    at = [i for i in range(len(content)) if content.startswith(entry, i)][2]
+    address = content.index(known[2].byte_offset.to_bytes(8, "little"), at)
+    for start, new in ((at, bytes(4)), (address, known[1].byte_offset.to_bytes(8, "little"))):
+        path.write_bytes(content[:start] + new + content[start + len(new) :])
+        with pytest.raises(UserError, match="train/x has an index that leads to chunks which overlap"):
+            describe(path)
+
+
+@pytest.mark.parametrize(("bad", "key"), [(2e18, "x"), (-2e30, "y")])
+def test_values_too_large_to_compute_with(path, bad, key):
+    values = np.ones((40, 2))
+    values[17, 1] = bad
+    write(path, **{"x": np.ones((40, 2)), "y": np.ones((40, 2)), key: values})
+    with Split(path, "train") as split, pytest.raises(UserError, match=rf"{key} holds .* in row 17, col"):
+        split.read([(10, 20)])
+        split.targets([(10, 20)])
+
+
+def test_a_label_without_a_unit_is_found_as_it_is_read(path):
+    with Split(write(path), "train") as split:
+        split.classes = 3
+        with pytest.raises(UserError, match=r"train/y holds the label 3 in row 7, but the last layer has 3"):
+            split.labels([(4, 7), (7, 9)])
+        assert split.labels([(4, 7)]).tolist() == [0, 1, 2]
+
+
+def test_a_file_that_was_changed_after_it_was_opened(path):
+    x = RNG.integers(1, 256, (40, 6), dtype=np.uint8)
+    with Split(write(path, x), "train") as split:
+        split.read([(0, 4)])
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))  # clocks of file systems are coarse
+        with pytest.raises(UserError, match="was changed after it was opened"):
+            split.read([(0, 4)])
 
 
 def test_opened_without_locks(path):

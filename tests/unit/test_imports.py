@@ -23,7 +23,7 @@ WITHOUT_NUMPY = {
 WITHOUT_MPI = WITHOUT_NUMPY | {
     "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping", "batch", "batches",
     "operations", "optimizer", "linesearch", "direction", "lbfgs", "conjugate", "roster", "activity",
-    "coordinator", "passes", "sandblaster", "vectors",
+    "coordinator", "passes", "sandblaster", "vectors", "capacity", "sanity", "storage",
 }  # fmt: skip
 
 

@@ -9,6 +9,9 @@ import pytest
 from dbmpi import manifest
 from dbmpi.manifest import Checkpoint, Damaged, Manifest
 
+MODEL = {"dtype": "float32", "rows": 9, "tensors": {"layers.0.weight": [2, 3]}}
+STATE = {"x": [1, 2.5], "book": {"examples": 9, "step": 3, "iterations": 0, "elapsed_s": 1.5}}
+
 
 def made(run_dir: Path, number: int, score: float | None = None, content: bytes = b"values" * 100) -> Path:
     """Make a checkpoint of two files that are no HDF5: nothing here opens them."""
@@ -20,7 +23,7 @@ def made(run_dir: Path, number: int, score: float | None = None, content: bytes 
         files[name] = manifest.record_of(part / name)
     shape = {"shards": 1, "replicas": 1, "partitions": 1}
     said = Manifest(
-        number, "2026-01-01T00:00:00", "downpour", {}, shape, files, "", {}, score, {"x": [1, 2.5]}
+        number, "2026-01-01T00:00:00", "downpour", MODEL, shape, files, "", {}, score, STATE
     )
     manifest.publish(run_dir, said)
     return manifest.directory(run_dir, number)
@@ -39,7 +42,7 @@ def test_newest_first_and_nothing_is_lost_on_the_way(tmp_path):
         made(tmp_path, number, score=0.1 * number)
     assert found(tmp_path) == [10, 2, 1]
     read = manifest.read(manifest.directory(tmp_path, 2)).manifest
-    assert (read.number, read.score, read.state) == (2, 0.2, {"x": [1, 2.5]})
+    assert (read.number, read.score, read.state) == (2, 0.2, STATE)
 
 
 @pytest.mark.parametrize("name", [manifest.MANIFEST, manifest.INDEX, "shard-0000.h5"])

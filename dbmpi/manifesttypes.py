@@ -1,0 +1,81 @@
+"""Whether a manifest is shaped as this version writes it: a checksum that is right says nothing of the types.
+
+Plain Python. Below `state`, which is for the coordinator alone, only what is shown is looked at.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Check = Callable[[Any], bool]
+
+
+def misshapen(content: Mapping[str, Any], index: str, shard_file: Callable[[int], str]) -> str:
+    """Return the names of the fields that are absent or of another type; nothing where all are right.
+
+    Parameters
+    ----------
+    content
+        The manifest without its format and its checksum.
+    index, shard_file
+        Names of the files that every checkpoint has: the index, and one of each shard.
+    """
+    odd = [name for name, right in FIELDS.items() if name not in content or not right(content[name])]
+    if not odd:
+        wanted = {index, *(shard_file(shard) for shard in range(content["cluster"]["shards"]))}
+        odd = [] if set(content["files"]) == wanted else ["files"]
+    return ", ".join(odd)
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _score(value: Any) -> bool:
+    return value is None or _number(value)
+
+
+def _files(value: Any) -> bool:
+    return _table(value) and all(
+        _table(one) and set(one) == {"bytes", "sha256"} and _count(one["bytes"]) and _text(one["sha256"])
+        for one in value.values()
+    )
+
+
+def _cluster(value: Any) -> bool:
+    names = ("shards", "replicas", "partitions")
+    return _table(value) and all(_count(value.get(name)) and 0 < value[name] < 2**20 for name in names)
+
+
+def _model(value: Any) -> bool:
+    return (
+        _table(value)
+        and _text(value.get("dtype"))
+        and _count(value.get("rows"))
+        and _table(value.get("tensors"))
+        and all(isinstance(shape, list) and all(map(_count, shape)) for shape in value["tensors"].values())
+    )
+
+
+def _state(value: Any) -> bool:
+    if not (_table(value) and _table(value.get("book"))):
+        return False
+    book, counts = value["book"], ("examples", "step", "iterations")
+    return all(_count(book.get(name)) for name in counts) and _number(book.get("elapsed_s"))
+
+
+FIELDS: dict[str, Check] = {
+    "number": _count, "time": _text, "algorithm": _text, "model": _model, "cluster": _cluster,
+    "files": _files, "configuration": _text, "versions": _table, "score": _score, "state": _state,
+}  # fmt: skip
