@@ -20,7 +20,7 @@ from tests.system.slurm_packages import programs
 START_S, STOP_S, ANSWER_S = 30.0, 20.0, 30.0
 
 # config_overrides: believe CPUs=, whatever the hardware has. cred_expire is also how long a job that is put
-# back in the queue has to wait, SlurmdTimeout how long a node must be silent to be down.
+# back in the queue has to wait (5 is the least), SlurmdTimeout how long a node must be silent to be down.
 CONFIGURATION = """\
 ClusterName=dbmpi-test
 SlurmctldHost={host}(127.0.0.1)
@@ -28,7 +28,7 @@ SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={root}/munge/socket,cred_expire=3
+AuthInfo=socket={root}/munge/socket,cred_expire=5
 StateSaveLocation={root}/state
 SlurmdSpoolDir={root}/spool.%n
 TmpFS={root}/tmp.%n

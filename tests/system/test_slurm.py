@@ -62,7 +62,7 @@ def furnish(work, environment):
     (scratch / "dbmpi-kernels").symlink_to(runner.numba_cache())
     paths = {"bin": Path(environment.program).parent, "python": environment.python}
     with (work / "slurm" / "site.sh").open("a") as site:
-        site.write(SITE.format(root=__import__("os").environ.get("DBMPI_PROGRAM", runner.ROOT), scratch=scratch, **paths))
+        site.write(SITE.format(root=runner.ROOT, scratch=scratch, **paths))
     shutil.copy(digits.located("digits"), work / "digits.h5")
 
 
@@ -145,7 +145,7 @@ def assert_finished(job, restarts):
     assert (job.run / "finished").exists()
     assert job.started() == restarts + 1
     assert "copied to" in job.log.read_text()
-    assert not list((job.work / "scratch").glob("*.h5"))
+    assert not (job.work / "scratch" / f"dbmpi-{job.number}.h5").exists()
 
 
 def assert_as_good(job, accuracy):
