@@ -82,8 +82,10 @@ class Cluster:
         self.env = {
             **os.environ,
             "SLURM_CONF": str(root / "slurm.conf"),
+            "TMPDIR": str(root / "temporary"),
             processes.TOKENS: f"{os.environ.get(processes.TOKENS, '')}:{self.token}",
         }
+        self.complaint = ""
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
@@ -95,7 +97,8 @@ class Cluster:
         for name, node_port in zip(self.nodes, ports, strict=True):
             text += NODE.format(name=name, host=host, port=node_port, cpus=self.cpus)
         (self.root / "slurm.conf").write_text(text)
-        (self.root / "state").mkdir()
+        for name in ("state", "temporary"):
+            (self.root / name).mkdir()
         self._start(programs()["slurmctld"], "-D")
         wait_for(lambda: " is UP" in self.ask("scontrol", "ping"), START_S, "slurmctld")
         for name in self.nodes:
@@ -132,19 +135,18 @@ class Cluster:
         self._daemons.append(daemon)
 
     def ask(self, *words: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
-        """Run one of Slurm's commands, and return what it printed; "" where it failed."""
+        """Run one of Slurm's commands, and return what it printed; "" where it failed: see `complaint`."""
         environment = {**self.env, **(env or {})}
         done = subprocess.run(
             words, env=environment, cwd=cwd, capture_output=True, text=True, timeout=ANSWER_S
         )
-        if done.stderr:
-            print(f"{' '.join(words)}: {done.stderr.strip()}")
+        self.complaint = done.stderr
         return done.stdout if done.returncode == 0 else ""
 
     def idle(self) -> list[str]:
         """Return the nodes that are up and have nothing to do."""
         lines = self.ask("sinfo", "-h", "-N", "-o", "%N %T").splitlines()
-        return sorted(name for name, state in map(str.split, lines) if state == "idle")
+        return sorted({name for name, state in map(str.split, lines) if state == "idle"})
 
     def job(self, number: str) -> dict[str, str]:
         """Return what `scontrol show job` says of a job: JobState, Restarts, ExitCode, ..."""

@@ -49,6 +49,8 @@ def cluster(environment):
         cluster.start()
         furnish(cluster.root / "work", environment)
         cluster.env.update(environment.variables())
+        # Nobody would remove those of killed ranks from /dev/shm.
+        cluster.env["OMPI_MCA_btl_sm_backing_directory"] = str(cluster.root / "temporary")
         yield cluster
     finally:
         cluster.stop()
@@ -59,7 +61,9 @@ def furnish(work, environment):
     shutil.copytree(runner.ROOT / "slurm", work / "slurm")
     scratch = work / "scratch"
     scratch.mkdir()
-    (scratch / "dbmpi-kernels").symlink_to(runner.numba_cache())
+    kernels = Path(runner.numba_cache())
+    kernels.mkdir(parents=True, exist_ok=True)
+    (scratch / "dbmpi-kernels").symlink_to(kernels)
     paths = {"bin": Path(environment.program).parent, "python": environment.python}
     with (work / "slurm" / "site.sh").open("a") as site:
         site.write(SITE.format(root=runner.ROOT, scratch=scratch, **paths))
@@ -75,7 +79,7 @@ class Job:
         settings = ("--set", *SETTINGS[algorithm], *SHARED)
         command = ("sbatch", "--parsable", *options, f"slurm/{file}.sbatch", *settings)
         self.number = cluster.ask(*command, cwd=self.work, env={"RUN_DIR": run}).strip()
-        assert self.number, f"{file} was not accepted"
+        assert self.number, cluster.complaint
         self.log = self.work / f"{algorithm}-{self.number}.out"
 
     def __getitem__(self, name):
