@@ -112,5 +112,6 @@ count_restarts
 [ -z "$asked" ] || requeue "stopped before it began"
 "${MPIRUN[@]}" "$PYTHON" -m dbmpi.train "${arguments[@]}" &
 mpirun=$!
+[ -z "$asked" ] || kill -USR1 "$mpirun"         # told just now, before the line above
 follow
 decide

@@ -1,8 +1,8 @@
-"""A real Slurm on this machine, for tests: munged, slurmctld, and a slurmd for each of several virtual nodes.
+"""A real Slurm on this machine, for tests: munged, slurmctld, and a slurmd for each of some virtual nodes.
 
-Everything runs as root, without systemd, in one directory and on ports of its own, beside any other Slurm. All
-nodes are this host, so they share its cores, network and files. What a daemon or a job starts inherits a token
-in its environment, by which `Cluster.stop` finds it, and the name of its node, by which `Cluster.lose` does.
+Everything runs as root, without systemd, in one directory and on ports of its own, beside any other Slurm.
+All nodes are this host, so they share its cores, network and files. What a daemon or a job starts inherits a
+token in its environment, by which `Cluster.stop` finds it, and its node's name, by which `Cluster.lose` does.
 """
 
 import os
@@ -20,7 +20,8 @@ from tests.system.slurm_packages import programs
 START_S, STOP_S, ANSWER_S = 30.0, 20.0, 30.0
 
 # config_overrides: believe CPUs=, whatever the hardware has. cred_expire is also how long a job that is put
-# back in the queue has to wait (5 is the least), SlurmdTimeout how long a node must be silent to be down.
+# back in the queue has to wait (5 is the least), SlurmdTimeout how long a node must be silent to be down. Jobs
+# of the partition `urgent` take nodes from those of `test`, which get their signal and GraceTime seconds.
 CONFIGURATION = """\
 ClusterName=dbmpi-test
 SlurmctldHost={host}(127.0.0.1)
@@ -51,7 +52,11 @@ JobRequeue=1
 KillWait=5
 SlurmctldTimeout=30
 SlurmdTimeout=10
-PartitionName=test Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+PartitionName=test Nodes=ALL Default=YES PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes=ALL PriorityTier=2
 """
 NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} State=UNKNOWN\n"
 
@@ -111,9 +116,8 @@ class Cluster:
         self.root.chmod(0o755)  # munged demands that all could reach its socket
         (place / "key").write_bytes(os.urandom(128))
         (place / "key").chmod(0o400)
-        files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        options = [f"--{option}={place / name}" for option, name in files.items()]
-        self._start(programs()["munged"], "--foreground", *options)
+        files = [f"--{name}-file={place / name}" for name in ("key", "pid", "log", "seed")]
+        self._start(programs()["munged"], "--foreground", f"--socket={place / 'socket'}", *files)
         wait_for((place / "socket").exists, START_S, "munged")
 
     def start_node(self, name: str) -> None:

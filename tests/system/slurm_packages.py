@@ -1,4 +1,4 @@
-"""Slurm's programs for the tests: those of the machine, or Debian's packages, installed where that can be done."""
+"""Slurm's programs for the tests: the machine's, or Debian's packages, installed where that can be done."""
 
 import os
 import shutil
@@ -27,6 +27,8 @@ def provide() -> str:
     """Install what is missing; return why there is no Slurm, or "" where there is."""
     if os.geteuid() != 0:
         return "a Slurm of several virtual nodes needs root"
+    if not Path("/sys/fs/cgroup/cgroup.procs").exists() and not Path("/sys/fs/cgroup/freezer").exists():
+        return "slurmd does not start without cgroups: nothing is mounted on /sys/fs/cgroup"
     if not absent():
         return ""
     if shutil.which("apt-get") is None:
