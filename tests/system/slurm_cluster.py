@@ -20,8 +20,8 @@ from tests.system.slurm_packages import programs
 START_S, STOP_S, ANSWER_S = 30.0, 20.0, 30.0
 
 # config_overrides: believe CPUs=, whatever the hardware has. cred_expire is also how long a job that is put
-# back in the queue has to wait (5 is the least), SlurmdTimeout how long a node must be silent to be down. Jobs
-# of the partition `urgent` take nodes from those of `test`, which get their signal and GraceTime seconds.
+# back in the queue has to wait (5 is the least), SlurmdTimeout how long a node must be silent to be down.
+# Jobs of `urgent` take nodes from those of `test`, which get their signal and have GraceTime seconds to go.
 CONFIGURATION = """\
 ClusterName=dbmpi-test
 SlurmctldHost={host}(127.0.0.1)

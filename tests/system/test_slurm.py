@@ -1,4 +1,4 @@
-"""Jobs of slurm/*.sbatch on a real Slurm: preempted, short of a node, on twice the ranks; each gets to its end.
+"""Jobs of slurm/*.sbatch on a real Slurm: preempted, short of a node, on twice the ranks; each ends well.
 
 The nodes are virtual, see slurm_cluster.py. Each run must be as good as one that nobody disturbed.
 """

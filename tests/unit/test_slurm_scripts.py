@@ -31,7 +31,7 @@ COMMANDS = {
     "srun": 'echo "$@" >>srun.said; [ -z "$SILENT_NODE" ]',
     "sbcast": 'echo "$@" >>sbcast.said; [ -z "$SILENT_NODE" ]',
     "python": "echo '[data]'; echo 'path = \"data.h5\"'",
-    "sleep": 'exec {sleep} 0.02',
+    "sleep": "exec {sleep} 0.02",
 }
 BEGUN, WHOLE = "touch run/run.json; ", "touch run/run.json; echo epochs >run/finished; "
 WARN = "kill -USR1 $PPID; "
