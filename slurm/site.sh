@@ -1,5 +1,5 @@
 # What is particular to a site: the one file to edit. Bash; run.sh reads it when the job has started, and then
-# knows RANKS, the number of ranks, and CORES, those of each rank. `slurm/README.md` explains.
+# knows RANKS, the number of ranks, and CORES, those of each rank. `docs/slurm.md` explains.
 
 # Python and MPI: the site's modules, a virtual environment, or both.
 # module load python openmpi

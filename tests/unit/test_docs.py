@@ -25,7 +25,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_scripts_and_examples_that_are_named_exist(page):
-    named = re.findall(r"\b(?:scripts|examples|docs|tests)/[\w./-]+\w", page.read_text())
+    named = re.findall(r"\b(?:scripts|examples|docs|slurm|tests)/[\w./-]+\w", page.read_text())
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
