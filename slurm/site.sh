@@ -8,6 +8,7 @@ PYTHON=python3
 
 # What starts the ranks, each bound to its own cores; the program starts as many threads as it finds cores.
 MPIRUN=(mpirun -n "$RANKS" --map-by "slot:PE=$CORES" --bind-to core)
+# MPIRUN=(mpirun -n "$RANKS" --map-by "slot:PE=$CORES:HWTCPUS" --bind-to hwt)     # CPUs are hardware threads
 # MPIRUN+=(--mca pml ob1 --mca btl self,sm,tcp)     # Ethernet: do not look for more, which takes a second
 # MPIRUN+=(--mca btl_tcp_if_include 10.0.0.0/16)    # Ethernet: the network that connects the nodes
 # MPIRUN+=(--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1)     # ULFM: survive the loss of a rank
