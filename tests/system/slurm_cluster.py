@@ -84,8 +84,9 @@ class Cluster:
     def __init__(self, root: Path, nodes: int, cpus: int) -> None:
         self.root, self.nodes, self.cpus = root, [f"node{n + 1}" for n in range(nodes)], cpus
         self.token = uuid.uuid4().hex
+        outer = ("SLURM", "SBATCH", "SRUN")  # as in a job of a real cluster
         self.env = {
-            **os.environ,
+            **{name: text for name, text in os.environ.items() if not name.startswith(outer)},
             "SLURM_CONF": str(root / "slurm.conf"),
             "TMPDIR": str(root / "temporary"),
             processes.TOKENS: f"{os.environ.get(processes.TOKENS, '')}:{self.token}",
@@ -162,6 +163,12 @@ class Cluster:
         mark = b"\0SLURMD_NODENAME=" + name.encode() + b"\0"
         while left := [pid for pid in processes.carriers(self.token) if mark in environ(pid)]:
             kill(left)
+
+    def logs(self) -> str:
+        """Return the ends of the daemons' logs."""
+        paths = sorted([*self.root.glob("*.out"), *self.root.glob("*.log")])
+        ends = [f"== {path.name}\n{path.read_text(errors='replace')[-2000:]}" for path in paths]
+        return "\n".join(ends)
 
     def stop(self) -> None:
         """Kill all that was started, jobs included, and wait until it is gone."""

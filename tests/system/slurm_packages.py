@@ -9,6 +9,8 @@ PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "sinfo", "scancel", "srun", "sbcast")
 POLICY = Path("/usr/sbin/policy-rc.d")  # asked by Debian's packages whether they may start their services
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+CGROUPS = Path("/sys/fs/cgroup")
+APT = "apt-get"
 INSTALL_S = 180.0
 
 
@@ -27,11 +29,11 @@ def provide() -> str:
     """Install what is missing; return why there is no Slurm, or "" where there is."""
     if os.geteuid() != 0:
         return "a Slurm of several virtual nodes needs root"
-    if not Path("/sys/fs/cgroup/cgroup.procs").exists() and not Path("/sys/fs/cgroup/freezer").exists():
-        return "slurmd does not start without cgroups: nothing is mounted on /sys/fs/cgroup"
+    if not CGROUPS.is_dir() or not any(CGROUPS.iterdir()):
+        return f"slurmd does not start without cgroups: there are none in {CGROUPS}"
     if not absent():
         return ""
-    if shutil.which("apt-get") is None:
+    if shutil.which(APT) is None:
         return f"no {', '.join(absent())} here, and no apt-get to install {' '.join(PACKAGES)} with"
     why = _install()
     return f"apt-get could not install {' '.join(PACKAGES)}: {why}" if absent() else ""
@@ -52,7 +54,7 @@ def _install() -> str:
 
 
 def _apt(*words: str) -> str:
-    command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=60", *words]
+    command = [APT, "-q", "-o", "DPkg::Lock::Timeout=60", *words]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(

@@ -3,36 +3,18 @@
 The nodes are virtual, see slurm_cluster.py. Each run must be as good as one that nobody disturbed.
 """
 
-import shutil
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from dbmpi import digits
-from tests import runner
 from tests.system import slurm_packages
 from tests.system.reading import records, summary
-from tests.system.slurm_cluster import Cluster, wait_for
+from tests.system.slurm_cluster import Cluster
+from tests.system.slurm_jobs import Job, furnish
 
-START_S, END_S = 90.0, 120.0
-OVER = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL")
-TOLERANCE = 0.02
-SETTINGS = {
-    "downpour": ("train.epochs=60", "checkpoint.every_examples=8000"),
-    "sandblaster": ("sandblaster.iterations=100", "model.l2=1e-3", "checkpoint.every_examples=20000"),
-}
-SHARED = ("data.path=digits.h5", "output.every_s=0.2", "output.progress=none")
-SITE = """
-PATH={bin}:$PATH
-PYTHON={python}
-export PYTHONPATH={root}
-MPIRUN=(mpirun -n "$RANKS" --map-by slot:OVERSUBSCRIBE --bind-to none)      # all nodes are this machine
-MPIRUN+=(--mca pml ob1 --mca btl self,sm,tcp --mca mpi_yield_when_idle 1)
-NODE_SCRATCH={scratch}
-STAGE_DATA=yes
-"""
+TOLERANCE = 0.02  # of the accuracy, on 360 examples
 
 
 @pytest.fixture(scope="module")
@@ -47,60 +29,13 @@ def cluster(environment):
     cluster = Cluster(Path(tempfile.mkdtemp(prefix="dbmpi-slurm-", dir="/tmp")), nodes=3, cpus=4)
     try:
         cluster.start()
-        furnish(cluster.root / "work", environment)
-        cluster.env.update(environment.variables())
-        # Nobody would remove those of killed ranks from /dev/shm.
-        cluster.env["OMPI_MCA_btl_sm_backing_directory"] = str(cluster.root / "temporary")
+        furnish(cluster, environment)
         yield cluster
+    except AssertionError:
+        print(cluster.logs())
+        raise
     finally:
         cluster.stop()
-
-
-def furnish(work, environment):
-    """Put there what a user has: slurm/ with its site.sh, and a data file."""
-    shutil.copytree(runner.ROOT / "slurm", work / "slurm")
-    scratch = work / "scratch"
-    scratch.mkdir()
-    kernels = Path(runner.numba_cache())
-    kernels.mkdir(parents=True, exist_ok=True)
-    (scratch / "dbmpi-kernels").symlink_to(kernels)
-    paths = {"bin": Path(environment.program).parent, "python": environment.python}
-    with (work / "slurm" / "site.sh").open("a") as site:
-        site.write(SITE.format(root=runner.ROOT, scratch=scratch, **paths))
-    shutil.copy(digits.located("digits"), work / "digits.h5")
-
-
-class Job:
-    """A job of one of the .sbatch files; `run` is the name of its run directory."""
-
-    def __init__(self, cluster, file, run, *options):
-        self.cluster, self.work, self.run = cluster, cluster.root / "work", cluster.root / "work" / run
-        algorithm = file.partition("-")[0]
-        settings = ("--set", *SETTINGS[algorithm], *SHARED)
-        command = ("sbatch", "--parsable", *options, f"slurm/{file}.sbatch", *settings)
-        self.number = cluster.ask(*command, cwd=self.work, env={"RUN_DIR": run}).strip()
-        assert self.number, cluster.complaint
-        self.log = self.work / f"{algorithm}-{self.number}.out"
-
-    def __getitem__(self, name):
-        return self.cluster.job(self.number)[name]
-
-    def checkpoints(self):
-        return sorted(path.name for path in (self.run / "checkpoints").glob("[0-9]*"))
-
-    def await_checkpoint(self):
-        wait_for(lambda: self.checkpoints() or self.is_over(), START_S, f"a checkpoint of job {self.number}")
-        assert not self.is_over()
-
-    def is_over(self):
-        return self["JobState"] in OVER
-
-    def await_end(self):
-        wait_for(self.is_over, END_S, f"the end of job {self.number}")
-
-    def started(self):
-        """Return how often it was started, as its log says."""
-        return self.log.read_text().count(f"job {self.number}, restart ")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +51,7 @@ def jobs(cluster):
     return submit
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def shown(jobs):
     """Print what each job of a test has written, which pytest shows when the test fails."""
     before, start = len(jobs.all), time.monotonic()
@@ -159,6 +94,22 @@ def assert_as_good(job, accuracy):
     assert abs(content["test_accuracy"] - accuracy) <= TOLERANCE
 
 
+def test_where_there_is_no_slurm_the_reason_is_given(monkeypatch, tmp_path):
+    monkeypatch.setattr(slurm_packages, "PROGRAMS", ("slurmd-of-nobody",))
+    monkeypatch.setattr(slurm_packages, "CGROUPS", tmp_path)
+    monkeypatch.setattr(slurm_packages, "PATH", "")
+    monkeypatch.setattr(slurm_packages.os, "geteuid", lambda: 0)
+    assert "without cgroups" in slurm_packages.provide()
+    (tmp_path / "cgroup.procs").touch()
+    monkeypatch.setattr(slurm_packages, "APT", "apt-get-of-nobody")
+    assert "no slurmd-of-nobody here, and no apt-get" in slurm_packages.provide()
+    monkeypatch.setattr(slurm_packages, "APT", "false")
+    assert "could not install munge" in slurm_packages.provide()
+    monkeypatch.setattr(slurm_packages.os, "geteuid", lambda: 1000)
+    assert "needs root" in slurm_packages.provide()
+
+
+@pytest.mark.usefixtures("shown")
 def test_job_that_loses_a_node_goes_on_with_the_others(cluster, jobs, undisturbed):
     job = jobs("downpour-many-nodes", "bereft", "--nodes=2-3", "--mincpus=2")
     job.await_checkpoint()
@@ -172,11 +123,12 @@ def test_job_that_loses_a_node_goes_on_with_the_others(cluster, jobs, undisturbe
     cluster.start_node("node2")
 
 
+@pytest.mark.usefixtures("shown")
 def test_job_that_is_preempted_goes_back_into_the_queue(cluster, jobs, undisturbed):
     job = jobs("sandblaster-many-nodes", "preempted", "--nodes=2", "--mincpus=2")
     job.await_checkpoint()
-    urgent = ("--partition=urgent", "--nodes=3", "--exclusive", "--output=urgent.out", "--wrap=sleep 1")
-    assert cluster.ask("sbatch", *urgent, cwd=job.work)
+    urgent = ("--partition=urgent", "--nodelist=node[1-2]", "--exclusive", "--wrap=sleep 1")
+    assert cluster.ask("sbatch", *urgent, "--output=urgent.out", cwd=job.work)
     accuracy = undisturbed("sandblaster")
     job.await_end()
     assert_finished(job, restarts=1)
@@ -184,6 +136,7 @@ def test_job_that_is_preempted_goes_back_into_the_queue(cluster, jobs, undisturb
     assert_as_good(job, accuracy)
 
 
+@pytest.mark.usefixtures("shown")
 def test_run_goes_on_on_twice_the_ranks(cluster, jobs, undisturbed):
     first = jobs("downpour-one-node", "grown", "--mincpus=4", "--no-requeue")
     first.await_checkpoint()
