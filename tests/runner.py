@@ -29,7 +29,7 @@ if str(ROOT) not in sys.path:
 from tests import processes  # noqa: E402  the line above makes it importable from any directory
 
 KINDS = ("lint", "unit", "mpi", "system")
-TIMEOUT_S = {"lint": 300.0, "unit": 600.0, "mpi": 300.0, "system": 900.0}
+TIMEOUT_S = {"lint": 300.0, "unit": 600.0, "mpi": 300.0, "system": 1200.0}
 COLLECT_TIMEOUT_S = 120.0
 TORCH = ["torch==2.13.0", "scipy"]
 

@@ -7,6 +7,7 @@ token in its environment, by which `Cluster.stop` finds it, and its node's name,
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -161,8 +162,7 @@ class Cluster:
     def lose(self, name: str) -> None:
         """Lose a node: its slurmd and all that runs on it are killed at once, and answer nobody."""
         mark = b"\0SLURMD_NODENAME=" + name.encode() + b"\0"
-        while left := [pid for pid in processes.carriers(self.token) if mark in environ(pid)]:
-            kill(left)
+        end(lambda: [pid for pid in processes.carriers(self.token) if mark in environ(pid)])
 
     def logs(self) -> str:
         """Return the ends of the daemons' logs."""
@@ -172,9 +172,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Kill all that was started, jobs included, and wait until it is gone."""
-        deadline = time.monotonic() + STOP_S
-        while (left := processes.carriers(self.token)) and time.monotonic() < deadline:
-            kill(left)
+        end(lambda: processes.carriers(self.token))
         for daemon in self._daemons:
             daemon.wait(STOP_S)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -188,11 +186,13 @@ def environ(pid: int) -> bytes:
         return b""
 
 
-def kill(pids: Iterable[int]) -> None:
-    """Send SIGKILL to processes, gone or not, and give them a moment."""
-    for pid in pids:
-        try:
-            os.kill(pid, 9)
-        except ProcessLookupError:
-            pass
-    time.sleep(0.05)
+def end(processes_left: Callable[[], Iterable[int]]) -> None:
+    """Send SIGKILL to processes, those that they start meanwhile included, until there are none."""
+    deadline = time.monotonic() + STOP_S
+    while (left := processes_left()) and time.monotonic() < deadline:
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)

@@ -56,7 +56,7 @@ class Job:
         self.log = self.work / f"{algorithm}-{self.number}.out"
 
     def __getitem__(self, name: str) -> str:
-        return self.cluster.job(self.number)[name]
+        return self.cluster.job(self.number).get(name, "")
 
     def checkpoints(self) -> list[str]:
         """Return the names of its whole checkpoints."""

@@ -54,7 +54,8 @@ def _install() -> str:
 
 
 def _apt(*words: str) -> str:
-    command = [APT, "-q", "-o", "DPkg::Lock::Timeout=60", *words]
+    limits = ("DPkg::Lock::Timeout=60", "Acquire::http::Timeout=15", "Acquire::Retries=1")
+    command = [APT, "-q", *(f"-o{limit}" for limit in limits), *words]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(

@@ -3,6 +3,7 @@
 The nodes are virtual, see slurm_cluster.py. Each run must be as good as one that nobody disturbed.
 """
 
+import json
 import tempfile
 import time
 from pathlib import Path
@@ -91,6 +92,7 @@ def assert_as_good(job, accuracy):
     content = summary(job.run)
     print(f"{job.run.name}: accuracy {content['test_accuracy']:.4f}, undisturbed {accuracy:.4f}")
     assert content["status"] == 0
+    assert json.loads((job.run / "run.json").read_text())["resumed_from"] >= 1
     assert abs(content["test_accuracy"] - accuracy) <= TOLERANCE
 
 
