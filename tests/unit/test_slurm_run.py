@@ -27,7 +27,7 @@ COMMANDS = {
     # Slurm ends the shell of a job that it puts back into the queue.
     "scontrol": 'echo "$@" >>scontrol.said; [ -z "$NO_REQUEUE" ] || exit 1; kill $PPID',
     "srun": 'echo "$@" >>srun.said; [ -z "$SILENT_NODE" ]',
-    "sbcast": 'echo "$@" >>sbcast.said; [ -z "$SILENT_NODE" ]',
+    "sbcast": 'echo "$@" >>sbcast.said; [ -z "$WARNED" ] || kill -USR1 $PPID; [ -z "$SILENT_NODE" ]',
     "python": "echo '[data]'; echo 'path = \"data.h5\"'",
     "sleep": "exec {sleep} 0.02",
 }
@@ -68,7 +68,12 @@ def job(tmp_path):
         slurm = {"JOB_ID": "7", "JOB_NAME": "downpour", "JOB_NUM_NODES": "4", "JOB_NODELIST": "node[1-4]"}
         env = {f"SLURM_{name}": text for name, text in slurm.items()}
         env |= {"SLURM_TASKS_PER_NODE": "8(x3),4", "SLURM_SUBMIT_DIR": str(tmp_path), "RUN_DIR": "run"}
-        env |= {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "NO_REQUEUE": "", "SILENT_NODE": ""}
+        env |= {
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "NO_REQUEUE": "",
+            "SILENT_NODE": "",
+            "WARNED": "",
+        }
         command = [BASH, str(tmp_path / "slurm" / "downpour-one-node.sbatch"), "run.toml"]
         done = subprocess.run(
             command, env=env | environment, cwd=tmp_path, capture_output=True, text=True, timeout=30
@@ -103,6 +108,11 @@ def job(tmp_path):
 )
 def test_what_becomes_of_a_job(job, body, status):
     assert job(body).status == status
+
+
+def test_warning_that_comes_before_the_ranks_start(job, tmp_path):
+    assert job("touch started; " + WHOLE, STAGE="yes", WARNED="yes").status is None
+    assert not (tmp_path / "started").exists()
 
 
 def test_failure_is_told_from_a_node_that_does_not_answer(job):
