@@ -8,8 +8,9 @@ say() { echo "slurm/run.sh: $(date +%T) $*"; }
 warned() {
     say "told to stop"
     asked=yes
+    [ -n "$mpirun" ] || return 0
     deadline=${deadline:-$((SECONDS + STOP_WITHIN_S))}
-    [ -z "$mpirun" ] || kill -USR1 "$mpirun"
+    kill -USR1 "$mpirun"
 }
 
 requeue() {
@@ -100,7 +101,9 @@ shift
 RUN_DIR=${RUN_DIR:-runs/$SLURM_JOB_NAME-$SLURM_JOB_ID}
 RANKS=${SLURM_NTASKS:-$(room "$SLURM_TASKS_PER_NODE")}
 CORES=${SLURM_CPUS_PER_TASK:-1}
+set +u                                          # modules and virtual environments may not bear it
 . "${BASH_SOURCE[0]%/*}/site.sh"
+set -u
 restarts=$RUN_DIR/slurm-restarts
 arguments=("$@" --set "train.algorithm=$algorithm" --run-dir "$RUN_DIR")
 
@@ -112,6 +115,6 @@ count_restarts
 [ -z "$asked" ] || requeue "stopped before it began"
 "${MPIRUN[@]}" "$PYTHON" -m dbmpi.train "${arguments[@]}" &
 mpirun=$!
-[ -z "$asked" ] || kill -USR1 "$mpirun"         # told just now, before the line above
+[ -z "$asked" ] || warned                       # it was just now, before the line above
 follow
 decide

@@ -16,18 +16,20 @@ BASH = shutil.which("bash")
 pytestmark = pytest.mark.skipif(BASH is None, reason="no bash: the scripts of slurm/ need one")
 
 SITE = """
+[ "$WARNED" != early ] || { unset STOP_WITHIN_S; kill -USR1 $$; }
 PYTHON=python
 MPIRUN=(bash mpirun "$RANKS" "$CORES")
 NODE_SCRATCH=$PWD/scratch
 STAGE_DATA=${STAGE:-no}
 STOP_WITHIN_S=1
 LEAVE_WITHIN_S=1
+[ -z "$NOT_SET_BY_ANYBODY" ]
 """
 COMMANDS = {
     # Slurm ends the shell of a job that it puts back into the queue.
     "scontrol": 'echo "$@" >>scontrol.said; [ -z "$NO_REQUEUE" ] || exit 1; kill $PPID',
     "srun": 'echo "$@" >>srun.said; [ -z "$SILENT_NODE" ]',
-    "sbcast": 'echo "$@" >>sbcast.said; [ -z "$WARNED" ] || kill -USR1 $PPID; [ -z "$SILENT_NODE" ]',
+    "sbcast": 'echo "$@" >>sbcast.said; [ "$WARNED" != late ] || kill -USR1 $PPID; [ -z "$SILENT_NODE" ]',
     "python": "echo '[data]'; echo 'path = \"data.h5\"'",
     "sleep": "exec {sleep} 0.02",
 }
@@ -110,8 +112,9 @@ def test_what_becomes_of_a_job(job, body, status):
     assert job(body).status == status
 
 
-def test_warning_that_comes_before_the_ranks_start(job, tmp_path):
-    assert job("touch started; " + WHOLE, STAGE="yes", WARNED="yes").status is None
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_warning_that_comes_before_the_ranks_start(job, tmp_path, when):
+    assert job("touch started; " + WHOLE, STAGE="yes", WARNED=when).status is None
     assert not (tmp_path / "started").exists()
 
 
