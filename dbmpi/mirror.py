@@ -145,6 +145,7 @@ class Receiving:
         try:
             self._expect()
             self._take(now)
+            self._expect()
         except MPI.Exception as error:
             if not failures.tells_of_death(error, self._comm):
                 raise

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Kill a shard at a random time, again and again: `kill_shards.py [N] [--seed S] [--mirror-s T]` (N = 10).
 
-N runs of Downpour on the embedded digits under `mpirun --with-ft ulfm` (Open MPI), with 2 and with 3 shards in
-turn, mirrored every T seconds. A run is good if it ends with status 0, says who goes on for the shard, comes
-within a point of the accuracy of the undisturbed run, has done as many minibatches, leaves model.h5 and a
-whole checkpoint and no process behind, and if the mirror was not older than the interval and what its
+N runs of Downpour on the embedded digits under `mpirun --with-ft ulfm` (Open MPI), with 2 and with 3 shards
+in turn, mirrored every T seconds. A run is good if it ends with status 0, says who goes on for the shard,
+comes within a point of the accuracy of the undisturbed run, has done as many minibatches, leaves model.h5 and
+whole checkpoints and no process behind, and if the mirror was not older than the interval and what its
 transfer takes. Prints a line a run; the status is 1 if a run was not good. About 10 s a run.
 """
 
