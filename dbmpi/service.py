@@ -223,14 +223,17 @@ class CoordinatorService:
         Raises
         ------
         PeerDied
-            The heir has no whole mirror, or is dead too.
+            It was the last one, its heir has no whole mirror, or is dead too.
         """
         while self._receive_shard():
             pass
+        name = f"rank {rank} (shard {dead})"
+        if self.owners.living == [dead]:
+            raise PeerDied.named([name])
         heir = self.owners.bury(dead)
         for living in self._shards:
             self._request(Op.ADOPT, living, piece=dead)
-        to, name = self._topology.shards[heir], f"rank {rank} (shard {dead})"
+        to = self._topology.shards[heir]
         answer = self._await_reply(to, "taking over from another shard")
         if answer is None:
             raise PeerDied.named([name, f"rank {to} (shard {heir})"])

@@ -14,12 +14,14 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from kill_replicas import POINT, Run, launch  # noqa: E402  its own directory is searched
+
 from dbmpi import manifest  # noqa: E402  the line above makes it importable from any directory
-from scripts.kill_replicas import POINT, Run, launch  # noqa: E402
 from tests.system.victims import Killer  # noqa: E402
 
 TRANSFER_S = 0.5  # of a mirror, on a machine that is busy; and until a death is known
@@ -51,7 +53,7 @@ def faults(run: Run, calm: Run, trial: Trial, run_dir: Path) -> list[str]:
     if run.done.timed_out or run.done.status:
         return ["hangs" if run.done.timed_out else f"status {run.done.status}"]
     found = list(manifest.whole(run_dir))
-    (death,) = deaths(run) or [None]
+    died = deaths(run)
     checks = {
         "processes left": not run.done.survivors,
         "accuracy": run.summary["test_accuracy"] >= calm.summary["test_accuracy"] - POINT,
@@ -59,12 +61,12 @@ def faults(run: Run, calm: Run, trial: Trial, run_dir: Path) -> list[str]:
         "no model": (run_dir / "model.h5").exists(),
         "checkpoints": bool(found) and all(isinstance(one, manifest.Checkpoint) for one in found),
         "parts left": not list((run_dir / manifest.CHECKPOINTS).glob(".*.part")),
-        "age": death is not None and death["mirror_age_s"] < trial.mirror_s + TRANSFER_S,
+        "age": len(died) == 1 and died[0]["mirror_age_s"] < trial.mirror_s + TRANSFER_S,
     }
     return [name for name, holds in checks.items() if not holds]
 
 
-def deaths(run: Run) -> list[dict]:  # type: ignore[type-arg]
+def deaths(run: Run) -> list[dict[str, Any]]:
     """Return the events that tell of a shard's death."""
     return [record for record in run.of("event") if "heir" in record]
 

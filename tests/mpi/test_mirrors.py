@@ -1,4 +1,4 @@
-"""Mirrors on the shards' communicator: an heir holds its neighbour's slice, adopts it, and is mirrored with it."""
+"""Mirrors on the shards' communicator: an heir holds its neighbour's slice, and is mirrored with it."""
 
 import time
 from typing import Any

@@ -159,6 +159,15 @@ def test_a_death_that_ends_the_run_is_told_once_and_soon(launch_in_ft, tmp_path,
     one_message(done, words)
 
 
+def test_the_death_of_all_shards_is_told_once_and_soon(launch_in_ft, tmp_path):
+    """Each dies at a request of its own, and the last has nobody to go on for it."""
+    cluster = ("cluster.shards=2", "cluster.replicas=2", "cluster.partitions=1", "checkpoint.mirror_s=0.2")
+    arguments = ("kill", "shard", -1, 500, *QUIET, *cluster, *LONG)
+    done = launch_in_ft(tmp_path)(5, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, "died, and the run cannot go on without")
+
+
 def test_other_failures_end_the_job_where_ranks_may_die(launch_in_ft, tmp_path):
     """MPI's own Abort would end one process, and leave the launcher waiting."""
     cluster = ("cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1")
