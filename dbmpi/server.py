@@ -56,7 +56,7 @@ class ShardService:
     coordinator
         World rank that gets the reports.
     save
-        Called when the coordinator asks for the model to be written (shard 0 only).
+        Called when the coordinator asks for the model to be written (the first shard only).
     saver
         Writes this shard's part of checkpoints.
     signals
