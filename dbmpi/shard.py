@@ -1,7 +1,7 @@
 """One shard of the parameter server: its slice of the parameters, the rule's state, the guards.
 
-Pure state, without MPI; `dbmpi.server` serves it. But for mirrors shards know nothing of one another, and apply
-each push to their current value (Dean et al. 2012, section 4.1).
+Pure state, without MPI; `dbmpi.server` serves it. Shards know nothing of one another, but for mirrors, and
+apply each push to their current value (Dean et al. 2012, section 4.1).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -3,9 +3,9 @@
 
 N runs of Downpour on the embedded digits under `mpirun --with-ft ulfm` (Open MPI), with 2 and with 3 shards
 in turn, mirrored every T seconds. A run is good if it ends with status 0, says who goes on for the shard,
-comes within a point of the accuracy of the undisturbed run, has done as many minibatches, leaves model.h5 and
-whole checkpoints and no process behind, and if the mirror was not older than the interval and what its
-transfer takes. Prints a line a run; the status is 1 if a run was not good. About 10 s a run.
+comes within 1.5 points of the accuracy of the undisturbed run (20 of these lay within 1.1 of one another),
+has done as many minibatches, leaves model.h5 and whole checkpoints and no process behind, and if the mirror
+was not older than the interval and what its transfer takes. Prints a line a run; the status is 1 if a run was not good. About 10 s a run.
 """
 
 import argparse
@@ -19,11 +19,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kill_replicas import POINT, Run, launch  # noqa: E402  its own directory is searched
+from kill_replicas import Run, launch  # noqa: E402  its own directory is searched
 
 from dbmpi import manifest  # noqa: E402  the line above makes it importable from any directory
 from tests.system.victims import Killer  # noqa: E402
 
+TOLERANCE = 0.015  # of the accuracy
 TRANSFER_S = 0.5  # of a mirror, on a machine that is busy; and until a death is known
 SHAPES = {2: (6, 1), 3: (8, 2)}  # shards: ranks, of 1 coordinator + shards + replicas; partitions
 
@@ -56,7 +57,7 @@ def faults(run: Run, calm: Run, trial: Trial, run_dir: Path) -> list[str]:
     died = deaths(run)
     checks = {
         "processes left": not run.done.survivors,
-        "accuracy": run.summary["test_accuracy"] >= calm.summary["test_accuracy"] - POINT,
+        "accuracy": run.summary["test_accuracy"] >= calm.summary["test_accuracy"] - TOLERANCE,
         "minibatches": run.summary["steps"] == calm.summary["steps"],
         "no model": (run_dir / "model.h5").exists(),
         "checkpoints": bool(found) and all(isinstance(one, manifest.Checkpoint) for one in found),
