@@ -5,7 +5,8 @@ N runs of Downpour on the embedded digits under `mpirun --with-ft ulfm` (Open MP
 in turn, mirrored every T seconds. A run is good if it ends with status 0, says who goes on for the shard,
 comes within 1.5 points of the accuracy of the undisturbed run (20 of these lay within 1.1 of one another),
 has done as many minibatches, leaves model.h5 and whole checkpoints and no process behind, and if the mirror
-was not older than the interval and what its transfer takes. Prints a line a run; the status is 1 if a run was not good. About 10 s a run.
+was not older than the interval and what its transfer takes. Prints a line a run; the status is 1 if a run was
+not good. About 10 s a run.
 """
 
 import argparse
