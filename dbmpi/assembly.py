@@ -31,21 +31,22 @@ def write_index(
 ) -> FileRecord:
     """Write the index over the shards' files in a directory, and flush it.
 
-    `plan` and `pieces` are of the run that wrote the files. Raises as `rundir.writing`.
+    `plan` and `pieces` are of the run that wrote the files, each piece of the shard that wrote it. Raises as
+    `rundir.writing`.
     """
     path = directory / manifest.INDEX
     with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
         out.create_dataset(PIECES, data=_table(directory, pieces))
-        for name in _vectors(directory):
+        for name in _vectors(directory, pieces):
             for tensor, layout in _layouts(plan, pieces, name, dtype):
                 out.create_virtual_dataset(f"{name}/{tensor}", layout)
     with writing(path):
         return manifest.record_of(path)
 
 
-def _vectors(directory: Path) -> list[str]:
+def _vectors(directory: Path, pieces: Sequence[Piece]) -> list[str]:
     """Return the names of the vectors in the files, which are the same in all."""
-    with h5py.File(directory / manifest.shard_file(0), locking=False) as file:
+    with h5py.File(directory / manifest.shard_file(pieces[0].shard), locking=False) as file:
         return [name for name in file if name != UPDATES]
 
 
@@ -107,8 +108,8 @@ class Reader:
     def updates(self, pieces: Sequence[Piece]) -> list[int]:
         """Return how many updates each piece has had: of other pieces than were saved, their mean by size."""
         table = self._file[PIECES][...]
-        before = [tuple(row) for row in table[["partition", "shard", "start", "stop"]].tolist()]
-        if before == [(p.partition, p.shard, p.start, p.stop) for p in pieces]:
+        before = [tuple(row) for row in table[["partition", "start", "stop"]].tolist()]
+        if before == [(p.partition, p.start, p.stop) for p in pieces]:  # whichever shard served them
             return [int(count) for count in table[UPDATES]]
         sizes = table["stop"] - table["start"]
         return [round(float(np.average(table[UPDATES], weights=sizes)))] * len(pieces)

@@ -25,6 +25,13 @@ def leave(status: int) -> Record:
     return record
 
 
+def reroute(dead: int, heir: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that says that one shard has died, and which one has its pieces now."""
+    record = plain(Work.REROUTE)
+    record["part"], record["index"] = dead, heir
+    return record
+
+
 def evaluation_of(start: int, stop: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop)."""
     record = plain(Work.EVALUATE)

@@ -5,8 +5,9 @@ arrive in a second buffer, and gradients leave from where they were computed, so
 on meanwhile.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 Array = NDArray[Any]
+PUSHES = Op.PUSH | Op.ACCRUE
+NOBODY = -1  # in place of a piece, until the reply about it is there
 
 
 class Outcome(NamedTuple):
@@ -75,6 +78,9 @@ class Link(Protocol):
     def adopt(self, spare: Array) -> None:
         """Let the next fetch arrive in `spare`; the last one's buffer is the caller's from now on."""
 
+    def reroute(self, dead: int, heir: int) -> None:
+        """A shard has died, and another one has its pieces: ask that one, for what is in flight too."""
+
 
 class RemoteLink:
     """The shards over MPI.
@@ -91,6 +97,9 @@ class RemoteLink:
         A vector of the partition's length for fetched parameters.
     wire
         Precision of pushed gradients, one of `protocol.WIRE`.
+    look
+        Looks for the word that a dead shard's pieces are elsewhere, and calls `reroute`; None where a shard's
+        death is the end. Until then an exchange with it stays open, and those with others go on.
     """
 
     def __init__(
@@ -101,18 +110,21 @@ class RemoteLink:
         incoming: Array,
         wire: str,
         waiter: Waiter,
+        look: Callable[[], None] | None = None,
     ) -> None:
         self._comm, self._waiter, self.incoming = comm, waiter, incoming
         self.shared = False
-        self._pieces = pieces
+        self._pieces, self._ranks, self._look = pieces, ranks, look
         self._to = [ranks[piece.shard] for piece in pieces]
         self._encoder = Encoder(wire, len(incoming))
         self._asked = np.zeros(len(pieces), REQUEST_HEADER)
         self._asked["piece"], self._asked["wire"] = [p.index for p in pieces], WIRE.index(wire)
         self._answered = np.zeros(len(pieces), REPLY_HEADER)
-        self._replies: list[MPI.Request] = []
-        self._others: list[MPI.Request] = []
-        self._op = Op(0)
+        self._replies: list[MPI.Request | None] = []  # by piece; None: could not be asked for, of the dead
+        self._others: list[list[MPI.Request]] = [[] for _ in pieces]
+        self._dead: set[int] = set()  # ranks of shards, until another one has their pieces
+        self._past: list[MPI.Request | None] = []  # with the dead: MPI may still know the buffers
+        self._op, self._message = Op(0), incoming
 
     @property
     def busy(self) -> bool:
@@ -124,16 +136,25 @@ class RemoteLink:
         self._op = op
         self._asked["op"], self._asked["version"] = op, versions
         self._asked["rate"], self._asked["steps"] = rate, steps
-        pushes = bool(op & (Op.PUSH | Op.ACCRUE))
-        message = self._encoder.encode(gradient) if pushes else gradient
-        for i, (piece, to) in enumerate(zip(self._pieces, self._to, strict=True)):
-            self._replies.append(self._comm.Irecv(self._answered[i : i + 1].view(np.uint8), to, Tag.REPLY))
+        self._answered["piece"] = NOBODY
+        self._message = self._encoder.encode(gradient) if op & PUSHES else gradient
+        self._replies = [None] * len(self._pieces)
+        for i in range(len(self._pieces)):
+            self._ask(i, op)
+
+    def _ask(self, i: int, op: Op) -> None:
+        """Begin the exchange of one piece."""
+        piece, to, comm = self._pieces[i], self._to[i], self._comm
+        others = self._others[i]
+        try:
+            self._replies[i] = comm.Irecv(self._answered[i : i + 1].view(np.uint8), to, Tag.REPLY)
             if op & Op.FETCH:
-                into = self.incoming[piece.start : piece.stop]
-                self._others.append(self._comm.Irecv(into, to, Tag.PARAMETERS))
-            self._others.append(self._comm.Isend(self._asked[i : i + 1].view(np.uint8), to, Tag.REQUEST))
-            if pushes:
-                self._others.append(self._comm.Isend(message[piece.start : piece.stop], to, Tag.GRADIENT))
+                others.append(comm.Irecv(self.incoming[piece.start : piece.stop], to, Tag.PARAMETERS))
+            others.append(comm.Isend(self._asked[i : i + 1].view(np.uint8), to, Tag.REQUEST))
+            if op & PUSHES:
+                others.append(comm.Isend(self._message[piece.start : piece.stop], to, Tag.GRADIENT))
+        except RuntimeError as error:
+            self._bear(error)
 
     def poll(self) -> Outcome | None:
         """See `Link.poll`."""
@@ -146,8 +167,13 @@ class RemoteLink:
 
     def wait(self) -> Outcome:
         """See `Link.wait`."""
-        self._waiter.until(self._done, self._late)
+        self._waiter.until(self._done_or_rerouted, self._late)
         return self._outcome()
+
+    def _done_or_rerouted(self) -> bool:
+        if self._dead and self._look is not None:
+            self._look()
+        return self._done()
 
     def forget(self) -> None:
         """See `Link.forget`."""
@@ -160,12 +186,69 @@ class RemoteLink:
     def _done(self) -> bool:
         if not self._replies:  # a partition without units has no parameters
             return True
-        first = self._replies[0]
-        return first.Testall(self._replies) and first.Testall(self._others)
+        if self._dead:
+            return False
+        replies = cast("list[MPI.Request]", self._replies)  # without None, which comes with death
+        test = replies[0].Testall
+        try:
+            return test(replies) and test(list(chain.from_iterable(self._others)))
+        except RuntimeError as error:
+            self._bear(error)
+            return False
+
+    def _bear(self, error: RuntimeError) -> None:
+        """Go on if an error tells of the death of a shard whose pieces another one will have.
+
+        Which requests have failed is not known then, so none is asked again before `reroute`.
+        """
+        from mpi4py import MPI
+
+        from dbmpi import failures
+
+        if self._look is None or not isinstance(error, MPI.Exception) or failures.revoked(self._comm):
+            raise error
+        dead = set(failures.failed(self._comm)) & set(self._to)
+        if not dead or not failures.tells_of_death(error, self._comm):
+            raise error
+        self._dead |= dead
+
+    def reroute(self, dead: int, heir: int) -> None:
+        """See `Link.reroute`; exchanges with the living are not repeated."""
+        rank = self._ranks[dead]
+        mine = [i for i, to in enumerate(self._to) if to == rank]
+        failed = rank in self._dead
+        for i in mine:
+            self._to[i] = self._ranks[heir]
+        for i in mine if self.busy else ():
+            if failed or not self._complete(i):
+                self._ask_again(i)
+        self._dead.discard(rank)
+
+    def _complete(self, i: int) -> bool:
+        """Return whether the exchange of a piece has ended, with a shard of which no call has failed."""
+        try:
+            return all(request is not None and request.Test() for request in self._requests(i))
+        except RuntimeError:
+            return False
+
+    def _requests(self, i: int) -> "list[MPI.Request | None]":
+        return [self._replies[i], *self._others[i]]
+
+    def _ask_again(self, i: int) -> None:
+        """Repeat the exchange of one piece, but for a push that the dead shard has acknowledged."""
+        op = self._op
+        if self._answered["piece"][i] != NOBODY:
+            op &= Op.FETCH
+        self._past += self._requests(i)
+        self._others[i] = []
+        if not op:
+            return
+        self._answered["piece"][i], self._asked["op"][i] = NOBODY, op
+        self._ask(i, op)
 
     def _late(self) -> str:
-        owed = zip(self._to, self._pieces, self._replies, strict=True)
-        late = {(to, piece.shard) for to, piece, reply in owed if not reply.Test()}
+        owed = zip(self._to, self._pieces, self._answered["piece"], strict=True)
+        late = {(to, piece.shard) for to, piece, answered in owed if answered == NOBODY}
         # Replies came, but not the parameters that follow them.
         late = late or {(to, piece.shard) for to, piece in zip(self._to, self._pieces, strict=True)}
         names = ", ".join(f"rank {to} (shard {shard})" for to, shard in sorted(late))
@@ -173,7 +256,8 @@ class RemoteLink:
 
     def _outcome(self) -> Outcome:
         self._replies.clear()
-        self._others.clear()
+        for others in self._others:
+            others.clear()
         if not np.array_equal(self._answered["piece"], self._asked["piece"]):
             raise ProtocolError(f"shards answered for pieces {self._answered['piece']}")
         refused = int(np.count_nonzero(self._answered["status"] != Status.OK))
@@ -239,3 +323,6 @@ class LocalLink:
 
     def forget(self) -> None:
         """Nothing is rounded."""
+
+    def reroute(self, dead: int, heir: int) -> None:
+        """The shard dies with this process."""

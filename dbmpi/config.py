@@ -373,6 +373,13 @@ class Checkpoint:
     signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
         "USR1", "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do."
     )
+    mirror_s: float = key(
+        10.0,
+        "Copy each shard into the memory of another one every so many seconds, so that a run of Downpour "
+        "survives its death where ranks may die (mpirun --with-ft ulfm); 0: off.",
+        unit="s",
+        minimum=0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

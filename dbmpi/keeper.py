@@ -5,6 +5,7 @@ copy their slices, and training goes on while they write the copies; when all ha
 coordinator writes the index and the manifest, gives the checkpoint its name, and removes those not kept.
 """
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +22,14 @@ from dbmpi.due import Due
 from dbmpi.manifest import FileRecord, Manifest, Written, model_of
 from dbmpi.metrics import Book
 from dbmpi.partition import Partitioning
-from dbmpi.sharding import Piece
+from dbmpi.sharding import Owners, Piece
 from dbmpi.stopping import Stopping
 
 
 class Copying(Protocol):
-    """The shards, as far as checkpoints go."""
+    """The shards, as far as checkpoints go; `owners` says which of them live, and serve what."""
+
+    owners: Owners
 
     def snapshot(
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
@@ -39,7 +42,7 @@ class Copying(Protocol):
         """
 
     def await_files(self) -> None:
-        """Wait until the shards have written all that they copied."""
+        """Wait until the shards that live have written all that they copied."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Keeper:
         self._number = last
         self._due.start_at(book.examples, book.elapsed_s)
         self._pending: _Pending | None = None
+        self._last: tuple[str, Mapping[str, Any], Sequence[int] | None] | None = None  # what it was taken of
         self._scored = book.last_evaluation
 
     @property
@@ -86,8 +90,12 @@ class Keeper:
     def look(self) -> None:
         """Look at the clock, and finish what can be. Raises as `rundir.writing`."""
         self._due.look_at(self._book.examples, self._book.elapsed_s)
-        if self._pending is not None and self._pending.take():
-            self._book_it(self._pending)
+        pending = self._pending
+        if pending is not None and pending.given_up(self._shards.owners):
+            self._pending = None
+            self._book.event(f"checkpoint {pending.number} is given up: a shard died that had not written it")
+        elif pending is not None and pending.take():
+            self._book_it(pending)
             self._pending = None
 
     def save(self, algorithm: str, state: Mapping[str, Any], vectors: Sequence[int] | None = None) -> None:
@@ -105,26 +113,37 @@ class Keeper:
         UserError
             The disk is full, or cannot be written to for another reason.
         """
-        self.finish()
+        self._settle()
         self._due.take()
         self._number += 1
         started = time.monotonic()
         part = manifest.construction(self._origin.run_dir, self._number)
         with rundir.writing(part):
             part.mkdir(parents=True, exist_ok=True)
-        pending = _Pending(self._origin, self._number, started)
+        owners = self._shards.owners
+        pending = _Pending(self._origin, self._number, started, owners)
         self._shards.snapshot(self._number, vectors, pending.written)
         all_state = {algorithm: dict(state), "book": self._book.state(), "stopping": self._stopping.state()}
         pending.content = self._manifest(algorithm, all_state)
         pending.stall_s = time.monotonic() - started
-        self._pending = pending
+        self._pending, self._last = pending, (algorithm, state, vectors)
 
     def finish(self) -> None:
-        """Wait until the checkpoint under way is on disk."""
-        if self._pending is not None:
-            self._shards.await_files()
-            self._pending.join()
-            self.look()
+        """Wait until the checkpoint under way is on disk; take it again if a shard's death prevents that."""
+        while self._pending is not None:
+            booked = self._settle()
+            if not booked and self._last is not None and not self._stopping.lost:
+                self.save(*self._last)
+
+    def _settle(self) -> bool:
+        """Wait for what becomes of the checkpoint under way; return whether it is on disk."""
+        pending = self._pending
+        if pending is None:
+            return True
+        self._shards.await_files()
+        pending.join()
+        self.look()
+        return pending.published
 
     def _manifest(self, algorithm: str, state: dict[str, Any]) -> Manifest:
         origin = self._origin
@@ -158,19 +177,22 @@ class _Pending:
 
     content: Manifest
 
-    def __init__(self, origin: Origin, number: int, started: float) -> None:
+    def __init__(self, origin: Origin, number: int, started: float, owners: Owners) -> None:
         self.stall_s = self.write_s = 0.0
-        self._origin, self._number, self._started = origin, number, started
+        self.number, self.published = number, False
+        self._origin, self._started = origin, started
         self._files: dict[str, FileRecord] = {}
-        self._missing = origin.cluster["shards"]
+        self._pieces, self._missing = owners.assign(origin.pieces), set(owners.living)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
     def written(self, written: Written) -> None:
         """Take in that a shard's file is on disk; after the last, the rest is written."""
+        if written.number != self.number:  # of one that was given up
+            return
         self._files[manifest.shard_file(written.shard)] = written.file
-        self._missing -= 1
-        if not self._missing:
+        self._missing.discard(written.shard)
+        if not self._missing and self._thread is None:
             self._thread = threading.Thread(target=self._complete, daemon=True)
             self._thread.start()
 
@@ -179,16 +201,27 @@ class _Pending:
 
         try:
             origin = self._origin
-            part = manifest.construction(origin.run_dir, self._number)
-            index = write_index(part, origin.plan, origin.pieces, np.dtype(origin.config.model.dtype))
+            part = manifest.construction(origin.run_dir, self.number)
+            index = write_index(part, origin.plan, self._pieces, np.dtype(origin.config.model.dtype))
             self.content = replace(self.content, files=self._files | {manifest.INDEX: index})
             manifest.publish(origin.run_dir, self.content)
             keep = origin.config.checkpoint
             best = manifest.best_of(origin.run_dir) if keep.best else None
             manifest.prune(origin.run_dir, keep.keep, best)
+            self.published = True
         except BaseException as error:  # raised again where the coordinator looks
             self._error = error
         self.write_s = time.monotonic() - self._started - self.stall_s
+
+    def given_up(self, owners: Owners) -> bool:
+        """Return whether it never will be, as a shard died that had not written; what is there is removed.
+
+        Not before those that live have written: they would miss the directory.
+        """
+        if not self._missing or self._missing & set(owners.living):
+            return False
+        shutil.rmtree(manifest.construction(self._origin.run_dir, self.number), ignore_errors=True)
+        return True
 
     def join(self) -> None:
         if self._thread is not None:

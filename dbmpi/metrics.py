@@ -6,7 +6,7 @@ Every record is one line of JSON with `kind`, `time_s` (since training began), `
     train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share: since the last one
     eval    loss, accuracy, rows, final
     shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
-    event   text
+    event   text; of the death of a shard also: shard, heir, mirror_age_s, updates_lost (of the model, about)
     checkpoint  number, bytes, stall_s (in which training stood still), write_s (in the background), score
 
 and with Sandblaster:
@@ -263,9 +263,14 @@ class Book:
             **({"staleness_histogram": histogram(report)} if report["last"] else {}),
         )
 
-    def event(self, text: str) -> None:
+    def bury(self, shard: int) -> None:
+        """A shard has died: its heir reports the updates of its pieces from now on."""
+        if shard in self.shards:
+            self.shards[shard]["updates"] = self.shards[shard]["pieces"] = 0
+
+    def event(self, text: str, **values: object) -> None:
         """Book something that happened, and show it."""
-        self.record("event", text=text)
+        self.record("event", text=text, **values)
         self._progress.line(text)
 
     def iteration(self, moment: Mapping[str, Any]) -> None:

@@ -2,10 +2,12 @@
 
     tag         layout           from -> to                when
     REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
-                                 coordinator -> shard      save (shard 0), checkpoint, stop, vector operations
-                                 shard 0 -> shard          fetch, while the model is saved
+                                 coordinator -> shard      save (the first), checkpoint, stop, a death,
+                                                           vector operations
+                                 first shard -> shard      fetch, while the model is saved
     GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
-    REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST, but a stop and operations
+    REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST, but a stop and operations;
+                                                           of a death from the heir alone
     PARAMETERS  float[n]         shard -> whoever asked    follows a REPLY to a REQUEST that fetches
     OPERATIONS  OPERATION[n]     coordinator -> shard      follows a REQUEST for vector operations
     SCALARS     float64[n]       shard -> coordinator      the answer: a partial sum for each dot product
@@ -22,8 +24,9 @@
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
 the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
 messages between two ranks, so replies need no number. Boundary messages travel on the replica's own
-communicator, with the tags of `boundary_tag`. Headers are numpy records of fixed layout: nothing is
-pickled once training has begun.
+communicator, with the tags of `boundary_tag`, and mirrors on the shards' own: each shard sends its heir
+int64[k], the updates of its k pieces, then its vectors in stretches, all with the tag `mirror_tag`.
+Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
 
 from enum import IntEnum, IntFlag
@@ -62,6 +65,7 @@ class Op(IntFlag):
     ACCRUE = 16  # add to the gradient of an evaluation
     OPERATE = 32  # perform vector operations
     CHECKPOINT = 64  # copy the slice, answer, and write the copy
+    ADOPT = 128  # a shard has died: its heir adopts its pieces and answers, the others take note
 
 
 class Status(IntEnum):
@@ -71,6 +75,7 @@ class Status(IntEnum):
     STALE = 1
     NOT_FINITE = 2
     TOO_LARGE = 3
+    LOST = 4  # ADOPT: no whole mirror is here; SAVE: another shard has died meanwhile
 
 
 class Work(IntEnum):
@@ -86,16 +91,17 @@ class Work(IntEnum):
     DROP = 7  # it does not, another replica was first: forget it, or stop computing it
     PUSH = 8  # push the accrued sum
     RETIRE = 9  # the replica has lost a rank: leave all work, and wait for LEAVE
+    REROUTE = 10  # a shard has died: its heir has its pieces now
 
 
 # Done as they arrive, between minibatches.
-URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE)
+URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE)
 
 
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
-        ("piece", "i4"),  # STOP: the exit status of the run
+        ("piece", "i4"),  # STOP: the exit status of the run; ADOPT: the shard that has died
         # Of the parameters that the gradient was computed from. ACCRUE: evaluation. CHECKPOINT: its number.
         ("version", "i8"),
         ("rate", "f8"),  # learning rate that the rule shall use
@@ -106,9 +112,9 @@ REQUEST_HEADER = np.dtype(
 
 REPLY_HEADER = np.dtype(
     [
-        ("piece", "i4"),
+        ("piece", "i4"),  # ADOPT: age of the mirror, in milliseconds
         ("status", "i4"),
-        ("version", "i8"),  # after the push; of the parameters that follow, if any
+        ("version", "i8"),  # after the push; of the parameters that follow, if any; ADOPT: updates it holds
     ]
 )
 
@@ -116,8 +122,8 @@ ASSIGNMENT = np.dtype(
     [
         ("work", "i4"),
         ("epoch", "i4"),  # of a batch: which sample
-        ("part", "i4"),
-        ("index", "i4"),  # LEAVE: the exit status of the run
+        ("part", "i4"),  # REROUTE: the shard that has died
+        ("index", "i4"),  # LEAVE: the exit status of the run; REROUTE: the heir
         ("evaluation", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch
@@ -217,6 +223,11 @@ LEAD_TAG = 32_000  # partition 0 -> others: whether to go on with a portion; bey
 def boundary_tag(space: int, phase: Phase) -> int:
     """Return the tag of a boundary message of one space and phase, on a replica's communicator."""
     return len(Phase) * space + phase
+
+
+def mirror_tag(deaths: int) -> int:
+    """Return the tag of mirrors whose sender, receiver and pieces are as so many deaths have left them."""
+    return deaths
 
 
 def check_size(received: int, expected: int, what: str, peer: int) -> None:

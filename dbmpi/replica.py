@@ -88,6 +88,9 @@ class Replica:
         work = Work(int(assignment["work"]))
         if work is Work.RETIRE:
             raise Retired
+        if work is Work.REROUTE:
+            self._client.link.reroute(int(assignment["part"]), int(assignment["index"]))
+            return
         assert self._gradients is not None
         if work is Work.ACCEPT:
             self._gradients.accept(assignment)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbmpi.keeper import Keeper
     from dbmpi.manifest import Checkpoint
     from dbmpi.metrics import Book
+    from dbmpi.mirror import Mirror
     from dbmpi.portions import Plan, Plans
     from dbmpi.replica import Replica
     from dbmpi.roster import Mail, Roster
@@ -51,6 +52,15 @@ class Blueprint:
         self.pieces = sharding.cut(self.plan.sizes, len(topology.shards), largest)
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
         self.signals = Signals()
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether shards are mirrored, so that the run survives the death of one."""
+        if len(self.setup.topology.shards) < 2 or self.config.batch or not self.config.checkpoint.mirror_s:
+            return False
+        from dbmpi.failures import enabled
+
+        return enabled()
 
     @property
     def labels(self) -> bool:
@@ -111,15 +121,21 @@ def restore_shard(
         shard.restore(reader.updates(blueprint.pieces))
 
 
-def shard_service(blueprint: Blueprint, comm: "MPI.Intracomm", index: int) -> "ShardService":
-    """Make the service of shard `index` on the service communicator."""
+def shard_service(
+    blueprint: Blueprint, comm: "MPI.Intracomm", index: int, among: "MPI.Intracomm | None" = None
+) -> "ShardService":
+    """Make the service of shard `index` on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.server import ShardService
     from dbmpi.snapshot import Saver
 
     setup = blueprint.setup
     state, _ = shard(blueprint, index)
-    save = partial(save_model, blueprint, remote_reader(blueprint, comm, state))
-    saver = Saver(setup.run_dir, index)
+    owners = sharding.Owners(len(setup.topology.shards))
+    save = partial(save_model, blueprint, remote_reader(blueprint, comm, state, owners))
+    saver, every_s = Saver(setup.run_dir, index), blueprint.config.output.shard_every_s
+    mirrored = mirror(blueprint, among, state, owners) if among is not None and blueprint.mirrors else None
+    if mirrored is not None:  # so that what is lost with a shard is known
+        every_s = min(every_s, blueprint.config.checkpoint.mirror_s / 2)
     return ShardService(
         state,
         comm,
@@ -128,21 +144,37 @@ def shard_service(blueprint: Blueprint, comm: "MPI.Intracomm", index: int) -> "S
         save,
         saver,
         blueprint.signals,
-        blueprint.config.output.shard_every_s,
+        every_s,
+        mirrored,
     )
 
 
-def remote_reader(blueprint: Blueprint, comm: "MPI.Intracomm", state: "Shard") -> Callable[[Piece], Array]:
-    """Return what reads any piece: from this shard, or from the one that holds it."""
+def mirror(
+    blueprint: Blueprint, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners
+) -> "Mirror":
+    """Make what mirrors a shard, `among` all of them."""
+    from dbmpi import manifest
+    from dbmpi.mirror import Mirror
+
+    names = [manifest.PARAMETERS, *map(manifest.rule_vector, state.rule.states)]
+    every_s = blueprint.config.checkpoint.mirror_s
+    return Mirror(among, state.index, owners, blueprint.pieces, names, blueprint.dtype, every_s)
+
+
+def remote_reader(
+    blueprint: Blueprint, comm: "MPI.Intracomm", state: "Shard", owners: sharding.Owners
+) -> Callable[[Piece], Array]:
+    """Return what reads any piece: from this shard, or from the one that serves it now."""
 
     def read(piece: Piece) -> Array:
         from dbmpi.client import RemoteLink
         from dbmpi.protocol import Op
 
-        if piece.shard == state.index:
+        if piece.index in state.held:
             return state.held[piece.index].value
         ranks, values = blueprint.setup.topology.shards, np.empty(piece.size, blueprint.dtype)
-        whole = replace(piece, start=0, stop=piece.size)  # `values` holds this piece alone
+        # `values` holds this piece alone.
+        whole = replace(piece, start=0, stop=piece.size, shard=owners.of(piece.shard))
         link = RemoteLink(comm, [whole], ranks, values, blueprint.dtype.name, blueprint.waiter)
         link.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
         link.wait()
@@ -159,8 +191,16 @@ def save_model(blueprint: Blueprint, read: Callable[[Piece], Array]) -> None:
     modelfile.write(path, blueprint.config, blueprint.plan, blueprint.pieces, read)
 
 
-def remote_link(blueprint: Blueprint, comm: "MPI.Intracomm", partition: int) -> "Link":
-    """Make the link of one partition to the shards that hold its parameters."""
+def remote_link(
+    blueprint: Blueprint,
+    comm: "MPI.Intracomm",
+    partition: int,
+    look: Callable[[], None] = lambda: None,
+) -> "Link":
+    """Make the link of one partition to the shards that hold its parameters.
+
+    `look` looks for orders of the coordinator, while the link waits to hear who has a dead shard's pieces.
+    """
     from dbmpi.client import RemoteLink
     from dbmpi.wire import wire_of
 
@@ -169,7 +209,8 @@ def remote_link(blueprint: Blueprint, comm: "MPI.Intracomm", partition: int) -> 
     # What a batch method adds up must not be rounded.
     wire = wire_of("float32" if config.batch else config.downpour.wire, blueprint.dtype)
     ranks = blueprint.setup.topology.shards
-    return RemoteLink(comm, mine, ranks, incoming, wire, blueprint.waiter)
+    patience = look if blueprint.mirrors else None
+    return RemoteLink(comm, mine, ranks, incoming, wire, blueprint.waiter, patience)
 
 
 def replica(

@@ -16,6 +16,7 @@ from dbmpi.protocol import URGENT
 from dbmpi.replica import Replica
 from dbmpi.roles import Blueprint
 from dbmpi.shard import Shard
+from dbmpi.sharding import Owners
 from dbmpi.snapshot import Saver
 from dbmpi.stopping import Stopping
 
@@ -46,6 +47,7 @@ class Household:
         self._shard, self._tray, self._book = shard, tray, book
         self._next_report = 0.0
         self._saver = Saver(blueprint.setup.run_dir, 0)
+        self.owners = Owners(1)
         self._written: Callable[[Written], None] = lambda written: None
 
     def drive(self, activity: Activity) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.failures import Watch
+    from dbmpi.mirror import Mirror
 
 Array = NDArray[Any]
 REPLY_BUFFERS = 4
@@ -55,13 +56,15 @@ class ShardService:
     coordinator
         World rank that gets the reports.
     save
-        Called when the coordinator asks for the model to be written (shard 0 only).
+        Called when the coordinator asks for the model to be written (the first shard only).
     saver
         Writes this shard's part of checkpoints.
     signals
         What has been received.
     report_every_s
         Interval of the reports, in seconds.
+    mirror
+        What its heir gets to know, and what it knows of another shard, where shards may die.
     """
 
     def __init__(
@@ -74,11 +77,14 @@ class ShardService:
         saver: Saver,
         signals: Signals,
         report_every_s: float,
+        mirror: "Mirror | None" = None,
     ) -> None:
+        self._mirror = mirror
         self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
         self._save, self._report_every_s = save, report_every_s
         self._saver, self._herald = saver, Herald(comm, coordinator, signals)
         largest = max((len(held.value) for held in shard.held.values()), default=0)
+        largest = mirror.largest if mirror is not None else largest  # it may come to serve any
         dtype = next((held.value.dtype for held in shard.held.values()), np.dtype("f4"))
         self._received = np.empty(largest * dtype.itemsize, np.uint8)
         self._decoded = np.empty(largest, dtype)
@@ -104,6 +110,8 @@ class ShardService:
                 next_report = now + self._report_every_s
             self._herald.look()
             self._report_written()
+            if self._mirror is not None:
+                self._mirror.look(now, partial(self.shard.snapshot, None))
             asked = self._next_request()
             if asked is None:
                 idle.rest()
@@ -135,12 +143,13 @@ class ShardService:
 
     def _serve(self, op: Op, source: int) -> Op:
         if op is Op.SAVE:
-            self._save()
-            self._free_reply().send(self._comm, source, None)
+            self._save_model(source)
         elif op is Op.OPERATE:
             self._operate(source)
         elif op is Op.CHECKPOINT:
             self._checkpoint(source)
+        elif op is Op.ADOPT:
+            self._adopt(source)
         elif op is not Op.STOP:
             self._exchange_or_drop(op, source)
         return op
@@ -159,6 +168,38 @@ class ShardService:
         assert self._watch is not None
         self._watch.learn(error)
 
+    def _save_model(self, source: int) -> None:
+        """Write the model, unless a shard dies that has a part of it."""
+        from mpi4py import MPI
+
+        status = Status.OK
+        try:
+            self._save()
+        except MPI.Exception as error:
+            self._excuse(error)
+            status = Status.LOST
+        self._answer(source, status)
+
+    def _answer(self, source: int, status: Status = Status.OK, piece: int = 0, version: int = 0) -> None:
+        """Send a reply without parameters."""
+        reply = self._free_reply()
+        reply.header["status"], reply.header["piece"], reply.header["version"] = status, piece, version
+        reply.send(self._comm, source, None)
+
+    def _adopt(self, source: int) -> None:
+        """A shard has died: take over its pieces and answer, if this one is its heir."""
+        assert self._mirror is not None
+        now = time.monotonic()
+        inherited = self._mirror.bury(int(self._header["piece"]), now)
+        if inherited is None:
+            return
+        pieces, whole = inherited
+        if whole is None:
+            self._answer(source, Status.LOST)
+            return
+        updates = self.shard.adopt(pieces, whole.copy)
+        self._answer(source, Status.OK, round(1000 * (now - whole.taken_at)), updates)
+
     def _operate(self, source: int) -> None:
         """Perform the vector operations that follow the request, and answer the dot products."""
         records = np.zeros(int(self._header["steps"]), OPERATION)
@@ -175,7 +216,7 @@ class ShardService:
             self._receive(numbers.view(np.uint8), source, Tag.VECTORS)
         self._send_report(last=False)
         self._saver.begin(number, self.shard.snapshot(None if count < 0 else numbers.tolist()))
-        self._free_reply().send(self._comm, source, None)
+        self._answer(source)
 
     def _report_written(self) -> None:
         """Tell the coordinator when the copy is on disk."""
@@ -270,6 +311,8 @@ class ShardService:
             self._waiter.until(self._report[0].Test, peer)
         self._outbox.drain(self._waiter)
         self._herald.close()
+        if self._mirror is not None:
+            self._mirror.close()
         self._send_report(last=True)
         self._waiter.until(self._report[0].Test, peer)
         for reply in self._replies:

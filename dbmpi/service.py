@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dbmpi import failures
 from dbmpi.activity import Activity
-from dbmpi.assignments import leave
-from dbmpi.errors import STATUS_OK, PeerSilent
+from dbmpi.assignments import leave, reroute
+from dbmpi.errors import STATUS_OK, PeerDied, PeerSilent
 from dbmpi.failures import Watch
 from dbmpi.mail import Herald, Outbox, receive
 from dbmpi.manifest import FileRecord, Written
@@ -29,12 +29,14 @@ from dbmpi.protocol import (
     URGENT,
     WRITTEN,
     Op,
+    Status,
     Tag,
     Work,
     check_size,
 )
 from dbmpi.replica import Retired
 from dbmpi.roster import PATIENCE
+from dbmpi.sharding import Owners
 from dbmpi.signals import Signals
 from dbmpi.topology import Topology
 from dbmpi.waiting import Idle, Waiter
@@ -72,6 +74,13 @@ class CoordinatorService:
         Interval of the shards' reports, in seconds: one that is silent for much longer is lost.
     signals
         Notes what other ranks have received.
+    mirrors
+        Whether shards are mirrored, and the run survives the death of one.
+
+    Attributes
+    ----------
+    owners
+        Which shards live, and serve what.
     """
 
     def __init__(
@@ -83,16 +92,20 @@ class CoordinatorService:
         waiter: Waiter,
         shard_every_s: float,
         signals: Signals,
+        mirrors: bool = False,
     ) -> None:
         self._comm, self._topology, self._signals = comm, topology, signals
         self._post, self._book, self._waiter = post, book, waiter
         self._shard_silence_s = PATIENCE * waiter.timeout_s + shard_every_s
         self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
         self._left: set[int] = set()
-        self._unwritten = 0
+        self._unwritten: set[int] = set()  # shards, of checkpoint `_number`
+        self._number = 0
+        self._began = time.monotonic()
+        self.owners = Owners(len(topology.shards))
         self._written: Callable[[Written], None] = lambda written: None
-        needed = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
-        self._watch = Watch(comm, needed)
+        shards = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
+        self._watch = Watch(comm, {} if mirrors else shards)
         self._mourned = 0  # of those that it knows to be dead
         self._lost: set[int] = set()  # replicas
 
@@ -113,7 +126,8 @@ class CoordinatorService:
                 next_tick = time.monotonic() + TICK_S
 
     def _mourn(self, activity: Activity) -> None:
-        """Let an activity know which replicas have lost a rank."""
+        """Let an activity know which replicas have lost a rank, and see to the pieces of shards that died."""
+        self._bury()
         dead, self._mourned = self._watch.dead[self._mourned :], len(self._watch.dead)
         for rank in dead:
             role = self._topology.roles[rank]
@@ -143,7 +157,8 @@ class CoordinatorService:
         record = self._take(Tag.WRITTEN, WRITTEN) if self._unwritten else None
         if record is None:
             return False
-        self._unwritten -= 1
+        if record["number"] == self._number:
+            self._unwritten.discard(int(record["shard"]))
         file = FileRecord(int(record["bytes"]), record["sha256"].tobytes().hex())
         self._written(Written(int(record["number"]), int(record["shard"]), file, int(record["updates"])))
         return True
@@ -152,14 +167,16 @@ class CoordinatorService:
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
         """See `keeper.Copying.snapshot`."""
-        self._unwritten, self._written = len(self._topology.shards), written
-        for rank in self._topology.shards:
+        ranks, self._number = self._shards, number
+        self._unwritten, self._written = set(self.owners.living), written
+        for rank in ranks:
             self._request(Op.CHECKPOINT, rank, -1 if vectors is None else len(vectors), number)
             if vectors:
                 self._post.out.send(np.array(vectors, np.int64), rank, Tag.VECTORS)
-        self._await_replies(self._topology.shards, "copying its slice for a checkpoint")
+        self._await_replies(ranks, "copying its slice for a checkpoint")
         while self._receive_shard():
             pass
+        self._bury()
 
     def await_files(self) -> None:
         """See `keeper.Copying.await_files`."""
@@ -167,19 +184,83 @@ class CoordinatorService:
         def all_written() -> bool:
             while self._receive_written():
                 pass
+            self._bury()
             return not self._unwritten
 
-        self._waiter.until(all_written, lambda: f"{self._unwritten} shards (writing a checkpoint)")
+        self._waiter.until(all_written, lambda: f"{len(self._unwritten)} shards (writing a checkpoint)")
 
-    def _await_replies(self, ranks: Sequence[int], what: str) -> None:
-        """Wait for the header of a reply from each of some shards."""
-        answers = np.zeros(len(ranks), REPLY_HEADER)
-        parts = [answers[i : i + 1].view(np.uint8) for i in range(len(ranks))]
-        receives = [
-            self._comm.Irecv(part, rank, Tag.REPLY) for part, rank in zip(parts, ranks, strict=True)
-        ]
-        for rank, received in zip(ranks, receives, strict=True):
+    @property
+    def _shards(self) -> list[int]:
+        """The world ranks of the shards that live, as far as is known."""
+        return [self._topology.shards[i] for i in self.owners.living]
+
+    def _await_replies(self, ranks: Sequence[int], what: str) -> list[Record | None]:
+        """Return the header of a reply from each of some shards; None from one that has died."""
+        return [self._await_reply(rank, what) for rank in ranks]
+
+    def _await_reply(self, rank: int, what: str) -> Record | None:
+        answer = np.zeros(1, REPLY_HEADER)
+        try:
+            received = self._comm.Irecv(answer.view(np.uint8), rank, Tag.REPLY)
             self._waiter.until(received.Test, partial(str, f"rank {rank} (a shard: {what})"))
+        except MPI.Exception as error:
+            self._watch.learn(error)
+            if rank not in self._watch.dead:
+                raise
+            return None
+        return answer.reshape(())
+
+    def _bury(self) -> None:
+        """Let the heirs of shards that have died go on with their pieces, and tell all who ask for them."""
+        for rank in self._watch.dead:
+            shard = self._topology.roles[rank].shard_index
+            if shard in self.owners.living:
+                self._bury_shard(shard, rank)
+
+    def _bury_shard(self, dead: int, rank: int) -> None:
+        """See `_bury`.
+
+        Raises
+        ------
+        PeerDied
+            It was the last one, its heir has no whole mirror, or is dead too.
+        """
+        while self._receive_shard():
+            pass
+        name = f"rank {rank} (shard {dead})"
+        if self.owners.living == [dead]:
+            raise PeerDied.named([name])
+        heir = self.owners.bury(dead)
+        for living in self._shards:
+            self._request(Op.ADOPT, living, piece=dead)
+        to = self._topology.shards[heir]
+        answer = self._await_reply(to, "taking over from another shard")
+        if answer is None:
+            raise PeerDied.named([name, f"rank {to} (shard {heir})"])
+        if answer["status"] != Status.OK:
+            raise PeerDied(f"{PeerDied.named([name])}: no mirror of it was whole yet")
+        for partitions in self._topology.replicas:
+            self._post.send_to(partitions, reroute(dead, heir))
+        self._unwritten.discard(dead)
+        self._book_death(dead, heir, answer)
+        self._heard.pop(dead)
+
+    def _book_death(self, dead: int, heir: int, answer: Record) -> None:
+        """Say what was lost: what the mirror lacks of the last report, and as much for the time since."""
+        now, report = time.monotonic(), self._book.shards.get(dead)
+        pieces, reported = (int(report["pieces"]), int(report["updates"])) if report is not None else (0, 0)
+        since = reported * (now - self._heard[dead]) / max(self._heard[dead] - self._began, 1e-3)
+        lost = round(max(0.0, reported + since - int(answer["version"])) / max(pieces, 1))
+        age_s, ranks = int(answer["piece"]) / 1000, self._topology.shards
+        self._book.bury(dead)
+        self._book.event(
+            f"shard {dead} has died (rank {ranks[dead]}): shard {heir} (rank {ranks[heir]}) goes on with its "
+            f"parameters as they were {age_s:.1f} s ago; about {lost:,} updates are lost",
+            shard=dead,
+            heir=heir,
+            mirror_age_s=age_s,
+            updates_lost=lost,
+        )
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """Let every shard perform `OPERATION` records; return the sums of their scalars, in shard order."""
@@ -201,6 +282,8 @@ class CoordinatorService:
         if shard is None:
             return False
         index = int(shard["shard"])
+        if index not in self.owners.living:  # sent before it died
+            return True
         self._heard[index] = time.monotonic()
         self._book.shard(shard)
         if shard["last"]:
@@ -217,10 +300,18 @@ class CoordinatorService:
                 )
 
     def save_model(self) -> None:
-        """Let shard 0 write the model."""
-        first = self._topology.shards[0]
-        self._request(Op.SAVE, first)
-        self._await_replies([first], "writing the model")
+        """Let the first shard write the model: again, if one dies meanwhile."""
+        answer: Record | None = None
+        while answer is None or answer["status"] != Status.OK:
+            self._look_for_deaths()
+            first = self._shards[0]
+            self._request(Op.SAVE, first)
+            answer = self._await_reply(first, "writing the model")
+
+    def _look_for_deaths(self) -> None:
+        while self._receive_shard():
+            pass
+        self._bury()
 
     def dismiss(self, status: int = STATUS_OK) -> None:
         """Let everyone leave, shards first with their last reports.
@@ -230,7 +321,7 @@ class CoordinatorService:
         status
             The exit status of the run, for everyone.
         """
-        for rank in self._topology.shards:
+        for rank in self._shards:
             self._request(Op.STOP, rank, piece=status)
         for ranks in (*self._topology.replicas, self._topology.spares):
             self._post.send_to(ranks, leave(status))
@@ -245,12 +336,15 @@ class CoordinatorService:
     def _all_left(self) -> bool:
         while self._receive_shard():
             pass
-        return len(self._left) == len(self._topology.shards)
+        return not self._staying()
+
+    def _staying(self) -> list[int]:
+        """Return the shards that live and have not said that they leave."""
+        ranks, dead = self._topology.shards, self._watch.dead
+        return [i for i in self.owners.living if i not in self._left and ranks[i] not in dead]
 
     def _missing(self) -> str:
-        return ", ".join(
-            f"rank {rank} (shard {i})" for i, rank in enumerate(self._topology.shards) if i not in self._left
-        )
+        return ", ".join(f"rank {self._topology.shards[i]} (shard {i})" for i in self._staying())
 
 
 class Desk:

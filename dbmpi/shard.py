@@ -1,10 +1,10 @@
 """One shard of the parameter server: its slice of the parameters, the rule's state, the guards.
 
-Pure state, without MPI; `dbmpi.server` serves it. Shards know nothing of one another, and apply
-each push to their current value (Dean et al. 2012, section 4.1).
+Pure state, without MPI; `dbmpi.server` serves it. Shards know nothing of one another, but for mirrors, and
+apply each push to their current value (Dean et al. 2012, section 4.1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -80,11 +80,12 @@ class Shard:
             for piece, value in values.items()
         }
         self.tally = Tally()
-        self._updates_before = 0
+        self._before: Sequence[int] = ()  # updates of every piece of the model in the checkpoint
 
-    @property
-    def _updates(self) -> int:
-        return sum(held.version for held in self.held.values())
+    def updates_of(self, pieces: Iterable[int]) -> int:
+        """Return how many updates some pieces have had in this job."""
+        before = sum(self._before[piece] for piece in pieces) if self._before else 0
+        return sum(self.held[piece].version for piece in pieces) - before
 
     def snapshot(self, numbers: Sequence[int] | None) -> dict[str, Array]:
         """Return a copy of what a checkpoint holds of this shard, by the names of `dbmpi.manifest`.
@@ -112,7 +113,26 @@ class Shard:
         """Count on from a checkpoint: how many updates each piece of the model has had."""
         for piece, held in self.held.items():
             held.version = updates[piece]
-        self._updates_before = self._updates
+        self._before = tuple(updates)
+
+    def adopt(self, pieces: Sequence[Piece], mirror: Mapping[str, Array]) -> int:
+        """Take over the pieces of another shard; return how many updates they have had in this job.
+
+        Parameters
+        ----------
+        pieces
+            In the order in which the other one held them.
+        mirror
+            Its `snapshot`; its vectors are this shard's own from now on.
+        """
+        start = 0
+        for piece, version in zip(pieces, mirror[manifest.UPDATES], strict=True):
+            part = slice(start, start + piece.size)
+            states = [mirror[manifest.rule_vector(name)][part] for name in self.rule.states]
+            self.held[piece.index] = Held(mirror[manifest.PARAMETERS][part], states, int(version))
+            start += piece.size
+        self.held = dict(sorted(self.held.items()))  # the order of a snapshot, and of the index over it
+        return self.updates_of([piece.index for piece in pieces])
 
     def fetch(self, piece: int) -> Held:
         """Return a piece: its current value (not a copy) and version."""
@@ -134,7 +154,7 @@ class Shard:
             Gets a copy of the new value, in the same pass, unless the gradient is refused.
         """
         held = self.held[piece]
-        staleness = held.version - version
+        staleness = max(0, held.version - version)  # below: the gradient is of updates that died with a shard
         status = self._judge(gradient, staleness)
         if status is not Status.OK:
             self.tally.refused[status] += 1
@@ -183,7 +203,7 @@ class Shard:
         record = np.zeros((), SHARD_REPORT)
         tally = self.tally
         record["shard"], record["pieces"] = self.index, len(self.held)
-        record["updates"] = self._updates - self._updates_before
+        record["updates"] = self.updates_of(self.held)
         record["fetches"] = tally.fetches
         for status, name in REFUSALS.items():
             record[name] = tally.refused[status]

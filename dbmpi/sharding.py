@@ -8,7 +8,7 @@ bounds the buffers of a shard and keeps every message below 2^31 bytes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 ALIGNMENT = 16  # elements: shards are cut at whole cache lines of float32
@@ -73,3 +73,49 @@ def of_partition(pieces: Sequence[Piece], partition: int) -> tuple[Piece, ...]:
 def of_shard(pieces: Sequence[Piece], shard: int) -> tuple[Piece, ...]:
     """Return the pieces of one shard."""
     return tuple(piece for piece in pieces if piece.shard == shard)
+
+
+class Owners:
+    """Which shard serves the pieces of which: each its own, until it dies and its heir goes on with them.
+
+    The heir is the next one that lives, in a ring: the neighbour, which holds the mirror (`dbmpi.mirror`).
+
+    Parameters
+    ----------
+    shards
+        Number of shards S.
+
+    Attributes
+    ----------
+    living
+        The shards that live.
+    """
+
+    def __init__(self, shards: int) -> None:
+        self.living = list(range(shards))
+        self._of = list(range(shards))
+
+    def of(self, shard: int) -> int:
+        """Return who serves now what a shard served at first."""
+        return self._of[shard]
+
+    def heir(self, shard: int) -> int:
+        """Return the next living shard; a shard that is left alone is its own."""
+        after = [other for other in self.living if other > shard]
+        return (after or self.living)[0]
+
+    def before(self, shard: int) -> int:
+        """Return the living shard whose heir this one is."""
+        lower = [other for other in self.living if other < shard]
+        return (lower or self.living)[-1]
+
+    def bury(self, dead: int) -> int:
+        """Take note that a shard is dead, and return its heir, which serves all that it served."""
+        self.living.remove(dead)
+        heir = self.heir(dead)
+        self._of = [heir if owner == dead else owner for owner in self._of]
+        return heir
+
+    def assign(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
+        """Return the pieces, each of the shard that serves it now."""
+        return tuple(replace(piece, shard=self._of[piece.shard]) for piece in pieces)

@@ -140,7 +140,14 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     replicas = setup.topology.replicas
     every_s = blueprint.config.output.shard_every_s
     service = CoordinatorService(
-        world.service, setup.topology, post, book, blueprint.waiter, every_s, blueprint.signals
+        world.service,
+        setup.topology,
+        post,
+        book,
+        blueprint.waiter,
+        every_s,
+        blueprint.signals,
+        blueprint.mirrors,
     )
     stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
     if not stopping.hasty:
@@ -152,7 +159,7 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
 def _serve(blueprint: "Blueprint", world: "World") -> int:
     from dbmpi import roles
 
-    return roles.shard_service(blueprint, world.service, world.role.shard_index).run()
+    return roles.shard_service(blueprint, world.service, world.role.shard_index, world.shards).run()
 
 
 def _compute(blueprint: "Blueprint", world: "World") -> int:
@@ -161,7 +168,7 @@ def _compute(blueprint: "Blueprint", world: "World") -> int:
 
     partition = world.role.partition_index
     desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, blueprint.signals)
-    link = roles.remote_link(blueprint, world.service, partition)
+    link = roles.remote_link(blueprint, world.service, partition, desk.between)
     who = world.role.replica_index, partition
     replica = roles.replica(blueprint, who, link, world.replica, desk.between)
     status = desk.run(replica, world.replica)

@@ -61,12 +61,17 @@ class Run:
 
 
 def start(algorithm: str, partitions: int, run_dir: Path, killer: Killer | None) -> Run:
+    """Run one shape of an algorithm once, to the end."""
+    settings = ["cluster.shards=2", f"cluster.partitions={partitions}", *ALGORITHMS[algorithm]]
+    return launch(SHAPES[partitions], settings, run_dir, killer)
+
+
+def launch(ranks: int, settings: list[str], run_dir: Path, killer: Killer | None) -> Run:
     """Run once, to the end."""
     environment = runner.this_environment()
     assert environment is not None and environment.mpi == "openmpi", "needs Open MPI"
-    launcher = environment.mpiexec(SHAPES[partitions])
+    launcher = environment.mpiexec(ranks)
     command = [launcher[0], *FLAGS, *launcher[1:], str(environment.python), "-m", "dbmpi.train"]
-    settings = ["cluster.shards=2", f"cluster.partitions={partitions}", *ALGORITHMS[algorithm]]
     command += ["--run-dir", str(run_dir), "--set", *settings]
     env = {"PYTHONPATH": str(ROOT), **environment.variables()}
     done = processes.run(command, timeout_s=TIMEOUT_S, env=env, cwd=ROOT, during=killer)

@@ -1,12 +1,15 @@
-"""Ranks that die under `mpirun --with-ft ulfm`: a replica leaves and the run goes on, or it ends at once.
+"""Ranks that die under `mpirun --with-ft ulfm`: the run goes on without them, or it ends at once.
 
 Not with MPICH, whose launcher ends the job in any case (tests/system/test_failures.py).
 """
 
 import random
 
+import h5py
+import numpy as np
 import pytest
 
+from dbmpi import manifest
 from tests import runner
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, messages, one_message, parameters, records, summary
@@ -106,6 +109,41 @@ def test_a_rank_killed_from_outside_at_any_moment(launch_in_ft, undisturbed, tmp
 
 
 @pytest.mark.parametrize(
+    ("shards", "replicas", "victim"), [(2, 2, 0), (3, 1, 1)], ids=["shard 0 of 2", "shard 1 of 3"]
+)
+def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
+    launch_in_ft, undisturbed, tmp_path, shards, replicas, victim
+):
+    partitions = 3 - replicas
+    cluster = f"cluster.shards={shards}", f"cluster.replicas={replicas}", f"cluster.partitions={partitions}"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS["downpour"])
+    fault = ("kill", "shard", 1 + victim, 300)  # of some 1000 requests or more
+    ranks = 1 + shards + replicas * partitions
+    done = launch_in_ft(tmp_path)(ranks, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    assert f"shard {victim} has died (rank {1 + victim}): shard {victim + 1}" in done.out
+    run, calm = tmp_path / "run", summary(undisturbed["downpour"])
+    (death,) = [record for record in records(run, "event") if "heir" in record]
+    assert (death["shard"], death["heir"]) == (victim, victim + 1)
+    assert 0 <= death["mirror_age_s"] < 2 and death["updates_lost"] >= 0
+    assert (summary(run)["steps"], summary(run)["stop_reason"]) == (calm["steps"], "epochs")
+    assert summary(run)["test_accuracy"] == pytest.approx(calm["test_accuracy"], abs=2 * POINT)
+    assert_saved_as_ended(run)
+
+
+def assert_saved_as_ended(run):
+    """The last checkpoint is whole, and holds the model, though a shard has no file in it."""
+    newest = next(manifest.whole(run))
+    assert isinstance(newest, manifest.Checkpoint), newest
+    with h5py.File(newest.index) as index:
+        saved = {name: values[...] for name, values in index[manifest.PARAMETERS].items()}
+    model = parameters(run)
+    assert set(saved) == set(model)
+    assert all(np.array_equal(saved[name], model[name]) for name in model)
+    assert not list((run / manifest.CHECKPOINTS).glob(".*"))
+
+
+@pytest.mark.parametrize(
     ("place", "rank", "words"),
     [
         ("shard", 1, "rank 1 (shard 0) has died, and the run cannot go on without it"),
@@ -119,6 +157,15 @@ def test_a_death_that_ends_the_run_is_told_once_and_soon(launch_in_ft, tmp_path,
     done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
     assert done.status == 1
     one_message(done, words)
+
+
+def test_the_death_of_all_shards_is_told_once_and_soon(launch_in_ft, tmp_path):
+    """Each dies at a request of its own, and the last has nobody to go on for it."""
+    cluster = ("cluster.shards=2", "cluster.replicas=2", "cluster.partitions=1", "checkpoint.mirror_s=0.2")
+    arguments = ("kill", "shard", -1, 500, *QUIET, *cluster, *LONG)
+    done = launch_in_ft(tmp_path)(5, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, "died, and the run cannot go on without")
 
 
 def test_other_failures_end_the_job_where_ranks_may_die(launch_in_ft, tmp_path):
