@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, NoReturn
 from mpi4py import MPI
 
 from dbmpi.errors import JobEnded, PeerDied
-from dbmpi.protocol import Tag
 from dbmpi.waiting import Waiter
 
 if TYPE_CHECKING:
@@ -167,6 +166,8 @@ def part(comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int) -> NoRet
     Without MPI_Finalize, in which all may wait for ever once a rank has died (seen with Open MPI 5.0.11,
     once in fifteen deaths). The coordinator goes last: an exit may look like a death to those who are left.
     """
+    from dbmpi.protocol import Tag  # numpy, which is not loaded before the number of threads is chosen
+
     nothing = bytearray()
     others = [rank for rank in range(comm.Get_size()) if rank != coordinator]
     if comm.Get_rank() == coordinator:

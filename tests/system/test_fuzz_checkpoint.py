@@ -20,7 +20,7 @@ from tests.system.conftest import launch_in
 from tests.system.spoil_worker import arguments
 
 SEED = int(os.environ.get("DBMPI_FUZZ_SEED", "2026"))
-CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "150"))
+CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "60"))
 TAKEN = ("checkpoint.every_examples=24", "checkpoint.keep=9", "checkpoint.best=false")
 
 

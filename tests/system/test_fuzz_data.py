@@ -22,7 +22,7 @@ from tests.system import spoil
 from tests.system.conftest import launch_in
 
 SEED = int(os.environ.get("DBMPI_FUZZ_SEED", "2026"))
-CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "500"))
+CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "250"))
 SLOWEST_S = 10.0  # of a case; the worker ends it then
 REMEDY = re.compile(
     "check|change|copy|docs/data.md|give|leave|lower|make|map|name|number|put|replace|reshape|start|store|write"

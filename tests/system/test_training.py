@@ -254,3 +254,10 @@ def test_image_network_learns_on_tiles_and_equals_serial(launch, tmp_path):
         }
         for name in one:
             np.testing.assert_allclose(other[name][:], one[name][:], rtol=1e-6, atol=1e-8)
+
+
+def test_no_numpy_before_the_threads_are_chosen(launch):
+    """Its BLAS reads the number when it is loaded; with more, ranks would take the cores from one another."""
+    for ranks in (0, 3):
+        done = launch(ranks, "--set", "train.steps=1", module="tests.system.early")
+        assert done.status == 0, done
