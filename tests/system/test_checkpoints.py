@@ -19,10 +19,13 @@ DROPOUT = (
     '{type="dense", units=10}]'
 )
 SERIAL = {
-    "adam-dropout": (DROPOUT, "downpour.schedule.kind=cosine", "downpour.rule=adam", "downpour.learning_rate=0.002", "train.epochs=150"),
+    "adam-dropout": (
+        DROPOUT, "downpour.schedule.kind=cosine", "downpour.rule=adam", "downpour.learning_rate=0.002",
+        "train.epochs=150",
+    ),
     "lbfgs": ("train.algorithm=sandblaster", "train.minibatch=200", "train.epochs=none"),
     "lbfgs-samples": ("train.algorithm=sandblaster", "sandblaster.sample=0.3", "sandblaster.iterations=60"),
-}
+}  # fmt: skip
 
 
 def equal(one, other):
