@@ -153,7 +153,7 @@ class Keeper:
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             algorithm=algorithm,
             model=model_of(origin.plan.network, origin.config.model.dtype, origin.rows),
-            cluster=origin.cluster,
+            cluster=origin.cluster | {"shards": len(self._shards.owners.living)},
             files={},
             configuration=to_toml(origin.config),
             versions=rundir.versions(),

@@ -19,6 +19,7 @@ damaged files.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -72,7 +73,7 @@ class Manifest:
     model
         `model_of` the run.
     cluster
-        Shards, replicas and partitions that wrote it.
+        Shards that wrote it (one that has died does not), replicas and partitions.
     files
         The other files, by name.
     configuration, versions
@@ -213,7 +214,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def _manifest(content: dict[str, Any], name: str) -> Manifest:
-    odd = misshapen(content, INDEX, shard_file)
+    odd = misshapen(content, INDEX, _is_shard_file)
     if odd:
         raise Damaged(f"{name} does not hold what this version of dbmpi wrote: {odd}")
     files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
@@ -269,6 +270,10 @@ def best_of(run_dir: Path) -> int | None:
         if score is not None:
             scored.append((score, number))
     return max(scored)[1] if scored else None
+
+
+def _is_shard_file(name: str) -> bool:
+    return re.fullmatch(r"shard-\d{4,}\.h5", name, re.ASCII) is not None
 
 
 def _seal(content: dict[str, Any]) -> str:

@@ -9,20 +9,21 @@ from typing import Any
 Check = Callable[[Any], bool]
 
 
-def misshapen(content: Mapping[str, Any], index: str, shard_file: Callable[[int], str]) -> str:
+def misshapen(content: Mapping[str, Any], index: str, is_shard_file: Callable[[str], bool]) -> str:
     """Return the names of the fields that are absent or of another type; nothing where all are right.
 
     Parameters
     ----------
     content
         The manifest without its format and its checksum.
-    index, shard_file
-        Names of the files that every checkpoint has: the index, and one of each shard.
+    index, is_shard_file
+        The files that every checkpoint has: the index by its name, and one of each shard that wrote it.
     """
     odd = [name for name, right in FIELDS.items() if name not in content or not right(content[name])]
     if not odd:
-        wanted = {index, *(shard_file(shard) for shard in range(content["cluster"]["shards"]))}
-        odd = [] if set(content["files"]) == wanted else ["files"]
+        others = set(content["files"]) - {index}
+        right = len(content["files"]) == 1 + content["cluster"]["shards"] == 1 + len(others)
+        odd = [] if right and all(map(is_shard_file, others)) else ["files"]
     return ", ".join(odd)
 
 
