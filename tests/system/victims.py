@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RANK = "OMPI_COMM_WORLD_RANK="
+MPICH_RANK = "PMI_RANK="
 SHARED = Path("/dev/shm")
 
 
@@ -24,7 +25,7 @@ def by_rank(pids: Iterable[int]) -> dict[int, int]:
     """Return rank -> process id, of the processes that are ranks."""
     found = {}
     for pid in pids:
-        ranks = [word.removeprefix(RANK) for word in environment(pid) if word.startswith(RANK)]
+        ranks = [word.partition("=")[2] for word in environment(pid) if word.startswith((RANK, MPICH_RANK))]
         if ranks:
             found[int(ranks[0])] = pid
     return found
