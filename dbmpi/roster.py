@@ -19,7 +19,7 @@ from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
 from dbmpi.protocol import Work
 
 Record = NDArray[Any]
-PATIENCE = 1.25  # of cluster.timeout_s: whoever waits for the silent rank itself says more about it
+PATIENCE = 1.5  # of cluster.timeout_s: whoever waits for the silent rank itself says more about it, and first
 
 
 class Mail(Protocol):
@@ -154,6 +154,6 @@ class Roster:
         for replica, partition in np.argwhere(now - self._heard > PATIENCE * self._timeout_s):
             if any(partition in job.missing for job in self._jobs[replica]):
                 raise PeerSilent(
-                    f"no report within {PATIENCE * self._timeout_s:g} s (1.25 cluster.timeout_s) from "
-                    f"{self._name(int(replica), int(partition))}"
+                    f"no report within {PATIENCE * self._timeout_s:g} s ({PATIENCE:g} cluster.timeout_s) "
+                    f"from {self._name(int(replica), int(partition))}"
                 )
