@@ -60,6 +60,9 @@ class Activity:
         self._book.event(f"replica {replica} has left: {who} died; its work goes to the others")
         self._take_back(replica, jobs)
 
+    def shard_died(self) -> None:
+        """The pieces of a shard that has died are its heir's now, as they were a while ago."""
+
     def _complete(self, job: Job) -> None:
         """Take in a job that every partition of its replica has done."""
         raise NotImplementedError

@@ -375,8 +375,8 @@ class Checkpoint:
     )
     mirror_s: float = key(
         10.0,
-        "Copy each shard into the memory of another one every so many seconds, so that a run of Downpour "
-        "survives its death where ranks may die (mpirun --with-ft ulfm); 0: off.",
+        "Copy each shard into the memory of another one every so many seconds, so that the run survives its "
+        "death where ranks may die (mpirun --with-ft ulfm); Sandblaster does so in every iteration; 0: off.",
         unit="s",
         minimum=0,
     )

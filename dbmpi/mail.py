@@ -1,5 +1,6 @@
-"""Small messages on the service communicator: records that arrive, records on their way, word of a signal."""
+"""Small messages on the service communicator: as they arrive, and on their way; orders; word of a signal."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from dbmpi import failures
 from dbmpi.protocol import SIGNAL, Tag, check_size
 from dbmpi.signals import Signals
+from dbmpi.topology import Topology
 from dbmpi.waiting import Waiter
 
 Record = NDArray[Any]
@@ -58,6 +60,23 @@ class Outbox:
         for request in self._sends:
             waiter.until(partial(self._left, request), lambda: "the receiver of a small message")
         self._sends.clear()
+
+
+class Post:
+    """The coordinator's mail: an assignment goes to every partition of a replica."""
+
+    def __init__(self, comm: MPI.Intracomm, topology: Topology) -> None:
+        self.out = Outbox(comm)
+        self._topology = topology
+
+    def send(self, replica: int, assignment: Record) -> None:
+        """See `roster.Mail`."""
+        self.send_to(self._topology.replicas[replica], assignment)
+
+    def send_to(self, ranks: Sequence[int], assignment: Record) -> None:
+        """Send an assignment to world ranks."""
+        for rank in ranks:
+            self.out.send(assignment, rank, Tag.ASSIGNMENT)
 
 
 class Herald:

@@ -21,7 +21,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ FORMAT = 1
 CHECKPOINTS, MANIFEST, INDEX = "checkpoints", "manifest.json", "index.h5"
 SEAL = "sha256"
 PARAMETERS, UPDATES = "parameters", "updates"
+_NUMBERED = "vector."
 
 
 class Damaged(Exception):
@@ -55,7 +56,6 @@ class Written:
     number: int
     shard: int
     file: FileRecord
-    updates: int
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,13 @@ def rule_vector(name: str) -> str:
 
 def numbered_vector(number: int) -> str:
     """Return the name of a vector of the batch method."""
-    return f"vector.{number}"
+    return f"{_NUMBERED}{number}"
+
+
+def numbered(vectors: Mapping[str, Any]) -> dict[int, Any]:
+    """Return the vectors of the batch method among some, by number."""
+    names = (name for name in vectors if name.startswith(_NUMBERED))
+    return {int(name.removeprefix(_NUMBERED)): vectors[name] for name in names}
 
 
 def model_of(network: Network, dtype: str, rows: int) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class Program:
     def __init__(self) -> None:
         self._operations: list[tuple[int, int, int, int, int, float, int]] = []
         self._groups = self.scalars = 0
+        self.written: set[int] = set()  # vectors, but for GRADIENT
 
     @property
     def records(self) -> NDArray[Any]:
@@ -65,6 +66,7 @@ class Program:
     def combine(self, out: int, terms: Sequence[Term]) -> "Program":
         """Set `out` to a linear combination of vectors, of which it may be one."""
         self._groups += 1
+        self.written.add(out)
         for factor, vector in terms:
             self._add(Kind.COMBINE, out, vector, factor=factor)
         return self
@@ -83,6 +85,7 @@ class Program:
 
     def multiply(self, out: int, left: int, right: int) -> "Program":
         """Set `out` to the product of two vectors, coefficient by coefficient."""
+        self.written.add(out)
         return self._add(Kind.MULTIPLY, out, left, right)
 
     def dots(self, pairs: Iterable[tuple[int, int]]) -> "Program":
@@ -94,6 +97,7 @@ class Program:
 
     def commit(self, pair: int) -> "Program":
         """Put the step from BASE to PARAMETERS, and the gradient's change, into a pair; both bases follow."""
+        self.written |= {BASE, BASE_GRADIENT, step(pair), change(pair)}
         return self._add(Kind.COMMIT, 0, pair)
 
     def open(self, evaluation: int) -> "Program":

@@ -158,6 +158,10 @@ class Pass(Activity):
         else:
             self._follow()
 
+    def shard_died(self) -> None:
+        """See `Activity`; what it had of the gradient is gone."""
+        self.ledger.broken = True
+
     def _comes_late(self, job: Job, portion: int) -> bool:
         """Return whether a portion was another's by the time it is reported, or is of an earlier pass."""
         return int(job.assignment["evaluation"]) != self._evaluation or self.ledger.winners[portion] >= 0

@@ -3,11 +3,11 @@
     tag         layout           from -> to                when
     REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
                                  coordinator -> shard      save (the first), checkpoint, stop, a death,
-                                                           vector operations
+                                                           vector operations, a mirror, the way back to it
                                  first shard -> shard      fetch, while the model is saved
     GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
-    REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST, but a stop and operations;
-                                                           of a death from the heir alone
+    REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST to fetch, push, accrue, save,
+                                                           checkpoint; for a death from the heir alone
     PARAMETERS  float[n]         shard -> whoever asked    follows a REPLY to a REQUEST that fetches
     OPERATIONS  OPERATION[n]     coordinator -> shard      follows a REQUEST for vector operations
     SCALARS     float64[n]       shard -> coordinator      the answer: a partial sum for each dot product
@@ -15,8 +15,10 @@
                                  coordinator -> spare      to leave
     REPORT      REPORT           partition -> coordinator  work done, or a sign of life
     SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
-    VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint of n vectors
+    VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint or a mirror of
+                                                           n vectors of a batch method
     WRITTEN     WRITTEN          shard -> coordinator      its file of a checkpoint is on disk
+    MIRRORED    MIRRORED         shard -> coordinator      its mirror has left, and the one it holds is whole
     SIGNAL      SIGNAL           others -> coordinator     a signal to stop has arrived
     FAREWELL    nothing          coordinator -> others     where ranks may die: all is written, exit
                                  others -> coordinator     the answer
@@ -25,7 +27,7 @@ These travel on the service communicator, a duplicate of the world. A REQUEST is
 the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
 messages between two ranks, so replies need no number. Boundary messages travel on the replica's own
 communicator, with the tags of `boundary_tag`, and mirrors on the shards' own: each shard sends its heir
-int64[k], the updates of its k pieces, then its vectors in stretches, all with the tag `mirror_tag`.
+int64[k], the updates of its k pieces, then vectors in stretches, all with the tag `mirror_tag`.
 Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
 
@@ -53,6 +55,7 @@ class Tag(IntEnum):
     WRITTEN = 11
     SIGNAL = 12
     FAREWELL = 13
+    MIRRORED = 14
 
 
 class Op(IntFlag):
@@ -66,6 +69,8 @@ class Op(IntFlag):
     OPERATE = 32  # perform vector operations
     CHECKPOINT = 64  # copy the slice, answer, and write the copy
     ADOPT = 128  # a shard has died: its heir adopts its pieces and answers, the others take note
+    MIRROR = 256  # send the heir a copy of some vectors, and take one from the shard before
+    REVERT = 512  # go back to the parameters of a mirror
 
 
 class Status(IntEnum):
@@ -101,11 +106,13 @@ URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE)
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
-        ("piece", "i4"),  # STOP: the exit status of the run; ADOPT: the shard that has died
-        # Of the parameters that the gradient was computed from. ACCRUE: evaluation. CHECKPOINT: its number.
+        # STOP: the exit status of the run. ADOPT: the shard that has died. MIRROR: 1 for all that there is.
+        ("piece", "i4"),
+        # Of the parameters that the gradient was computed from. ACCRUE: the evaluation. CHECKPOINT, MIRROR,
+        # REVERT: the number.
         ("version", "i8"),
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient; OPERATE, CHECKPOINT: operations, vectors that follow
+        ("steps", "i4"),  # minibatches in the gradient; OPERATE, CHECKPOINT, MIRROR: what follows
         ("wire", "i4"),  # index into WIRE
     ]
 )
@@ -114,7 +121,7 @@ REPLY_HEADER = np.dtype(
     [
         ("piece", "i4"),  # ADOPT: age of the mirror, in milliseconds
         ("status", "i4"),
-        ("version", "i8"),  # after the push; of the parameters that follow, if any; ADOPT: updates it holds
+        ("version", "i8"),  # after the push; of what follows. ADOPT: the mirror's updates, or its number
     ]
 )
 
@@ -192,10 +199,11 @@ WRITTEN = np.dtype(
         ("shard", "i4"),
         ("number", "i8"),  # of the checkpoint
         ("bytes", "i8"),  # size of the file
-        ("updates", "i8"),  # of all its pieces
         ("sha256", "u1", (32,)),  # of the file
     ]
 )
+
+MIRRORED = np.dtype([("shard", "i4"), ("number", "i8")])  # of the mirror
 
 SIGNAL = np.dtype([("number", "i4")])
 
@@ -225,9 +233,9 @@ def boundary_tag(space: int, phase: Phase) -> int:
     return len(Phase) * space + phase
 
 
-def mirror_tag(deaths: int) -> int:
-    """Return the tag of mirrors whose sender, receiver and pieces are as so many deaths have left them."""
-    return deaths
+def mirror_tag(renewals: int) -> int:
+    """Return the tag of mirrors that were begun anew, by a death or by order, so many times."""
+    return renewals
 
 
 def check_size(received: int, expected: int, what: str, peer: int) -> None:

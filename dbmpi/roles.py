@@ -1,5 +1,6 @@
 """What each role is made of: the objects of a run, put together from its setup."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
     from dbmpi.portions import Plan, Plans
     from dbmpi.replica import Replica
     from dbmpi.roster import Mail, Roster
-    from dbmpi.sandblaster import Cluster
+    from dbmpi.sandblaster import Cluster, Shards
     from dbmpi.server import ShardService
     from dbmpi.setup import Setup
     from dbmpi.shard import Shard
+    from dbmpi.slices import Slices
     from dbmpi.stopping import Stopping
-    from dbmpi.vectors import Vectors
 
 Array = NDArray[Any]
 DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout
@@ -56,7 +57,7 @@ class Blueprint:
     @property
     def mirrors(self) -> bool:
         """Whether shards are mirrored, so that the run survives the death of one."""
-        if len(self.setup.topology.shards) < 2 or self.config.batch or not self.config.checkpoint.mirror_s:
+        if len(self.setup.topology.shards) < 2 or not self.config.checkpoint.mirror_s:
             return False
         from dbmpi.failures import enabled
 
@@ -84,14 +85,14 @@ def shard(blueprint: Blueprint, index: int) -> "tuple[Shard, Array]":
     for piece, room in held.items():
         initialize.piece(blueprint.plan, piece, config.train.seed, room)
     limits = config.downpour if config.uses_downpour else replace(config.downpour, rule="sgd")  # no state
-    vectors = None
+    slices = None
     if config.batch:
-        from dbmpi.vectors import Vectors
+        from dbmpi.slices import Slices
 
-        vectors = Vectors(matrix, ranges)
-    made = Shard(index, held, rule.make(limits), limits, vectors)
+        slices = Slices(matrix, mine)
+    made = Shard(index, held, rule.make(limits), limits, slices)
     if blueprint.setup.resume is not None:
-        restore_shard(blueprint, blueprint.setup.resume, made, held, vectors)
+        restore_shard(blueprint, blueprint.setup.resume, made, held, slices)
     return made, matrix[PARAMETERS]
 
 
@@ -100,7 +101,7 @@ def restore_shard(
     saved: "Checkpoint",
     shard: "Shard",
     held: "Mapping[Piece, Array]",
-    vectors: "Vectors | None",
+    slices: "Slices | None",
 ) -> None:
     """Fill a shard with its share of a checkpoint, whatever the shape that wrote it."""
     from dbmpi import manifest
@@ -108,7 +109,7 @@ def restore_shard(
     from dbmpi.sandblaster import continues
 
     state = saved.manifest.state.get("sandblaster")
-    goes_on = vectors is not None and state and continues(blueprint.config.sandblaster, state)
+    goes_on = slices is not None and state and continues(blueprint.config.sandblaster, state)
     kept = state["vectors"] if state and goes_on else []
     with Reader(saved.index, blueprint.plan) as reader:
         for piece, values in held.items():
@@ -117,7 +118,7 @@ def restore_shard(
                 if reader.has(manifest.rule_vector(name)):
                     reader.read(manifest.rule_vector(name), piece, values)
             for number in kept:
-                reader.read(manifest.numbered_vector(number), piece, shard.view(number, piece.index))
+                reader.read(manifest.numbered_vector(number), piece, shard.part(number, piece.index))
         shard.restore(reader.updates(blueprint.pieces))
 
 
@@ -157,7 +158,8 @@ def mirror(
     from dbmpi.mirror import Mirror
 
     names = [manifest.PARAMETERS, *map(manifest.rule_vector, state.rule.states)]
-    every_s = blueprint.config.checkpoint.mirror_s
+    config = blueprint.config
+    every_s = config.checkpoint.mirror_s if config.uses_downpour else math.inf  # else by order alone
     return Mirror(among, state.index, owners, blueprint.pieces, names, blueprint.dtype, every_s)
 
 
@@ -325,7 +327,7 @@ def coordinate(
     book.start(roster.clock())
     if saved is not None:
         book.event(f"goes on from checkpoint {saved.manifest.number}, after {book.examples:,} examples")
-    keeper = _keeper(blueprint, cluster, book, stopping)
+    keeper = _keeper(blueprint, cluster.shards, book, stopping)
     if config.uses_downpour and not (config.batch and "sandblaster" in state):
         activity = _downpour(blueprint, roster, book, stopping, keeper)
         if "downpour" in state:
@@ -345,7 +347,7 @@ def coordinate(
     return stopping
 
 
-def _keeper(blueprint: Blueprint, cluster: "Cluster", book: "Book", stopping: "Stopping") -> "Keeper":
+def _keeper(blueprint: Blueprint, shards: "Shards", book: "Book", stopping: "Stopping") -> "Keeper":
     """Make what takes checkpoints."""
     from dbmpi import manifest
     from dbmpi.keeper import Keeper, Origin
@@ -358,7 +360,7 @@ def _keeper(blueprint: Blueprint, cluster: "Cluster", book: "Book", stopping: "S
     }
     rows = blueprint.setup.description.train_rows
     origin = Origin(run_dir, config, blueprint.plan, blueprint.pieces, rows, shape)
-    return Keeper(origin, cluster, book, stopping, max(manifest.numbers(run_dir), default=0))
+    return Keeper(origin, shards, book, stopping, max(manifest.numbers(run_dir), default=0))
 
 
 def _downpour(

@@ -8,9 +8,9 @@ References
 Dean et al. 2012, section 4.2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from dbmpi.batches import Batches
 from dbmpi.config import Config
 from dbmpi.config import Sandblaster as Settings
 from dbmpi.due import Due
+from dbmpi.iterates import Iterates, Mirrors, Place, ShardLost
 from dbmpi.keeper import Copying, Keeper
 from dbmpi.metrics import Book, Evaluated
 from dbmpi.operations import BASE, PARAMETERS, Program
@@ -31,16 +32,29 @@ from dbmpi.roster import Roster
 from dbmpi.stopping import Stopping
 
 Record = NDArray[Any]
+Result = TypeVar("Result")
 
 
-class Cluster(Copying, Protocol):
-    """Replicas and shards, as the coordinator reaches them."""
+class Shards(Copying, Protocol):
+    """The shards, as the coordinator reaches them."""
 
-    def drive(self, activity: Activity) -> None:
-        """Start an activity, and carry its messages until it is finished."""
+    @property
+    def mirrors(self) -> Mirrors | None:
+        """What goes on when one dies, if the run does."""
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """Let every shard perform `OPERATION` records, and return the sums of their scalars."""
+
+
+class Cluster(Protocol):
+    """Replicas and shards, as the coordinator reaches them."""
+
+    @property
+    def shards(self) -> Shards:
+        """The shards."""
+
+    def drive(self, activity: Activity) -> None:
+        """Start an activity, and carry its messages until it is finished."""
 
 
 def continues(settings: Settings, state: Mapping[str, Any]) -> bool:
@@ -103,6 +117,7 @@ class Sandblaster:
         self._noted: dict[str, Any] = {}  # of the method, when the standing was noted
         self._vectors: list[int] = []
         self._searching = False
+        self._iterates = Iterates(cluster.shards.mirrors)
         self._marks = self._times()
 
     def train(self) -> None:
@@ -113,23 +128,40 @@ class Sandblaster:
         self._book.sandblaster(self._tally, self._commands_s)
         if self.stopping.hasty:
             return
-        result = self._score()
+        result = self._undisturbed(self._score)
         self.stopping.look_at_final(result)
         self._book.final(result)
 
     def _minimize(self) -> None:
+        self._marks = self._times()
+        self._undisturbed(self._descend)
+        if not self.stopping.lost:
+            self._undisturbed(self._save)
+
+    def _undisturbed(self, act: Callable[[], Result]) -> Result:
+        """Do something from the last iterate on; from an earlier one, again, if a shard dies meanwhile."""
+        while True:
+            try:
+                self._iterates.begin(self._place(), self._vectors)
+                return act()
+            except ShardLost as lost:
+                self._go_back(lost.number)
+
+    def _descend(self) -> None:
+        """Minimize; the parameters are then the last iterate, and mirrored."""
         settings = self._settings
         limits = optimizer.Limits(
             settings.iterations, settings.gradient_tolerance, settings.decrease_tolerance
         )
-        self._marks = self._times()
         try:
             end = optimizer.minimize(self, self._method, limits, self._book_iteration, self._standing)
-            self.stopping.look_at_optimizer(end)
         except Interrupted:
             self.run(Program().copy(PARAMETERS, BASE))
-        if not self.stopping.lost:
-            self._save()
+            end = None
+        self._iterates.mirror(self._place(), self._vectors)
+        self._iterates.settle()
+        if end is not None:
+            self.stopping.look_at_optimizer(end)
 
     # -- the optimizer's problem ---------------------------------------------------------------------------
 
@@ -146,7 +178,9 @@ class Sandblaster:
     def run(self, program: Program) -> list[float]:
         """Let the shards perform a program; return its dot products."""
         started = self._roster.clock()
-        scalars = self._cluster.operate(program.records)
+        self._iterates.wrote(program.written)
+        scalars = self._cluster.shards.operate(program.records)
+        self._iterates.look()
         self._commands_s += self._roster.clock() - started
         return [float(scalar) for scalar in scalars]
 
@@ -178,6 +212,7 @@ class Sandblaster:
         )
         self._cluster.drive(this)
         this.close()
+        self._iterates.settle()
         return this
 
     def _check(self) -> None:
@@ -202,6 +237,7 @@ class Sandblaster:
         }
         moment = asdict(iteration)
         self._book.iteration({"iteration": moment.pop("number")} | moment | seconds)
+        self._iterates.mirror(self._place(), self._vectors)
         self._evaluations.look_at(self._book.examples, self._book.elapsed_s)
         if self._evaluations.take():
             self._test()
@@ -220,6 +256,7 @@ class Sandblaster:
         """Save the iterate, and what the method needs to go on from it."""
         if self._keeper is not None:
             self._keeper.save("sandblaster", self.state(), self._vectors)
+            self._iterates.look()
 
     def state(self) -> dict[str, Any]:
         """Return where the run stands at the last iterate, for `restore`."""
@@ -257,6 +294,23 @@ class Sandblaster:
             self._method.restore(state["method"])
         self.note(self._standing)
 
+    def _place(self) -> Place:
+        """Return what is known at the iterate, should a shard die before the next one."""
+        standing = replace(self._standing, at=None) if self._standing is not None else None
+        return Place(standing, self._noted if self._method.lasting else {}, self._sample)
+
+    def _go_back(self, number: int) -> None:
+        """Go back to an iterate that is mirrored. Raises ShardLost if another shard dies."""
+        place = self._iterates.back_to(number)
+        self._method = optimizer.make(self._settings.method, self._settings.history)
+        if place.method:
+            self._method.restore(place.method)
+        self._standing, self._sample = place.standing, place.sample
+        self._noted, self._vectors = {}, []
+        if place.standing is not None:
+            self.note(place.standing)
+            self._book.event(f"goes on from iteration {place.standing.number}")
+
     def _test(self) -> None:
         """Score the held-out set on the parameters as they are."""
         started = self._roster.clock()
@@ -268,6 +322,7 @@ class Sandblaster:
     def _score(self) -> Evaluated:
         activity = Evaluation(self._roster, self._book, self.stopping, self._test_rows)
         self._cluster.drive(activity)
+        self._iterates.look()
         return activity.result
 
     def _times(self) -> tuple[float, ...]:

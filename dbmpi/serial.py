@@ -40,7 +40,9 @@ class Tray:
 
 
 class Household:
-    """The cluster of one process. See `sandblaster.Cluster`."""
+    """The cluster of one process, and its shards. See `sandblaster.Cluster` and `sandblaster.Shards`."""
+
+    mirrors = None
 
     def __init__(self, blueprint: Blueprint, shard: Shard, tray: Tray, book: Book) -> None:
         self._every_s = blueprint.config.output.shard_every_s
@@ -49,6 +51,11 @@ class Household:
         self._saver = Saver(blueprint.setup.run_dir, 0)
         self.owners = Owners(1)
         self._written: Callable[[Written], None] = lambda written: None
+
+    @property
+    def shards(self) -> "Household":
+        """Itself."""
+        return self
 
     def drive(self, activity: Activity) -> None:
         """Start an activity, and do its orders until it is finished."""

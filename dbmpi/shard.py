@@ -6,7 +6,6 @@ apply each push to their current value (Dean et al. 2012, section 4.1).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from dbmpi.sharding import Piece
 from kernels import rules
 
 if TYPE_CHECKING:
-    from dbmpi.vectors import Vectors
+    from dbmpi.slices import Slices
 
 Array = NDArray[Any]
 REFUSALS = {Status.STALE: "stale", Status.NOT_FINITE: "not_finite", Status.TOO_LARGE: "too_large"}
@@ -58,9 +57,8 @@ class Shard:
         The first value of each piece that it owns, by piece; the shard takes the arrays over.
     rule, limits
         The learning rule, and the section that has `max_staleness` and `max_gradient_norm`.
-    vectors
-        The vectors of a batch method, whose parameters are `values`, one piece after another; None
-        where the algorithm is Downpour.
+    slices
+        The vectors of a batch method, whose parameters `values` are; None where the algorithm is Downpour.
     """
 
     def __init__(
@@ -69,18 +67,17 @@ class Shard:
         values: Mapping[Piece, Array],
         rule: Rule,
         limits: Downpour,
-        vectors: "Vectors | None" = None,
+        slices: "Slices | None" = None,
     ) -> None:
-        self.index, self.rule, self.limits, self._vectors = index, rule, limits, vectors
+        self.index, self.rule, self.limits, self._slices = index, rule, limits, slices
         self.dtype = next((value.dtype for value in values.values()), np.dtype("f4"))
-        sizes = [piece.size for piece in values]
-        self._starts = dict(zip((p.index for p in values), accumulate(sizes, initial=0), strict=False))
         self.held = {
             piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
             for piece, value in values.items()
         }
         self.tally = Tally()
         self._before: Sequence[int] = ()  # updates of every piece of the model in the checkpoint
+        self._kept: dict[int, dict[int, Array]] = {}  # number, piece: parameters to go back to
 
     def updates_of(self, pieces: Iterable[int]) -> int:
         """Return how many updates some pieces have had in this job."""
@@ -98,16 +95,16 @@ class Shard:
         pieces = list(self.held.values())
         copy = {manifest.PARAMETERS: _joined([held.value for held in pieces], self.dtype)}
         for number in numbers or ():
-            copy[manifest.numbered_vector(number)] = self._batch.row(number).copy()
+            parts = [self.part(number, piece) for piece in self.held]
+            copy[manifest.numbered_vector(number)] = _joined(parts, self.dtype)
         for i, name in enumerate(self.rule.states if numbers is None else ()):
             copy[manifest.rule_vector(name)] = _joined([held.states[i] for held in pieces], self.dtype)
         copy[manifest.UPDATES] = np.array([held.version for held in pieces], np.int64)
         return copy
 
-    def view(self, number: int, piece: int) -> Array:
+    def part(self, number: int, piece: int) -> Array:
         """Return the part of a vector of the batch method that belongs to a piece, not a copy."""
-        start = self._starts[piece]
-        return self._batch.row(number)[start : start + len(self.held[piece].value)]
+        return self._batch.part(number, piece)
 
     def restore(self, updates: Sequence[int]) -> None:
         """Count on from a checkpoint: how many updates each piece of the model has had."""
@@ -125,14 +122,46 @@ class Shard:
         mirror
             Its `snapshot`; its vectors are this shard's own from now on.
         """
+        if self._slices is not None:
+            self._slices.adopt(pieces, mirror[manifest.PARAMETERS], manifest.numbered(mirror))
         start = 0
         for piece, version in zip(pieces, mirror[manifest.UPDATES], strict=True):
             part = slice(start, start + piece.size)
-            states = [mirror[manifest.rule_vector(name)][part] for name in self.rule.states]
-            self.held[piece.index] = Held(mirror[manifest.PARAMETERS][part], states, int(version))
+            value = mirror[manifest.PARAMETERS][part]
+            if self._slices is not None:
+                value = self._slices.parameters(piece.index)
+            states = [self._state(mirror, name, part) for name in self.rule.states]
+            self.held[piece.index] = Held(value, states, int(version))
             start += piece.size
         self.held = dict(sorted(self.held.items()))  # the order of a snapshot, and of the index over it
         return self.updates_of([piece.index for piece in pieces])
+
+    def _state(self, mirror: Mapping[str, Array], name: str, part: slice) -> Array:
+        """Return a state of the rule; after a warmstart there is none in a mirror, nor any need of it."""
+        vector = mirror.get(manifest.rule_vector(name))
+        return vector[part] if vector is not None else np.zeros_like(mirror[manifest.PARAMETERS][part])
+
+    def keep(self, number: int, parameters: Array) -> None:
+        """Keep a copy of the parameters, one piece after another, to go `back` to; the last two are kept."""
+        kept: dict[int, Array] = {}
+        start = 0
+        for piece, held in self.held.items():
+            kept[piece] = parameters[start : start + len(held.value)]
+            start += len(held.value)
+        self._kept = {last: self._kept[last] for last in list(self._kept)[-1:]} | {number: kept}
+
+    def back(self, number: int) -> None:
+        """Go back to parameters that were kept; a piece adopted since is as its mirror was.
+
+        Raises
+        ------
+        ProtocolError
+            They are not kept any more.
+        """
+        if number not in self._kept:
+            raise ProtocolError(f"shard {self.index} has kept the iterates {list(self._kept)}, not {number}")
+        for piece, values in self._kept[number].items():
+            np.copyto(self.held[piece].value, values)
 
     def fetch(self, piece: int) -> Held:
         """Return a piece: its current value (not a copy) and version."""
@@ -174,19 +203,17 @@ class Shard:
         gradient : (piece.size,)
             A share of the gradient of the batch's mean loss.
         """
-        start = self._starts[piece]
-        taken = self._batch.accrue(evaluation, start, start + len(gradient), gradient)
-        return Status.OK if taken else Status.STALE
+        return Status.OK if self._batch.accrue(piece, gradient, evaluation) else Status.STALE
 
     def operate(self, records: Array) -> NDArray[np.float64]:
         """Perform `OPERATION` records on this shard's slices; return its part of the dot products."""
         return self._batch.run(records)
 
     @property
-    def _batch(self) -> "Vectors":
-        if self._vectors is None:
+    def _batch(self) -> "Slices":
+        if self._slices is None:
             raise ProtocolError(f"shard {self.index} has no vectors: train.algorithm is not sandblaster")
-        return self._vectors
+        return self._slices
 
     def _judge(self, gradient: Array, staleness: int) -> Status:
         if 0 < self.limits.max_staleness < staleness:

@@ -9,7 +9,7 @@ import h5py
 from numpy.typing import NDArray
 
 from dbmpi import manifest
-from dbmpi.manifest import UPDATES, FileRecord, Written
+from dbmpi.manifest import FileRecord, Written
 from dbmpi.rundir import quiet, writing
 
 Array = NDArray[Any]
@@ -53,8 +53,7 @@ class Saver:
     def _write(self, number: int, vectors: Mapping[str, Array]) -> None:
         try:
             path = manifest.construction(self._run_dir, number) / manifest.shard_file(self._shard)
-            updates = int(vectors[UPDATES].sum())
-            self._written = Written(number, self._shard, write(path, vectors), updates)
+            self._written = Written(number, self._shard, write(path, vectors))
         except BaseException as error:  # raised again where the shard asks
             self._error = error
 

@@ -132,7 +132,8 @@ def _play(blueprint: "Blueprint", world: "World", started: float) -> int:
 
 def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     from dbmpi import roles
-    from dbmpi.service import CoordinatorService, Post
+    from dbmpi.mail import Post
+    from dbmpi.service import CoordinatorService
 
     setup = blueprint.setup
     book = roles.book(blueprint, started)
@@ -151,7 +152,7 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
     )
     stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
     if not stopping.hasty:
-        service.save_model()
+        service.shards.save_model()
     service.dismiss(stopping.status)
     return _conclude(setup, book, stopping)
 
@@ -164,7 +165,7 @@ def _serve(blueprint: "Blueprint", world: "World") -> int:
 
 def _compute(blueprint: "Blueprint", world: "World") -> int:
     from dbmpi import roles
-    from dbmpi.service import Desk
+    from dbmpi.desk import Desk
 
     partition = world.role.partition_index
     desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, blueprint.signals)
@@ -180,7 +181,7 @@ def _compute(blueprint: "Blueprint", world: "World") -> int:
 
 def _wait(blueprint: "Blueprint", world: "World") -> int:
     """Spare ranks have nothing to do, for as long as the run takes."""
-    from dbmpi.service import spare
+    from dbmpi.desk import spare
 
     return spare(world.service, blueprint.setup.topology.coordinator)
 

@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from dbmpi import cli, initialize, roles, setup
 from dbmpi.blocks import whole, within
+from dbmpi.desk import Desk
+from dbmpi.mail import Post
 from dbmpi.partition import Partitioning
 from dbmpi.replica import Replica
 from dbmpi.roles import Blueprint
 from dbmpi.server import ShardService
-from dbmpi.service import CoordinatorService, Desk, Post
+from dbmpi.service import CoordinatorService
 from dbmpi.warmup import warm_up
 from dbmpi.world import World, meet
 
@@ -55,7 +57,7 @@ def coordinate(blueprint: Blueprint, world: World) -> None:
     carries = world.service, world.topology, post, book, blueprint.waiter, 5.0, blueprint.signals
     service = CoordinatorService(*carries)
     roles.coordinate(blueprint, service, post, book, lambda r, p: "?")
-    service.save_model()
+    service.shards.save_model()
     service.dismiss()
     book.close()
 

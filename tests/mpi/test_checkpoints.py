@@ -56,7 +56,7 @@ def parts(service: ShardService, plan: Partitioning, pieces: Any, states: Any, v
         if piece.index in shard.held:
             held = shard.held[piece.index]
             named = {"parameters": held.value} | dict(zip(states, held.states, strict=False))
-            named |= {f"vector {number}": shard.view(number, piece.index) for number in vectors}
+            named |= {f"vector {number}": shard.part(number, piece.index) for number in vectors}
             for name, values in named.items():
                 for place in places(plan, piece):
                     some = values[place.start : place.stop].reshape(place.shape)

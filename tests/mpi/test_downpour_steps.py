@@ -134,7 +134,7 @@ def test_a_partition_contacts_exactly_the_shards_that_hold_its_parameters(comm: 
     for shards, partitions in shapes(comm.size):
         asked = arguments("sgd", shards, partitions, folder / f"{shards}x{partitions}")
         clients: set[int] = set()
-        note = partial(lambda seen, service: seen.update(service._clients), clients)
+        note = partial(lambda seen, service: seen.update(service._exchange.clients), clients)
         blueprint = run_cluster(comm, asked, on_shard=note)
         topology = blueprint.setup.topology
         role = topology.roles[comm.rank]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi import manifest, mirror, rule
+from dbmpi import manifest, rule, transfer
 from dbmpi.config import Downpour
 from dbmpi.mirror import Mirror
 from dbmpi.shard import Shard
@@ -51,7 +51,7 @@ def assert_holds(shard: Shard, piece: Any) -> None:
 @pytest.mark.mpi(ranks=[3, 4])
 @pytest.mark.parametrize("size", [100, 300_000])  # in one message each; in several, beyond any eager limit
 def test_heirs_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: int) -> None:
-    monkeypatch.setattr(mirror, "STRETCH_BYTES", 1 << 18)
+    monkeypatch.setattr(transfer, "STRETCH_BYTES", 1 << 18)
     rank, shards = comm.rank, comm.size
     pieces = cut([size, size // 2], shards, size // 5)
     shard, owners = shard_of(rank, pieces), Owners(shards)

@@ -15,19 +15,20 @@ from numpy.typing import NDArray
 from dbmpi import operations, optimizer, rule, sharding
 from dbmpi.client import RemoteLink
 from dbmpi.config import Downpour
+from dbmpi.mail import Post
 from dbmpi.metrics import Book
 from dbmpi.operations import PARAMETERS, Program
 from dbmpi.optimizer import Limits
 from dbmpi.progress import Silent
 from dbmpi.protocol import Op
 from dbmpi.server import ShardService
-from dbmpi.service import CoordinatorService, Post
+from dbmpi.service import CoordinatorService
 from dbmpi.shard import Shard
 from dbmpi.sharding import Piece
 from dbmpi.signals import Signals
+from dbmpi.slices import Slices
 from dbmpi.snapshot import Saver
 from dbmpi.topology import Topology
-from dbmpi.vectors import Vectors
 from dbmpi.waiting import Waiter
 
 Array = NDArray[Any]
@@ -61,7 +62,7 @@ class Remote:
 
     def run(self, program: Program) -> list[float]:
         self.trips += 1
-        return [float(scalar) for scalar in self._service.operate(program.records)]
+        return [float(scalar) for scalar in self._service.shards.operate(program.records)]
 
     def evaluate(self, before: Program) -> float:
         self.passes += 1
@@ -95,7 +96,7 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     ranges = [(piece.start - first, piece.stop - first) for piece in mine]
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
-    shard = Shard(index, held, rule.make(limits), limits, Vectors(matrix, ranges))
+    shard = Shard(index, held, rule.make(limits), limits, Slices(matrix, mine))
     ShardService(shard, comm, 0, WAITER, lambda: None, Saver(folder, index), Signals(), 1.0).run()
 
 
@@ -114,9 +115,8 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)
     found = problem.parameters().copy()
-    for rank in ranks:
-        service._request(Op.STOP, rank)
-    WAITER.until(service._all_left, lambda: "the last reports")
+    service.shards.stop(0)
+    service.shards.await_leave()
     book.close()
     return found, end, problem
 

@@ -4,6 +4,7 @@ Not with MPICH, whose launcher ends the job in any case (tests/system/test_failu
 """
 
 import random
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -141,6 +142,28 @@ def assert_saved_as_ended(run):
     assert set(saved) == set(model)
     assert all(np.array_equal(saved[name], model[name]) for name in model)
     assert not list((run / manifest.CHECKPOINTS).glob(".*"))
+
+
+@pytest.mark.parametrize("request_number", [30, 300, 560], ids=["early", "midway", "late"])
+@pytest.mark.parametrize(("shards", "victim"), [(2, 1), (3, 0)], ids=["shard 1 of 2", "shard 0 of 3"])
+def test_sandblaster_goes_back_to_an_iterate_when_a_shard_is_killed(
+    launch_in_ft, undisturbed, tmp_path, shards, victim, request_number
+):
+    cluster = f"cluster.shards={shards}", "cluster.replicas=2", "cluster.partitions=1"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS["sandblaster"])
+    fault = ("kill", "shard", 1 + victim, request_number)
+    done = launch_in_ft(tmp_path)(3 + shards, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    heir = (victim + 1) % shards
+    assert f"shard {victim} has died (rank {1 + victim}): shard {heir} (rank {1 + heir})" in done.out
+    run, calm = tmp_path / "run", undisturbed["sandblaster"]
+    numbers = [record["iteration"] for record in records(run, "iteration")]
+    assert all(n - 1 <= after <= n + 1 for n, after in pairwise(numbers))
+    assert len(numbers) - len(set(numbers)) <= 2  # the last one, and the one before
+    losses = {record["iteration"]: record["loss"] for record in records(run, "iteration")}
+    expected = [record["loss"] for record in records(calm, "iteration")]
+    assert list(losses.values()) == pytest.approx(expected, rel=1e-6)
+    assert_saved_as_ended(run)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)
         assert memory.snapshot == copied
         assert memory.rule_state == sum(s.nbytes for held in shard.held.values() for s in held.states)
-        buffers = [service._received, service._decoded, *(reply.values for reply in service._replies)]
+        exchange = service._exchange
+        buffers = [exchange._received, exchange._decoded, *(reply.values for reply in exchange._replies)]
         assert memory.messages == sum(buffer.nbytes for buffer in buffers)
 
 

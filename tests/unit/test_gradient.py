@@ -20,7 +20,7 @@ from dbmpi.operations import GRADIENT, PARAMETERS, Program
 from dbmpi.partition import Partitioning
 from dbmpi.protocol import REPORT, Work
 from dbmpi.shard import Shard
-from dbmpi.vectors import Vectors
+from dbmpi.slices import Slices
 from dbmpi.waiting import Waiter
 
 ROWS = 1437
@@ -42,9 +42,9 @@ class Bench:
         held = {piece: self.matrix[PARAMETERS, piece.start : piece.stop] for piece in pieces}
         for piece, room in held.items():
             initialize.piece(self.plan, piece, 1, room)
-        limits, ranges = Downpour(rule="sgd"), [(piece.start, piece.stop) for piece in pieces]
-        self.vectors = Vectors(self.matrix, ranges)
-        shard = Shard(0, held, rule.make(limits), limits, self.vectors)
+        limits = Downpour(rule="sgd")
+        self.slices = Slices(self.matrix, pieces)
+        shard = Shard(0, held, rule.make(limits), limits, self.slices)
         link = LocalLink(shard, pieces, self.matrix[PARAMETERS], True)
         self.model = PartitionModel(self.plan, 0, True, np.dtype("f8"), L2)
         self.batch: Batches = batches(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
@@ -71,10 +71,10 @@ class Bench:
         assert len(self.client.take_pushed()) == 1
 
     def open(self, evaluation: int) -> None:
-        self.vectors.run(Program().open(evaluation).records)
+        self.slices.run(Program().open(evaluation).records)
 
     def gradient(self) -> np.ndarray:
-        self.vectors.settle()
+        self.slices.part(GRADIENT, 0)  # whoever reads it finds zeros where nothing was pushed
         return self.matrix[GRADIENT].copy()
 
     def whole(self) -> tuple[float, np.ndarray]:

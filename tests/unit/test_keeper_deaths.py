@@ -22,7 +22,7 @@ class Shards:
     def snapshot(self, number: int, vectors: Any, written: Any) -> None:
         """See `keeper.Copying`."""
         self.taken.append(number)
-        self.written = lambda shard: written(Written(number, shard, FileRecord(1, "0"), 0))
+        self.written = lambda shard: written(Written(number, shard, FileRecord(1, "0")))
         for dead in self.deaths:
             self.owners.bury(dead)
         self.deaths.clear()

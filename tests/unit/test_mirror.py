@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi import manifest, mirror, rule
+from dbmpi import manifest, rule, transfer
 from dbmpi.config import Downpour
-from dbmpi.mirror import Layout, Mirror, Receiving
+from dbmpi.mirror import Mirror
 from dbmpi.protocol import Status
 from dbmpi.shard import Shard
 from dbmpi.sharding import Owners, Piece, cut, of_shard
+from dbmpi.transfer import Layout, Receiving
 from tests.unit.fakempi import Comm, tell
 
 PIECES = cut([50, 30], 3, 16)
@@ -35,7 +36,7 @@ def layout_of(index: int) -> Layout:
 
 def parts_of(layout: Layout, mark: float) -> list[Any]:
     """The messages of a mirror in which every number is `mark`."""
-    copy = layout.empty()
+    copy = layout.room([])
     for values in copy.values():
         values[...] = mark
     return list(layout.stretches(copy))
@@ -43,7 +44,7 @@ def parts_of(layout: Layout, mark: float) -> list[Any]:
 
 @pytest.fixture
 def comm(monkeypatch: pytest.MonkeyPatch) -> Comm:
-    monkeypatch.setattr(mirror, "STRETCH_BYTES", 80)
+    monkeypatch.setattr(transfer, "STRETCH_BYTES", 80)
     made = Comm()
     tell(monkeypatch, made)
     return made
@@ -62,17 +63,20 @@ def test_messages_cover_the_copy_and_none_is_larger_than_a_stretch(comm: Comm) -
 def test_what_is_there_is_always_the_last_whole_mirror(comm: Comm) -> None:
     layout = layout_of(0)
     parts = len(parts_of(layout, 0))
-    receiving = Receiving(comm, 0, 0, layout)  # type: ignore[arg-type]
+    receiving = Receiving(comm, 0, 0, layout.pieces)  # type: ignore[arg-type]
     assert parts > 3
     for mark in range(1, 5):
+        receiving.expect(NAMES, DTYPE, mark)
         for n, part in enumerate(parts_of(layout, mark)):
             receiving.look(10.0 * mark + n)
             whole = receiving.whole
             assert (whole is None) == (mark == 1)
             if whole is not None:
+                assert whole.number == mark - 1
                 assert all((values == mark - 1).all() for values in whole.copy.values())
             comm.give(0, 0, part)
-    receiving.look(99.0)
+        receiving.look(10.0 * mark + parts)
+        assert not receiving.busy
     assert receiving.whole is not None and receiving.whole.taken_at == 41.0  # when its first part was seen
     assert all((values == 4).all() for values in receiving.whole.copy.values())
 
@@ -80,12 +84,12 @@ def test_what_is_there_is_always_the_last_whole_mirror(comm: Comm) -> None:
 @pytest.mark.parametrize("arrived", range(5))
 def test_a_death_leaves_the_last_whole_mirror(comm: Comm, arrived: int) -> None:
     layout = layout_of(0)
-    receiving = Receiving(comm, 0, 0, layout)  # type: ignore[arg-type]
-    receiving.look(0.0)
+    receiving = Receiving(comm, 0, 0, layout.pieces)  # type: ignore[arg-type]
+    receiving.expect(NAMES, DTYPE)
     for part in parts_of(layout, 1):
         comm.give(0, 0, part)
     receiving.look(1.0)
-    receiving.look(2.0)
+    receiving.expect(NAMES, DTYPE)
     for part in parts_of(layout, 2)[:arrived]:
         comm.give(0, 0, part)
     comm.dead.add(0)
@@ -176,3 +180,65 @@ def test_pieces_of_the_dead_count_on_from_a_checkpoint(comm: Comm) -> None:
     pieces: tuple[Piece, ...] = of_shard(PIECES, 0)
     assert mine.adopt(pieces, theirs.snapshot(None)) == 1
     assert mine.report()["updates"] == 1
+
+
+def order_at(one: Mirror, shard: Shard, number: int, names: tuple[str, ...], anew: bool = False) -> Any:
+    """Order a mirror of some vectors, and return what was copied."""
+    wanted = (*names, manifest.UPDATES)
+    copy = {name: values for name, values in shard.snapshot(None).items() if name in wanted}
+    one.order(number, copy, anew)
+    return copy
+
+
+def test_what_is_ordered_replaces_its_vectors_in_the_mirror_and_no_others(comm: Comm) -> None:
+    heir, mine, theirs, layout = mirror_at(comm, 1), shard_of(1), shard_of(0), layout_of(0)
+    order_at(heir, mine, 1, NAMES, anew=True)
+    assert heir.take_done() is None
+    for part in parts_of(layout, 1):
+        comm.give(0, 1, part)
+    heir.look(1.0, dict)
+    assert heir.take_done() is None  # its own has not left yet
+    for _ in range(comm.waiting(2, 1)):
+        comm.take(2, 1, np.uint8)
+    heir.look(2.0, dict)
+    assert heir.take_done() == 1 and heir.take_done() is None
+    order_at(heir, mine, 2, NAMES[:1])
+    first = Layout(of_shard(PIECES, 0), NAMES[:1], DTYPE)
+    for part in first.stretches(theirs.snapshot(None)):
+        comm.give(0, 1, part)
+    comm.dead.add(0)
+    inherited = heir.bury(0, 3.0)
+    assert inherited is not None and inherited[1] is not None and inherited[1].number == 2
+    whole = inherited[1].copy
+    assert np.array_equal(whole[NAMES[0]], theirs.snapshot(None)[NAMES[0]]) and (whole[NAMES[1]] == 1).all()
+
+
+@pytest.mark.parametrize("arrived", range(4))
+def test_half_of_what_is_ordered_is_never_used(comm: Comm, arrived: int) -> None:
+    heir, mine = mirror_at(comm, 1), shard_of(1)
+    order_at(heir, mine, 1, NAMES, anew=True)
+    for part in parts_of(layout_of(0), 1):
+        comm.give(0, 1, part)
+    heir.look(1.0, dict)
+    order_at(heir, mine, 2, NAMES)
+    for part in parts_of(layout_of(0), 2)[:arrived]:
+        comm.give(0, 1, part)
+    comm.dead.add(0)
+    inherited = heir.bury(0, 3.0)
+    assert inherited is not None and inherited[1] is not None and inherited[1].number == 1
+    assert all((values == 1).all() for values in inherited[1].copy.values())
+    assert heir.take_done() is None
+
+
+def test_after_a_death_nothing_is_mirrored_until_all_of_it_is_ordered(comm: Comm) -> None:
+    other, shard = mirror_at(comm, 2), shard_of(2)
+    order_at(other, shard, 1, NAMES, anew=True)
+    for part in parts_of(layout_of(1), 1):
+        comm.give(1, 1, part)
+    other.look(1.0, dict)
+    comm.dead.add(0)
+    assert other.bury(0, 2.0) is None
+    other.look(100.0, lambda: shard.snapshot(None))  # not by the clock either
+    assert not any(comm.waiting(1, tag) for tag in range(2, 9))
+    inherited = other.bury(1, 3.0)  # before that: what was held is of an iterate that is gone
+    assert inherited is not None and inherited[1] is None

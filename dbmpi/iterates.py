@@ -1,0 +1,106 @@
+"""The iterates that a batch method can go back to when a shard dies: their mirrors, and what was known there.
+
+Pure. The shards mirror each iterate while the search for the next one is under way, and only what changed.
+Their vectors change under the mirrors at the next commit; that comes after a pass, at the end of which the
+mirrors have long been whole, or are waited for. So there is always a whole one of the last iterate or of the
+one before, and the shards that live have kept the parameters of both; of the vectors that these need, the
+method overwrites none within one iteration.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dbmpi.optimizer import Standing
+
+
+class Mirrors(Protocol):
+    """The shards, as far as their mirrors go."""
+
+    def mirror(self, vectors: Sequence[int], anew: bool) -> int:
+        """Let every shard send its heir the parameters and these vectors; return the number of the mirror.
+
+        The one before must be whole. `anew` says that these are all there are: first, and after a death.
+        """
+
+    def await_mirrors(self) -> None:
+        """Wait until the mirrors ordered last are whole, or a shard dies."""
+
+    def take_lost(self) -> int | None:
+        """Return, once, which mirror heirs have gone on with, if a shard has died since the last call."""
+
+    def revert(self, number: int) -> None:
+        """Let the shards that live go back to the parameters of a mirror: the last one, or that before it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the coordinator knew at an iterate.
+
+    `standing` is None before the first pass. The loss and the gradient at the iterate are to be evaluated
+    again; `method` is empty where it has to begin anew.
+    """
+
+    standing: Standing | None
+    method: Mapping[str, Any]
+    sample: int
+
+
+class ShardLost(Exception):
+    """A shard has died, and the run has to go back to the iterate of mirror `number`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Iterates:
+    """Has iterates mirrored, and remembers what was known at each; does nothing where there are no mirrors.
+
+    Whatever looks at the shards raises ShardLost if one has died.
+    """
+
+    def __init__(self, mirrors: Mirrors | None) -> None:
+        self._mirrors = mirrors
+        self._anew = True  # nothing is mirrored yet, or any more
+        self._places: dict[int, Place] = {}
+        self._written: set[int] = set()  # vectors, since the last mirror
+
+    def wrote(self, vectors: set[int]) -> None:
+        """Take note of vectors that the shards have written."""
+        self._written |= vectors
+
+    def begin(self, place: Place, vectors: Sequence[int]) -> None:
+        """Have the iterate mirrored as a whole, unless it is. See `mirror`."""
+        self.look()
+        if self._anew:
+            self.mirror(place, vectors)
+
+    def mirror(self, place: Place, vectors: Sequence[int]) -> None:
+        """Have the iterate mirrored that the parameters are now, with the vectors that the method needs."""
+        if self._mirrors is None:
+            return
+        self.settle()
+        fresh = [vector for vector in vectors if self._anew or vector in self._written]
+        number = self._mirrors.mirror(fresh, self._anew)
+        before = {last: self._places[last] for last in list(self._places)[-1:]}
+        self._places, self._written, self._anew = before | {number: place}, set(), False
+
+    def settle(self) -> None:
+        """Wait until the last mirror is whole."""
+        if self._mirrors is not None:
+            self._mirrors.await_mirrors()
+            self.look()
+
+    def look(self) -> None:
+        """See whether a shard has died."""
+        lost = self._mirrors.take_lost() if self._mirrors is not None else None
+        if lost is not None:
+            self._anew = True
+            raise ShardLost(lost)
+
+    def back_to(self, number: int) -> Place:
+        """Let the shards go back to a mirror's iterate, and return what was known there."""
+        assert self._mirrors is not None
+        self._mirrors.revert(number)
+        return self._places[number]
