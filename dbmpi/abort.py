@@ -19,7 +19,16 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, JobEnded, PeerDied, PeerSilent, UserError
+from dbmpi.errors import (
+    STATUS_FAILURE,
+    STATUS_STOPPED,
+    STATUS_USER_ERROR,
+    Bequeathed,
+    JobEnded,
+    PeerDied,
+    PeerSilent,
+    UserError,
+)
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -106,6 +115,8 @@ def guarded(body: Callable[[], int], who: Who, abort: Abort) -> int:
 def _fail(error: BaseException | None, who: Who, abort: Abort) -> int:
     """Report an error and abort; return the status, should `abort` return."""
     status = STATUS_USER_ERROR if isinstance(error, UserError) else STATUS_FAILURE
+    if isinstance(error, Bequeathed):
+        status = STATUS_STOPPED
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
     sys.stdout.flush()

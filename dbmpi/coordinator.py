@@ -78,8 +78,10 @@ class Coordinator(Activity):
         self.phase = Phase.TRAIN
 
     def state(self) -> dict[str, Any]:
-        """Return where the run stands between two portions, for `restore`."""
-        return {"ledger": self._ledger.state(), "evaluation_due": self._evaluations.now}
+        """Return where the run stands, for `restore`; portions that are outstanding are to be done again."""
+        jobs = (job for job in self._roster.outstanding if job.work is Work.TRAIN)
+        ledger = self._ledger.state(portion_of(job.assignment) for job in jobs)
+        return {"ledger": ledger, "evaluation_due": self._evaluations.now}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; the book is restored already."""
@@ -102,6 +104,8 @@ class Coordinator(Activity):
         super().tick()
         if self._keeper is not None:
             self._keeper.look()
+            if self._keeper.will_due:
+                self._keeper.bequeath("downpour", self.state())
         self._hand_out()
 
     def _complete(self, job: Job) -> None:

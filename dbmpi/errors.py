@@ -31,8 +31,12 @@ class PeerDied(Exception):
         return cls(f"{', '.join(names)} {has} died, and the run cannot go on without {it}")
 
 
+class Bequeathed(PeerDied):
+    """The coordinator has died, but there is a checkpoint of what it knew; the job's status says so."""
+
+
 class JobEnded(Exception):
-    """Another rank has ended the job, and has said why."""
+    """Another rank ends the job, and says why."""
 
 
 class ProtocolError(Exception):

@@ -112,7 +112,7 @@ def readable(comm: MPI.Comm, topology: "Topology | None" = None) -> Iterator[Non
     Raises
     ------
     PeerDied, JobEnded
-        For an error of MPI that tells of a death, or that another rank has ended the job.
+        For an error of MPI that tells of a death, or that another rank ends the job.
     """
     try:
         yield
@@ -126,6 +126,8 @@ def readable(comm: MPI.Comm, topology: "Topology | None" = None) -> Iterator[Non
         if topology is None:
             raise PeerDied.named([f"rank {rank}" for rank in dead]) from None
         roles = topology.roles
+        if topology.coordinator in dead and roles[comm.Get_rank()].kind != "shard":
+            raise JobEnded from error  # the shards execute its will, and say so
         needed = [rank for rank in dead if roles[rank].kind != "replica"] or dead
         raise PeerDied.named([f"rank {rank} ({roles[rank]})" for rank in needed]) from None
 

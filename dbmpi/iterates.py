@@ -70,21 +70,27 @@ class Iterates:
         """Take note of vectors that the shards have written."""
         self._written |= vectors
 
-    def begin(self, place: Place, vectors: Sequence[int]) -> None:
-        """Have the iterate mirrored as a whole, unless it is. See `mirror`."""
-        self.look()
-        if self._anew:
-            self.mirror(place, vectors)
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing is mirrored yet, or any more."""
+        return self._anew
 
-    def mirror(self, place: Place, vectors: Sequence[int]) -> None:
-        """Have the iterate mirrored that the parameters are now, with the vectors that the method needs."""
+    def mirror(self, place: Place, vectors: Sequence[int]) -> int:
+        """Have the iterate mirrored that the parameters are now, with the vectors that the method needs.
+
+        Returns
+        -------
+        int
+            The number of the mirror; 0 where there are none.
+        """
         if self._mirrors is None:
-            return
+            return 0
         self.settle()
         fresh = [vector for vector in vectors if self._anew or vector in self._written]
         number = self._mirrors.mirror(fresh, self._anew)
         before = {last: self._places[last] for last in list(self._places)[-1:]}
         self._places, self._written, self._anew = before | {number: place}, set(), False
+        return number
 
     def settle(self) -> None:
         """Wait until the last mirror is whole."""

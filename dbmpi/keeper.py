@@ -9,21 +9,17 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from dbmpi import manifest, rundir
-from dbmpi.config import Checkpoint, Config, to_toml
+from dbmpi.config import Checkpoint
 from dbmpi.due import Due
-from dbmpi.manifest import FileRecord, Manifest, Written, model_of
+from dbmpi.manifest import FileRecord, Manifest, Written
 from dbmpi.metrics import Book
-from dbmpi.partition import Partitioning
-from dbmpi.sharding import Owners, Piece
+from dbmpi.origin import Origin
+from dbmpi.sharding import Owners
 from dbmpi.stopping import Stopping
+from dbmpi.will import Will
 
 
 class Copying(Protocol):
@@ -44,17 +40,12 @@ class Copying(Protocol):
     def await_files(self) -> None:
         """Wait until the shards that live have written all that they copied."""
 
+    @property
+    def mortal(self) -> bool:
+        """Whether the coordinator may die, and the shards then make a checkpoint of its will."""
 
-@dataclass(frozen=True)
-class Origin:
-    """What is the same in all checkpoints of a job."""
-
-    run_dir: Path
-    config: Config
-    plan: Partitioning
-    pieces: tuple[Piece, ...]
-    rows: int
-    cluster: dict[str, int]
+    def bequeath(self, will: bytes) -> None:
+        """Let a shard keep a will (`will.Will`), in place of the one before."""
 
 
 class Keeper:
@@ -77,7 +68,9 @@ class Keeper:
         self._settings: Checkpoint = origin.config.checkpoint
         self._due = Due(self._settings.every_examples, self._settings.every_s)
         self._number = last
-        self._due.start_at(book.examples, book.elapsed_s)
+        self._will_due = Due(0, self._settings.mirror_s)
+        for due in (self._due, self._will_due):
+            due.start_at(book.examples, book.elapsed_s)
         self._pending: _Pending | None = None
         self._last: tuple[str, Mapping[str, Any], Sequence[int] | None] | None = None  # what it was taken of
         self._scored = book.last_evaluation
@@ -89,7 +82,8 @@ class Keeper:
 
     def look(self) -> None:
         """Look at the clock, and finish what can be. Raises as `rundir.writing`."""
-        self._due.look_at(self._book.examples, self._book.elapsed_s)
+        for due in (self._due, self._will_due):
+            due.look_at(self._book.examples, self._book.elapsed_s)
         pending = self._pending
         if pending is not None and pending.given_up(self._shards.owners):
             self._pending = None
@@ -123,10 +117,37 @@ class Keeper:
         owners = self._shards.owners
         pending = _Pending(self._origin, self._number, started, owners)
         self._shards.snapshot(self._number, vectors, pending.written)
-        all_state = {algorithm: dict(state), "book": self._book.state(), "stopping": self._stopping.state()}
-        pending.content = self._manifest(algorithm, all_state)
+        shards = len(self._shards.owners.living)
+        pending.content = self._origin.manifest(
+            self._number, algorithm, self._state(algorithm, state), self._score(), shards
+        )
         pending.stall_s = time.monotonic() - started
         self._pending, self._last = pending, (algorithm, state, vectors)
+
+    def _state(self, algorithm: str, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the state of all that the coordinator has."""
+        return {algorithm: dict(state), "book": self._book.state(), "stopping": self._stopping.state()}
+
+    @property
+    def will_due(self) -> bool:
+        """Whether it is time for another will."""
+        return self._shards.mortal and self._will_due.now
+
+    def bequeath(
+        self, algorithm: str, state: Mapping[str, Any], vectors: list[int] | None = None, mirror: int = 0
+    ) -> None:
+        """Let the shards know what a checkpoint would need, should the coordinator die (`testament`).
+
+        Parameters
+        ----------
+        algorithm, state, vectors
+            As `save`, though the run does not stand still.
+        mirror
+            The mirror that they are about, of a batch method.
+        """
+        self._will_due.take()
+        if self._shards.mortal:
+            self._shards.bequeath(Will(algorithm, self._state(algorithm, state), vectors, mirror).text())
 
     def finish(self) -> None:
         """Wait until the checkpoint under way is on disk; take it again if a shard's death prevents that."""
@@ -145,21 +166,10 @@ class Keeper:
         self.look()
         return pending.published
 
-    def _manifest(self, algorithm: str, state: dict[str, Any]) -> Manifest:
-        origin = self._origin
+    def _score(self) -> float | None:
+        """Return that of the evaluation since the last checkpoint, if there was one."""
         seen, self._scored = self._scored, self._book.last_evaluation
-        return Manifest(
-            number=self._number,
-            time=datetime.now(UTC).isoformat(timespec="seconds"),
-            algorithm=algorithm,
-            model=model_of(origin.plan.network, origin.config.model.dtype, origin.rows),
-            cluster=origin.cluster | {"shards": len(self._shards.owners.living)},
-            files={},
-            configuration=to_toml(origin.config),
-            versions=rundir.versions(),
-            score=None if seen is self._scored else self._scored.score,
-            state=state,
-        )
+        return None if seen is self._scored else self._scored.score
 
     def _book_it(self, done: "_Pending") -> None:
         self._book.record(
@@ -197,17 +207,8 @@ class _Pending:
             self._thread.start()
 
     def _complete(self) -> None:
-        from dbmpi.assembly import write_index  # HDF5: only here, so that ranks start faster
-
         try:
-            origin = self._origin
-            part = manifest.construction(origin.run_dir, self.number)
-            index = write_index(part, origin.plan, self._pieces, np.dtype(origin.config.model.dtype))
-            self.content = replace(self.content, files=self._files | {manifest.INDEX: index})
-            manifest.publish(origin.run_dir, self.content)
-            keep = origin.config.checkpoint
-            best = manifest.best_of(origin.run_dir) if keep.best else None
-            manifest.prune(origin.run_dir, keep.keep, best)
+            self.content = self._origin.complete(self.content, self._files, self._pieces)
             self.published = True
         except BaseException as error:  # raised again where the coordinator looks
             self._error = error

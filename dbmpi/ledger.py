@@ -7,7 +7,7 @@ given back, by a replica that is gone, goes to whoever asks next.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any, Literal
@@ -72,24 +72,27 @@ class Ledger:
 
     def give_back(self, portion: Portion) -> None:
         """Take back a portion that was handed out and not learned from: it will be handed out again."""
+        self._returned.append(self._whole(portion))
+
+    def _whole(self, portion: Portion) -> Portion:
+        """Return a portion with the number of its examples, which an assignment does not tell."""
         plan = self._plans.at(portion.epoch)
         rows = plan.rows(portion.epoch, portion.part, portion.index)
-        examples = min(rows, portion.minibatches * plan.minibatch)
-        self._returned.append(replace(portion, examples=examples))
+        return replace(portion, examples=min(rows, portion.minibatches * plan.minibatch))
 
     @property
     def _plan(self) -> Plan:
         return self._plans.at(self.epoch)
 
-    def state(self) -> dict[str, Any]:
-        """Return where it stands, for `restore`: all that was handed out must have been done."""
-        plan = self._plan.numbers()
+    def state(self, outstanding: Iterable[Portion] = ()) -> dict[str, Any]:
+        """Return where it stands, for `restore`, as if what is outstanding had been given back."""
+        plan, back = self._plan.numbers(), map(self._whole, outstanding)
         return {
             "examples": self.examples,
             "steps": self.steps,
             "epoch": self.epoch,
             "left": self._left,
-            "returned": [asdict(portion) for portion in self._returned],
+            "returned": [asdict(portion) for portion in (*self._returned, *back)],
             "plan": plan,
         }
 

@@ -180,6 +180,12 @@ def numbers(run_dir: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
+def last_begun(run_dir: Path) -> int:
+    """Return the number of the last checkpoint of a run that was begun, whole or not; 0 for none."""
+    parts = (path.name[1:-5] for path in (run_dir / CHECKPOINTS).glob(".*.part"))
+    return max([*numbers(run_dir), *(int(name) for name in parts if name.isdigit())], default=0)
+
+
 def clear(run_dir: Path) -> None:
     """Remove what a run that was ended left under construction."""
     for left in (run_dir / CHECKPOINTS).glob(".*.part"):

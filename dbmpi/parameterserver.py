@@ -182,6 +182,17 @@ class ParameterServer:
         for rank in self._succession.ranks:
             self._requests.ask(Op.REVERT, rank, number=number)
 
+    @property
+    def mortal(self) -> bool:
+        """See `keeper.Copying.mortal`."""
+        return self._mirrored
+
+    def bequeath(self, will: bytes) -> None:
+        """See `keeper.Copying.bequeath`: the first shard that lives keeps it."""
+        first = self._succession.ranks[0]
+        self._requests.ask(Op.WILL, first, len(will))
+        self._requests.follow(np.frombuffer(will, np.uint8), first, Tag.WILL)
+
     def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
         """Wait until none is missing of the shards that live, and see to those that die meanwhile."""
 

@@ -3,7 +3,8 @@
     tag         layout           from -> to                when
     REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
                                  coordinator -> shard      save (the first), checkpoint, stop, a death,
-                                                           vector operations, a mirror, the way back to it
+                                                           vector operations, a mirror, the way back to it,
+                                                           the coordinator's will (the first)
                                  first shard -> shard      fetch, while the model is saved
     GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
     REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST to fetch, push, accrue, save,
@@ -18,6 +19,7 @@
     VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint or a mirror of
                                                            n vectors of a batch method
     WRITTEN     WRITTEN          shard -> coordinator      its file of a checkpoint is on disk
+    WILL        bytes[n]         coordinator -> shard      follows a REQUEST to keep its will
     MIRRORED    MIRRORED         shard -> coordinator      its mirror has left, and the one it holds is whole
     SIGNAL      SIGNAL           others -> coordinator     a signal to stop has arrived
     FAREWELL    nothing          coordinator -> others     where ranks may die: all is written, exit
@@ -27,7 +29,9 @@ These travel on the service communicator, a duplicate of the world. A REQUEST is
 the parameter vector (`dbmpi.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
 messages between two ranks, so replies need no number. Boundary messages travel on the replica's own
 communicator, with the tags of `boundary_tag`, and mirrors on the shards' own: each shard sends its heir
-int64[k], the updates of its k pieces, then vectors in stretches, all with the tag `mirror_tag`.
+int64[k], the updates of its k pieces, then vectors in stretches, all with the tag `mirror_tag`. There too
+the coordinator's will is executed (`dbmpi.testament`), with the tag `ESTATE_TAG`: ESTATE, and int64[n] for n
+vectors of a batch method, from the first shard to the others; ESTATE back when their files are on disk.
 Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
 
@@ -56,6 +60,7 @@ class Tag(IntEnum):
     SIGNAL = 12
     FAREWELL = 13
     MIRRORED = 14
+    WILL = 15
 
 
 class Op(IntFlag):
@@ -71,6 +76,7 @@ class Op(IntFlag):
     ADOPT = 128  # a shard has died: its heir adopts its pieces and answers, the others take note
     MIRROR = 256  # send the heir a copy of some vectors, and take one from the shard before
     REVERT = 512  # go back to the parameters of a mirror
+    WILL = 1024  # keep the coordinator's will, in place of the one before
 
 
 class Status(IntEnum):
@@ -207,6 +213,16 @@ MIRRORED = np.dtype([("shard", "i4"), ("number", "i8")])  # of the mirror
 
 SIGNAL = np.dtype([("number", "i4")])
 
+ESTATE = np.dtype(
+    [
+        ("number", "i8"),  # of the checkpoint; 0: there will be none
+        ("mirror", "i8"),  # whose parameters to save; 0: those of this moment
+        ("vectors", "i8"),  # of a batch method, how many follow; -1: the learning rule's state
+        ("bytes", "i8"),  # size of the file, and its checksum
+        ("sha256", "u1", (32,)),
+    ]
+)
+
 WIRE = ("float32", "float64", "bfloat16", "float16")
 WIRE_DTYPES: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("f4"),
@@ -225,6 +241,7 @@ class Phase(IntEnum):
     SHARED = 3  # space 0: the tensors; space 1: their gradients
 
 
+ESTATE_TAG = 32_000  # beyond all tags of mirrors
 LEAD_TAG = 32_000  # partition 0 -> others: whether to go on with a portion; beyond all boundary tags
 
 

@@ -1,7 +1,7 @@
 """What each role is made of: the objects of a run, put together from its setup."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dbmpi.manifest import Checkpoint
     from dbmpi.metrics import Book
     from dbmpi.mirror import Mirror
+    from dbmpi.origin import Origin
     from dbmpi.portions import Plan, Plans
     from dbmpi.replica import Replica
     from dbmpi.roster import Mail, Roster
@@ -56,8 +57,8 @@ class Blueprint:
 
     @property
     def mirrors(self) -> bool:
-        """Whether shards are mirrored, so that the run survives the death of one."""
-        if len(self.setup.topology.shards) < 2 or not self.config.checkpoint.mirror_s:
+        """Whether shards are mirrored, and have the coordinator's will, for where ranks may die."""
+        if not self.config.checkpoint.mirror_s:
             return False
         from dbmpi.failures import enabled
 
@@ -146,6 +147,7 @@ def shard_service(
         saver,
         blueprint.signals,
         every_s,
+        owners,
         mirrored,
     )
 
@@ -350,17 +352,42 @@ def coordinate(
 def _keeper(blueprint: Blueprint, shards: "Shards", book: "Book", stopping: "Stopping") -> "Keeper":
     """Make what takes checkpoints."""
     from dbmpi import manifest
-    from dbmpi.keeper import Keeper, Origin
+    from dbmpi.keeper import Keeper
 
-    config, topology, run_dir = blueprint.config, blueprint.setup.topology, blueprint.setup.run_dir
+    last = max(manifest.numbers(blueprint.setup.run_dir), default=0)
+    return Keeper(origin(blueprint), shards, book, stopping, last)
+
+
+def origin(blueprint: Blueprint) -> "Origin":
+    """Return what all checkpoints of the job have in common."""
+    from dbmpi.origin import Origin
+
+    topology, rows = blueprint.setup.topology, blueprint.setup.description.train_rows
     shape = {
         "shards": len(topology.shards),
         "replicas": len(topology.replicas),
         "partitions": topology.partitions,
     }
-    rows = blueprint.setup.description.train_rows
-    origin = Origin(run_dir, config, blueprint.plan, blueprint.pieces, rows, shape)
-    return Keeper(origin, shards, book, stopping, max(manifest.numbers(run_dir), default=0))
+    run_dir = blueprint.setup.run_dir
+    return Origin(run_dir, blueprint.config, blueprint.plan, blueprint.pieces, rows, shape)
+
+
+def execute_will(
+    blueprint: Blueprint, service: "ShardService", among: "MPI.Intracomm", died: str
+) -> None:
+    """As a shard, make a checkpoint of what the coordinator knew, and end; see `testament.Estate.execute`."""
+    from dbmpi import will
+    from dbmpi.testament import Estate
+
+    shard, owners = service.shard, service.owners
+
+    def copy(mirror: int, vectors: Sequence[int] | None) -> Mapping[str, Array]:
+        if mirror:
+            shard.back(mirror)
+        return shard.snapshot(vectors)
+
+    estate = Estate(origin(blueprint), among, shard.index, owners, blueprint.waiter, copy)
+    estate.execute(will.read(service.will) if service.will is not None else None, died)
 
 
 def _downpour(

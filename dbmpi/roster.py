@@ -82,6 +82,11 @@ class Roster:
         return len(self._jobs[replica])
 
     @property
+    def outstanding(self) -> list[Job]:
+        """The orders that are not reported yet."""
+        return [job for jobs in self._jobs for job in jobs]
+
+    @property
     def idle(self) -> bool:
         """Whether no replica owes a report."""
         return not any(self._jobs)

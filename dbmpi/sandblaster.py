@@ -8,7 +8,7 @@ References
 Dean et al. 2012, section 4.2.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Protocol, TypeVar
 
@@ -142,7 +142,9 @@ class Sandblaster:
         """Do something from the last iterate on; from an earlier one, again, if a shard dies meanwhile."""
         while True:
             try:
-                self._iterates.begin(self._place(), self._vectors)
+                self._iterates.look()
+                if self._iterates.fresh:
+                    self._mirror()
                 return act()
             except ShardLost as lost:
                 self._go_back(lost.number)
@@ -158,7 +160,7 @@ class Sandblaster:
         except Interrupted:
             self.run(Program().copy(PARAMETERS, BASE))
             end = None
-        self._iterates.mirror(self._place(), self._vectors)
+        self._mirror()
         self._iterates.settle()
         if end is not None:
             self.stopping.look_at_optimizer(end)
@@ -237,7 +239,7 @@ class Sandblaster:
         }
         moment = asdict(iteration)
         self._book.iteration({"iteration": moment.pop("number")} | moment | seconds)
-        self._iterates.mirror(self._place(), self._vectors)
+        self._mirror()
         self._evaluations.look_at(self._book.examples, self._book.elapsed_s)
         if self._evaluations.take():
             self._test()
@@ -260,18 +262,21 @@ class Sandblaster:
 
     def state(self) -> dict[str, Any]:
         """Return where the run stands at the last iterate, for `restore`."""
-        standing, method = self._standing, self._noted
-        if standing is not None and self._searching and not self._method.lasting:
-            standing, method = replace(standing, at=None), {}
+        if self._standing is not None and self._searching and not self._method.lasting:
             self._vectors = []
+            return self._state(self._place(), [])
+        return self._state(Place(self._standing, self._noted, self._sample), self._vectors)
+
+    def _state(self, place: Place, vectors: Sequence[int]) -> dict[str, Any]:
+        """Return where the run stands at an iterate of which these vectors will be there."""
         return {
-            "optimizer": standing.state() if standing is not None else None,
-            "method": method,
-            "vectors": self._vectors,
+            "optimizer": place.standing.state() if place.standing is not None else None,
+            "method": place.method,
+            "vectors": vectors,
             "settings": _fingerprint(self._settings),
             "batches": self._batches.state(),
             "evaluation": self._evaluation,
-            "sample": self._sample,
+            "sample": place.sample,
             "tally": self._tally.state(),
             "commands_s": self._commands_s,
             "evaluation_due": self._evaluations.now,
@@ -294,8 +299,15 @@ class Sandblaster:
             self._method.restore(state["method"])
         self.note(self._standing)
 
+    def _mirror(self) -> None:
+        """Have the shards mirror the iterate, and leave word of it."""
+        number = self._iterates.mirror(self._place(), self._vectors)
+        if number and self._keeper is not None:
+            vectors = self._vectors if self._method.lasting else []
+            self._keeper.bequeath("sandblaster", self._state(self._place(), vectors), vectors, number)
+
     def _place(self) -> Place:
-        """Return what is known at the iterate, should a shard die before the next one."""
+        """Return what is known at the iterate, should one of the others die before the next one."""
         standing = replace(self._standing, at=None) if self._standing is not None else None
         return Place(standing, self._noted if self._method.lasting else {}, self._sample)
 

@@ -42,7 +42,7 @@ class Tray:
 class Household:
     """The cluster of one process, and its shards. See `sandblaster.Cluster` and `sandblaster.Shards`."""
 
-    mirrors = None
+    mirrors, mortal = None, False
 
     def __init__(self, blueprint: Blueprint, shard: Shard, tray: Tray, book: Book) -> None:
         self._every_s = blueprint.config.output.shard_every_s
@@ -84,6 +84,9 @@ class Household:
         """See `keeper.Copying.await_files`."""
         self._saver.join()
         self._take_written()
+
+    def bequeath(self, will: bytes) -> None:
+        """See `keeper.Copying.bequeath`: there is nobody."""
 
     def _take_written(self) -> None:
         written = self._saver.take_written()

@@ -14,6 +14,7 @@ from dbmpi.failures import Watch
 from dbmpi.mail import Herald, Outbox
 from dbmpi.protocol import MIRRORED, OPERATION, REQUEST_HEADER, WRITTEN, Op, Status, Tag, check_size
 from dbmpi.shard import Shard
+from dbmpi.sharding import Owners
 from dbmpi.signals import Signals
 from dbmpi.snapshot import Saver
 from dbmpi.waiting import Idle, Waiter
@@ -45,8 +46,15 @@ class ShardService:
         What has been received.
     report_every_s
         Interval of the reports, in seconds.
+    owners
+        Which shards live, and serve what, as far as it is known here; `mirror` keeps it.
     mirror
         What its heir gets to know, and what it knows of another shard, where shards may die.
+
+    Attributes
+    ----------
+    will
+        The coordinator's, the last that has come.
     """
 
     def __init__(
@@ -59,9 +67,10 @@ class ShardService:
         saver: Saver,
         signals: Signals,
         report_every_s: float,
+        owners: Owners,
         mirror: "Mirror | None" = None,
     ) -> None:
-        self._mirror = mirror
+        self.owners, self._mirror = owners, mirror
         self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
         self._save, self._report_every_s = save, report_every_s
         self._saver, self._herald = saver, Herald(comm, coordinator, signals)
@@ -72,6 +81,7 @@ class ShardService:
         self._header_buffer = np.zeros(1, REQUEST_HEADER)
         self._header = self._header_buffer[0]  # a view
         self._busy_s = 0.0
+        self.will: bytes | None = None
         self._report: list[MPI.Request] = []
         self._outbox = Outbox(comm)
         self._orders: dict[Op, Callable[[int], None]] = {
@@ -80,6 +90,7 @@ class ShardService:
             Op.CHECKPOINT: self._checkpoint,
             Op.ADOPT: self._adopt,
             Op.MIRROR: self._order_mirror,
+            Op.WILL: self._keep_will,
             Op.REVERT: lambda source: self.shard.back(int(self._header["version"])),
         }
 
@@ -190,6 +201,12 @@ class ShardService:
         copy = self.shard.snapshot(self._receive_vectors(source))
         self.shard.keep(number, copy[manifest.PARAMETERS])
         self._mirror.order(number, copy, anew)
+
+    def _keep_will(self, source: int) -> None:
+        """Keep what a checkpoint would need of the coordinator."""
+        text = np.empty(int(self._header["steps"]), np.uint8)
+        self._exchange.receive(text, source, Tag.WILL)
+        self.will = text.tobytes()
 
     def _receive_vectors(self, source: int) -> list[int] | None:
         """Receive the vectors that a request is about; None for what Downpour has."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbmpi import abort, cli, launch
-from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, PeerDied, UserError
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -158,9 +158,17 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
 
 
 def _serve(blueprint: "Blueprint", world: "World") -> int:
-    from dbmpi import roles
+    from dbmpi import failures, roles
 
-    return roles.shard_service(blueprint, world.service, world.role.shard_index, world.shards).run()
+    service = roles.shard_service(blueprint, world.service, world.role.shard_index, world.shards)
+    coordinator = blueprint.setup.topology.coordinator
+    try:
+        return service.run()
+    except Exception:
+        if world.shards is not None and coordinator in failures.failed(world.service):
+            died = PeerDied.named([f"rank {coordinator} (coordinator)"])
+            roles.execute_will(blueprint, service, world.shards, str(died))
+        raise
 
 
 def _compute(blueprint: "Blueprint", world: "World") -> int:

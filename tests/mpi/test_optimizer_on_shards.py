@@ -97,7 +97,8 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rule.make(limits), limits, Slices(matrix, mine))
-    ShardService(shard, comm, 0, WAITER, lambda: None, Saver(folder, index), Signals(), 1.0).run()
+    saver, owners = Saver(folder, index), sharding.Owners(comm.size - 1)
+    ShardService(shard, comm, 0, WAITER, lambda: None, saver, Signals(), 1.0, owners).run()
 
 
 def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, limits: Limits) -> Any:

@@ -166,6 +166,35 @@ def test_sandblaster_goes_back_to_an_iterate_when_a_shard_is_killed(
     assert_saved_as_ended(run)
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_when_the_coordinator_dies_the_shards_make_a_checkpoint_to_go_on_from(
+    launch_in_ft, undisturbed, tmp_path, algorithm, shards
+):
+    cluster = f"cluster.shards={shards}", "cluster.replicas=2", "cluster.partitions=1"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, "checkpoint.mirror_s=0.1", *ALGORITHMS[algorithm])
+    first, last = {"downpour": (120, 160), "sandblaster": (250, 500)}[algorithm]  # of some 180, 1000
+    fault = ("kill", "booking", 0, random.randrange(first, last))
+    ended = launch_in_ft(tmp_path)(3 + shards, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert ended.status == 85
+    one_message(ended, "rank 0 (coordinator) has died", "checkpoint 1, after")
+    run, calm = tmp_path / "run", undisturbed[algorithm]
+    (saved,) = manifest.whole(run)
+    assert isinstance(saved, manifest.Checkpoint), saved
+    assert not list((run / manifest.CHECKPOINTS).glob(".*"))
+    done = launch_in_ft(tmp_path)(3 + shards, *arguments, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    assert "goes on from checkpoint 1" in done.out
+    if algorithm == "sandblaster":
+        losses = {record["iteration"]: record["loss"] for record in records(run, "iteration")}
+        assert list(losses.values()) == pytest.approx(
+            [record["loss"] for record in records(calm, "iteration")], rel=1e-6
+        )
+    else:
+        assert summary(run)["steps"] == summary(calm)["steps"]
+        assert summary(run)["test_accuracy"] > summary(calm)["test_accuracy"] - 2 * POINT
+
+
 @pytest.mark.parametrize(
     ("place", "rank", "words"),
     [

@@ -54,12 +54,15 @@ class Killer:
         Longest time after the beginning, in seconds.
     draw
         Where chance comes from.
+    least_s
+        Shortest time.
     """
 
     run_dir: Path
     victims: list[int]
     most_s: float
     draw: random.Random
+    least_s: float = 0.0
     rank: int = -1
     after_s: float = 0.0
     killed: bool = False
@@ -68,7 +71,7 @@ class Killer:
     def __call__(self, living: Callable[[], list[int]]) -> None:
         """Wait, and kill; a run that is over by then is left in peace."""
         self.rank = self.draw.choice(self.victims)
-        self.after_s = self.draw.uniform(0.0, self.most_s)
+        self.after_s = self.draw.uniform(self.least_s, self.most_s)
         pids = self._wait_for_training(living)
         self._segments = set().union(*map(segments, pids.values()))
         time.sleep(self.after_s)

@@ -431,3 +431,30 @@ def test_evaluation_times_by_either_clock_and_by_none():
     never = Due(0, 0.0)
     never.look_at(10**9, 1e9)
     assert not never.take()
+
+
+@settings(max_examples=60, deadline=None)
+@given(replicas=st.integers(1, 4), partitions=st.integers(1, 2), moves=st.integers(0, 60), data=st.data())
+def test_what_is_outstanding_when_the_coordinator_dies_is_done_again_and_nothing_else(
+    replicas: int, partitions: int, moves: int, data: st.DataObject
+) -> None:
+    """The state at any moment has every portion that is not reported by all partitions, exactly once."""
+    fleet = Fleet(config(), (replicas, partitions))
+    fleet.coordinator.start()
+    for _ in range(moves):
+        if who := fleet.waiting():
+            fleet.work(*who[data.draw(st.integers(0, len(who) - 1))])
+    state = fleet.coordinator.state()["ledger"]
+    assert state == fleet.coordinator.state()["ledger"]
+    handed = [assignment for _, assignment in fleet.sent if assignment["work"] == Work.TRAIN]
+    waiting = [a for queue in fleet.queues.values() for a in queue]
+    done = [portion_of(a) for a in handed if not any(a is other for other in waiting)]
+    successor = Ledger(fleet.plan, 2 * fleet.rows, None)
+    successor.restore(state)
+    while (portion := successor.next(0)) is not None:
+        done.append(portion)
+    seen = Counter((portion.epoch, portion.part, portion.index) for portion in done)
+    epochs = range(2)
+    parts = [(e, p, i) for e in epochs for p in range(replicas) for i in range(fleet.plan.portions(e, p))]
+    assert seen == Counter(parts)
+    assert successor.examples == 2 * fleet.rows

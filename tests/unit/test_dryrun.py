@@ -94,7 +94,8 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         pieces = sharding.of_shard(outline.pieces, index)
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
         shard = Shard(index, values, rule.make(settings.downpour), settings.downpour)
-        service: Any = server.ShardService(shard, None, 0, None, lambda: None, None, Signals(), 1.0)
+        rest: Any = (None, 0, None, lambda: None, None, Signals(), 1.0, sharding.Owners(3))
+        service: Any = server.ShardService(shard, *rest)
         memory = outline.of_shard(index)
         assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
         copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)

@@ -23,7 +23,8 @@ WITHOUT_NUMPY = {
 WITHOUT_MPI = WITHOUT_NUMPY | {
     "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping", "batch", "batches",
     "operations", "optimizer", "linesearch", "direction", "lbfgs", "conjugate", "roster", "activity",
-    "coordinator", "passes", "sandblaster", "vectors", "capacity", "sanity", "storage",
+    "coordinator", "passes", "iterates", "sandblaster", "vectors", "slices", "will", "capacity", "sanity",
+    "storage",
 }  # fmt: skip
 
 

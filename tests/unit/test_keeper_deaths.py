@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from dbmpi import manifest
-from dbmpi.keeper import Keeper, Origin
+from dbmpi.keeper import Keeper
 from dbmpi.manifest import FileRecord, Written
+from dbmpi.origin import Origin
 from dbmpi.sharding import Owners, cut
 
 
@@ -67,7 +68,7 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
 
     monkeypatch.setattr(assembly, "write_index", index)
     content = manifest.Manifest(0, "", "downpour", {}, {}, {}, "", {}, None, {})
-    monkeypatch.setattr(Keeper, "_manifest", lambda self, *state: content)
+    monkeypatch.setattr(Origin, "manifest", lambda self, *state: content)
     monkeypatch.setattr(manifest, "publish", lambda run_dir, content: None)
     origin = Origin(tmp_path, config.Config(), None, cut([90], 3, 99), 1, {"shards": 3})  # type: ignore[arg-type]
     book: Any = Anything()
