@@ -11,7 +11,7 @@ from dbmpi.errors import UserError
 from dbmpi.network import Network
 from dbmpi.topology import Topology
 
-ITEM_BYTES = {"float32": 4, "float64": 8}
+ITEM_BYTES = {"float32": 4, "float64": 8, "uint8": 1}
 
 
 def check_memory(network: Network, config: Config, topology: Topology, rows: int) -> None:

@@ -120,8 +120,16 @@ def _memory(outline: Outline) -> str:
         [role, str(count), f"{size:,}", *map(_bytes, astuple(memory)), _bytes(memory.total)]
         for role, count, size, memory in each
     ]
-    return "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n" + _table(
-        header, rows
+    title = "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n"
+    return title + _table(header, rows) + _mirrors(outline)
+
+
+def _mirrors(outline: Outline) -> str:
+    if len(outline.topology.shards) < 2 or not outline.config.checkpoint.mirror_s:
+        return ""
+    return (
+        "\n\nWhere ranks may die (mpirun --with-ft ulfm) each shard takes up to "
+        f"{_bytes(outline.mirrors())} more, for its mirrors."
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dbmpi import network, sharding, topology
 from dbmpi.batches import batches, vectors_of
 from dbmpi.blocks import extents, volume
+from dbmpi.capacity import ITEM_BYTES
 from dbmpi.config import Config, Dense, Lcn
 from dbmpi.launch import resolve_overlap
 from dbmpi.partition import STATS_BYTES, STATS_ROWS, Partitioning, Traffic
@@ -18,8 +19,9 @@ from dbmpi.portions import Plan
 if TYPE_CHECKING:
     from dbmpi.data import Description
 
-ITEM_BYTES = {"float32": 4, "float64": 8, "uint8": 1}
 RULE_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "adam": 2}  # vectors that a rule keeps on its shard
+MIRROR_COPIES = 3  # of a shard: the mirror it holds, the next one as it arrives, and its own on its way
+MIRROR_VECTORS = 8  # of a batch method, beyond those of the method: what changes travels, and is kept
 SHARD_BUFFERS = 6  # of the largest piece: received, decoded, and four replies on their way
 PARAMETER_COPIES = 2  # of a partition: in use, and arriving
 WIRE_BYTES = 2 + 4  # of each parameter, for a 16-bit wire: the message, and the float32 rest
@@ -84,6 +86,14 @@ class Outline:
         messages = SHARD_BUFFERS * max(sizes, default=0) * self.item
         copied = values + vectors if self.config.batch else values + states  # for a checkpoint
         return Memory(values, rule_state=states, vectors=vectors, messages=messages, snapshot=copied)
+
+    def mirrors(self) -> int:
+        """Return the bytes that mirrors add, at most, to the memory of a shard, where ranks may die."""
+        shards = [self.of_shard(shard) for shard in range(len(self.topology.shards))]
+        if self.config.batch:
+            vectors = vectors_of(self.config) + MIRROR_VECTORS
+            return max(vectors * shard.parameters for shard in shards)
+        return max(MIRROR_COPIES * (shard.parameters + shard.rule_state) for shard in shards)
 
     def of_partition(self, partition: int) -> Memory:
         """Return the memory of a rank that computes a partition."""

@@ -106,6 +106,15 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         assert memory.messages == sum(buffer.nbytes for buffer in buffers)
 
 
+def test_mirrors_are_counted_where_there_are_any() -> None:
+    outline = Outline(config("downpour.rule=adam"), 10, description())
+    largest = max(outline.of_shard(s).parameters for s in range(3))
+    assert outline.mirrors() == 3 * 3 * largest  # parameters, two states; held, arriving, on their way
+    text = dryrun.report(config("downpour.rule=adam"), 10, description())
+    assert "for its mirrors" in text
+    assert "mirrors" not in dryrun.report(config("checkpoint.mirror_s=0"), 10, description())
+
+
 def test_a_batch_method_has_vectors_on_the_shards_and_five_gradients_a_partition() -> None:
     settings = config("train.algorithm=sandblaster", "sandblaster.history=4")
     outline = Outline(settings, 10, description())
