@@ -27,54 +27,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.progress import Progress, View
 from dbmpi.rundir import writing
+from dbmpi.totals import REFUSALS, Evaluated, Service, histogram, plain, service
 
 if TYPE_CHECKING:
     from dbmpi.passes import Tally
 
 Record = NDArray[Any]
 LONGEST_LINE = 1 << 20  # bytes: no record comes near
-_REFUSALS = ("stale", "not_finite", "too_large")
 _COUNTED = ("step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes")
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """Sums over evaluated rows."""
-
-    loss_sum: float = 0.0
-    correct: int = 0
-    rows: int = 0
-    labels: bool = True
-
-    def add(self, reports: Sequence[Record]) -> "Evaluated":
-        """Return the sums with one job's reports (a partition each) added."""
-        return Evaluated(
-            self.loss_sum + sum(float(r["loss_sum"]) for r in reports),
-            self.correct + sum(int(r["correct"]) for r in reports),
-            self.rows + int(reports[0]["examples"]),
-            self.labels,
-        )
-
-    @property
-    def loss(self) -> float:
-        """Mean loss."""
-        return self.loss_sum / self.rows if self.rows else math.nan
-
-    @property
-    def score(self) -> float | None:
-        """How good: accuracy, or minus the loss; None where it is not finite."""
-        value = self.accuracy if self.labels else -self.loss
-        return value if math.isfinite(value) else None
-
-    @property
-    def accuracy(self) -> float:
-        """Share of rows classified rightly; not a number for float targets."""
-        return self.correct / self.rows if self.rows and self.labels else math.nan
 
 
 @dataclass
@@ -253,7 +217,7 @@ class Book:
             shard=int(report["shard"]),
             updates=updates,
             fetches=int(report["fetches"]),
-            refused={name: int(report[name]) for name in _REFUSALS},
+            refused={name: int(report[name]) for name in REFUSALS},
             staleness_mean=int(report["staleness_sum"]) / updates if updates else 0.0,
             staleness_max=int(report["staleness_max"]),
             clients=int(report["clients"]),
@@ -309,26 +273,6 @@ class Book:
         self._file.close()
 
 
-@dataclass(frozen=True)
-class Service:
-    """What the shards counted together. An update of the model is one of each of its pieces."""
-
-    updates: int = 0
-    staleness_mean: float = 0.0
-    staleness_max: int = 0
-    refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_REFUSALS, 0))
-
-    def __add__(self, other: "Service") -> "Service":
-        updates = self.updates + other.updates
-        staleness = self.updates * self.staleness_mean + other.updates * other.staleness_mean
-        return Service(
-            updates,
-            staleness / max(updates, 1),
-            max(self.staleness_max, other.staleness_max),
-            {name: self.refused[name] + other.refused[name] for name in _REFUSALS},
-        )
-
-
 def open_whole_lines(path: Path) -> TextIO:
     """Open a file to append lines to it, without the end of a line that was never finished."""
     with path.open("ab+") as file:
@@ -336,68 +280,3 @@ def open_whole_lines(path: Path) -> TextIO:
         file.seek(begin)
         file.truncate(begin + file.read().rfind(b"\n") + 1)
     return path.open("a", buffering=1)
-
-
-def service(reports: Sequence[Record]) -> Service:
-    """Add up the last reports of all shards."""
-    total = {name: sum(int(r[name]) for r in reports) for name in ("updates", "pieces", "staleness_sum")}
-    refused = {name: sum(int(r[name]) for r in reports) for name in _REFUSALS}
-    return Service(
-        round(total["updates"] / max(total["pieces"], 1)),
-        total["staleness_sum"] / max(total["updates"], 1),
-        max((int(r["staleness_max"]) for r in reports), default=0),
-        refused,
-    )
-
-
-def summary(book: Book, reason: str, status: int) -> dict[str, Any]:
-    """Return the content of summary.json."""
-    result = {
-        "stop_reason": reason,
-        "status": status,
-        "test_accuracy": book.final_evaluation.accuracy,
-        "test_loss": book.final_evaluation.loss,
-        "examples_per_s": book.examples / book.train_s if book.train_s else 0.0,
-        "wall_s": book.wall_s,
-        "train_s": book.train_s,
-        "steps": book.step,
-        "examples": book.examples,
-        "boundary_bytes": book.boundary_bytes,
-        "boundary_messages": book.boundary_messages,
-        **asdict(book.service),
-        **book.batch,
-    }
-    return {name: plain(value) for name, value in result.items()}
-
-
-def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
-    """Return the last lines that the user sees."""
-    worked = f"{summary['steps']:,} minibatches"
-    if "iterations" in summary:
-        worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
-    return (
-        f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
-        f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
-        f"{_tested(summary)}"
-        f"dbmpi: everything is in {run_dir}"
-    )
-
-
-def _tested(summary: Mapping[str, Any]) -> str:
-    """Return the line about the last parameters; nothing where there was no time to evaluate them."""
-    accuracy, loss = summary["test_accuracy"], summary["test_loss"]
-    if loss is None and summary["stop_reason"] == "signal":
-        return ""
-    tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
-    return f"dbmpi: test loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"
-
-
-def histogram(report: Record) -> list[int]:
-    """Return the staleness histogram without its trailing zeros."""
-    counts = np.trim_zeros(np.asarray(report["histogram"]), "b")
-    return [int(count) for count in counts]
-
-
-def plain(value: object) -> object:
-    """Return what JSON can hold: a float that is not finite becomes null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -24,12 +24,13 @@ from dbmpi.config import Sandblaster as Settings
 from dbmpi.due import Due
 from dbmpi.iterates import Iterates, Mirrors, Place, ShardLost
 from dbmpi.keeper import Copying, Keeper
-from dbmpi.metrics import Book, Evaluated
+from dbmpi.metrics import Book
 from dbmpi.operations import BASE, PARAMETERS, Program
 from dbmpi.optimizer import Standing, standing_of
 from dbmpi.passes import Pass, Tally
 from dbmpi.roster import Roster
 from dbmpi.stopping import Stopping
+from dbmpi.totals import Evaluated
 
 Record = NDArray[Any]
 Result = TypeVar("Result")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dbmpi.config import Train, Warmstart
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
-from dbmpi.metrics import Evaluated
 from dbmpi.signals import Signals
+from dbmpi.totals import Evaluated
 
 if TYPE_CHECKING:
     from dbmpi.optimizer import End

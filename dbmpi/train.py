@@ -196,12 +196,13 @@ def _wait(blueprint: "Blueprint", world: "World") -> int:
 
 def _conclude(setup: "Setup", book: "Book", stopping: "Stopping") -> int:
     """Write the summary, and say how the run ended and where everything is."""
-    from dbmpi import metrics, rundir
+    from dbmpi import rundir
+    from dbmpi.summary import conclusion, summary
 
-    content = metrics.summary(book, stopping.reason, stopping.status)
+    content = summary(book, stopping.reason, stopping.status)
     rundir.write_json(setup.run_dir / rundir.SUMMARY, content)
     book.close()
-    print(metrics.conclusion(content, setup.run_dir), flush=True)
+    print(conclusion(content, setup.run_dir), flush=True)
     if stopping.finished:
         rundir.write_text(setup.run_dir / rundir.FINISHED, f"{stopping.reason}\n")
     else:

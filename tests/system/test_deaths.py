@@ -76,7 +76,8 @@ def assert_good(run, calm, rank):
     assert f"has left: rank {rank} died; its work goes to the others" in left
     content, expected = summary(run), summary(calm)
     assert content["stop_reason"] == expected["stop_reason"]
-    assert content["test_accuracy"] == pytest.approx(expected["test_accuracy"], abs=POINT)
+    spread = POINT if records(run, "iteration") else 2 * POINT  # undisturbed runs of Downpour lie 1.1 apart
+    assert content["test_accuracy"] == pytest.approx(expected["test_accuracy"], abs=spread)
     assert set(parameters(run)) == set(parameters(calm))
     losses = [[record["loss"] for record in records(of, "iteration")] for of in (run, calm)]
     if losses[1]:  # a portion left out or counted twice would change them

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi.metrics import Book, Evaluated, conclusion, histogram, plain, service, summary
+from dbmpi.metrics import Book
 from dbmpi.progress import View
 from dbmpi.protocol import REPORT, SHARD_REPORT
+from dbmpi.summary import conclusion, summary
+from dbmpi.totals import Evaluated, histogram, plain, service
 
 
 class Shown:

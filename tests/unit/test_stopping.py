@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from dbmpi.config import Target, Train, Warmstart
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
-from dbmpi.metrics import Evaluated
 from dbmpi.stopping import PERSISTENCE, Stopping, Warmup
+from dbmpi.totals import Evaluated
 
 
 def test_goes_on_without_a_reason():
