@@ -102,4 +102,3 @@ class Evaluation(Activity):
     def _complete(self, job: Job) -> None:
         if job.work is Work.EVALUATE:  # what a pass has left behind counts for nothing
             self.take(job)
-

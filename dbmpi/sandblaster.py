@@ -102,9 +102,7 @@ class Sandblaster:
         self._keeper = keeper
         self._settings, self._batches = config.sandblaster, batches
         self.sampled = self._settings.sample < 1
-        self._rules = Rules(
-            self._settings.push_every, self._settings.backup, self._settings.deterministic
-        )
+        self._rules = Rules(self._settings.push_every, self._settings.backup, self._settings.deterministic)
         self._cluster, self._roster, self._book, self.stopping = cluster, roster, book, stopping
         (self._rows, self._test_rows), self._epochs = rows, config.train.epochs
         every = config.evaluation
@@ -210,9 +208,7 @@ class Sandblaster:
         self.run(before.open(self._evaluation))
         ledger = BatchLedger(self._homes, self._rules)
         batch = self._sample, self._batches.examples
-        this = Pass(
-            self._roster, self._book, self.stopping, ledger, self._evaluation, batch, self._tally
-        )
+        this = Pass(self._roster, self._book, self.stopping, ledger, self._evaluation, batch, self._tally)
         self._cluster.drive(this)
         this.close()
         self._iterates.settle()

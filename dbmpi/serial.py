@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi import roles
+from dbmpi import coordinatorrole, replicarole, shardrole
 from dbmpi.activity import Activity
+from dbmpi.blueprint import Blueprint
 from dbmpi.client import LocalLink
 from dbmpi.manifest import Written
 from dbmpi.metrics import Book
 from dbmpi.protocol import URGENT
 from dbmpi.replica import Replica
-from dbmpi.roles import Blueprint
 from dbmpi.shard import Shard
 from dbmpi.sharding import Owners
 from dbmpi.snapshot import Saver
@@ -101,20 +101,20 @@ class Household:
 def run(blueprint: Blueprint, book: Book) -> Stopping:
     """Train, evaluate and save in this process; return why it ended."""
     shard, link = _parameters(blueprint)
-    replica = roles.replica(blueprint, (0, 0), link, None, lambda: None)
+    replica = replicarole.replica(blueprint, (0, 0), link, None, lambda: None)
     tray = Tray(replica)
     cluster = Household(blueprint, shard, tray, book)
-    stopping = roles.coordinate(blueprint, cluster, tray, book, lambda r, p: "this process")
+    stopping = coordinatorrole.coordinate(blueprint, cluster, tray, book, lambda r, p: "this process")
     _report_last(shard, book)
     if not stopping.hasty:
-        roles.save_model(blueprint, lambda piece: shard.held[piece.index].value)
+        shardrole.save_model(blueprint, lambda piece: shard.held[piece.index].value)
     replica.close()
     return stopping
 
 
 def _parameters(blueprint: Blueprint) -> tuple[Shard, LocalLink]:
     """Make the shard; the replica computes on its parameters themselves where it may."""
-    shard, values = roles.shard(blueprint, 0)
+    shard, values = shardrole.shard(blueprint, 0)
     settings = blueprint.config.downpour
     shared = (settings.waits and settings.n_fetch == 1) or not blueprint.config.uses_downpour
     return shard, LocalLink(shard, blueprint.pieces, values, shared)

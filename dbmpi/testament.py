@@ -149,4 +149,3 @@ class Estate:
         self._waiter.until(partial(request.Test, status), partial(str, f"shard {shard} ({what})"))
         check_size(status.Get_count(), into.nbytes, what, shard)
         return into
-

@@ -16,8 +16,8 @@ from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, PeerDied, UserError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from dbmpi.blueprint import Blueprint
     from dbmpi.metrics import Book
-    from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
     from dbmpi.stopping import Stopping
     from dbmpi.world import World
@@ -84,7 +84,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, start
 
 
 def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
-    from dbmpi.roles import Blueprint
+    from dbmpi.blueprint import Blueprint
     from dbmpi.warmup import describe, warm_up
 
     blueprint = Blueprint(setup)
@@ -99,9 +99,9 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float
 
 
 def _serial(blueprint: "Blueprint", started: float) -> int:
-    from dbmpi import roles, serial
+    from dbmpi import coordinatorrole, serial
 
-    book = roles.book(blueprint, started)
+    book = coordinatorrole.book(blueprint, started)
     stopping = serial.run(blueprint, book)
     return _conclude(blueprint.setup, book, stopping)
 
@@ -131,12 +131,12 @@ def _play(blueprint: "Blueprint", world: "World", started: float) -> int:
 
 
 def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
-    from dbmpi import roles
+    from dbmpi import coordinatorrole
     from dbmpi.mail import Post
     from dbmpi.service import CoordinatorService
 
     setup = blueprint.setup
-    book = roles.book(blueprint, started)
+    book = coordinatorrole.book(blueprint, started)
     post = Post(world.service, setup.topology)
     replicas = setup.topology.replicas
     every_s = blueprint.config.output.shard_every_s
@@ -150,7 +150,11 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
         blueprint.signals,
         blueprint.mirrors,
     )
-    stopping = roles.coordinate(blueprint, service, post, book, lambda r, p: world.name(replicas[r][p]))
+
+    def name(replica: int, partition: int) -> str:
+        return world.name(replicas[replica][partition])
+
+    stopping = coordinatorrole.coordinate(blueprint, service, post, book, name)
     if not stopping.hasty:
         service.shards.save_model()
     service.dismiss(stopping.status)
@@ -158,28 +162,28 @@ def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
 
 
 def _serve(blueprint: "Blueprint", world: "World") -> int:
-    from dbmpi import failures, roles
+    from dbmpi import failures, shardrole
 
-    service = roles.shard_service(blueprint, world.service, world.role.shard_index, world.shards)
+    service = shardrole.shard_service(blueprint, world.service, world.role.shard_index, world.shards)
     coordinator = blueprint.setup.topology.coordinator
     try:
         return service.run()
     except Exception:
         if world.shards is not None and coordinator in failures.failed(world.service):
             died = PeerDied.named([f"rank {coordinator} (coordinator)"])
-            roles.execute_will(blueprint, service, world.shards, str(died))
+            shardrole.execute_will(blueprint, service, world.shards, str(died))
         raise
 
 
 def _compute(blueprint: "Blueprint", world: "World") -> int:
-    from dbmpi import roles
+    from dbmpi import replicarole
     from dbmpi.desk import Desk
 
     partition = world.role.partition_index
     desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, blueprint.signals)
-    link = roles.remote_link(blueprint, world.service, partition, desk.between)
+    link = replicarole.remote_link(blueprint, world.service, partition, desk.between)
     who = world.role.replica_index, partition
-    replica = roles.replica(blueprint, who, link, world.replica, desk.between)
+    replica = replicarole.replica(blueprint, who, link, world.replica, desk.between)
     status = desk.run(replica, world.replica)
     if not desk.retired:
         replica.close()

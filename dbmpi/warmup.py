@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from mpi4py import MPI
 
+    from dbmpi.blueprint import Blueprint
     from dbmpi.config import Config
-    from dbmpi.roles import Blueprint
     from dbmpi.setup import Setup
     from dbmpi.topology import Role
 

@@ -73,12 +73,13 @@ def series(algorithm: str, kills: int, draw: random.Random, folder: Path) -> int
             late += 1
             continue
         count += 1
-        wrong = faults(ended, run_once(algorithm, shards, run_dir, None), calm[shards], run_dir)
+        resumed = run_once(algorithm, shards, run_dir, None)
+        wrong = faults(ended, resumed, calm[shards], run_dir)
         bad += bool(wrong)
         where = f"{algorithm}, {shards} shards, killed after {killer.after_s:.2f} s"
         print(f"{count:3}  {where}: {', '.join(wrong) or 'good'}", flush=True)
         if wrong:
-            print(ended.done, flush=True)
+            print(ended.done, resumed.done, flush=True)
     print(f"{algorithm}: {kills - bad} of {kills} runs good; {late} more kills came too late", flush=True)
     return bad
 

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi import cli, initialize, roles, setup
+from dbmpi import cli, coordinatorrole, initialize, replicarole, setup, shardrole
 from dbmpi.blocks import whole, within
+from dbmpi.blueprint import Blueprint
 from dbmpi.desk import Desk
 from dbmpi.mail import Post
 from dbmpi.partition import Partitioning
 from dbmpi.replica import Replica
-from dbmpi.roles import Blueprint
 from dbmpi.server import ShardService
 from dbmpi.service import CoordinatorService
 from dbmpi.warmup import warm_up
@@ -35,14 +35,14 @@ def run_cluster(
         if role.kind == "coordinator":
             coordinate(blueprint, world)
         elif role.kind == "shard":
-            service = roles.shard_service(blueprint, world.service, role.shard_index)
+            service = shardrole.shard_service(blueprint, world.service, role.shard_index)
             service.run()
             on_shard(service)
         elif role.kind == "replica":
             desk = Desk(world.service, world.topology.coordinator, blueprint.waiter, blueprint.signals)
-            link = roles.remote_link(blueprint, world.service, role.partition_index)
+            link = replicarole.remote_link(blueprint, world.service, role.partition_index)
             who = role.replica_index, role.partition_index
-            replica = roles.replica(blueprint, who, link, world.replica, desk.between)
+            replica = replicarole.replica(blueprint, who, link, world.replica, desk.between)
             on_replica(replica, role)
             desk.run(replica)
             replica.close()
@@ -52,11 +52,11 @@ def run_cluster(
 
 
 def coordinate(blueprint: Blueprint, world: World) -> None:
-    book = roles.book(blueprint, 0.0)
+    book = coordinatorrole.book(blueprint, 0.0)
     post = Post(world.service, world.topology)
     carries = world.service, world.topology, post, book, blueprint.waiter, 5.0, blueprint.signals
     service = CoordinatorService(*carries)
-    roles.coordinate(blueprint, service, post, book, lambda r, p: "?")
+    coordinatorrole.coordinate(blueprint, service, post, book, lambda r, p: "?")
     service.shards.save_model()
     service.dismiss()
     book.close()

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dbmpi import cli, digits
+from dbmpi.blueprint import batches_of
 from dbmpi.linesearch import Trial, search
-from dbmpi.roles import batches_of
 from tests.mpi.cluster import first_values, gradients, run_cluster
 
 Array = NDArray[Any]

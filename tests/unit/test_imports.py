@@ -137,7 +137,7 @@ def test_help_loads_nothing_heavy():
 
 def test_the_coordinator_loads_no_kernels_and_no_hdf5():
     """64 processes start at once: each pays for what it imports."""
-    modules = "dbmpi.coordinator, dbmpi.sandblaster, dbmpi.metrics, dbmpi.roles"
+    modules = "dbmpi.coordinator, dbmpi.sandblaster, dbmpi.metrics, dbmpi.coordinatorrole"
     status, loaded = loaded_modules("-c", f"import {modules}")
     assert status == 0 and "numpy" in loaded
     assert not loaded & {"mpi4py", "numba", "h5py"}
