@@ -19,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("results")
     rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", os.environ.get("PMI_RANK", "0")))
-    if path is not None and rank == 0:
+    if path is not None and rank == 0 and not hasattr(config, "workerinput"):  # xdist's workers tell it
         config.pluginmanager.register(ResultFile(path))
 
 

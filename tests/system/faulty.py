@@ -34,7 +34,7 @@ PLACES = {
     "start": ("dbmpi.setup", "prepare", ""),
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`
-SLEEP_S = 7.0
+SLEEP_S = 5.0
 FULL_BYTES = 4000  # enough for the messages, where they go to a file
 
 

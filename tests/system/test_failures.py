@@ -261,14 +261,14 @@ def test_idle_shard_coordinator_and_replica_use_next_to_no_cpu(break_it, tmp_pat
 
     def measure(processes):
         wait_for(lambda: records_or_none(tmp_path / "run"))
-        time.sleep(1.0)
+        time.sleep(0.5)
         ranks = {rank_of(pid): pid for pid in processes() if rank_of(pid) is not None}
         before, start = {rank: cpu_s(pid) for rank, pid in ranks.items()}, time.monotonic()
-        time.sleep(4.0)
+        time.sleep(2.5)
         for rank, pid in ranks.items():
             used[rank] = (cpu_s(pid) - before[rank]) / (time.monotonic() - start)
 
-    settings = ("downpour.warmstart.time=7", "train.max_time=7", "output.every_s=0.1")
+    settings = ("downpour.warmstart.time=5", "train.max_time=5", "output.every_s=0.1")
     done = break_it(
         4, "sleep", "replica", 2, 40, "--set", *settings, *QUIET[1:], "--run-dir", "run", during=measure
     )  # fmt: skip

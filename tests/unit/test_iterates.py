@@ -33,8 +33,9 @@ def place(sample):
 def test_only_what_was_written_is_mirrored_after_the_first_time():
     orders = Orders()
     iterates = Iterates(orders)
-    iterates.begin(place(0), [3, 5, 6])
-    iterates.begin(place(0), [3, 5, 6])  # it is
+    assert iterates.fresh
+    assert iterates.mirror(place(0), [3, 5, 6]) == 1
+    assert not iterates.fresh
     iterates.wrote({3, 4})
     iterates.mirror(place(1), [3, 5, 6])
     iterates.mirror(place(2), [3, 5, 6])
@@ -45,14 +46,15 @@ def test_only_what_was_written_is_mirrored_after_the_first_time():
 def test_after_a_death_all_of_it_is_mirrored_again():
     orders = Orders()
     iterates = Iterates(orders)
-    iterates.begin(place(0), [3])
+    iterates.mirror(place(0), [3])
     iterates.mirror(place(1), [3])
     orders.lost = 1
     with pytest.raises(ShardLost) as told:
         iterates.look()
     assert told.value.number == 1 and iterates.back_to(1) == place(0)
     assert orders.reverted == [1]
-    iterates.begin(place(0), [3])
+    assert iterates.fresh
+    iterates.mirror(place(0), [3])
     assert orders.given[-1] == ([3], True)
 
 
@@ -68,7 +70,6 @@ def test_the_last_two_places_are_known():
 
 def test_without_mirrors_nothing_is_asked():
     iterates = Iterates(None)
-    iterates.begin(place(0), [3])
-    iterates.mirror(place(0), [3])
+    assert iterates.mirror(place(0), [3]) == 0
     iterates.settle()
     iterates.look()
