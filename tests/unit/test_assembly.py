@@ -62,7 +62,7 @@ def save(
 shapes = st.tuples(st.integers(1, 5), st.integers(1, 6), st.sampled_from([9, 64, 10_000]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(sorted(NETWORKS)), shapes, shapes)
 def test_saved_on_one_shape_and_read_on_another(name, written, read):
     net = NETWORKS[name]

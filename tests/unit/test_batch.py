@@ -124,7 +124,7 @@ def run(yard: Yard, pick: Any, most: int = 10_000) -> None:
 RULES = st.builds(Rules, push_every=st.integers(1, 5), backup=st.booleans(), deterministic=st.booleans())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(replicas=st.integers(1, 5), portions=st.integers(1, 25), rules=RULES, data=st.data())
 def test_every_portion_counts_exactly_once_under_any_schedule(replicas, portions, rules, data):
     yard = Yard(first_homes(portions, replicas), rules, delays=True)
@@ -134,7 +134,7 @@ def test_every_portion_counts_exactly_once_under_any_schedule(replicas, portions
     assert not any(yard.accrued) and not any(yard.flying)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     replicas=st.integers(2, 5),
     portions=st.integers(1, 20),
@@ -215,7 +215,7 @@ def test_a_second_push_waits_for_the_first():
     assert yard.flying[0] == [2, 3, 4, 5]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(replicas=st.integers(1, 4), portions=st.integers(1, 20), every=st.integers(1, 4), data=st.data())
 def test_deterministic_passes_push_the_same_sums_in_the_same_order(replicas, portions, every, data):
     homes = first_homes(portions, replicas)

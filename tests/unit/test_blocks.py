@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi import blocks
@@ -92,7 +92,6 @@ def test_runs_are_the_elements_in_order_and_as_long_as_can_be(case):
 
 
 @given(cases(), st.data())
-@settings(deadline=None)
 def test_segments_are_a_range_of_the_box_s_vector(case, data):
     shape, box = case
     first = data.draw(st.integers(0, blocks.volume(box)))
@@ -102,7 +101,6 @@ def test_segments_are_a_range_of_the_box_s_vector(case, data):
 
 
 @given(SHAPES, st.data())
-@settings(deadline=None)
 def test_slabs_are_a_flat_range_in_few_boxes(shape, data):
     size = int(np.prod(shape, dtype=int))
     first = data.draw(st.integers(0, size))

@@ -125,7 +125,7 @@ def rows_trained(cluster: Fleet) -> int:
     return sum(cluster.plan.rows(p.epoch, p.part, p.index) for p in portions)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     replicas=st.integers(1, 4),
     partitions=st.integers(1, 3),
@@ -240,7 +240,7 @@ def test_one_replica_evaluates_the_whole_held_out_set_during_training():
     assert all((a["start"], a["stop"]) == (0, TEST_ROWS) for a in during)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(warm=st.integers(1, 25), data=st.data())
 def test_warmstart_is_replica_0_alone_until_its_steps_are_done(warm, data):
     sections = {"downpour": Downpour(warmstart=Warmstart(steps=warm))}
@@ -433,7 +433,7 @@ def test_evaluation_times_by_either_clock_and_by_none():
     assert not never.take()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(replicas=st.integers(1, 4), partitions=st.integers(1, 2), moves=st.integers(0, 60), data=st.data())
 def test_what_is_outstanding_when_the_coordinator_dies_is_done_again_and_nothing_else(
     replicas: int, partitions: int, moves: int, data: st.DataObject

@@ -72,7 +72,7 @@ class MortalFleet(Fleet):
         raise AssertionError("the run does not end")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     shape=st.tuples(st.integers(2, 5), st.integers(1, 3)),
     rows=st.integers(1, 150),
@@ -119,7 +119,6 @@ def test_what_a_dead_replica_owed_goes_to_another_first():
     assert sent == owed
 
 
-@settings(deadline=None)
 @given(
     rows=st.integers(1, 300),
     parts=st.integers(1, 5),
@@ -218,7 +217,7 @@ class MortalCrew(Crew):
         this.died(replica, "rank 7")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     replicas=st.integers(2, 5),
     portions=st.integers(1, 15),

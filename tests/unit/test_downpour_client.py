@@ -129,7 +129,6 @@ def test_both_fire_at_step_0_in_one_round_trip():
     assert made.link.asked == [Asked(BOTH, 1.0, 1, 0.5, 1)]
 
 
-@settings(deadline=None)
 @given(n_fetch=st.integers(1, 6), n_push=st.integers(1, 6), wait=st.booleans())
 def test_fetch_and_push_come_at_their_own_intervals(n_fetch, n_push, wait):
     made = client(waits=wait, n_fetch=n_fetch, n_push=n_push)
@@ -142,7 +141,7 @@ def test_fetch_and_push_come_at_their_own_intervals(n_fetch, n_push, wait):
             made.link.end()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(n_push=st.integers(1, 4), n_fetch=st.integers(1, 4), ends=st.lists(st.booleans(), max_size=25))
 def test_every_gradient_is_pushed_exactly_once_whatever_is_in_flight(n_push, n_fetch, ends):
     made = client(n_push=n_push, n_fetch=n_fetch)

@@ -48,7 +48,7 @@ def alone(net: Network, seed: int) -> dict[str, np.ndarray]:
     return {t.name: initialize.values(net, t, seed, 0, t.size).reshape(t.shape) for t in net.tensors}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     units=st.lists(st.integers(1, 12), min_size=1, max_size=3),
     partitions=st.integers(1, 8),
@@ -62,7 +62,7 @@ def test_the_same_whatever_partitions_and_shards(units, partitions, shards, most
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     image=st.tuples(st.integers(4, 9), st.integers(4, 9), st.integers(1, 3)),
     grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -96,7 +96,6 @@ def test_a_unit_s_connections_set_the_bounds_of_receptive_fields():
 
 
 @given(start=st.integers(0, 60), length=st.integers(0, 60))
-@settings(deadline=None)
 def test_a_range_is_cut_from_the_tensor_s_own_stream(start, length):
     net = network(10, 12, inputs=12)
     tensor = net.tensors[0]

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi.ledger import Ledger, Portion, course
@@ -29,7 +29,6 @@ def hand_out(ledger: Ledger, data: st.DataObject, parts: int, most: int = 2000) 
     return given_out
 
 
-@settings(deadline=None)
 @given(plan=plans(), epochs=st.integers(1, 3), data=st.data())
 def test_every_portion_exactly_once_per_epoch_in_any_order(plan, epochs, data):
     ledger = Ledger(plan, epochs * plan.all_rows, None)
@@ -45,7 +44,6 @@ def test_every_portion_exactly_once_per_epoch_in_any_order(plan, epochs, data):
     assert ledger.limit == "epochs" and ledger.examples == epochs * plan.all_rows
 
 
-@settings(deadline=None)
 @given(plan=plans(), data=st.data())
 def test_portions_are_counted_as_they_are_handed_out(plan, data):
     ledger = Ledger(plan, 2 * plan.all_rows, None)
@@ -59,7 +57,6 @@ def test_portions_are_counted_as_they_are_handed_out(plan, data):
     assert ledger.examples == before and ledger.steps == sum(p.minibatches for p in portions)
 
 
-@settings(deadline=None)
 @given(plan=plans(), steps=st.integers(1, 60), data=st.data())
 def test_limit_of_steps_is_exact(plan, steps, data):
     ledger = Ledger(plan, None, steps)
@@ -69,7 +66,6 @@ def test_limit_of_steps_is_exact(plan, steps, data):
     assert all(p.minibatches > 0 and p.examples > 0 for p in portions)
 
 
-@settings(deadline=None)
 @given(plan=plans(), examples=st.integers(1, 700), data=st.data())
 def test_limit_of_examples_is_met_to_a_minibatch(plan, examples, data):
     ledger = Ledger(plan, examples, None)
@@ -79,7 +75,6 @@ def test_limit_of_examples_is_met_to_a_minibatch(plan, examples, data):
     assert ledger.limit == "epochs"
 
 
-@settings(deadline=None)
 @given(plan=plans(), examples=st.integers(1, 300), steps=st.integers(1, 30), data=st.data())
 def test_the_nearer_of_two_limits_ends(plan, examples, steps, data):
     ledger = Ledger(plan, examples, steps)

@@ -60,7 +60,7 @@ def written(
     return net
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     units=st.lists(st.integers(1, 9), min_size=1, max_size=3),
     inputs=st.integers(1, 9),
@@ -81,7 +81,7 @@ def check(path: Path, net: Network) -> None:
             assert np.array_equal(file[name][...], values), name
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     image=st.tuples(st.integers(4, 9), st.integers(4, 9), st.integers(1, 3)),
     grid=st.tuples(st.integers(1, 4), st.integers(1, 4)),

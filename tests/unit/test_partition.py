@@ -25,7 +25,6 @@ plans = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(n=st.integers(0, 1000), parts=st.integers(1, 60))
 def test_balanced_ranges_cover_in_order_and_differ_by_one(n, parts):
     ranges = balanced(n, parts)
@@ -35,7 +34,6 @@ def test_balanced_ranges_cover_in_order_and_differ_by_one(n, parts):
     assert max(lengths) - min(lengths) <= 1 and lengths == sorted(lengths, reverse=True)
 
 
-@settings(deadline=None)
 @given(plan=plans)
 def test_every_row_of_every_tensor_has_one_owner(plan):
     rows = {tensor.name: [] for tensor in plan.network.tensors}
@@ -45,7 +43,6 @@ def test_every_row_of_every_tensor_has_one_owner(plan):
     assert all(rows[tensor.name] == list(range(tensor.shape[0])) for tensor in plan.network.tensors)
 
 
-@settings(deadline=None)
 @given(plan=plans)
 def test_slices_fill_a_partition_s_vector_without_gaps(plan):
     for partition in range(plan.partitions):
@@ -56,7 +53,6 @@ def test_slices_fill_a_partition_s_vector_without_gaps(plan):
     assert sum(plan.sizes) == plan.network.parameters
 
 
-@settings(deadline=None)
 @given(plan=plans)
 def test_a_partition_owns_the_weights_and_biases_of_its_units(plan):
     for partition in range(plan.partitions):
@@ -80,7 +76,6 @@ def needed_units(plan: Partitioning) -> set[tuple[int, int, int]]:
     return needed
 
 
-@settings(deadline=None)
 @given(plan=plans)
 def test_each_needed_state_crosses_once_in_one_message_a_pair_and_layer(plan):
     crossing = [(t.space, unit, t.reader) for t in plan.transfers for unit in range(*t.box[0])]
@@ -89,7 +84,6 @@ def test_each_needed_state_crosses_once_in_one_message_a_pair_and_layer(plan):
     assert len(pairs) == len(set(pairs)) and all(t.units > 0 for t in plan.transfers)
 
 
-@settings(deadline=None)
 @given(plan=plans)
 def test_outputs_are_owned_and_read_by_those_who_have_some(plan):
     owners = [p for p, (start, stop) in enumerate(ranges(plan, len(plan.network.layers))) if stop > start]
@@ -97,7 +91,6 @@ def test_outputs_are_owned_and_read_by_those_who_have_some(plan):
     assert list(plan.output_readers) == (owners if plan.network.loss == "softmax" else [0])
 
 
-@settings(deadline=None)
 @given(plan=plans, width=st.integers(1, 50), itemsize=st.sampled_from([4, 8]))
 def test_traffic_of_all_partitions_is_the_sum_over_transfers_and_reduction(plan, width, itemsize):
     total = sum((plan.traffic(p, width, itemsize) for p in range(plan.partitions)), Traffic(0, 0))
@@ -155,7 +148,7 @@ def mask(plan: Partitioning, space: int, box: Box) -> np.ndarray:
     return seen
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(plan=image_plans())
 def test_every_unit_and_parameter_has_one_owner(plan):
     for space in range(1, len(plan.network.spaces)):
@@ -169,7 +162,7 @@ def test_every_unit_and_parameter_has_one_owner(plan):
     assert sum(plan.sizes) == plan.network.parameters
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(plan=image_plans())
 def test_a_tile_reads_exactly_what_its_windows_cover(plan):
     """Found output by output, tap by tap."""
@@ -191,7 +184,7 @@ def test_a_tile_reads_exactly_what_its_windows_cover(plan):
                 assert (covered == need).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(plan=image_plans())
 def test_transfers_bring_what_is_read_and_not_owned(plan):
     for space in range(1, len(plan.network.layers)):
@@ -205,7 +198,7 @@ def test_transfers_bring_what_is_read_and_not_owned(plan):
             assert (arriving == (need & ~own)).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(plan=image_plans())
 def test_the_interior_needs_no_halo_and_the_border_is_the_rest(plan):
     for layer in plan.network.layers[:-1]:

@@ -103,7 +103,7 @@ class Crew:
             self.reports[2 * replica + partition].append(report)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     replicas=st.integers(1, 4),
     portions=st.integers(1, 15),

@@ -35,14 +35,14 @@ def sequence(plan: Plan, epoch: int, part: int = 0) -> list[int]:
     return np.concatenate([rows[plan.order(epoch, part, i)] for i, rows in enumerate(read)]).tolist()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plan=plans, epoch=st.integers(0, 1000))
 def test_every_row_exactly_once_per_epoch_over_all_parts(plan, epoch):
     seen = [rows for part in range(plan.replicas) for rows in portions_of(plan, epoch, part)]
     assert sorted(np.concatenate(seen).tolist()) == list(range(plan.all_rows))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plan=plans, epoch=st.integers(0, 1000))
 def test_portions_are_whole_minibatches_but_the_last_of_a_part(plan, epoch):
     for part in range(plan.replicas):

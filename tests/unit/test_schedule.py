@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi.config import Schedule
@@ -51,7 +51,6 @@ def test_warmup_rises_linearly_and_comes_before_the_decay(kind):
     assert [course.at(epoch * ROWS) for epoch in (3, 5, 9)] == pytest.approx(expected)
 
 
-@settings(deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     warmup=st.floats(0, 5),

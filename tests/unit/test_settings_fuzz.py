@@ -80,13 +80,13 @@ def refuses_or_takes(content: bytes, overrides: list[str]) -> None:
         assert loads(to_toml(config).encode()) == config
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.one_of(corrupted_bytes(), corrupted_values()))
 def test_corrupted_files(content: bytes) -> None:
     refuses_or_takes(content, [])
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.sampled_from(["train", "train.target", "cluster", "model.layers", "model.layers.0", "downpour", "x"]),
     st.one_of(st.sampled_from(KEYS), st.text(max_size=5)),

@@ -1,6 +1,6 @@
 """Which shard owns what: pieces cover the vector once, balanced, and meet few shards."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi.sharding import ALIGNMENT, Piece, cut, of_partition, of_shard, shard_bounds
@@ -16,7 +16,6 @@ def global_ranges(pieces: tuple[Piece, ...], sizes: list[int]) -> list[tuple[int
     return [(base[piece.partition] + piece.start, base[piece.partition] + piece.stop) for piece in pieces]
 
 
-@settings(deadline=None)
 @given(sizes=sizes_of, shards=shard_counts, most=piece_limits)
 def test_pieces_cover_the_vector_once_and_in_order(sizes, shards, most):
     pieces = cut(sizes, shards, most)
@@ -29,7 +28,6 @@ def test_pieces_cover_the_vector_once_and_in_order(sizes, shards, most):
     assert [piece.index for piece in pieces] == list(range(len(pieces)))
 
 
-@settings(deadline=None)
 @given(sizes=sizes_of, shards=shard_counts, most=piece_limits)
 def test_pieces_stay_within_partition_shard_and_limit(sizes, shards, most):
     pieces = cut(sizes, shards, most)
@@ -40,7 +38,6 @@ def test_pieces_stay_within_partition_shard_and_limit(sizes, shards, most):
         assert bounds[piece.shard] <= start < stop <= bounds[piece.shard + 1]
 
 
-@settings(deadline=None)
 @given(total=st.integers(0, 10**7), shards=shard_counts)
 def test_shards_are_contiguous_aligned_and_balanced(total, shards):
     bounds = shard_bounds(total, shards)
@@ -51,7 +48,6 @@ def test_shards_are_contiguous_aligned_and_balanced(total, shards):
     assert max(lengths) - min(lengths) < 2 * ALIGNMENT
 
 
-@settings(deadline=None)
 @given(sizes=sizes_of, shards=shard_counts, most=piece_limits)
 def test_pieces_are_sorted_by_owner_both_ways(sizes, shards, most):
     pieces = cut(sizes, shards, most)
@@ -61,7 +57,6 @@ def test_pieces_are_sorted_by_owner_both_ways(sizes, shards, most):
     assert [p.shard for p in pieces] == sorted(p.shard for p in pieces)
 
 
-@settings(deadline=None)
 @given(sizes=sizes_of, shards=shard_counts)
 def test_no_more_pieces_than_the_cuts_make(sizes, shards):
     # Between P - 1 + S - 1 cuts lie at most P + S - 1 pieces: a partition meets few shards.

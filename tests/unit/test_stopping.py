@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi.config import Target, Train, Warmstart
@@ -96,7 +96,6 @@ def test_the_first_reason_stays():
     assert (stopping.reason, stopping.status) == ("steps", STATUS_OK)
 
 
-@settings(deadline=None)
 @given(replica=st.integers(0, 5), steps=st.integers(0, 99), done=st.integers(0, 99), time_s=st.floats(0, 99))
 def test_without_warmstart_all_work_at_once(replica, steps, done, time_s):
     assert Warmup(Warmstart()).steps_for(replica, steps, min(done, steps), time_s) is None

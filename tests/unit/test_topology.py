@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dbmpi.errors import UserError
@@ -34,7 +34,6 @@ def free_after_shards(topology: Topology, nodes: list[int]) -> Counter[int]:
     return Counter(node for rank, node in enumerate(nodes) if rank not in taken)
 
 
-@settings(deadline=None)
 @given(world=worlds())
 def test_every_rank_has_exactly_one_role(world):
     size, shards, replicas, partitions, nodes = world
@@ -47,7 +46,6 @@ def test_every_rank_has_exactly_one_role(world):
     assert len(topology.roles) == size
 
 
-@settings(deadline=None)
 @given(world=worlds())
 def test_roles_agree_with_the_ranks_of_each_role(world):
     topology = plan(*world)
@@ -62,7 +60,6 @@ def test_roles_agree_with_the_ranks_of_each_role(world):
     assert all(roles[rank].kind == "spare" for rank in topology.spares)
 
 
-@settings(deadline=None)
 @given(world=worlds())
 def test_partitions_of_a_replica_share_a_node_where_they_fit(world):
     size, shards, replicas, partitions, nodes = world
@@ -72,7 +69,6 @@ def test_partitions_of_a_replica_share_a_node_where_they_fit(world):
     assert together >= min(replicas, room)
 
 
-@settings(deadline=None)
 @given(world=worlds())
 def test_shards_are_spread_over_the_nodes(world):
     size, shards, replicas, partitions, nodes = world
@@ -84,7 +80,6 @@ def test_shards_are_spread_over_the_nodes(world):
         assert max(held.values()) <= held[node] + 1 or held[node] == capacity[node]
 
 
-@settings(deadline=None)
 @given(size=st.integers(3, 2000))
 def test_auto_uses_every_rank_of_any_world(size):
     topology = plan(size)
@@ -94,7 +89,6 @@ def test_auto_uses_every_rank_of_any_world(size):
     assert shards <= max(2, size // 5)
 
 
-@settings(deadline=None)
 @given(
     size=st.integers(3, 300),
     shards=st.just("auto") | st.integers(1, 5),
@@ -122,7 +116,6 @@ def test_two_nodes_of_four():
     assert topology.replicas == ((2, 3), (4, 5), (6, 7))
 
 
-@settings(deadline=None)
 @given(world=worlds())
 def test_equation_sums_to_the_world(world):
     topology = plan(*world)

@@ -129,7 +129,7 @@ gradients = st.tuples(st.integers(0, 3), st.integers(0, 99), st.integers(0, 9))
 sessions = st.lists(st.tuples(st.lists(actions, max_size=5), st.lists(gradients, max_size=6)), max_size=3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sessions, st.sampled_from([1, 2, 5]), st.integers(0, 40))
 def test_random_programs_mean_what_plain_numpy_says(session, shards, n):
     plain, sliced = Plain(_values(n=n)), Sliced(_values(n=n), shards)
