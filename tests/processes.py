@@ -5,13 +5,14 @@ every descendant inherits is the environment: each launch adds a token to one va
 is ours.
 """
 
+import math
 import os
 import signal
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,9 +68,10 @@ def wait_for_none(token: str, limit_s: float) -> list[int]:
     return left
 
 
-def kill_all(token: str) -> None:
-    """Kill every process that carries the token, those started while we look included."""
-    while left := carriers(token):
+def kill_all(living: Callable[[], Iterable[int]], limit_s: float = math.inf) -> None:
+    """Kill processes, those that they start meanwhile included, until there are none; give up in time."""
+    deadline = time.monotonic() + limit_s
+    while (left := living()) and time.monotonic() < deadline:
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -85,7 +87,7 @@ def end(process: "subprocess.Popen[bytes]", token: str) -> None:
         process.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         pass
-    kill_all(token)
+    kill_all(lambda: carriers(token))
     process.wait()
 
 
@@ -132,7 +134,7 @@ def run(
         finally:  # also when this program is interrupted
             if process.poll() is None:
                 end(process, token)
-            kill_all(token)
+            kill_all(lambda: carriers(token))
         wall_s = time.monotonic() - started
         texts = []
         for stream in (out, err):

@@ -7,12 +7,12 @@ token in its environment, by which `Cluster.stop` finds it, and its node's name,
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from tests import processes
@@ -162,7 +162,8 @@ class Cluster:
     def lose(self, name: str) -> None:
         """Lose a node: its slurmd and all that runs on it are killed at once, and answer nobody."""
         mark = b"\0SLURMD_NODENAME=" + name.encode() + b"\0"
-        end(lambda: [pid for pid in processes.carriers(self.token) if mark in environ(pid)])
+        ours = partial(processes.carriers, self.token)
+        processes.kill_all(lambda: [pid for pid in ours() if mark in environ(pid)], STOP_S)
 
     def logs(self) -> str:
         """Return the ends of the daemons' logs."""
@@ -172,7 +173,7 @@ class Cluster:
 
     def stop(self) -> None:
         """Kill all that was started, jobs included, and wait until it is gone."""
-        end(lambda: processes.carriers(self.token))
+        processes.kill_all(partial(processes.carriers, self.token), STOP_S)
         for daemon in self._daemons:
             daemon.wait(STOP_S)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -184,15 +185,3 @@ def environ(pid: int) -> bytes:
         return b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return b""
-
-
-def end(processes_left: Callable[[], Iterable[int]]) -> None:
-    """Send SIGKILL to processes, those that they start meanwhile included, until there are none."""
-    deadline = time.monotonic() + STOP_S
-    while (left := processes_left()) and time.monotonic() < deadline:
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        time.sleep(0.05)

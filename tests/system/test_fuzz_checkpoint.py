@@ -7,20 +7,17 @@ none it ends with status 2. `python -m dbmpi.checkpoint` says of each whether it
 DBMPI_FUZZ_SEED and DBMPI_FUZZ_CASES make other cases, or more.
 """
 
-import json
-import os
 from collections import Counter
 
 import h5py
 import numpy as np
 import pytest
 
-from tests.system import spoil_checkpoint
+from tests.system import spoil_checkpoint, spoilt
 from tests.system.conftest import launch_in
 from tests.system.spoil_worker import arguments
 
-SEED = int(os.environ.get("DBMPI_FUZZ_SEED", "2026"))
-CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "60"))
+SEED, CASES = spoilt.SEED, spoilt.number_of_cases(60)
 TAKEN = ("checkpoint.every_examples=24", "checkpoint.keep=9", "checkpoint.best=false")
 
 
@@ -47,12 +44,7 @@ def results(environment, tmp_path_factory):
             ("dbmpi.train", [*more, *TAKEN, "train.epochs=152", "--resume"]),
         ):
             cases.append({**case, "number": len(cases), "program": program, "argv": words})
-    (directory / "cases.json").write_text(json.dumps(cases))
-    done = launch(
-        0, "cases.json", "results.json", module="tests.system.spoil_worker", timeout=120 + CASES * 1.5
-    )
-    assert done.status == 0, done.err
-    found = json.loads((directory / "results.json").read_text())
+    found = spoilt.run(launch, directory, cases, 120 + CASES * 1.5)
     ends = Counter(result["status"] for result in found[2::3])
     print(f"seed {SEED}: {CASES} cases, resumed runs by status {dict(ends)}")
     return found
@@ -75,12 +67,7 @@ def fault(result):
 
 
 def test_spoilt_checkpoints_are_left_out(results):
-    faults = [
-        f"{r['case']['program']} of {r['case']['run']} ({r['case']['what'][:300]}) {wrong}: {r['err'][-700:]}"
-        for r in results
-        if (wrong := fault(r))
-    ]
-    assert not faults, f"seed {SEED}, {len(faults)} of {CASES}\n" + "\n".join(faults[:20])
+    spoilt.assert_none_is_wrong(results, fault, "program", "run", "what")
 
 
 def test_the_cases_are_of_all_kinds(results):

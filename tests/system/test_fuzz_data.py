@@ -11,18 +11,15 @@ program runs. It may end in these ways alone:
 DBMPI_FUZZ_SEED and DBMPI_FUZZ_CASES make other cases, or more.
 """
 
-import json
-import os
 import re
 from collections import Counter
 
 import pytest
 
-from tests.system import spoil
+from tests.system import spoil, spoilt
 from tests.system.conftest import launch_in
 
-SEED = int(os.environ.get("DBMPI_FUZZ_SEED", "2026"))
-CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "250"))
+SEED, CASES = spoilt.SEED, spoilt.number_of_cases(250)
 SLOWEST_S = 10.0  # of a case; the worker ends it then
 REMEDY = re.compile(
     "check|change|copy|docs/data.md|give|leave|lower|make|map|name|number|put|replace|reshape|start|store|write"
@@ -35,13 +32,7 @@ def results(environment, tmp_path_factory):
     """How every case ended."""
     directory = tmp_path_factory.mktemp("fuzz")
     cases = [spoil.make(SEED, number, directory).plain() for number in range(CASES)]
-    (directory / "cases.json").write_text(json.dumps(cases))
-    launch = launch_in(environment, directory)
-    done = launch(
-        0, "cases.json", "results.json", module="tests.system.spoil_worker", timeout=120 + CASES * 0.5
-    )
-    assert done.status == 0, done.err
-    found = json.loads((directory / "results.json").read_text())
+    found = spoilt.run(launch_in(environment, directory), directory, cases, 120 + CASES * 0.5)
     print(f"seed {SEED}: {CASES} cases, {dict(Counter(ENDS.get(r['status'], 'fault') for r in found))}, "
           f"slowest {max(r['wall_s'] for r in found):.2f} s")  # fmt: skip
     return found
@@ -65,12 +56,7 @@ def fault(result):
 
 
 def test_every_spoilt_file_is_refused_or_sound(results):
-    faults = [
-        f"case {r['case']['number']} ({r['case']['what']}) {wrong}: {r['err'][-600:]}"
-        for r in results
-        if (wrong := fault(r))
-    ]
-    assert not faults, f"seed {SEED}, {len(faults)} of {CASES}\n" + "\n".join(faults[:20])
+    spoilt.assert_none_is_wrong(results, fault, "number", "what")
 
 
 def test_the_cases_are_of_all_kinds(results):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.assignments import evaluation_of, leave, plain, portion_of
-from dbmpi.batch import BatchLedger, Rules, first_homes
+from dbmpi.batch import Rules
 from dbmpi.config import Downpour, Evaluation, Train, Warmstart
 from dbmpi.errors import PeerDied
 from dbmpi.ledger import Ledger
@@ -18,8 +18,8 @@ from dbmpi.passes import Pass
 from dbmpi.portions import Plan
 from dbmpi.protocol import REPORT, Work
 from dbmpi.roster import Roster
+from tests.unit.crew import ROWS, Crew
 from tests.unit.test_coordinator import TEST_ROWS, Fleet, config
-from tests.unit.test_passes import ROWS, Crew
 
 ORDERS_OF_THE_DEAD = {Work.ALIVE, Work.RETIRE}  # their living partitions wait for the order to leave
 
@@ -168,20 +168,16 @@ class MortalCrew(Crew):
 
     def make(self, evaluation: int, portions: int, rules: Rules, deaths: int) -> Pass:
         """Make a pass, in which replicas may die."""
-        ledger = BatchLedger(first_homes(portions, len(self.replicas)), rules)
-        batch = 0, ROWS * portions
-        this = Pass(self.roster, self.book, self.stopping, ledger, evaluation, batch, self.tally)
-        this.start()
-        for _ in range(10_000):
-            if this.finished:
-                this.close()
-                return this
+        this = self.start(evaluation, portions, rules)
+
+        def turn() -> None:
             living = [r for r in self.replicas if r not in self.dead]
             if len(living) > 1 and len(self.dead) < deaths and self.draw.random() < 0.05:
                 self.die(self.draw.choice(living), this)
             else:
                 self.move(this, evaluation)
-        raise AssertionError("the pass does not end")
+
+        return self.drive(this, turn)
 
     def move(self, this: Pass, evaluation: int) -> None:
         kind, which = self.draw.choice(self.moves())

@@ -1,106 +1,15 @@
 """Passes among replicas that finish in any order, report late, and carry work over from pass to pass."""
 
-import io
 import math
-import tempfile
-from collections import Counter, deque
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections import Counter
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.batch import BatchLedger, Rules, first_homes
-from dbmpi.config import Train
-from dbmpi.metrics import Book
-from dbmpi.passes import Pass, Tally
-from dbmpi.progress import Silent
-from dbmpi.protocol import REPORT, Work
-from dbmpi.roster import Roster
-from dbmpi.stopping import Stopping
-
-ROWS = 10  # of each portion
-Key = tuple[int, int]
-
-
-class Crew:
-    """Replicas of two partitions, whose reports wait until the test delivers them."""
-
-    def __init__(self, replicas: int, loss: Callable[[int], float] = lambda portion: 1.0 + portion) -> None:
-        self.loss = loss
-        self.replicas = range(replicas)
-        self.work: list[deque[Any]] = [deque() for _ in self.replicas]
-        self.dropped: list[set[Key]] = [set() for _ in self.replicas]
-        self.undecided: list[set[Key]] = [set() for _ in self.replicas]
-        self.accrued: list[list[Key]] = [[] for _ in self.replicas]
-        self.flying: list[list[Key]] = [[] for _ in self.replicas]
-        self.reports: list[deque[Any]] = [deque() for _ in range(2 * replicas)]
-        self.counted: list[Key] = []
-        self.stopping, self.tally = Stopping(Train()), Tally(replicas)
-        with tempfile.TemporaryDirectory() as folder:  # the open file is all that is needed
-            self.book = Book(Path(folder) / "metrics.jsonl", 100, True, 1.0, Silent(io.StringIO()))
-        self.roster = Roster((replicas, 2), 100.0, self, lambda r, p: f"replica {r}", lambda: 0.0)
-
-    def send(self, replica: int, assignment: Any) -> None:
-        key = int(assignment["evaluation"]), int(assignment["index"])
-        work = Work(int(assignment["work"]))
-        if work is Work.GRADIENT:
-            self.work[replica].append(assignment)
-        elif work is Work.ACCEPT:
-            self.undecided[replica].remove(key)
-            self.accrued[replica].append(key)
-        elif work is Work.DROP:
-            self.undecided[replica].discard(key)
-            self.dropped[replica].add(key)
-        elif work is Work.PUSH:
-            self.flying[replica], self.accrued[replica] = self.accrued[replica], []
-
-    def run(self, evaluation: int, portions: int, rules: Rules, pick: Callable[[int], int]) -> Pass:
-        ledger = BatchLedger(first_homes(portions, len(self.replicas)), rules)
-        batch = 0, ROWS * portions
-        this = Pass(self.roster, self.book, self.stopping, ledger, evaluation, batch, self.tally)
-        this.start()
-        for _ in range(10_000):
-            if this.finished:
-                this.close()
-                return this
-            moves = self.moves()
-            kind, which = moves[pick(len(moves))]
-            if kind == "report":
-                this.receive(self.reports[which].popleft())
-            elif kind == "compute":
-                self.compute(which, evaluation)
-            else:
-                self.counted += self.flying[which]
-                self.report(which, Work.PUSH, self.flying[which][0], 0)
-                self.flying[which] = []
-            this.tick()
-        raise AssertionError("the pass does not end")
-
-    def moves(self) -> list[tuple[str, int]]:
-        ready = {"report": self.reports, "compute": self.work, "push": self.flying}
-        return [(kind, n) for kind, where in ready.items() for n, there in enumerate(where) if there]
-
-    def compute(self, replica: int, evaluation: int) -> None:
-        assignment = self.work[replica].popleft()
-        key = int(assignment["evaluation"]), int(assignment["index"])
-        dropped = key in self.dropped[replica]
-        self.dropped[replica].discard(key)
-        if not dropped:
-            self.undecided[replica].add(key)
-        self.report(replica, Work.GRADIENT, key, 0 if dropped else ROWS)
-
-    def report(self, replica: int, work: Work, key: Key, examples: int) -> None:
-        for partition in (0, 1):
-            report = np.zeros((), REPORT)
-            report["work"], report["replica"], report["partition"] = work, replica, partition
-            report["evaluation"], report["index"] = key
-            report["examples"], report["busy_s"] = examples, 2.0
-            report["loss_sum"] = examples * self.loss(key[1]) / 2
-            self.reports[2 * replica + partition].append(report)
+from dbmpi.batch import Rules
+from dbmpi.passes import Tally
+from tests.unit.crew import ROWS, Crew
 
 
 @settings(max_examples=150)
