@@ -62,10 +62,14 @@ class Environment:
         return [self.program or "mpiexec", *(flags if self.mpi == "openmpi" else []), "-n", str(ranks)]
 
     def variables(self) -> dict[str, str]:
-        """Return what has to be set for this MPI: Open MPI refuses root unless told twice."""
-        if self.mpi != "openmpi" or os.geteuid() != 0:
+        """Return what has to be set for this MPI, where no mpiexec starts the program too."""
+        if self.mpi != "openmpi":
             return {}
-        return {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        # As the flags of mpiexec: a program started alone would probe for fast networks (1 s a start).
+        needed = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm,tcp"}
+        if os.geteuid() == 0:  # refused unless told twice
+            needed |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        return needed
 
 
 def this_environment() -> Environment | None:
@@ -171,7 +175,9 @@ def pytest_pass(
     with tempfile.TemporaryDirectory() as scratch:
         results = Path(scratch) / "results.jsonl"
         command = [*(launcher or []), *environment.pytest(), *arguments, "--results", str(results)]
-        env = {"NUMBA_CACHE_DIR": numba_cache(), **environment.variables(), **(variables or {})}
+        # Bytecode is kept whatever the caller's environment says: hundreds of starts would compile anew.
+        env: dict[str, str | None] = {"NUMBA_CACHE_DIR": numba_cache(), "PYTHONDONTWRITEBYTECODE": None}
+        env.update({**environment.variables(), **(variables or {})})
         finished = processes.run(command, timeout_s=timeout_s, env=env, cwd=ROOT, capture=capture)
         judge(result, read_outcomes(results), expected, finished)
     if not result.total and not may_be_empty:
