@@ -174,7 +174,9 @@ def pytest_pass(
     with tempfile.TemporaryDirectory() as scratch:
         results = Path(scratch) / "results.jsonl"
         command = [*(launcher or []), *environment.pytest(), *arguments, "--results", str(results)]
-        env = {"NUMBA_CACHE_DIR": numba_cache(), **environment.variables(), **(variables or {})}
+        # Bytecode is kept whatever the caller's environment says: hundreds of starts would compile anew.
+        env: dict[str, str | None] = {"NUMBA_CACHE_DIR": numba_cache(), "PYTHONDONTWRITEBYTECODE": None}
+        env.update({**environment.variables(), **(variables or {})})
         finished = processes.run(command, timeout_s=timeout_s, env=env, cwd=ROOT, capture=capture)
         judge(result, read_outcomes(results), expected, finished)
     if not result.total and not may_be_empty:

@@ -134,7 +134,7 @@ def test_extended_rosenbrock(comm: Any, folder: Path, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.mpi(ranks=[2, 3, 6])
+@pytest.mark.mpi(ranks=[3, 6])
 def test_an_ill_conditioned_quadratic(comm: Any, folder: Path, method: str) -> None:
     done = minimize(comm, folder, quadratic, np.ones(SIZE), method, Limits(2000, 1e-7, 0.0))
     if done is not None:

@@ -173,7 +173,7 @@ def test_deterministic_runs_repeat_bit_by_bit_however_slow_somebody_is(comm: Any
     for number, where in enumerate([(0, 0), (1, 0)]):
         run_dir = folder / str(number)
         asked = arguments(shape, run_dir, sandblaster__deterministic=True, model__dtype="float32")
-        run_cluster(comm, asked, partial(slow, where, 0.002))
+        run_cluster(comm, asked, partial(slow, where, 0.001))
         found.append((records(run_dir, "iteration"), parameters(run_dir)))
     (first, one), (second, other) = found
     assert [r["loss"] for r in first] == [r["loss"] for r in second]

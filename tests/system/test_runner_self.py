@@ -1,14 +1,12 @@
 """Proofs that the test runner reports what it must: each runs a small inner pass that is wrong in one way."""
 
 import shutil
-import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
 
-from tests import processes, runner
+from tests import runner
 
 pytestmark = pytest.mark.both_mpis
 
@@ -88,7 +86,7 @@ def test_hang_ends_with_the_stacks_and_no_process_left(inner):
         def test_passes(comm):
             pass
 
-        @pytest.mark.mpi(ranks=2, timeout_s=2)
+        @pytest.mark.mpi(ranks=2, timeout_s=0.5)
         def test_hangs(comm):
             assert comm.rank == 0, "why the other waits"
             comm.recv(source=1)
@@ -100,7 +98,7 @@ def test_hang_ends_with_the_stacks_and_no_process_left(inner):
     output = result.problems[-1]
     assert time.monotonic() - started < 30
     assert (result.passed, result.failed) == (1, 2)
-    assert "in test_hangs" in output and "did not end in 2 s" in output and "why the other waits" in output
+    assert "in test_hangs" in output and "did not end in 0.5 s" in output and "why the other waits" in output
     assert not any("left processes" in problem for problem in result.problems)
 
 
@@ -115,7 +113,7 @@ def test_rank_that_never_reaches_a_test_is_ended_by_the_deadline(inner):
         def test_never_runs(comm):
             pass
         """,
-        timeout_s=5,
+        timeout_s=3,
     )
     assert time.monotonic() - started < 30
     assert result.passed == 0 and result.failed >= 1
@@ -161,11 +159,3 @@ def test_every_rank_count_has_its_pass(inner):
             assert comm.size == 2
         """)
     assert [(result.passed, result.failed) for result in results] == [(1, 0)] * 3
-
-
-def test_process_that_outlives_its_launcher_is_found_and_killed():
-    code = "import subprocess, sys; subprocess.Popen(['sleep', '1000'], start_new_session=True)"
-    finished = processes.run([sys.executable, "-c", code], timeout_s=10)
-    assert finished.status == 0 and len(finished.survivors) == 1
-    assert "sleep 1000" in finished.survivors[0]
-    assert not Path(f"/proc/{finished.survivors[0].split(':')[0]}/exe").exists()

@@ -23,7 +23,7 @@ IMAGE: tuple[Layer, ...] = (
 )
 NETWORKS = {
     "dense": build(Config(model=Model(layers=DENSE)), (11,)),
-    "image": build(Config(model=Model(layers=(*IMAGE, Dense(units=5)))), (8, 8, 2)),
+    "image": build(Config(model=Model(layers=(*IMAGE, Dense(units=5)))), (6, 6, 2)),
 }
 VECTORS = ("parameters", "rule.squares")
 

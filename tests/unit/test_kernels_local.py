@@ -6,6 +6,7 @@ import pytest
 from kernels import local, reference_spatial, spatial
 from kernels.activations import CODES
 from tests.unit.windowed import (
+    CASES,
     GEOMETRIES,
     Geometry,
     arrays,
@@ -20,8 +21,7 @@ TANH = CODES["tanh"]
 SMALL = Geometry((7, 6), (4, 5), (3, 4), 2, 3, 5, (2, 1), (-1, -1))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("g", GEOMETRIES)
+@pytest.mark.parametrize(("g", "dtype"), CASES)
 def test_forward_equals_its_twin(g, dtype):
     x, w, b, dz = arrays(g, dtype, shared=False)
     for code in CODES.values():
@@ -32,8 +32,7 @@ def test_forward_equals_its_twin(g, dtype):
         assert untouched(y)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("g", GEOMETRIES)
+@pytest.mark.parametrize(("g", "dtype"), CASES)
 def test_backward_equals_its_twin(g, dtype):
     x, w, _, dz = arrays(g, dtype, shared=False)
     dx, dw = rectangle(x.shape, dtype), np.full_like(w, np.nan)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 
 class Geometry(NamedTuple):
@@ -33,6 +34,13 @@ GEOMETRIES = [
     Geometry((5, 5), (2, 3), (4, 3), 5, 6, 81),
     Geometry((4, 4), (0, 3), (2, 2), 2, 3, 3),  # a partition without a share
     Geometry((5, 1), (3, 1), (3, 1), 4, 4, 64),
+]
+# Without a share in one type alone: NumPy calls empty arrays contiguous, and kernels are compiled anew.
+CASES = [
+    pytest.param(g, dtype, id=f"g{n}-{dtype.__name__}")
+    for n, g in enumerate(GEOMETRIES)
+    for dtype in (np.float32, np.float64)
+    if 0 not in g.y or dtype is np.float64
 ]
 
 
