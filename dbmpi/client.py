@@ -1,4 +1,4 @@
-"""The parameter service as a partition sees it: fetch and push in the background, one at a time.
+"""The parameter service over MPI, as a partition sees it (`dbmpi.link`).
 
 A partition talks to exactly the shards that hold its parameters, one request a piece. Parameters
 arrive in a second buffer, and gradients leave from where they were computed, so that minibatches go
@@ -7,14 +7,14 @@ on meanwhile.
 
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.errors import ProtocolError
+from dbmpi.link import Outcome
 from dbmpi.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, Op, Status, Tag
-from dbmpi.shard import Shard
 from dbmpi.sharding import Piece
 from dbmpi.waiting import Waiter
 from dbmpi.wire import Encoder
@@ -25,61 +25,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 PUSHES = Op.PUSH | Op.ACCRUE
 NOBODY = -1  # in place of a piece, until the reply about it is there
-
-
-class Outcome(NamedTuple):
-    """How an exchange with the shards ended.
-
-    `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
-    `refused` counts the pieces whose push a shard refused, of an evaluation that is over too.
-    """
-
-    versions: NDArray[np.int64] | None
-    refused: int
-
-
-class Link(Protocol):
-    """What the training loop needs of the parameter service.
-
-    `shared` says whether the buffer in which parameters arrive is the shard's own, so that the
-    replica computes on it and a fetch moves nothing.
-    """
-
-    shared: bool
-
-    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Begin an exchange; the one before must have ended.
-
-        `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until
-        the exchange has ended; it is not looked at unless `op` pushes or accrues. Where it accrues,
-        `versions` is the evaluation, for each piece.
-        """
-
-    def poll(self) -> Outcome | None:
-        """Return the outcome if an exchange has just ended, else None."""
-
-    def wait(self) -> Outcome:
-        """Wait for the exchange in flight, and return its outcome."""
-
-    def progress(self) -> None:
-        """Let what is in flight move on; called between layers."""
-
-    @property
-    def busy(self) -> bool:
-        """Whether an exchange is in flight."""
-
-    @property
-    def incoming(self) -> Array:
-        """The buffer in which fetched parameters arrive."""
-
-    def forget(self) -> None:
-        """Drop what rounding has taken from the gradients so far and would be added to the next."""
-
-    def adopt(self, spare: Array) -> None:
-        """Let the next fetch arrive in `spare`; the last one's buffer is the caller's from now on."""
-
-    def reroute(self, dead: int, heir: int) -> None:
-        """A shard has died, and another one has its pieces: ask that one, for what is in flight too."""
 
 
 class RemoteLink:
@@ -262,67 +207,3 @@ class RemoteLink:
             raise ProtocolError(f"shards answered for pieces {self._answered['piece']}")
         refused = int(np.count_nonzero(self._answered["status"] != Status.OK))
         return Outcome(self._answered["version"].copy() if self._op & Op.FETCH else None, refused)
-
-
-class LocalLink:
-    """A shard in the same process, for serial training.
-
-    Parameters
-    ----------
-    values
-        The vector that the shard's pieces are views of.
-    shared
-        Whether the replica may compute on `values` itself, so that a fetch moves nothing: it must
-        then fetch after every step, and take none on its own copy.
-    """
-
-    def __init__(self, shard: Shard, pieces: Sequence[Piece], values: Array, shared: bool) -> None:
-        self._shard, self._pieces, self._values = shard, pieces, values
-        self.shared = shared
-        self.incoming = values if shared else np.empty_like(values)
-        self._ended: Outcome | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether an outcome waits to be taken."""
-        return self._ended is not None
-
-    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Do the whole exchange. See `Link.begin`."""
-        refused = 0
-        for piece, version in zip(self._pieces, versions, strict=True):
-            part = gradient[piece.start : piece.stop]
-            if op & Op.PUSH:
-                refused += self._shard.push(piece.index, part, int(version), rate) is not Status.OK
-            elif op & Op.ACCRUE:
-                refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
-        self._ended = Outcome(self._fetch() if op & Op.FETCH else None, refused)
-
-    def _fetch(self) -> NDArray[np.int64]:
-        if self.incoming is not self._values:
-            np.copyto(self.incoming, self._values)
-        return np.array([self._shard.fetch(piece.index).version for piece in self._pieces])
-
-    def poll(self) -> Outcome | None:
-        """See `Link.poll`."""
-        ended, self._ended = self._ended, None
-        return ended
-
-    def wait(self) -> Outcome:
-        """See `Link.wait`."""
-        ended = self.poll()
-        assert ended is not None
-        return ended
-
-    def progress(self) -> None:
-        """Nothing is in flight."""
-
-    def adopt(self, spare: Array) -> None:
-        """See `Link.adopt`."""
-        self.incoming = spare
-
-    def forget(self) -> None:
-        """Nothing is rounded."""
-
-    def reroute(self, dead: int, heir: int) -> None:
-        """The shard dies with this process."""

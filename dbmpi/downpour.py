@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi.client import Link, Outcome
 from dbmpi.config import Downpour as Settings
+from dbmpi.link import Link, Outcome
 from dbmpi.loss import Score
 from dbmpi.model import PartitionModel, Tensors, tensors
 from dbmpi.protocol import Op

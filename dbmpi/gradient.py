@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.batchfeed import BatchFeed
-from dbmpi.client import Link, Outcome
 from dbmpi.lead import Lead
+from dbmpi.link import Link, Outcome
 from dbmpi.loss import Score
 from dbmpi.model import PartitionModel, Tensors, tensors
 from dbmpi.protocol import Op

@@ -113,6 +113,7 @@ class Mirror:
         """
         self._ordered = number
         if anew:
+            self._ends = None
             self._renew()
         names = [name for name in copy if name != manifest.UPDATES]
         if self._sending is not None and self._receiving is not None:
@@ -154,10 +155,10 @@ class Mirror:
         return Layout(self._of(self._index), tuple(names), self._dtype)
 
     def _renew(self) -> None:
-        """Begin anew what does not go on as it was: another peer, other pieces, or all that was ordered."""
+        """Begin anew what does not go on as it was: with another peer, or with other pieces."""
         to, source = self.owners.heir(self._index), self.owners.before(self._index)
         ends = (to, self._of(self._index)), (source, self._of(source))
-        before, self._ends = None if self._ordered else self._ends, ends
+        before, self._ends = self._ends, ends
         tag, self._renewals = mirror_tag(self._renewals), self._renewals + 1
         if before is None or before[0] != ends[0]:
             self._past.append(self._sending)

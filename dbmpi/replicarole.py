@@ -11,7 +11,7 @@ from dbmpi.blueprint import Blueprint, batches_of, portions_plans
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from dbmpi.client import Link
+    from dbmpi.link import Link
     from dbmpi.replica import Replica
 
 DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout

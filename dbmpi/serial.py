@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbmpi import coordinatorrole, replicarole, shardrole
 from dbmpi.activity import Activity
 from dbmpi.blueprint import Blueprint
-from dbmpi.client import LocalLink
+from dbmpi.locallink import LocalLink
 from dbmpi.manifest import Written
 from dbmpi.metrics import Book
 from dbmpi.protocol import URGENT

@@ -68,7 +68,8 @@ class Succession:
         Raises
         ------
         PeerDied
-            It was the last one, its heir has no whole mirror, or is dead too.
+            It was the last one, its heir has no whole mirror, or is dead too, or another shard died just
+            before, whose heir has gone on from another iterate.
         """
         roles = self._topology.roles
         dead = [roles[rank].shard_index for rank in self._requests.watch.dead]
@@ -97,7 +98,7 @@ class Succession:
         age_s, ranks = int(answer["piece"]) / 1000, self._topology.shards
         values: dict[str, object] = {"shard": dead, "heir": heir, "mirror_age_s": age_s}
         if self.ordered:
-            self.lost = int(answer["version"])
+            self._go_back(dead, int(answer["version"]))
             rest = "the run goes back to that iterate"
         else:
             values["updates_lost"] = lost = self._updates_lost(dead, int(answer["version"]))
@@ -108,6 +109,12 @@ class Succession:
             f"parameters as they were {age_s:.1f} s ago; {rest}",
             **values,
         )
+
+    def _go_back(self, dead: int, mirror: int) -> None:
+        """Take note of where the run has to go back to; raise PeerDied if it would be to two iterates."""
+        if self.lost not in (None, mirror):
+            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: another mirror is of another iterate")
+        self.lost = mirror
 
     def _updates_lost(self, dead: int, mirrored: int) -> int:
         """Return what a mirror lacks of the last report, and as much for the time since: an estimate."""

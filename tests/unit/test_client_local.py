@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from dbmpi.client import LocalLink, Outcome, RemoteLink
+from dbmpi.client import RemoteLink
 from dbmpi.config import Downpour
+from dbmpi.link import Outcome
+from dbmpi.locallink import LocalLink
 from dbmpi.protocol import Op
 from dbmpi.rule import make
 from dbmpi.shard import Shard

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.client import LocalLink, Outcome
 from dbmpi.config import Dense, Downpour, Schedule
 from dbmpi.downpour import Downpour as Client
+from dbmpi.link import Outcome
+from dbmpi.locallink import LocalLink
 from dbmpi.loss import Score
 from dbmpi.model import Tensors
 from dbmpi.network import from_layers

@@ -10,11 +10,11 @@ from dbmpi import digits, initialize, network, operations, rule, sharding
 from dbmpi.assignments import about, gradient_of
 from dbmpi.batches import Batches, batches
 from dbmpi.batchfeed import BatchFeed
-from dbmpi.client import LocalLink
 from dbmpi.config import Config, Dense, Downpour, Model, Sandblaster, Train
 from dbmpi.feed import Feed
 from dbmpi.gradient import GradientClient
 from dbmpi.lead import Lead
+from dbmpi.locallink import LocalLink
 from dbmpi.model import PartitionModel, tensors
 from dbmpi.operations import GRADIENT, PARAMETERS, Program
 from dbmpi.partition import Partitioning

@@ -240,5 +240,19 @@ def test_after_a_death_nothing_is_mirrored_until_all_of_it_is_ordered(comm: Comm
     assert other.bury(0, 2.0) is None
     other.look(100.0, lambda: shard.snapshot(None))  # not by the clock either
     assert not any(comm.waiting(1, tag) for tag in range(2, 9))
-    inherited = other.bury(1, 3.0)  # before that: what was held is of an iterate that is gone
+    inherited = other.bury(1, 3.0)  # which had got more pieces by then
     assert inherited is not None and inherited[1] is None
+
+
+def test_another_death_at_once_finds_the_mirror_that_it_does_not_concern(comm: Comm) -> None:
+    pieces = cut([50, 30], 4, 16)
+    one = Mirror(comm, 2, Owners(4), pieces, NAMES, DTYPE, 10.0)  # type: ignore[arg-type]
+    shard = Shard(2, {p: np.zeros(p.size) for p in of_shard(pieces, 2)}, rule.make(SETTINGS), SETTINGS)
+    order_at(one, shard, 1, NAMES, anew=True)
+    for part in parts_of(Layout(of_shard(pieces, 1), NAMES, DTYPE), 1):
+        comm.give(1, 1, part)
+    one.look(1.0, dict)
+    comm.dead |= {3, 1}
+    assert one.bury(3, 2.0) is None  # 0 goes on for it
+    inherited = one.bury(1, 2.0)
+    assert inherited is not None and inherited[1] is not None and inherited[1].number == 1
