@@ -48,6 +48,15 @@ class FileRecord:
     bytes: int
     sha256: str
 
+    def fill(self, record: Any) -> None:
+        """Put it into a message that has the fields `bytes` and `sha256`."""
+        record["bytes"], record["sha256"] = self.bytes, list(bytes.fromhex(self.sha256))
+
+    @classmethod
+    def of(cls, record: Any) -> "FileRecord":
+        """Return what a message says of a file."""
+        return cls(int(record["bytes"]), record["sha256"].tobytes().hex())
+
 
 @dataclass(frozen=True)
 class Written:

@@ -88,8 +88,7 @@ class ParameterServer:
             return False
         if record["number"] == self._number:
             self._unwritten.discard(int(record["shard"]))
-        file = FileRecord(int(record["bytes"]), record["sha256"].tobytes().hex())
-        self._written(Written(int(record["number"]), int(record["shard"]), file))
+        self._written(Written(int(record["number"]), int(record["shard"]), FileRecord.of(record)))
         return True
 
     def _receive_mirrored(self) -> bool:

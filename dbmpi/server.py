@@ -222,8 +222,7 @@ class ShardService:
         if written is not None:
             record = np.zeros((), WRITTEN)
             record["shard"], record["number"] = written.shard, written.number
-            record["bytes"] = written.file.bytes
-            record["sha256"] = np.frombuffer(bytes.fromhex(written.file.sha256), np.uint8)
+            written.file.fill(record)
             self._outbox.send(record, self._coordinator, Tag.WRITTEN)
 
     def _send_report(self, last: bool) -> None:

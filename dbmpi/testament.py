@@ -114,8 +114,7 @@ class Estate:
         files = {manifest.shard_file(self._index): self._write(number, will.mirror, will.vectors)}
         for shard in others:
             record = self._receive(np.zeros(1, ESTATE), shard)[0]
-            file = FileRecord(int(record["bytes"]), record["sha256"].tobytes().hex())
-            files[manifest.shard_file(shard)] = file
+            files[manifest.shard_file(shard)] = FileRecord.of(record)
         shards = 1 + len(others)
         content = origin.manifest(number, will.algorithm, will.state, None, shards)
         origin.complete(content, files, self._owners.assign(origin.pieces))
@@ -131,7 +130,7 @@ class Estate:
         if count > 0:
             self._receive(numbers, executor)
         file = self._write(number, int(estate["mirror"]), None if count == DOWNPOUR else numbers.tolist())
-        estate["bytes"], estate["sha256"] = file.bytes, np.frombuffer(bytes.fromhex(file.sha256), np.uint8)
+        file.fill(estate)
         self._tell([executor], estate.reshape(1))
 
     def _write(self, number: int, mirror: int, vectors: Sequence[int] | None) -> FileRecord:
