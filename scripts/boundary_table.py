@@ -10,14 +10,14 @@ Tests hold the counters of real runs to the same plan.
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dbmpi.config import load
+from dbmpi.config.layers import Dense
+from dbmpi.layout.network import Network, build, from_layers
+from dbmpi.layout.partitioning import Partitioning, Traffic
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from dbmpi import settings  # noqa: E402
-from dbmpi.config import Dense  # noqa: E402
-from dbmpi.network import Network, build, from_layers  # noqa: E402
-from dbmpi.partition import Partitioning, Traffic  # noqa: E402
-
 PARTITIONS = (2, 4, 8, 16, 32, 81)
 MINIBATCH, FLOAT32 = 100, 4
 IMAGE = (100, 100, 3)
@@ -25,7 +25,7 @@ IMAGE = (100, 100, 3)
 
 def networks() -> dict[str, Network]:
     """Return the two networks of the paper, section 5."""
-    image = settings.load(ROOT / "examples" / "paper-image.toml")
+    image = load.load(ROOT / "examples" / "paper-image.toml")
     hidden = [Dense(units=2560, activation="sigmoid")] * 4
     speech = from_layers([*hidden, Dense(units=8192)], 440, "softmax")
     return {"image": build(image, IMAGE), "speech": speech}

@@ -61,14 +61,24 @@ def install(directory: Path, extras: list[str]) -> None:
     stamp = directory / STAMP
     stamp.unlink(missing_ok=True)
     print(f"installing dbmpi [{','.join(extras)}] in {directory}", flush=True)
-    command = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet", "--editable",
-               f"{ROOT}[{','.join(extras)}]"]
+    command = [
+        str(directory / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--editable",
+        f"{ROOT}[{','.join(extras)}]",
+    ]
     quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore", "PIP_NO_INPUT": "1"}
     if subprocess.run(command, env={**os.environ, **quiet}).returncode != 0:
-        sys.exit("pip could not install dbmpi (above: why). It needs the network once, or a mirror that pip\n"
-                 "is told of (PIP_INDEX_URL, PIP_FIND_LINKS). The command was: " + " ".join(command))
-    stamp.write_text(json.dumps({"directory": str(directory), "requirements": requirements_hash(),
-                                 "extras": extras}))
+        sys.exit(
+            "pip could not install dbmpi (above: why). It needs the network once, or a mirror that pip\n"
+            "is told of (PIP_INDEX_URL, PIP_FIND_LINKS). The command was: " + " ".join(command)
+        )
+    stamp.write_text(
+        json.dumps({"directory": str(directory), "requirements": requirements_hash(), "extras": extras})
+    )
 
 
 def provide(directory: Path, extras: list[str]) -> None:

@@ -8,10 +8,8 @@ Arguments that are not options below go to pytest (e.g. -k NAME); a pass may the
 """
 
 import argparse
-import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,59 +24,14 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from tests import processes  # noqa: E402  the line above makes it importable from any directory
+from scripts import processes  # noqa: E402
+from scripts.launcher import Environment, numba_cache  # noqa: E402  the line above makes it importable from any directory
 
 KINDS = ("lint", "unit", "mpi", "system")
 TIMEOUT_S = {"lint": 300.0, "unit": 600.0, "mpi": 300.0, "system": 1200.0}
 COLLECT_TIMEOUT_S = 120.0
 SPREAD = "--numprocesses auto --maxprocesses 4 --dist loadfile".split()  # a file's kernels are compiled once
 TORCH = ["torch==2.13.0", "scipy"]
-
-
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment with one MPI."""
-
-    mpi: str
-    directory: Path
-
-    @property
-    def python(self) -> Path:
-        return self.directory / "bin" / "python"
-
-    @property
-    def program(self) -> str | None:
-        """The environment's own mpiexec, or the site's."""
-        return shutil.which("mpiexec", path=f"{self.directory / 'bin'}{os.pathsep}{os.environ['PATH']}")
-
-    def pytest(self) -> list[str]:
-        """Return the words that start pytest; under mpiexec only we know whether there is a terminal."""
-        color = "yes" if sys.stdout.isatty() else "no"
-        return [str(self.python), "-m", "pytest", f"--color={color}", "-q"]
-
-    def mpiexec(self, ranks: int) -> list[str]:
-        """Return the words that start `ranks` ranks on this machine, however few cores it has."""
-        flags = "--oversubscribe --bind-to none".split()  # Open MPI: more ranks than cores
-        return [self.program or "mpiexec", *(flags if self.mpi == "openmpi" else []), "-n", str(ranks)]
-
-    def variables(self) -> dict[str, str]:
-        """Return what has to be set for this MPI: Open MPI refuses root unless told twice."""
-        if self.mpi != "openmpi":
-            return {}
-        # No probing for fast networks, which takes 1 s a start, of one process alone too.
-        quick = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm,tcp"}
-        root = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-        return quick | (root if os.geteuid() == 0 else {})
-
-
-def this_environment() -> Environment | None:
-    """Return the environment of the running Python with the MPI it has; None when it has none."""
-    directory = Path(sys.prefix)
-    program = Environment("", directory).program
-    if program is None:
-        return None
-    version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
-    return Environment("openmpi" if "Open MPI" in version or "OpenRTE" in version else "mpich", directory)
 
 
 ENVIRONMENTS = (Environment("openmpi", ROOT / ".venv"), Environment("mpich", ROOT / ".venv-mpich"))
@@ -109,21 +62,6 @@ class Result:
 
 
 # -- one pytest process or mpiexec -------------------------------------------------------------------------
-
-
-def numba_cache() -> str:
-    """Return the directory that all passes share, so that kernels are compiled once.
-
-    Numba looks only at the file a kernel stands in, not at those it calls into; hence a directory for each
-    state of the kernels.
-    """
-    sources = sorted((ROOT / "kernels").rglob("*.py"))
-    state = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    cache = ROOT / "build" / "numba-cache"
-    for old in cache.glob("*"):
-        if old.name != state:
-            shutil.rmtree(old, ignore_errors=True)
-    return str(cache / state)
 
 
 def read_outcomes(path: Path) -> dict[str, str]:

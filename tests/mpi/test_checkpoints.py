@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbmpi import cli, manifest, rule
-from dbmpi.partition import Partitioning
-from dbmpi.placement import places
-from dbmpi.server import ShardService
-from tests.mpi.cluster import run_cluster
+from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
+from dbmpi.layout.partitioning import Partitioning
+from dbmpi.layout.placement import places
+from dbmpi.run import cli
+from dbmpi.server import rules
+from dbmpi.server.service import ShardService
+from tests.doubles.cluster import run_cluster
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]  # by vector and tensor
@@ -32,7 +35,7 @@ def whole_tensors(comm: Any, asked: cli.Arguments, vectors: tuple[int, ...] = ()
     blueprint = run_cluster(comm, asked, on_shard=services.append)
     mine: list[tuple[str, tuple[slice, ...], Array]] = []
     for service in services:
-        states = rule.make(blueprint.config.downpour).states
+        states = rules.make(blueprint.config.downpour).states
         mine += parts(service, blueprint.plan, blueprint.pieces, states, vectors)
     found: Tensors = {}
     shapes = {tensor.name: tensor.shape for tensor in blueprint.plan.network.tensors}
@@ -45,7 +48,7 @@ def whole_tensors(comm: Any, asked: cli.Arguments, vectors: tuple[int, ...] = ()
 
 def booked(folder: Path) -> dict[str, Any]:
     """Return what the newest checkpoint of the run says of its course."""
-    newest = manifest.directory(folder / "run", manifest.numbers(folder / "run")[0])
+    newest = checkpoint_directory(folder / "run", checkpoint_numbers(folder / "run")[0])
     return dict(manifest.read(newest).manifest.state["book"])
 
 

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbmpi import cli, digits, sharding
-from dbmpi.downpour import Downpour
-from dbmpi.portions import Plan
-from tests.mpi.cluster import first_values, gradients, run_cluster, slice_of
+from dbmpi.data import digits
+from dbmpi.data.portions import Plan
+from dbmpi.layout import sharding
+from dbmpi.replica.downpour import Downpour
+from dbmpi.run import cli
+from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
 
 Array = NDArray[Any]
 STEPS, B, SEED = 25, 20, 4
@@ -148,7 +150,7 @@ def test_a_partition_contacts_exactly_the_shards_that_hold_its_parameters(comm: 
 @pytest.mark.mpi(ranks=4)
 def test_pieces_may_be_much_smaller_than_a_shard(comm: Any, folder: Path, monkeypatch: Any) -> None:
     """Large models go in many messages; the steps are the same."""
-    monkeypatch.setattr("dbmpi.blueprint.MAX_PIECE_BYTES", 1000)
+    monkeypatch.setattr("dbmpi.run.context.MAX_PIECE_BYTES", 1000)
     seen: list[Array] = []
     blueprint = run_cluster(comm, arguments("adam", 2, 1, folder / "run"), partial(watch, seen))
     assert len(blueprint.pieces) > 4

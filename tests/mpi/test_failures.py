@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mpi4py import MPI
 
-from dbmpi import failures
+from dbmpi.comm import ulfm
 from dbmpi.errors import PeerDied
 
 pytestmark = pytest.mark.mpi(ranks=[1, 2])
@@ -15,12 +15,12 @@ CLASSES = ["ERR_TRUNCATE", "ERR_IN_STATUS", "ERR_PROC_FAILED", "ERR_REVOKED"]
 @pytest.mark.parametrize("name", CLASSES)
 def test_an_error_tells_of_no_death_where_nobody_is_dead(comm: Any, name: str) -> None:
     error = MPI.Exception(getattr(MPI, name, MPI.ERR_OTHER))
-    assert failures.failed(comm) == [] and not failures.revoked(comm)
-    assert not failures.tells_of_death(error, comm) and not failures.lost(error, comm)
+    assert ulfm.failed(comm) == [] and not ulfm.revoked(comm)
+    assert not ulfm.tells_of_death(error, comm) and not ulfm.lost(error, comm)
     with pytest.raises(MPI.Exception) as raised:
-        failures.Watch(comm, {0: "rank 0"}).learn(error)
+        ulfm.Watch(comm, {0: "rank 0"}).learn(error)
     assert raised.value is error
-    with pytest.raises(MPI.Exception) as raised, failures.readable(comm):
+    with pytest.raises(MPI.Exception) as raised, ulfm.readable(comm):
         raise error
     assert raised.value is error
 

@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi import manifest, rule, transfer
-from dbmpi.config import Downpour
-from dbmpi.mirror import Mirror
-from dbmpi.shard import Shard
-from dbmpi.sharding import Owners, cut, of_shard
+from dbmpi.checkpoint.names import PARAMETER_VECTOR, rule_vector
+from dbmpi.config.algorithms import Downpour
+from dbmpi.layout.sharding import Owners, cut, of_shard
+from dbmpi.server import rules, transfer
+from dbmpi.server.mirror import Mirror
+from dbmpi.server.shard import Shard
 
 SETTINGS = Downpour(rule="adagrad")
-NAMES = (manifest.PARAMETERS, manifest.rule_vector("squares"))
+NAMES = (PARAMETER_VECTOR, rule_vector("squares"))
 EVERY_S = 0.02
 LONG_S = 20.0
 
@@ -21,7 +22,7 @@ LONG_S = 20.0
 def shard_of(index: int, pieces: Any) -> Shard:
     """A shard whose elements say which they are, and which has had `index` updates that change nothing."""
     values = {piece: np.arange(piece.size) + 1e6 * piece.index for piece in of_shard(pieces, index)}
-    made = Shard(index, values, rule.make(SETTINGS), SETTINGS)
+    made = Shard(index, values, rules.make(SETTINGS), SETTINGS)
     for piece, held in made.held.items():
         for _ in range(index + 1):
             made.push(piece, np.zeros_like(held.value), held.version, 0.1)

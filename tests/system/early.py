@@ -2,7 +2,8 @@
 
 import sys
 
-from dbmpi import launch, train
+from dbmpi import train
+from dbmpi.run import launch
 
 choose = launch.thread_environment
 

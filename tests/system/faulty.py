@@ -16,22 +16,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dbmpi import launch, train
+from dbmpi import train
+from dbmpi.run import launch
 
 PLACES = {
-    "shard": ("dbmpi.server", "ShardService", "_serve"),  # a request
-    "replica": ("dbmpi.downpour", "Downpour", "step"),  # a minibatch
-    "gradient": ("dbmpi.model", "PartitionModel", "differentiate"),
-    "coordinator": ("dbmpi.service", "CoordinatorService", "_receive"),  # look for a report
-    "booking": ("dbmpi.metrics", "Book", "train"),  # the coordinator has a portion's reports
-    "evaluation": ("dbmpi.model", "PartitionModel", "evaluate"),
-    "reader": ("dbmpi.readahead", "ReadAhead", "_portion"),  # in a thread
-    "saving": ("dbmpi.modelfile", "write", ""),
-    "slice": ("dbmpi.snapshot", "write", ""),  # a shard writes its part of a checkpoint, in a thread
-    "index": ("dbmpi.assembly", "write_index", ""),  # the coordinator completes one, in a thread
-    "publish": ("dbmpi.manifest", "publish", ""),
-    "warming": ("dbmpi.warmup", "warm_up", ""),  # between the look at the data and the roles
-    "start": ("dbmpi.setup", "prepare", ""),
+    "shard": ("dbmpi.server.service", "ShardService", "_serve"),  # a request
+    "replica": ("dbmpi.replica.downpour", "Downpour", "step"),  # a minibatch
+    "gradient": ("dbmpi.model.partition", "PartitionModel", "differentiate"),
+    "coordinator": ("dbmpi.coordinator.service", "CoordinatorService", "_receive"),  # look for a report
+    "booking": ("dbmpi.output.metrics", "Book", "train"),  # the coordinator has a portion's reports
+    "evaluation": ("dbmpi.model.partition", "PartitionModel", "evaluate"),
+    "reader": ("dbmpi.data.prefetch", "ReadAhead", "_portion"),  # in a thread
+    "saving": ("dbmpi.checkpoint.model_file", "write", ""),
+    "slice": (
+        "dbmpi.checkpoint.shard_file",
+        "write",
+        "",
+    ),  # a shard writes its part of a checkpoint, in a thread
+    "index": ("dbmpi.checkpoint.index", "write_index", ""),  # the coordinator completes one, in a thread
+    "publish": ("dbmpi.checkpoint.manifest", "publish", ""),
+    "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
+    "start": ("dbmpi.run.setup", "prepare", ""),
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`
 SLEEP_S = 5.0

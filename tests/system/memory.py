@@ -4,7 +4,8 @@ import os
 import resource
 import sys
 
-from dbmpi import launch, train
+from dbmpi import train
+from dbmpi.run import launch
 
 if __name__ == "__main__":
     status = train.main(sys.argv[1:])

@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tests import processes
+from scripts import processes
 
 QUIET = ("--set", "output.progress=none")
 

@@ -8,9 +8,15 @@ import time
 import numpy as np
 import pytest
 
-from dbmpi import manifest
+from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint.directory import (
+    checkpoint_directory,
+    checkpoint_numbers,
+    construction_directory,
+    shard_file_name,
+)
+from scripts.chaos.victims import by_rank
 from tests.system.reading import QUIET, messages, one_message, parameters, records, summary
-from tests.system.victims import by_rank
 
 LONG = (*QUIET, "train.epochs=3000", "evaluation.every_epochs=50")
 SHORT = (*QUIET, "train.epochs=40")
@@ -110,7 +116,7 @@ def test_signals_to_one_process(launch, tmp_path, number):
 
     done = launch(0, *LONG, "checkpoint.signal=USR2", "--run-dir", "run", during=during)
     assert done.status == 85 and messages(done) == []
-    assert manifest.numbers(tmp_path / "run") == [1]
+    assert checkpoint_numbers(tmp_path / "run") == [1]
 
 
 @pytest.fixture
@@ -130,7 +136,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(break_it, la
     assert killed.status != 0
     whole = [one.manifest.number for one in manifest.whole(tmp_path / "run")]
     assert whole == [2, 1]
-    left = manifest.construction(tmp_path / "run", 3)
+    left = construction_directory(tmp_path / "run", 3)
     assert left.exists()
     done = launch(4, *settings[:-2], "train.max_time=0.2", "--run-dir", "run")
     assert done.status == 85 and "goes on from checkpoint 2" in done.out and not left.exists()
@@ -149,8 +155,8 @@ def test_a_full_disk_ends_the_run_and_loses_no_checkpoint(break_it, tmp_path, pl
 def test_a_damaged_checkpoint_is_passed_over_and_the_tool_says_so(launch, tmp_path):
     run = tmp_path / "run"
     launch(0, *SHORT, "checkpoint.every_examples=20000", "checkpoint.best=false", "--run-dir", "run")
-    newest, before = manifest.numbers(run)[:2]
-    file = manifest.directory(run, newest) / manifest.shard_file(0)
+    newest, before = checkpoint_numbers(run)[:2]
+    file = checkpoint_directory(run, newest) / shard_file_name(0)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
@@ -159,7 +165,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_tool_says_so(launch, tmp_pa
     done = launch(3, *SHORT, "--run-dir", "run", "--resume")
     assert done.status == 0 and f"goes on from checkpoint {before}" in done.out
     assert "dbmpi: warning: checkpoint" in done.err and "it is not used" in done.err
-    shown = launch(0, "run", "--show", manifest.numbers(run)[0], module="dbmpi.checkpoint")
+    shown = launch(0, "run", "--show", checkpoint_numbers(run)[0], module="dbmpi.checkpoint")
     assert shown.status == 0 and "layers.0.weight  (128, 64)  float32" in shown.out
 
 

@@ -10,11 +10,13 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi import manifest
-from tests import runner
+from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint.directory import CHECKPOINTS
+from dbmpi.checkpoint.names import PARAMETER_VECTOR
+from scripts import launcher
+from scripts.chaos.victims import Killer
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, messages, one_message, parameters, records, summary
-from tests.system.victims import Killer
 
 FAULTY = "tests.system.faulty"
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
@@ -34,7 +36,7 @@ BOUND_S = 60.0  # start-up on a busy machine included
 LONG = ("train.epochs=4000", "evaluation.every_epochs=0")
 
 
-class Tolerant(runner.Environment):
+class Tolerant(launcher.Environment):
     """An environment whose launcher lets ranks die."""
 
     def mpiexec(self, ranks: int) -> list[str]:
@@ -138,11 +140,11 @@ def assert_saved_as_ended(run):
     newest = next(manifest.whole(run))
     assert isinstance(newest, manifest.Checkpoint), newest
     with h5py.File(newest.index) as index:
-        saved = {name: values[...] for name, values in index[manifest.PARAMETERS].items()}
+        saved = {name: values[...] for name, values in index[PARAMETER_VECTOR].items()}
     model = parameters(run)
     assert set(saved) == set(model)
     assert all(np.array_equal(saved[name], model[name]) for name in model)
-    assert not list((run / manifest.CHECKPOINTS).glob(".*"))
+    assert not list((run / CHECKPOINTS).glob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_when_the_coordinator_dies_the_shards_make_a_checkpoint_to_go_on_from(
     run, calm = tmp_path / "run", undisturbed[algorithm]
     (saved,) = manifest.whole(run)
     assert isinstance(saved, manifest.Checkpoint), saved
-    assert not list((run / manifest.CHECKPOINTS).glob(".*"))
+    assert not list((run / CHECKPOINTS).glob(".*"))
     done = launch_in_ft(tmp_path)(3 + shards, *arguments, timeout=BOUND_S)
     assert (done.status, messages(done)) == (0, [])
     assert "goes on from checkpoint 1" in done.out

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi import digits
+from dbmpi.data import digits
 from tests.system.reading import QUIET, messages, one_message, parameters, records, split, summary
 
 FAULTY = "tests.system.faulty"
@@ -218,6 +218,7 @@ def test_interrupted_job_ends_soon(launch, tmp_path, target):
 @pytest.mark.parametrize("early", [True, False])
 def test_interrupted_process_ends_soon(launch, tmp_path, early):
     """Before training at once; then in order, with a checkpoint."""
+
     def interrupt(processes):
         if early:
             wait_for(lambda: any("dbmpi" in command(pid) for pid in processes()))

@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.system import spoil_checkpoint, spoilt
 from tests.system.conftest import launch_in
-from tests.system.spoil_worker import arguments
+from tests.system.damage import spoil_checkpoint, spoilt
+from tests.system.damage.spoil_worker import arguments
 
 SEED, CASES = spoilt.SEED, spoilt.number_of_cases(60)
 TAKEN = ("checkpoint.every_examples=24", "checkpoint.keep=9", "checkpoint.best=false")

@@ -16,8 +16,8 @@ from collections import Counter
 
 import pytest
 
-from tests.system import spoil, spoilt
 from tests.system.conftest import launch_in
+from tests.system.damage import spoil, spoilt
 
 SEED, CASES = spoilt.SEED, spoilt.number_of_cases(250)
 SLOWEST_S = 10.0  # of a case; the worker ends it then

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from dbmpi import digits
+from dbmpi.data import digits
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, messages, one_message, outputs, parameters, records, split, summary
 

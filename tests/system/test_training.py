@@ -6,8 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi import digits, network, settings
-from dbmpi.partition import Partitioning, Traffic
+from dbmpi.config import load as settings
+from dbmpi.data import digits
+from dbmpi.layout import network
+from dbmpi.layout.partitioning import Partitioning, Traffic
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, messages, outputs, parameters, records, split, summary
 
@@ -256,9 +258,12 @@ def test_image_network_learns_on_tiles_and_equals_serial(launch, tmp_path):
     assert tiled["test_accuracy"] == serial["test_accuracy"]
     assert tiled["boundary_messages"] > 0 == serial["boundary_messages"]
     with h5py.File(tmp_path / "serial/model.h5") as one, h5py.File(tmp_path / "tiles/model.h5") as other:
-        assert set(one) == set(other) == {"layers.0.weight", "layers.0.bias"} | {
-            f"layers.{layer}.{kind}" for layer in (2, 5) for kind in ("weight", "bias")
-        }
+        assert (
+            set(one)
+            == set(other)
+            == {"layers.0.weight", "layers.0.bias"}
+            | {f"layers.{layer}.{kind}" for layer in (2, 5) for kind in ("weight", "bias")}
+        )
         for name in one:
             np.testing.assert_allclose(other[name][:], one[name][:], rtol=1e-6, atol=1e-8)
 

@@ -3,11 +3,11 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
@@ -29,7 +29,22 @@ def test_scripts_and_examples_that_are_named_exist(page):
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
+def packages() -> dict[str, list[str]]:
+    """Return the modules of each package of dbmpi and kernels, by its path: `dbmpi/config`."""
+    found: dict[str, list[str]] = {}
+    for top in ("dbmpi", "kernels"):
+        for path in sorted((ROOT / top).rglob("*.py")):
+            if not path.name.startswith("__"):
+                found.setdefault(str(path.parent.relative_to(ROOT)), []).append(path.stem)
+    return found
+
+
 def test_every_module_is_in_the_architecture():
     text = (ROOT / "docs" / "architecture.md").read_text()
-    modules = {path.stem for path in (ROOT / "dbmpi").glob("*.py")} - {"__init__"}
-    assert not sorted(name for name in modules if f"`{name}`" not in text)
+    rows = {row[1]: row[0] for row in re.finditer(r"^\| `([\w/]+)` \|.*$", text, re.MULTILINE)}
+    assert len(packages()) > 15
+    assert sorted(packages()) == sorted(rows)
+    missing = [
+        f"{at}/{name}" for at, names in packages().items() for name in names if f"`{name}`" not in rows[at]
+    ]
+    assert not missing

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from dbmpi import data, dryrun, network, topology
-from dbmpi.config import Config, Conv, Dense, Local, Pool, pair
-from dbmpi.settings import load
+from dbmpi.config.layers import Conv, Dense, Local, Pool, pair
+from dbmpi.config.load import load
+from dbmpi.config.sections import Config
+from dbmpi.data import describe
+from dbmpi.layout import network, topology
+from dbmpi.run import dryrun
+from tests import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples"
+FOLDER = ROOT / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.toml"))
 IMAGES = {
     "mnist": (28, 28),
@@ -109,9 +113,9 @@ def test_the_stand_in_for_imagenet_takes_no_space_and_the_dry_run_says_what_is_t
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, check=True, timeout=60)
     file = tmp_path / load(FOLDER / "paper-image.toml").data.path
     assert file.stat().st_size < 100_000
-    description = data.describe(file)
+    description = describe.describe(file)
     assert (description.train_rows, description.input_shape) == (16_000_000, (100, 100, 3))
-    data.check_fits(description, 21_000, "logistic")
+    describe.check_fits(description, 21_000, "logistic")
 
     text = dryrun.report(load(FOLDER / "paper-image.toml"), None, description)
     assert len(re.findall(r"(?m)^shard \d .* 3\.80 GB$", text)) == 8

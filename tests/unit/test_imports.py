@@ -8,24 +8,61 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests import ROOT
+
 DBMPI = sorted((ROOT / "dbmpi").rglob("*.py"))
 KERNELS = sorted((ROOT / "kernels").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 
-# Read and checked before MPI starts, or plain arithmetic:
-WITHOUT_NUMPY = {
-    "errors", "config", "schema", "layerspecs", "tomlwriter", "configpage", "settings", "values", "source",
-    "cli", "launch", "topology", "blocks", "network", "partition", "sharding", "tiling",
-}  # fmt: skip
-# On the way to --help and to a message for the user: not even numpy, which 64 processes would load at once.
-# Plain arithmetic besides: no MPI wherever it is imported from.
-WITHOUT_MPI = WITHOUT_NUMPY | {
-    "outline", "portions", "ledger", "assignments", "protocol", "schedule", "stopping", "batch", "batches",
-    "operations", "optimizer", "linesearch", "direction", "lbfgs", "conjugate", "roster", "activity",
-    "coordinator", "passes", "iterates", "sandblaster", "vectors", "slices", "will", "capacity", "sanity",
-    "storage",
-}  # fmt: skip
+# The floors of the house, the lowest first. A package or module imports what is on lower floors, and nothing
+# on its own floor or above; types count too. This is the one place where the direction of imports stands.
+FLOORS = {
+    "dbmpi": [
+        ["errors"],
+        ["text", "files", "arrays"],
+        ["config"],
+        ["layout"],
+        ["comm", "data"],
+        ["model", "output"],
+        ["checkpoint"],
+        ["server", "coordinator"],
+        ["replica", "sandblaster"],
+        ["run"],
+        ["train"],
+    ],
+    "kernels": [["jit"], ["llvm"], ["elementary"], ["layers", "losses", "parameters"], ["reference"]],
+}
+
+# Packages and modules that calculate, or that stand on the way to --help: no MPI wherever it is imported
+# from. The exceptions carry messages.
+WITHOUT_MPI = {
+    "dbmpi.errors": set(),
+    "dbmpi.text": set(),
+    "dbmpi.files": set(),
+    "dbmpi.arrays": set(),
+    "dbmpi.config": set(),
+    "dbmpi.layout": set(),
+    "dbmpi.comm": {"messages", "ulfm", "world"},
+    "dbmpi.data": set(),
+    "dbmpi.model": {"boundary"},
+    "dbmpi.output": set(),
+    "dbmpi.checkpoint": set(),
+    "dbmpi.server": {"service", "requests", "mirror", "transfer", "emergency"},
+    "dbmpi.coordinator": {"service", "dispatcher", "commands", "failover", "shards"},
+    "dbmpi.sandblaster": set(),
+    "dbmpi.replica": {"service", "mpi_client", "worker"},
+    "dbmpi.run.cli": set(),
+    "dbmpi.run.launch": set(),
+    "dbmpi.run.dryrun": set(),
+    "dbmpi.run.memory": set(),
+}
+# Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
+# its number of threads as it is loaded.
+WITHOUT_NUMPY = (
+    "dbmpi.errors", "dbmpi.text", "dbmpi.files", "dbmpi.config", "dbmpi.layout", "dbmpi.comm.abort",
+    "dbmpi.comm.wait", "dbmpi.run.cli", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
+    "dbmpi.train",
+)  # fmt: skip
 
 
 def name_of(path: Path) -> str:
@@ -39,26 +76,32 @@ def type_checking_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def statements(tree: ast.AST, inside_functions: bool) -> Iterator[ast.AST]:
-    """Yield every node that runs, at import or (with `inside_functions`) at any time."""
+def statements(tree: ast.AST, inside_functions: bool, types: bool = False) -> Iterator[ast.AST]:
+    """Yield every node that runs, at import or (with `inside_functions`) at any time; `types`: or never."""
     for node in ast.iter_child_nodes(tree):
-        if type_checking_only(node):
+        if type_checking_only(node) and not types:
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not inside_functions:
             continue
         yield node
-        yield from statements(node, inside_functions)
+        yield from statements(node, inside_functions, types)
 
 
-def imports(path: Path, inside_functions: bool = True) -> set[str]:
+def package_of(path: Path, level: int) -> list[str]:
+    """Return the package that a relative import of so many dots begins at."""
+    parts = name_of(path).split(".")
+    package = parts if path.name == "__init__.py" else parts[:-1]
+    return package[: len(package) - level + 1]
+
+
+def imports(path: Path, inside_functions: bool = True, types: bool = False) -> set[str]:
     """Return the modules a file imports, `from a import b` as both a and a.b; relative ones made absolute."""
-    package = name_of(path).split(".") if path.name == "__init__.py" else name_of(path).split(".")[:-1]
     found = set()
-    for node in statements(ast.parse(path.read_text()), inside_functions):
+    for node in statements(ast.parse(path.read_text()), inside_functions, types):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else []
+            above = package_of(path, node.level) if node.level else []
             module = ".".join([*above, node.module] if node.module else above)
             found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
     return found
@@ -87,20 +130,118 @@ def loaded_by_import(name: str, files: dict[str, Path]) -> set[str]:
 FILES = {name_of(path): path for path in [*DBMPI, *KERNELS]}
 
 
+def own_imports(name: str, files: dict[str, Path]) -> set[str]:
+    """Return the modules of the tree that a module imports, types too, but for packages."""
+    found = {one for one in imports(files[name], types=True) if one in files}
+    return {one for one in found if files[one].name != "__init__.py"} - {name}
+
+
+def floor_of(name: str) -> tuple[int, str]:
+    """Return the number of a module's floor, and its package or, of a module of none, its own name."""
+    top, _, rest = name.partition(".")
+    room = rest.partition(".")[0]
+    for number, rooms in enumerate(FLOORS[top]):
+        if room in rooms:
+            return number, room
+    raise AssertionError(f"{name} is in no package of the table")
+
+
+def upward(files: dict[str, Path]) -> list[str]:
+    """Return the imports that do not go down: `a -> b`."""
+    arrows = []
+    for name in files:
+        if files[name].name == "__init__.py":
+            continue
+        number, room = floor_of(name)
+        for other in own_imports(name, files):
+            if other.split(".")[0] != name.split(".")[0]:
+                continue  # from dbmpi to kernels: see below
+            below, theirs = floor_of(other)
+            if theirs != room and below >= number:
+                arrows.append(f"{name} -> {other}")
+    return arrows
+
+
+def circle(files: dict[str, Path]) -> list[str]:
+    """Return modules that import one another in a circle, of types too; nothing if there is none."""
+    state: dict[str, bool] = {}  # False: on the way down; True: done
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in state:
+            return [] if state[name] else [*path[path.index(name) :], name]
+        state[name] = False
+        for other in sorted(own_imports(name, files)):
+            found = visit(other, [*path, name])
+            if found:
+                return found
+        state[name] = True
+        return []
+
+    return next((found for name in files if (found := visit(name, []))), [])
+
+
+def test_imports_go_down_only():
+    assert not upward(FILES)
+
+
+def test_there_is_no_circle():
+    assert not circle(FILES)
+
+
+def test_upward_imports_and_circles_are_seen(tmp_path):
+    """The guards themselves: two modules, each with the other's types; one of no package."""
+    texts = {"dbmpi.errors": "import dbmpi.text", "dbmpi.text": "if TYPE_CHECKING:\n    import dbmpi.errors"}
+    files = {}
+    for name, text in texts.items():
+        files[name] = tmp_path / f"{name}.py"
+        files[name].write_text(text)
+    assert upward(files) == ["dbmpi.errors -> dbmpi.text"]
+    assert circle(files) == ["dbmpi.errors", "dbmpi.text", "dbmpi.errors"]
+    files["dbmpi.stray"] = files["dbmpi.errors"]
+    with pytest.raises(AssertionError, match="dbmpi.stray is in no package"):
+        upward(files)
+
+
 @pytest.mark.parametrize("path", KERNELS, ids=name_of)
 def test_kernels_import_neither_dbmpi_nor_mpi_nor_files(path):
-    assert not tops(imports(path)) & {"dbmpi", "mpi4py", "h5py"}
+    assert not tops(imports(path, types=True)) & {"dbmpi", "mpi4py", "h5py"}
 
 
-@pytest.mark.parametrize("path", [path for path in DBMPI if path.stem in WITHOUT_MPI], ids=name_of)
-def test_pure_modules_never_import_mpi(path):
-    assert "mpi4py" not in tops(imports(path))
-    assert "mpi4py" not in tops(loaded_by_import(name_of(path), FILES))
+@pytest.mark.parametrize(
+    "package", [path.parent for path in [*DBMPI, *KERNELS] if path.name == "__init__.py"][1:]
+)
+def test_packages_hold_a_docstring_only(package):
+    if package.parent != ROOT:
+        assert len(ast.parse((package / "__init__.py").read_text()).body) == 1
 
 
-@pytest.mark.parametrize("path", [path for path in DBMPI if path.stem in WITHOUT_NUMPY], ids=name_of)
-def test_start_up_modules_load_no_numpy(path):
-    assert not tops(loaded_by_import(name_of(path), FILES)) & {"numpy", "numba", "h5py", "scipy"}
+def pure() -> list[str]:
+    """Return the modules that the table says are without MPI."""
+    chosen = []
+    for name, path in FILES.items():
+        package = name if name in WITHOUT_MPI else name.rpartition(".")[0]
+        if path.name != "__init__.py" and package in WITHOUT_MPI:
+            if name.rpartition(".")[2] not in WITHOUT_MPI[package]:
+                chosen.append(name)
+    return chosen
+
+
+@pytest.mark.parametrize("name", pure())
+def test_pure_modules_never_import_mpi(name):
+    assert "mpi4py" not in tops(imports(FILES[name]))
+    assert "mpi4py" not in tops(loaded_by_import(name, FILES))
+
+
+def test_the_exceptions_are_modules():
+    named = {f"{package}.{name}" for package, names in WITHOUT_MPI.items() for name in names}
+    assert named | set(WITHOUT_NUMPY) <= set(FILES)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in FILES if n in WITHOUT_NUMPY or n.rpartition(".")[0] in WITHOUT_NUMPY]
+)
+def test_start_up_modules_load_no_numpy(name):
+    assert not tops(loaded_by_import(name, FILES)) & {"numpy", "numba", "h5py", "scipy"}
 
 
 def test_train_loads_nothing_heavy_before_it_has_read_its_arguments():
@@ -137,8 +278,8 @@ def test_help_loads_nothing_heavy():
 
 def test_the_coordinator_loads_no_kernels_and_no_hdf5():
     """64 processes start at once: each pays for what it imports."""
-    modules = "dbmpi.coordinator, dbmpi.sandblaster, dbmpi.metrics, dbmpi.coordinatorrole"
-    status, loaded = loaded_modules("-c", f"import {modules}")
+    modules = ("coordinator.downpour", "sandblaster.training", "output.metrics", "run.coordinator_rank")
+    status, loaded = loaded_modules("-c", f"import {', '.join(f'dbmpi.{name}' for name in modules)}")
     assert status == 0 and "numpy" in loaded
     assert not loaded & {"mpi4py", "numba", "h5py"}
 
@@ -170,4 +311,4 @@ def test_every_public_name_has_a_docstring(path):
 
 
 def test_the_sources_were_found():
-    assert len(DBMPI) > 5 and len(KERNELS) > 2
+    assert len(DBMPI) > 100 and len(KERNELS) > 20

@@ -1,0 +1,83 @@
+"""Where the checkpoints of a run lie, under which names, and which are removed."""
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKPOINTS, MANIFEST, INDEX = "checkpoints", "manifest.json", "index.h5"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """A file of a checkpoint: its size, and the SHA-256 of its content, in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+    def fill(self, record: Any) -> None:
+        """Put it into a message that has the fields `bytes` and `sha256`."""
+        record["bytes"], record["sha256"] = self.bytes, list(bytes.fromhex(self.sha256))
+
+    @classmethod
+    def of(cls, record: Any) -> "FileRecord":
+        """Return what a message says of a file."""
+        return cls(int(record["bytes"]), record["sha256"].tobytes().hex())
+
+
+def checkpoint_directory(run_dir: Path, number: int) -> Path:
+    """Return where checkpoint `number` of a run lies."""
+    return run_dir / CHECKPOINTS / f"{number:06d}"
+
+
+def construction_directory(run_dir: Path, number: int) -> Path:
+    """Return where checkpoint `number` is written, before it gets its name."""
+    return run_dir / CHECKPOINTS / f".{number:06d}.part"
+
+
+def shard_file_name(index: int) -> str:
+    """Return the name of the file of a shard."""
+    return f"shard-{index:04d}.h5"
+
+
+def record_of(path: Path) -> FileRecord:
+    """Flush a file to disk, and return its size and checksum."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return FileRecord(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def checkpoint_numbers(run_dir: Path) -> list[int]:
+    """Return the numbers of the checkpoints of a run, whole or not, the newest first."""
+    try:
+        names = os.listdir(run_dir / CHECKPOINTS)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
+
+
+def last_begun(run_dir: Path) -> int:
+    """Return the number of the last checkpoint of a run that was begun, whole or not; 0 for none."""
+    parts = (path.name[1:-5] for path in (run_dir / CHECKPOINTS).glob(".*.part"))
+    return max([*checkpoint_numbers(run_dir), *(int(name) for name in parts if name.isdigit())], default=0)
+
+
+def clear_unfinished(run_dir: Path) -> None:
+    """Remove what a run that was ended left under construction."""
+    for left in (run_dir / CHECKPOINTS).glob(".*.part"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def prune(run_dir: Path, keep: int, best: int | None) -> None:
+    """Remove all checkpoints but the newest `keep` and the best."""
+    for number in checkpoint_numbers(run_dir)[keep:]:
+        if number != best:
+            shutil.rmtree(checkpoint_directory(run_dir, number), ignore_errors=True)
+
+
+def is_shard_file(name: str) -> bool:
+    """Return whether a file of this name is that of a shard."""
+    return re.fullmatch(r"shard-\d{4,}\.h5", name, re.ASCII) is not None

@@ -1,0 +1,114 @@
+"""The shards' files of a checkpoint as one model: the index that is written over them, and read on any shape.
+
+The index has a group for each vector (`manifest`), and in it a virtual dataset for each tensor, whole; and
+`pieces`, a table of what each shard held. So any HDF5 reader sees tensors, and a run of any number of shards
+and partitions reads the elements that it needs.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.checkpoint.directory import INDEX, FileRecord, record_of, shard_file_name
+from dbmpi.checkpoint.names import UPDATES
+from dbmpi.files import quiet, writing
+from dbmpi.layout.partitioning import Partitioning
+from dbmpi.layout.placement import places
+from dbmpi.layout.sharding import Piece
+
+PIECES = "pieces"
+PIECE = np.dtype([("partition", "i8"), ("shard", "i8"), ("start", "i8"), ("stop", "i8"), (UPDATES, "i8")])
+
+
+def write_index(
+    directory: Path, plan: Partitioning, pieces: Sequence[Piece], dtype: np.dtype[Any]
+) -> FileRecord:
+    """Write the index over the shards' files in a directory, and flush it.
+
+    `plan` and `pieces` are of the run that wrote the files, each piece of the shard that wrote it. Raises as
+    `writing`.
+    """
+    path = directory / INDEX
+    with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
+        out.create_dataset(PIECES, data=_table(directory, pieces))
+        for name in _vectors(directory, pieces):
+            for tensor, layout in _layouts(plan, pieces, name, dtype):
+                out.create_virtual_dataset(f"{name}/{tensor}", layout)
+    with writing(path):
+        return record_of(path)
+
+
+def _vectors(directory: Path, pieces: Sequence[Piece]) -> list[str]:
+    """Return the names of the vectors in the files, which are the same in all."""
+    with h5py.File(directory / shard_file_name(pieces[0].shard), locking=False) as file:
+        return [name for name in file if name != UPDATES]
+
+
+def _table(directory: Path, pieces: Sequence[Piece]) -> Array:
+    table = np.array([(p.partition, p.shard, p.start, p.stop, 0) for p in pieces], PIECE)
+    for shard in np.unique(table["shard"]):
+        with h5py.File(directory / shard_file_name(int(shard)), locking=False) as file:
+            table[UPDATES][table["shard"] == shard] = file[UPDATES][...]
+    return table
+
+
+def _layouts(
+    plan: Partitioning, pieces: Sequence[Piece], vector: str, dtype: np.dtype[Any]
+) -> Iterator[tuple[str, h5py.VirtualLayout]]:
+    """Yield each tensor's name, and from which stretches of which files it is put together."""
+    layouts = {t.name: h5py.VirtualLayout(t.shape, dtype) for t in plan.network.tensors}
+    for shard, held in groupby(sorted(pieces, key=lambda p: (p.shard, p.index)), key=lambda p: p.shard):
+        mine, offset = list(held), 0
+        size = sum(piece.size for piece in mine)
+        source = h5py.VirtualSource(shard_file_name(shard), vector, (size,), dtype)
+        for piece in mine:
+            for place in places(plan, piece):
+                layouts[place.tensor.name][place.at] = source[offset + place.start : offset + place.stop]
+            offset += piece.size
+    return iter(layouts.items())
+
+
+class Reader:
+    """Reads pieces of another plan than the one that was saved. Use as a context.
+
+    Parameters
+    ----------
+    index
+        The index file of a whole checkpoint.
+    plan
+        The partitions of this run.
+    """
+
+    def __init__(self, index: Path, plan: Partitioning) -> None:
+        self._file = h5py.File(index, locking=False)
+        self._plan = plan
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self._file.close()
+
+    def has(self, vector: str) -> bool:
+        """Return whether a vector was saved."""
+        return vector in self._file
+
+    def read(self, vector: str, piece: Piece, out: Array) -> None:
+        """Fill `out`, `(piece.size,)`, with the elements of a piece."""
+        for place in places(self._plan, piece):
+            values = self._file[f"{vector}/{place.tensor.name}"][place.at]
+            out[place.start : place.stop] = values.reshape(-1)
+
+    def updates(self, pieces: Sequence[Piece]) -> list[int]:
+        """Return how many updates each piece has had: of other pieces than were saved, their mean by size."""
+        table = self._file[PIECES][...]
+        before = [tuple(row) for row in table[["partition", "start", "stop"]].tolist()]
+        if before == [(p.partition, p.start, p.stop) for p in pieces]:  # whichever shard served them
+            return [int(count) for count in table[UPDATES]]
+        sizes = table["stop"] - table["start"]
+        return [round(float(np.average(table[UPDATES], weights=sizes)))] * len(pieces)

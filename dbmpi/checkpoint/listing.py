@@ -1,0 +1,86 @@
+"""The checkpoints of a run: `python -m dbmpi.checkpoint RUN` lists and verifies, `--show N` describes one.
+
+Status 0: all are whole; 1: one is damaged; 2: there is none, or a mistake in the command line.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory
+from dbmpi.checkpoint.manifest import Checkpoint, Damaged
+from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, UserError
+
+PROGRAM = "python -m dbmpi.checkpoint"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit status."""
+    description = "List, verify and show the checkpoints of a run."
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=description)
+    parser.add_argument("run_dir", metavar="RUN", type=Path, help="run directory")
+    parser.add_argument("--show", metavar="N", type=int, help="show what checkpoint N holds")
+    given = parser.parse_args(argv)
+    try:
+        return show(given.run_dir, given.show) if given.show is not None else report(given.run_dir)
+    except UserError as error:
+        print(f"dbmpi: error: {error}", file=sys.stderr)
+        return STATUS_USER_ERROR
+
+
+def report(run_dir: Path) -> int:
+    """Print a line for each checkpoint, the oldest first; return the status."""
+    found = list(manifest.whole(run_dir))
+    if not found:
+        raise UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoints: give the directory of a run")
+    best = manifest.best_of(run_dir)
+    print("number  taken (UTC)          algorithm        examples        MB     score  shards + replicas")
+    for one in reversed(found):
+        if isinstance(one, Damaged):
+            print(f"damaged: {one}")
+        else:
+            print(_line(one, best))
+    return STATUS_FAILURE if any(isinstance(one, Damaged) for one in found) else STATUS_OK
+
+
+def _line(one: Checkpoint, best: int | None) -> str:
+    said = one.manifest
+    score = "" if said.score is None else f"{said.score:.4f}"
+    shape = f"{said.cluster['shards']} + {said.cluster['replicas']} x {said.cluster['partitions']}"
+    marks = ", best" if said.number == best else ""
+    examples = said.state["book"]["examples"]
+    return (
+        f"{said.number:>6}  {said.time[:19]:19}  {said.algorithm:11}  {examples:>12,}  "
+        f"{one.bytes / 1e6:>8.1f}  {score:>8}  {shape}, whole{marks}"
+    )
+
+
+def show(run_dir: Path, number: int) -> int:
+    """Print what one checkpoint holds; return the status."""
+    try:
+        one = manifest.read(checkpoint_directory(run_dir, number))
+        manifest.verify(one)
+    except Damaged as problem:
+        print(f"damaged: {problem}")
+        return STATUS_FAILURE
+    print("\n".join(_description(one)))
+    return STATUS_OK
+
+
+def _description(one: Checkpoint) -> Iterator[str]:
+    """Yield the lines about a whole checkpoint."""
+    import h5py
+
+    said, book = one.manifest, one.manifest.state["book"]
+    yield f"{one.path}: checkpoint {said.number} of {said.time}, {said.algorithm}"
+    yield f"{book['examples']:,} examples, {book['step']:,} minibatches, {book['iterations']:,} iterations"
+    yield f"{book['elapsed_s']:.1f} s of training; score {said.score}"
+    with h5py.File(one.index, locking=False) as index:
+        for vector in sorted(set(index) - {"pieces"}):
+            yield f"{vector}:"
+            for name, data in index[vector].items():
+                yield f"  {name}  {data.shape}  {data.dtype}"
+    yield ""
+    yield said.configuration

@@ -1,0 +1,219 @@
+"""Checkpoints as they lie in a run directory: their names, their manifests, and which of them are whole.
+
+    RUN/checkpoints/000042/        one checkpoint; under construction it is called .000042.part
+        shard-0000.h5 ...          a file of each shard
+        index.h5                   virtual datasets over these, which read as one model
+        manifest.json              written last: what is here, with size and SHA-256 of each file, its own too
+
+A shard's file holds vectors of its slice's length, by name, and how many updates each of its pieces has had:
+
+    parameters      the parameter vector
+    rule.NAME       a state of the learning rule (Downpour)
+    vector.N        a vector of the batch method, by its number in `operations` (Sandblaster)
+    updates
+
+No file of a checkpoint is opened by HDF5 before its checksum was found right: the library is not made for
+damaged files.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from dbmpi.checkpoint.directory import (
+    INDEX,
+    MANIFEST,
+    FileRecord,
+    checkpoint_directory,
+    checkpoint_numbers,
+    construction_directory,
+    is_shard_file,
+)
+from dbmpi.checkpoint.manifest_schema import misshapen
+from dbmpi.files import flush_directory, write_json, writing
+from dbmpi.layout.network import Network
+
+FORMAT = 1
+SEAL = "sha256"
+
+
+class Damaged(Exception):
+    """A checkpoint that cannot be used; the text says why, beginning with the file."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A shard's file is on disk."""
+
+    number: int
+    shard: int
+    file: FileRecord
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a checkpoint says of itself.
+
+    Parameters
+    ----------
+    number
+        They are numbered from 1 on, in the order of the run.
+    time
+        When it was taken: UTC, ISO 8601.
+    algorithm
+        "downpour" or "sandblaster", at that moment: a warmstart is downpour.
+    model
+        `model_of` the run.
+    cluster
+        Shards that wrote it (one that has died does not), replicas and partitions.
+    files
+        The other files, by name.
+    configuration, versions
+        TOML as resolved, and of what programs.
+    score
+        Of the last evaluation before it: accuracy, or minus the loss; the larger the better. None where
+        there was none since the one before.
+    state
+        The coordinator's: position in the data, counters, schedules, the optimizer's scalars.
+    """
+
+    number: int
+    time: str
+    algorithm: str
+    model: dict[str, Any]
+    cluster: dict[str, int]
+    files: dict[str, FileRecord]
+    configuration: str
+    versions: dict[str, str]
+    score: float | None
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint on disk, and what its manifest says."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def index(self) -> Path:
+        """The file that reads as one model."""
+        return self.path / INDEX
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files but the manifest."""
+        return sum(file.bytes for file in self.manifest.files.values())
+
+
+def model_of(network: Network, dtype: str, rows: int) -> dict[str, Any]:
+    """Return what a run must have in common with a checkpoint to go on from it; `rows` to learn from."""
+    shapes = {tensor.name: list(tensor.shape) for tensor in network.tensors}
+    return {"dtype": dtype, "rows": rows, "tensors": shapes}
+
+
+def publish(run_dir: Path, manifest: Manifest) -> None:
+    """Write the manifest, and give the checkpoint under construction its name. Raises as `writing`."""
+    part = construction_directory(run_dir, manifest.number)
+    final = checkpoint_directory(run_dir, manifest.number)
+    content = {"format": FORMAT} | asdict(manifest)
+    write_json(part / MANIFEST, content | {SEAL: _seal(content)})
+    with writing(final):
+        if final.exists():  # damaged: a whole one of this number would have been gone on from
+            shutil.rmtree(final)
+        part.rename(final)
+        flush_directory(final.parent)
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the manifest of the checkpoint in a directory.
+
+    Raises
+    ------
+    Damaged
+        It is not there, not as it was written, or of a format that this version does not know.
+    """
+    name = f"{path.name}/{MANIFEST}"
+    try:
+        content = json.loads((path / MANIFEST).read_bytes())
+    except OSError as error:
+        raise Damaged(f"{name}: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise Damaged(f"{name} is not as it was written: no JSON") from None
+    if not isinstance(content, dict) or content.pop(SEAL, None) != _seal(content):
+        raise Damaged(f"{name} is not as it was written: its checksum differs")
+    version = content.pop("format", None)
+    if type(version) is not int or version != FORMAT:
+        raise Damaged(f"{name} has a format that this version of dbmpi does not know; use the newer version")
+    found = Checkpoint(path, _manifest(content, name))
+    if found.manifest.number != int(path.name):
+        raise Damaged(f"{name} is that of checkpoint {found.manifest.number}")
+    return found
+
+
+def _manifest(content: dict[str, Any], name: str) -> Manifest:
+    odd = misshapen(content, INDEX, is_shard_file)
+    if odd:
+        raise Damaged(f"{name} does not hold what this version of dbmpi wrote: {odd}")
+    files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
+    try:
+        return Manifest(files=files, **content)
+    except TypeError:
+        expected = ", ".join(field.name for field in fields(Manifest))
+        raise Damaged(f"{name} holds more than {expected}") from None
+
+
+def verify(checkpoint: Checkpoint) -> None:
+    """Compare every file with what the manifest says of it.
+
+    Raises
+    ------
+    Damaged
+        One is missing, too short, or differs.
+    """
+    for name, said in checkpoint.manifest.files.items():
+        path = checkpoint.path / name
+        try:
+            size = path.stat().st_size
+            if size != said.bytes:
+                raise Damaged(f"{path.parent.name}/{name} has {size:,} bytes, not {said.bytes:,} as written")
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise Damaged(f"{path.parent.name}/{name}: {error.strerror}") from None
+        if found != said.sha256:
+            raise Damaged(f"{path.parent.name}/{name} is not as it was written: its checksum differs")
+
+
+def whole(run_dir: Path) -> Iterator[Checkpoint | Damaged]:
+    """Yield the checkpoints of a run, verified, the newest first; in place of one that is damaged, why."""
+    for number in checkpoint_numbers(run_dir):
+        try:
+            found = read(checkpoint_directory(run_dir, number))
+            verify(found)
+        except Damaged as problem:
+            yield problem
+        else:
+            yield found
+
+
+def best_of(run_dir: Path) -> int | None:
+    """Return the number of the checkpoint with the best score, the newest of those; None without any."""
+    scored = []
+    for number in checkpoint_numbers(run_dir):
+        try:
+            score = read(checkpoint_directory(run_dir, number)).manifest.score
+        except Damaged:
+            continue
+        if score is not None:
+            scored.append((score, number))
+    return max(scored)[1] if scored else None
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,62 @@
+"""The trained model as a file: `layers.0.weight`, `layers.0.bias`, ..., each whole, whatever P and S.
+
+A dense layer's weight has the shape (units, inputs), one of shared receptive fields (filters, rows,
+columns, channels), an untied one that of each location: (rows, columns, filters, rows, columns, channels).
+The configuration and the versions are attributes, so that the file explains itself.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+
+from dbmpi.arrays import Array
+from dbmpi.config.sections import Config
+from dbmpi.config.toml import to_toml
+from dbmpi.files import quiet, versions, writing
+from dbmpi.layout.partitioning import Partitioning
+from dbmpi.layout.placement import places
+from dbmpi.layout.sharding import Piece
+
+FORMAT = 1
+
+
+def write(
+    path: Path,
+    config: Config,
+    plan: Partitioning,
+    pieces: tuple[Piece, ...],
+    read: Callable[[Piece], Array],
+) -> None:
+    """Write the model piece by piece, under a temporary name that is renamed at the end. Local.
+
+    No more than one piece is in memory, whatever the size of the model.
+
+    Parameters
+    ----------
+    read
+        Returns the values of a piece, `(piece.size,)`.
+
+    Raises
+    ------
+    UserError
+        The disk is full, or the file cannot be written for another reason.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path), quiet(), h5py.File(temporary, "w", locking=False) as out:
+        out.attrs["format"] = FORMAT
+        out.attrs["configuration"] = to_toml(config)
+        out.attrs["versions"] = json.dumps(versions())
+        for tensor in plan.network.tensors:
+            out.create_dataset(tensor.name, tensor.shape, config.model.dtype)
+        for piece in pieces:
+            values = read(piece)
+            for place in places(plan, piece):
+                some = values[place.start : place.stop]
+                out[place.tensor.name][place.at] = some.reshape(place.shape)
+    with writing(path):
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)

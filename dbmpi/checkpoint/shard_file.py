@@ -1,0 +1,77 @@
+"""What one shard puts into a checkpoint: a copy of its slice, written to a file while it serves on."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+
+from dbmpi.arrays import Array
+from dbmpi.checkpoint.directory import FileRecord, construction_directory, record_of, shard_file_name
+from dbmpi.checkpoint.manifest import Written
+from dbmpi.files import quiet, writing
+
+AT_ONCE = 1 << 20  # elements written in one call
+
+
+def write(path: Path, vectors: Mapping[str, Array]) -> FileRecord:
+    """Write a shard's file, and flush it. Raises as `writing`."""
+    with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
+        for name, values in vectors.items():
+            data = out.create_dataset(name, values.shape, values.dtype)
+            for start in range(0, len(values), AT_ONCE):
+                data[start : start + AT_ONCE] = values[start : start + AT_ONCE]
+    with writing(path):
+        return record_of(path)
+
+
+class Saver:
+    """Writes snapshots of one shard in the background, one at a time.
+
+    Parameters
+    ----------
+    run_dir
+        The run directory.
+    shard
+        Index of the shard.
+    """
+
+    def __init__(self, run_dir: Path, shard: int) -> None:
+        self._run_dir, self._shard = run_dir, shard
+        self._thread: threading.Thread | None = None
+        self._written: Written | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, number: int, vectors: Mapping[str, Array]) -> None:
+        """Begin to write the file of checkpoint `number`; `vectors` are its own from now on."""
+        assert self._thread is None
+        self._thread = threading.Thread(target=self._write, args=(number, vectors), daemon=True)
+        self._thread.start()
+
+    def _write(self, number: int, vectors: Mapping[str, Array]) -> None:
+        try:
+            path = construction_directory(self._run_dir, number) / shard_file_name(self._shard)
+            self._written = Written(number, self._shard, write(path, vectors))
+        except BaseException as error:  # raised again where the shard asks
+            self._error = error
+
+    def join(self) -> None:
+        """Wait until what is being written has been."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def take_written(self) -> Written | None:
+        """Return what has been written since the last call, if it has.
+
+        Raises
+        ------
+        UserError
+            It could not be.
+        """
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread.join()
+        self._thread, error, self._error = None, self._error, None
+        if error is not None:
+            raise error
+        return self._written

@@ -1,0 +1,85 @@
+"""Signals that end a run in order: they set a flag, which the service loops look at.
+
+Whichever rank gets one, the coordinator hears of it by a message, and ends the run with a checkpoint. A batch
+system's warning, SIGTERM and the first Ctrl-C are all the same; a second Ctrl-C, later than the echo that
+launchers send of the first, ends the job at once.
+"""
+
+import signal
+import time
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dbmpi.comm.protocol import SIGNAL, Tag
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+ECHO_S = 1.0  # a terminal's Ctrl-C may come from the launcher once more
+
+
+class Signals:
+    """What has been received; `name` is the signal's, or empty."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._since = 0.0
+
+    def __bool__(self) -> bool:
+        return self.number != 0
+
+    @property
+    def name(self) -> str:
+        """The name of the first signal received, as in SIGUSR1."""
+        return signal.Signals(self.number).name if self.number else ""
+
+    def install(self, name: str) -> None:
+        """Receive SIGTERM and, unless it is "none", the signal of this name from now on. Local."""
+        signal.signal(signal.SIGTERM, self._receive)
+        if name != "none":
+            signal.signal(signal.Signals[f"SIG{name}"], self._receive)
+
+    def install_interrupt(self) -> None:
+        """Receive SIGINT from now on; before training, when nothing can be saved, it ends the job. Local."""
+        signal.signal(signal.SIGINT, self._receive)
+
+    def note(self, number: int) -> None:
+        """Take in a signal that another rank has received."""
+        if not self.number:
+            self.number, self._since = number, time.monotonic()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again = number == self.number == signal.SIGINT and time.monotonic() - self._since > ECHO_S
+        if again:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise KeyboardInterrupt
+        self.note(number)
+
+
+class Herald:
+    """Tells the coordinator, once, that this rank has received a signal to stop.
+
+    Parameters
+    ----------
+    comm, coordinator
+        The service communicator, and the coordinator's world rank.
+    signals
+        What has been received.
+    """
+
+    def __init__(self, comm: "MPI.Intracomm", coordinator: int, signals: Signals) -> None:
+        self._comm, self._coordinator, self._signals = comm, coordinator, signals
+        self._request: MPI.Request | None = None
+
+    def look(self) -> None:
+        """Send the message if it is time. Local."""
+        if self._signals and self._request is None:
+            record = np.full(1, self._signals.number, SIGNAL)
+            self._request = self._comm.Isend(record.view(np.uint8), self._coordinator, Tag.SIGNAL)
+
+    def close(self) -> None:
+        """Let go of the message, which nobody may be waiting for any more. Local."""
+        if self._request is not None:
+            self._request.Free()

@@ -1,0 +1,105 @@
+"""The one owner of communicators: it makes them from the topology, and frees them."""
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import cast
+
+from mpi4py import MPI
+
+from dbmpi.errors import PeerSilent
+from dbmpi.layout.topology import Role, Topology
+
+POLL_S = 2e-3
+
+
+class World:
+    """All communicators of one rank. Collective over the world, to make and to free.
+
+    Attributes
+    ----------
+    service
+        A duplicate of the world, for every message between roles (`comm.protocol`).
+    shards
+        The parameter shards, by shard index; None elsewhere.
+    replica
+        The partitions of this rank's replica, by partition index; None elsewhere.
+    siblings
+        The same partition of every replica, by replica index; None elsewhere.
+    """
+
+    def __init__(self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD) -> None:
+        self.topology = topology
+        self.rank = comm.Get_rank()
+        self.role: Role = topology.roles[self.rank]
+        self.service = comm.Dup()
+        role = self.role
+        self.shards = self._split(role.kind == "shard", 0, role.shard_index)
+        self.replica = self._split(role.kind == "replica", role.replica_index, role.partition_index)
+        self.siblings = self._split(role.kind == "replica", role.partition_index, role.replica_index)
+
+    def _split(self, member: bool, color: int, key: int) -> MPI.Intracomm | None:
+        comm = self.service.Split(color if member else MPI.UNDEFINED, key)
+        return cast(MPI.Intracomm, comm) if comm != MPI.COMM_NULL else None
+
+    def name(self, rank: int) -> str:
+        """Return how messages call a world rank: number and role."""
+        return f"rank {rank} ({self.topology.roles[rank]})"
+
+    @property
+    def comms(self) -> list[MPI.Intracomm]:
+        """The communicators that this rank is in, the service's last."""
+        mine = (self.siblings, self.replica, self.shards, self.service)
+        return [comm for comm in mine if comm is not None]
+
+    def free(self) -> None:
+        """Free every communicator. Collective over the world."""
+        for comm in self.comms:
+            comm.Free()
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # After an error the job is aborted: a collective free would wait for ranks that never come.
+        if error is None:
+            self.free()
+
+
+def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
+    """Wait until every rank of `comm` is here, sleeping meanwhile. Collective over `comm`.
+
+    Raises
+    ------
+    PeerSilent
+        When the others have not come within `timeout_s`.
+    """
+    request = comm.Ibarrier()
+    deadline = time.monotonic() + timeout_s
+    while not request.Test():
+        if time.monotonic() > deadline:
+            raise PeerSilent(f"not every rank came to {what} within {timeout_s:g} s (cluster.timeout_s)")
+        time.sleep(POLL_S)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one rank runs: host, node (numbered in the order of first ranks), the cores it may use."""
+
+    host: str
+    node: int
+    cores: frozenset[int]
+
+
+def survey(comm: MPI.Intracomm) -> list[Place]:
+    """Return where every rank runs. Collective over `comm`."""
+    node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
+    first: int = node.bcast(comm.Get_rank(), 0)
+    node.Free()
+    found = comm.allgather((socket.gethostname(), first, frozenset(os.sched_getaffinity(0))))
+    order = sorted({first for _, first, _ in found})
+    return [Place(host, order.index(first), cores) for host, first, cores in found]

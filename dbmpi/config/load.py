@@ -1,0 +1,214 @@
+"""From a TOML file and `--set` to a checked `Config`. Pure Python, without MPI.
+
+What is allowed stands in `config.sections`; here it is enforced. Every mistake is a `UserError` that
+names the place (`run.toml: train.minibatch`, `--set train.minibatch`), the value and the remedy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from dbmpi.config.layers import LAYERS, Dense, Dropout
+from dbmpi.config.schema import Key, accepts, keys
+from dbmpi.config.sections import Config
+from dbmpi.config.source import Source, parse, read
+from dbmpi.config.values import UNSET, remedy, scalar
+from dbmpi.errors import UserError
+from dbmpi.text import Trail, dotted, listed, nearest, show
+
+
+def load(path: str | PathLike[str] | None, overrides: Sequence[str] = ()) -> Config:
+    """Read a configuration file, apply `--set` overrides, and check everything.
+
+    Parameters
+    ----------
+    path
+        The TOML file; None for the defaults.
+    overrides
+        Texts `section.key=value`; later ones win.
+
+    Raises
+    ------
+    UserError
+        For anything that is wrong with the file, a key or a value.
+    """
+    if path is None:
+        return loads(b"", overrides, "the defaults")
+    return loads(read(Path(path)), overrides, str(path))
+
+
+def loads(content: bytes, overrides: Sequence[str] = (), name: str = "the configuration") -> Config:
+    """Check a configuration given as the bytes of a TOML file; `name` is its place in messages.
+
+    Raises
+    ------
+    UserError
+        As `load`.
+    """
+    source = Source(name, parse(content, name))
+    for override in overrides:
+        source.override(override)
+    return _resolve(source)
+
+
+def _resolve(source: Source) -> Config:
+    """Build the configuration, and check and complete what keys say together."""
+    config: Config = _build(Config, source.values, (), source)
+    _check_stopping(config, source)
+    _check_batch_method(config, source)
+    _check_output_layer(config, source)
+    return _with_partitions(_without_default_epochs(config, source), source)
+
+
+def _without_default_epochs(config: Config, source: Source) -> Config:
+    """Take the default number of epochs away where another way to stop is given."""
+    train, given = config.train, source.values.get("train", {})
+    limits = (train.steps, train.max_time, train.target.accuracy, train.target.loss)
+    if "epochs" in given or (train.algorithm == "downpour" and all(limit is None for limit in limits)):
+        return config
+    return replace(config, train=replace(train, epochs=None))
+
+
+def _with_partitions(config: Config, source: Source) -> Config:
+    """Give each tile of `cluster.grid` its partition, and refuse another number of them."""
+    cluster = config.cluster
+    if cluster.grid is None:
+        return config
+    rows, columns = cluster.grid
+    if cluster.partitions not in ("auto", rows * columns):
+        raise UserError(
+            f"{source.place(('cluster', 'grid'))} = [{rows}, {columns}] has {rows * columns} tiles, but "
+            f"cluster.partitions = {cluster.partitions}; give two numbers whose product is that, or leave "
+            "one of the two keys out"
+        )
+    return replace(config, cluster=replace(cluster, partitions=rows * columns))
+
+
+def _build(section: Any, table: Any, trail: Trail, source: Source) -> Any:
+    """Make a section's dataclass from its table, key by key."""
+    known = keys(section)
+    if not isinstance(table, dict):
+        example = listed([f"{dotted(trail)}.{name}" for name in known][:3])
+        raise UserError(f"{source.place(trail)} = {show(table)} should be a table; give {example}")
+    for name in table:
+        if name not in known:
+            raise _unknown(name, table[name], section, trail, source)
+    values = {name: _convert(known[name], value, (*trail, name), source) for name, value in table.items()}
+    for key in known.values():
+        if key.required and key.name not in values:
+            raise UserError(f"{source.place((*trail, key.name))} is missing; give {accepts(key)}")
+    return section(**values)
+
+
+def _convert(key: Key, value: Any, trail: Trail, source: Source) -> Any:
+    if key.table:
+        return _build(key.kind, value, trail, source)
+    if key.kind is tuple:
+        return _layers(value, trail, source)
+    if key.optional and value == UNSET:
+        return None
+    try:
+        return scalar(key, value)
+    except ValueError as problem:
+        place = source.place(trail, value)
+        raise UserError(f"{place} = {show(value)} {problem}; {remedy(key, value)}") from None
+
+
+def _layers(value: Any, trail: Trail, source: Source) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise UserError(
+            f"{source.place(trail, value)} = {show(value)} should be an array of tables; "
+            f"write [[{dotted(trail)}]], with two brackets, over each layer"
+        )
+    if not value:
+        raise UserError(f"{source.place(trail)} = [] leaves no layer; give at least the output layer")
+    layers = []
+    for index, table in enumerate(value):
+        here = (*trail, str(index))
+        kind = table.get("type")
+        if not isinstance(kind, str) or kind not in LAYERS:
+            given = "is missing" if kind is None else f"= {show(kind)} is no type of layer"
+            choices = listed([f'"{name}"' for name in LAYERS])
+            raise UserError(f"{source.place((*here, 'type'))} {given}; give {choices}{nearest(kind, LAYERS)}")
+        layers.append(_build(LAYERS[kind], table, here, source))
+    return tuple(layers)
+
+
+def _unknown(name: str, value: Any, section: Any, trail: Trail, source: Source) -> UserError:
+    """Make the error for a key that does not exist, with the nearest one or the section it is in."""
+    place = source.place((*trail, name), value)
+    what = "section" if section is Config else "key"
+    hint = nearest(name, keys(section)) or _elsewhere(name)
+    names = ", ".join(keys(section))
+    return UserError(f"{place}: there is no such {what}{hint}; {dotted(trail) or 'the sections'}: {names}")
+
+
+def _elsewhere(name: str) -> str:
+    homes = [dotted(trail) for trail in _every_key(Config, ()) if trail[-1] == name]
+    if homes:
+        return f" (did you mean {listed(homes)}?)"
+    kinds = [kind for kind, layer in LAYERS.items() if name in keys(layer)]
+    return f" (it belongs to layers of type {listed(kinds)})" if kinds else ""
+
+
+def _every_key(section: Any, trail: Trail) -> list[Trail]:
+    found = []
+    for key in keys(section).values():
+        found.append((*trail, key.name))
+        if key.table:
+            found += _every_key(key.kind, found[-1])
+    return found
+
+
+def _check_stopping(config: Config, source: Source) -> None:
+    train, evaluation = config.train, config.evaluation
+    target = train.target.accuracy is not None or train.target.loss is not None
+    endless = train.epochs is None and train.steps is None and train.max_time is None and not target
+    if endless and train.algorithm == "downpour":
+        raise UserError(
+            f'{source.place(("train", "epochs"))} = "{UNSET}" leaves no way to stop; '
+            "give train.epochs, train.steps, train.max_time or train.target"
+        )
+    if target and not evaluation.every_epochs and not evaluation.every_s:
+        raise UserError(
+            f"{source.place(('evaluation', 'every_epochs'))} = 0 leaves train.target without evaluations "
+            "that could reach it; give evaluation.every_epochs or evaluation.every_s"
+        )
+
+
+def _check_batch_method(config: Config, source: Source) -> None:
+    """Refuse what has no meaning for a batch method."""
+    if config.train.algorithm != "sandblaster":
+        return
+    if config.train.steps is not None:
+        raise UserError(
+            f"{source.place(('train', 'steps'))} counts minibatches of downpour, but train.algorithm = "
+            '"sandblaster" counts iterations; give sandblaster.iterations instead'
+        )
+    for index, layer in enumerate(config.model.layers):
+        if isinstance(layer, Dropout):
+            raise UserError(
+                f'{source.place(("model", "layers", str(index), "type"))} = "dropout" gives the batch '
+                "another loss in each pass, which no line search can follow; leave the layer out, or take "
+                'train.algorithm = "downpour"'
+            )
+
+
+def _check_output_layer(config: Config, source: Source) -> None:
+    model = config.model
+    last, trail = model.layers[-1], ("model", "layers", str(len(model.layers) - 1))
+    if not isinstance(last, Dense):
+        raise UserError(
+            f'{source.place((*trail, "type"))} = "{last.type}" on the last layer, but the loss is that of '
+            'dense units; add a layer after it with type "dense" and a unit for each class or target'
+        )
+    if model.loss == "squared" or last.activation == "identity":
+        return
+    function = {"softmax": "the softmax", "logistic": "the sigmoid"}[model.loss]
+    raise UserError(
+        f'{source.place((*trail, "activation"))} = "{last.activation}" on the last layer, but model.loss = '
+        f'"{model.loss}" applies {function} to its output itself; give "identity" there, or '
+        'model.loss = "squared"'
+    )

@@ -1,0 +1,231 @@
+"""The configuration: one table of sections, keys, defaults, units and limits.
+
+Each section of the TOML file is a frozen dataclass, each key one of its fields. What a key accepts
+follows from its annotation and its metadata (`config.sections.schema`), and from nowhere else: the checks in
+`config.load` and the pages that `config.page` writes are derived from it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dbmpi.config.algorithms import Downpour, Sandblaster
+from dbmpi.config.layers import Dense, Layer
+from dbmpi.config.schema import MOST_RANKS, Auto, key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The examples to learn from and to evaluate on."""
+
+    path: str = key(
+        "digits",
+        'HDF5 file with groups train and test; "digits" is the embedded set. A relative path starts at the '
+        "directory that the program is started in.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The network: its layers from input to output, and what it minimizes."""
+
+    loss: Literal["softmax", "logistic", "squared"] = key(
+        "softmax",
+        'Loss on the last layer: softmax cross-entropy, "logistic" (one-vs-all), "squared" error. Softmax '
+        'and logistic apply their own function, so the last layer must then be "identity".',
+    )
+    dtype: Literal["float32", "float64"] = key(
+        "float32", "Precision of parameters and computation; float64 is for checks."
+    )
+    l2: float = key(
+        0.0,
+        "L2 penalty: adds l2 / 2 times the sum of the squared weights to the loss; biases are exempt.",
+        minimum=0,
+    )
+    layers: tuple[Layer, ...] = key(
+        (Dense(units=128, activation="relu"), Dense(units=10)),
+        "Layers from the first above the input to the output, which is dense; each is a [[model.layers]] "
+        "table.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """How the ranks are divided: 1 coordinator + shards + replicas x partitions."""
+
+    shards: int | Auto = key(
+        "auto",
+        "Parameter server shards; auto chooses from the number of ranks.",
+        minimum=1,
+        maximum=MOST_RANKS,
+    )
+    replicas: int | Auto = key(
+        "auto",
+        "Model replicas, which learn side by side; auto uses the ranks there are.",
+        minimum=1,
+        maximum=MOST_RANKS,
+    )
+    partitions: int | Auto = key(
+        "auto",
+        "Ranks that each replica is split over; auto chooses from the number of ranks.",
+        minimum=1,
+        maximum=1024,
+    )
+    grid: tuple[int, int] | None = key(
+        None,
+        "Rows and columns of the tiles that images are cut into, as many as partitions; unset: as square as "
+        "can be, with no more rows than columns.",
+        minimum=1,
+        example=(2, 3),
+    )
+    threads: int | Auto = key(
+        "auto",
+        "Threads of each rank; auto takes the cores the rank is bound to, or its share of the node's.",
+        minimum=1,
+        maximum=1024,
+    )
+    timeout_s: float = key(
+        300.0,
+        "Longest wait for an answer from another rank; then the job ends.",
+        unit="s",
+        above=0,
+        maximum=1e7,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Results on the test set that end the run when an evaluation reaches one of them."""
+
+    accuracy: float | None = key(
+        None,
+        "Stop when the test accuracy is at least this.",
+        unit="fraction",
+        above=0,
+        maximum=1,
+        example=0.97,
+    )
+    loss: float | None = key(
+        None, "Stop when the test loss is at most this.", unit="per example", minimum=0, example=0.1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """The training: how, on what minibatches, and when to stop.
+
+    Of the ways to stop (epochs, steps, max_time, target) all that are given apply, and the first to be
+    reached ends the run. The default number of epochs holds only where none is given. Sandblaster stops
+    by its own section too.
+    """
+
+    algorithm: Literal["downpour", "sandblaster"] = key(
+        "downpour",
+        "Training algorithm: asynchronous minibatches, or a batch method that all replicas compute for.",
+    )
+    minibatch: int = key(
+        16,
+        "Examples in a minibatch of one replica; sandblaster, whose results do not depend on it, computes so "
+        "many at a time (some hundreds are fastest).",
+        unit="examples",
+        minimum=1,
+    )
+    epochs: float | None = key(
+        40.0,
+        "Stop after so many passes over the training set, all replicas together; the default is that of "
+        "downpour.",
+        unit="epochs",
+        above=0,
+    )
+    steps: int | None = key(
+        None,
+        "Stop after so many minibatches, all replicas together.",
+        unit="minibatches",
+        minimum=1,
+        example=1000,
+    )
+    max_time: float | None = key(
+        None,
+        "Stop after so much training time in one job, with a checkpoint to go on from.",
+        unit="s",
+        above=0,
+        duration=True,
+        example="02:00:00",
+    )
+    seed: int = key(1, "Seed of the first parameters and of the order of the examples.", minimum=0)
+    portion: int | Auto = key(
+        "auto", "Minibatches that a replica is given at a time.", unit="minibatches", minimum=1
+    )
+    divergence_factor: float = key(
+        10.0,
+        "The run has diverged, and ends, when its training loss exceeds its first value this many times.",
+        above=1,
+    )
+    target: Target = key(Target(), "Results that end the run; evaluations look for them.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Loss and accuracy on the test set during the run; there is always one at the end."""
+
+    every_epochs: float = key(1.0, "Evaluate every so many epochs; 0: off.", unit="epochs", minimum=0)
+    every_s: float = key(0.0, "Evaluate every so many seconds; 0: off.", unit="s", minimum=0)
+    minibatch: int = key(250, "Examples evaluated at a time.", unit="examples", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Records in metrics.jsonl, and what is shown while the program runs."""
+
+    every_s: float = key(1.0, "Interval of the train records.", unit="s", above=0)
+    shard_every_s: float = key(5.0, "Interval of the shard records.", unit="s", above=0)
+    progress: Literal["auto", "bar", "plain", "none"] = key(
+        "auto", "Progress as a bar, as plain lines or not at all; auto: a bar on a terminal, else lines."
+    )
+    plain_every_s: float = key(30.0, "Interval of the plain lines.", unit="s", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """What a run can go on from: written while it trains, when it is told to stop, and at its end."""
+
+    every_s: float = key(600.0, "Write one every so many seconds; 0: off.", unit="s", minimum=0)
+    every_examples: int = key(
+        0, "Write one every so many examples learned from; 0: off.", unit="examples", minimum=0
+    )
+    keep: int = key(2, "Keep so many, the newest.", unit="checkpoints", minimum=1)
+    best: bool = key(True, "Keep the one with the best result on the test set too.")
+    signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
+        "USR1", "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do."
+    )
+    mirror_s: float = key(
+        10.0,
+        "Copy each shard into the memory of another one every so many seconds, so that the run survives its "
+        "death where ranks may die (mpirun --with-ft ulfm); Sandblaster does so in every iteration; 0: off.",
+        unit="s",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole configuration of a run; every section has the name of its field."""
+
+    data: Data = Data()
+    model: Model = Model()
+    cluster: Cluster = Cluster()
+    train: Train = Train()
+    downpour: Downpour = Downpour()
+    sandblaster: Sandblaster = Sandblaster()
+    evaluation: Evaluation = Evaluation()
+    checkpoint: Checkpoint = Checkpoint()
+    output: Output = Output()
+
+    @property
+    def batch(self) -> bool:
+        """Whether the algorithm is a batch method."""
+        return self.train.algorithm == "sandblaster"
+
+    @property
+    def uses_downpour(self) -> bool:
+        """Whether shards apply a learning rule at all: a batch method may have a warmstart."""
+        return not self.batch or self.sandblaster.warmstart_examples > 0

@@ -1,0 +1,99 @@
+"""What the coordinator does, one activity after another: orders go out, reports come in, until it is done.
+
+An activity is a state machine of small messages, without MPI (`coordinator.service` drives it over MPI,
+and `run.serial` in one process); it never holds a parameter.
+"""
+
+from dbmpi.arrays import Record
+from dbmpi.comm.assignments import evaluation_of
+from dbmpi.comm.protocol import Work
+from dbmpi.coordinator.replicas import Job, Roster
+from dbmpi.coordinator.stopping import Stopping
+from dbmpi.data.portions import ranges_for_evaluation
+from dbmpi.output.metrics import Book
+
+
+class Activity:
+    """What all activities share. Call `start` once, `receive` for each report, `tick` now and then.
+
+    Parameters
+    ----------
+    roster, book, stopping
+        The replicas, where results are written, and why the run ends.
+    """
+
+    def __init__(self, roster: Roster, book: Book, stopping: Stopping) -> None:
+        self._roster, self._book, self.stopping = roster, book, stopping
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is over."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Send the first orders."""
+
+    def receive(self, report: Record) -> None:
+        """Take in one partition's `REPORT`."""
+        self._book.at(self._roster.clock())
+        job = self._roster.receive(report)
+        if job is not None:
+            self._complete(job)
+
+    def tick(self) -> None:
+        """Look at the clock: limits, signs of life, silent partitions, records that are due."""
+        now = self._roster.clock()
+        self.stopping.look_at_time(now - self._book.job_started)
+        self.stopping.look_at_signals()
+        self._book.tick(now)
+        self._roster.keep_alive()
+
+    def died(self, replica: int, who: str) -> None:
+        """A replica has lost a rank, `who`: it leaves, and others do what it has not done."""
+        jobs = self._roster.died(replica, who)
+        self._book.at(self._roster.clock())
+        self._book.event(f"replica {replica} has left: {who} died; its work goes to the others")
+        self._take_back(replica, jobs)
+
+    def shard_died(self) -> None:
+        """The pieces of a shard that has died are its heir's now, as they were a while ago."""
+
+    def _complete(self, job: Job) -> None:
+        """Take in a job that every partition of its replica has done."""
+        raise NotImplementedError
+
+    def _take_back(self, replica: int, jobs: list[Job]) -> None:
+        """Give the jobs of a dead replica to others: here, to score held-out rows."""
+        for job in jobs:
+            if job.work is Work.EVALUATE:
+                self._roster.order(self._roster.least_busy(), job.assignment)
+
+
+class Evaluation(Activity):
+    """Scores the held-out set, one range of its `rows` a replica, on the parameters as they are."""
+
+    def __init__(self, roster: Roster, book: Book, stopping: Stopping, rows: int) -> None:
+        super().__init__(roster, book, stopping)
+        self._rows = rows
+        self.result = book.empty()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all rows are scored, and nothing ordered before is outstanding either."""
+        return self.result.rows == self._rows and self._roster.idle
+
+    def start(self) -> None:
+        """Order a range from each replica."""
+        living = self._roster.living
+        ranges = ranges_for_evaluation(self._rows, len(living))
+        for replica, (start, stop) in zip(living, ranges, strict=True):
+            if stop > start:
+                self._roster.order(replica, evaluation_of(start, stop))
+
+    def take(self, job: Job) -> None:
+        """Take in the scores of one range."""
+        self.result = self.result.add(job.reports)
+
+    def _complete(self, job: Job) -> None:
+        if job.work is Work.EVALUATE:  # what a pass has left behind counts for nothing
+            self.take(job)

@@ -1,0 +1,120 @@
+"""What becomes of the pieces of a shard that has died: its heir goes on with the mirror (`server.mirror`)."""
+
+import time
+from collections.abc import Mapping
+
+from dbmpi.arrays import Record
+from dbmpi.comm.assignments import reroute
+from dbmpi.comm.protocol import Op, Status
+from dbmpi.coordinator.commands import Requests
+from dbmpi.coordinator.dispatcher import Post
+from dbmpi.errors import PeerDied
+from dbmpi.layout.sharding import Owners
+from dbmpi.layout.topology import Topology
+from dbmpi.output.metrics import Book
+
+
+class Succession:
+    """Lets heirs go on for the dead, and tells everyone.
+
+    Parameters
+    ----------
+    requests
+        How shards are reached.
+    topology
+        Who is who.
+    post
+        How replicas are reached.
+    book
+        Where deaths are booked, and the shards' last reports are.
+    heard
+        When the last report of each shard came, `time.monotonic`.
+
+    Attributes
+    ----------
+    owners
+        Which shards live, and serve what.
+    ordered
+        Whether mirrors are of an iterate, by order, and not of whatever moment.
+    lost
+        The mirror of the iterate that heirs have gone on with, if a shard has died since this was last None.
+    """
+
+    def __init__(
+        self, requests: Requests, topology: Topology, post: Post, book: Book, heard: Mapping[int, float]
+    ) -> None:
+        self._requests, self._topology, self._post, self._book = requests, topology, post, book
+        self._heard, self._began = heard, time.monotonic()
+        self.owners = Owners(len(topology.shards))
+        self.ordered = False
+        self.lost: int | None = None
+
+    @property
+    def ranks(self) -> list[int]:
+        """The world ranks of the shards that live, as far as is known."""
+        return [self._topology.shards[i] for i in self.owners.living]
+
+    def name(self, shard: int) -> str:
+        """Return how messages call a shard."""
+        return f"rank {self._topology.shards[shard]} (shard {shard})"
+
+    def bury(self) -> bool:
+        """See to the pieces of shards that have died since the last call; return whether one has.
+
+        Raises
+        ------
+        PeerDied
+            It was the last one, its heir has no whole mirror, or is dead too, or another shard died just
+            before, whose heir has gone on from another iterate.
+        """
+        roles = self._topology.roles
+        dead = [roles[rank].shard_index for rank in self._requests.watch.dead]
+        fresh = [shard for shard in self.owners.living if shard in dead]
+        for shard in fresh:
+            self._bury(shard)
+        return bool(fresh)
+
+    def _bury(self, dead: int) -> None:
+        if self.owners.living == [dead]:
+            raise PeerDied.named([self.name(dead)])
+        heir = self.owners.bury(dead)
+        for rank in self.ranks:
+            self._requests.ask(Op.ADOPT, rank, piece=dead)
+        answer = self._requests.reply(self._topology.shards[heir], "taking over from another shard")
+        if answer is None:
+            raise PeerDied.named([self.name(dead), self.name(heir)])
+        if answer["status"] != Status.OK:
+            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: no mirror of it was whole yet")
+        for partitions in self._topology.replicas:
+            self._post.send_to(partitions, reroute(dead, heir))
+        self._book_death(dead, heir, answer)
+
+    def _book_death(self, dead: int, heir: int, answer: Record) -> None:
+        """Say who goes on, from when, and what is lost."""
+        age_s, ranks = int(answer["piece"]) / 1000, self._topology.shards
+        values: dict[str, object] = {"shard": dead, "heir": heir, "mirror_age_s": age_s}
+        if self.ordered:
+            self._go_back(dead, int(answer["version"]))
+            rest = "the run goes back to that iterate"
+        else:
+            values["updates_lost"] = lost = self._updates_lost(dead, int(answer["version"]))
+            rest = f"about {lost:,} updates are lost"
+        self._book.bury(dead)
+        self._book.event(
+            f"shard {dead} has died (rank {ranks[dead]}): shard {heir} (rank {ranks[heir]}) goes on with its "
+            f"parameters as they were {age_s:.1f} s ago; {rest}",
+            **values,
+        )
+
+    def _go_back(self, dead: int, mirror: int) -> None:
+        """Take note of where the run has to go back to; raise PeerDied if it would be to two iterates."""
+        if self.lost not in (None, mirror):
+            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: another mirror is of another iterate")
+        self.lost = mirror
+
+    def _updates_lost(self, dead: int, mirrored: int) -> int:
+        """Return what a mirror lacks of the last report, and as much for the time since: an estimate."""
+        now, report = time.monotonic(), self._book.shards.get(dead)
+        pieces, reported = (int(report["pieces"]), int(report["updates"])) if report is not None else (0, 0)
+        since = reported * (now - self._heard[dead]) / max(self._heard[dead] - self._began, 1e-3)
+        return round(max(0.0, reported + since - mirrored) / max(pieces, 1))

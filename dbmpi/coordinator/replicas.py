@@ -1,0 +1,163 @@
+"""The replicas as the coordinator knows them: what each was asked to do and still owes; signs of life.
+
+An order goes to every partition of a replica, and is done when all of them have reported it. Orders of one
+kind of work are reported in the order in which they were given; different kinds may overtake one another.
+A replica that has lost a rank gets no more orders, and what it still reports counts for nothing.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from dbmpi.arrays import Record
+from dbmpi.comm.assignments import plain
+from dbmpi.comm.protocol import Work
+from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
+
+PATIENCE = 1.5  # of cluster.timeout_s: whoever waits for the silent rank itself says more about it, and first
+
+
+class Mail(Protocol):
+    """How assignments reach the partitions of a replica."""
+
+    def send(self, replica: int, assignment: Record) -> None:
+        """Send an `ASSIGNMENT` record to every partition of a replica."""
+
+
+@dataclass
+class Job:
+    """An order that is outstanding, and what the replica's partitions have reported of it."""
+
+    replica: int
+    assignment: Record
+    missing: set[int]
+    reports: list[Record] = field(default_factory=list)
+
+    @property
+    def work(self) -> Work:
+        """What was ordered."""
+        return Work(int(self.assignment["work"]))
+
+
+class Roster:
+    """Gives orders, collects reports, and misses those who are silent.
+
+    Parameters
+    ----------
+    shape
+        Replicas R and partitions P.
+    timeout_s
+        `cluster.timeout_s`.
+    mail
+        Where assignments go.
+    name
+        How messages call a partition of a replica.
+    clock
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        timeout_s: float,
+        mail: Mail,
+        name: Callable[[int, int], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.replicas, self._partitions = shape
+        self.clock = clock
+        self._timeout_s, self._mail, self._name = timeout_s, mail, name
+        self._jobs: list[deque[Job]] = [deque() for _ in range(self.replicas)]
+        self._heard = np.full(shape, clock())
+        self._sent = np.full(self.replicas, clock())
+        self.living = list(range(self.replicas))
+
+    def owed(self, replica: int) -> int:
+        """Return how many orders a replica has not reported."""
+        return len(self._jobs[replica])
+
+    @property
+    def outstanding(self) -> list[Job]:
+        """The orders that are not reported yet."""
+        return [job for jobs in self._jobs for job in jobs]
+
+    @property
+    def idle(self) -> bool:
+        """Whether no replica owes a report."""
+        return not any(self._jobs)
+
+    @property
+    def dead(self) -> list[int]:
+        """The replicas that have lost a rank."""
+        return [replica for replica in range(self.replicas) if replica not in self.living]
+
+    def died(self, replica: int, who: str) -> list[Job]:
+        """A replica has lost a rank, `who`: let it leave, and return what it has not done.
+
+        Raises
+        ------
+        PeerDied
+            It was the last one.
+        """
+        self.living.remove(replica)
+        if not self.living:
+            raise PeerDied(f"no replica is left to go on with: {who} died")
+        self.tell(replica, plain(Work.RETIRE))
+        jobs, self._jobs[replica] = list(self._jobs[replica]), deque()
+        return jobs
+
+    def least_busy(self) -> int:
+        """Return the living replica that owes least."""
+        return min(self.living, key=self.owed)
+
+    def order(self, replica: int, assignment: Record) -> None:
+        """Send an assignment that is to be reported."""
+        # Those without work give no signs of life: their silence counts from here.
+        owing = set().union(*(job.missing for job in self._jobs[replica]))
+        self._heard[replica, [p for p in range(self._partitions) if p not in owing]] = self.clock()
+        self._jobs[replica].append(Job(replica, assignment, set(range(self._partitions))))
+        self.tell(replica, assignment)
+
+    def tell(self, replica: int, assignment: Record) -> None:
+        """Send an assignment that is not reported."""
+        self._sent[replica] = self.clock()
+        self._mail.send(replica, assignment)
+
+    def receive(self, report: Record) -> Job | None:
+        """Take in one partition's `REPORT`; return the job that is done by it, if one is."""
+        replica, partition = int(report["replica"]), int(report["partition"])
+        self._heard[replica, partition] = self.clock()
+        if report["work"] == Work.ALIVE or replica not in self.living:
+            return None
+        waiting = (j for j in self._jobs[replica] if partition in j.missing and j.work == report["work"])
+        job = next(waiting, None)
+        if job is None:
+            raise ProtocolError(f"{self._name(replica, partition)} reports work that it was not given")
+        job.missing.discard(partition)
+        job.reports.append(report)
+        if job.missing:
+            return None
+        self._jobs[replica].remove(job)
+        return job
+
+    def keep_alive(self) -> None:
+        """Give replicas that wait a sign of life, and miss those that should have given one.
+
+        Raises
+        ------
+        PeerSilent
+            A partition with work has not been heard of for longer than the deadline.
+        """
+        now = self.clock()
+        for replica in np.flatnonzero(now - self._sent > self._timeout_s / 4):
+            self.tell(int(replica), plain(Work.ALIVE))
+        for replica, partition in np.argwhere(now - self._heard > PATIENCE * self._timeout_s):
+            if any(partition in job.missing for job in self._jobs[replica]):
+                raise PeerSilent(
+                    f"no report within {PATIENCE * self._timeout_s:g} s ({PATIENCE:g} cluster.timeout_s) "
+                    f"from {self._name(int(replica), int(partition))}"
+                )

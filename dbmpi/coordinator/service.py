@@ -1,0 +1,110 @@
+"""The coordinator's messages, from the first assignment to the order to leave."""
+
+import time
+
+from mpi4py import MPI
+
+from dbmpi.comm.assignments import leave
+from dbmpi.comm.protocol import REPORT, SIGNAL, Tag
+from dbmpi.comm.signals import Signals
+from dbmpi.comm.ulfm import Watch
+from dbmpi.comm.wait import Idle, Waiter
+from dbmpi.coordinator.activity import Activity
+from dbmpi.coordinator.commands import Requests
+from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.shards import ParameterServer
+from dbmpi.errors import STATUS_OK
+from dbmpi.layout.topology import Topology
+from dbmpi.output.metrics import Book
+
+TICK_S = 0.01
+
+
+class CoordinatorService:
+    """Carries the messages of the coordinator. See `training.Cluster`.
+
+    Parameters
+    ----------
+    comm, topology, post, book, waiter
+        The service communicator, who is who, the way to replicas, where results go, how to wait.
+    shard_every_s
+        Interval of the shards' reports, in seconds.
+    signals
+        Notes what other ranks have received.
+    mirrored
+        Whether shards are mirrored, and the run survives the death of one.
+
+    Attributes
+    ----------
+    shards
+        The way to the shards.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        topology: Topology,
+        post: Post,
+        book: Book,
+        waiter: Waiter,
+        shard_every_s: float,
+        signals: Signals,
+        mirrored: bool = False,
+    ) -> None:
+        self._topology, self._signals, self._post, self._waiter = topology, signals, post, waiter
+        shards = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
+        self._watch = Watch(comm, {} if mirrored else shards)
+        self._requests = Requests(comm, post.out, waiter, self._watch)
+        self.shards = ParameterServer(self._requests, topology, post, book, shard_every_s, mirrored)
+        self._mourned = 0  # of those that it knows to be dead
+        self._lost: set[int] = set()  # replicas
+
+    def drive(self, activity: Activity) -> None:
+        """Start an activity, and carry its messages until it is finished."""
+        idle, next_tick = Idle(), 0.0
+        activity.start()
+        while not activity.finished:
+            if self._receive(activity):
+                idle.busy()
+            else:
+                idle.rest()
+            if len(self._watch.dead) > self._mourned:
+                self._mourn(activity)
+            if time.monotonic() >= next_tick:
+                activity.tick()
+                self.shards.miss()
+                next_tick = time.monotonic() + TICK_S
+
+    def _receive(self, activity: Activity) -> bool:
+        report = self._requests.take(Tag.REPORT, REPORT)
+        if report is not None:
+            activity.receive(report)
+        signal = self._requests.take(Tag.SIGNAL, SIGNAL)
+        if signal is not None:
+            self._signals.note(int(signal["number"]))
+        return self.shards.receive() or report is not None
+
+    def _mourn(self, activity: Activity) -> None:
+        """Let an activity know which replicas have lost a rank, and see to the pieces of shards that died."""
+        if self.shards.bury():
+            activity.shard_died()
+        dead, self._mourned = self._watch.dead[self._mourned :], len(self._watch.dead)
+        for rank in dead:
+            role = self._topology.roles[rank]
+            if role.kind == "replica" and role.replica_index not in self._lost:
+                self._lost.add(role.replica_index)
+                activity.died(role.replica_index, f"rank {rank}")
+
+    def dismiss(self, status: int = STATUS_OK) -> None:
+        """Let everyone leave, shards first with their last reports.
+
+        Parameters
+        ----------
+        status
+            The exit status of the run, for everyone.
+        """
+        self.shards.stop(status)
+        for ranks in (*self._topology.replicas, self._topology.spares):
+            self._post.send_to(ranks, leave(status))
+        self.shards.await_leave()
+        self._post.out.drain(self._waiter)

@@ -1,0 +1,243 @@
+"""The shards as the coordinator reaches them: it asks, they answer and report; one may die (`failover`)."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.arrays import Record
+from dbmpi.checkpoint.directory import FileRecord
+from dbmpi.checkpoint.manifest import Written
+from dbmpi.comm.operations import Kind
+from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Op, Status, Tag
+from dbmpi.coordinator.commands import Requests
+from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.failover import Succession
+from dbmpi.coordinator.replicas import PATIENCE
+from dbmpi.errors import PeerSilent
+from dbmpi.layout.topology import Topology
+from dbmpi.output.metrics import Book
+
+
+class ParameterServer:
+    """See `training.Shards`.
+
+    Parameters
+    ----------
+    requests
+        How shards are reached.
+    topology
+        Who is who.
+    post
+        How replicas are reached.
+    book
+        Gets the shards' reports.
+    every_s
+        Interval of these, in seconds: a shard that is silent for much longer is lost.
+    mirrored
+        Whether shards are mirrored, and the run survives the death of one.
+
+    Attributes
+    ----------
+    owners
+        Which shards live, and serve what.
+    """
+
+    def __init__(
+        self,
+        requests: Requests,
+        topology: Topology,
+        post: Post,
+        book: Book,
+        every_s: float,
+        mirrored: bool = False,
+    ) -> None:
+        self._requests, self._topology, self._book, self._mirrored = requests, topology, book, mirrored
+        self._silence_s = PATIENCE * requests.waiter.timeout_s + every_s
+        self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
+        self._left: set[int] = set()
+        self._unwritten: set[int] = set()  # shards, of checkpoint `_number`
+        self._number = 0
+        self._written: Callable[[Written], None] = lambda written: None
+        self._unmirrored: set[int] = set()  # shards, of mirror `_mirror`
+        self._mirror = 0
+        self._succession = Succession(requests, topology, post, book, self._heard)
+        self.owners = self._succession.owners
+
+    # -- what shards say on their own ----------------------------------------------------------------------
+
+    def receive(self) -> bool:
+        """Take in a message, if there is one. Local."""
+        return self._receive_written() or self._receive_mirrored() or self._receive_report()
+
+    def _receive_report(self) -> bool:
+        report = self._requests.take(Tag.SHARD, SHARD_REPORT)
+        if report is None:
+            return False
+        index = int(report["shard"])
+        if index in self.owners.living:  # else it was sent before the shard died
+            self._heard[index] = time.monotonic()
+            self._book.shard(report)
+            if report["last"]:
+                self._left.add(index)
+        return True
+
+    def _receive_written(self) -> bool:
+        """Take in that a shard's part of a checkpoint is on disk."""
+        record = self._requests.take(Tag.WRITTEN, WRITTEN) if self._unwritten else None
+        if record is None:
+            return False
+        if record["number"] == self._number:
+            self._unwritten.discard(int(record["shard"]))
+        self._written(Written(int(record["number"]), int(record["shard"]), FileRecord.of(record)))
+        return True
+
+    def _receive_mirrored(self) -> bool:
+        """Take in that a shard has another's mirror, and that its own has left."""
+        record = self._requests.take(Tag.MIRRORED, MIRRORED) if self._unmirrored else None
+        if record is not None and record["number"] == self._mirror:
+            self._unmirrored.discard(int(record["shard"]))
+        return record is not None
+
+    def miss(self) -> None:
+        """Look at the clock. Local.
+
+        Raises
+        ------
+        PeerSilent
+            A shard has not reported for too long.
+        """
+        now = time.monotonic()
+        for index in self.owners.living:
+            if now - self._heard[index] > self._silence_s:
+                name = self._succession.name(index)
+                raise PeerSilent(f"no report within {self._silence_s:g} s from {name}")
+
+    def bury(self) -> bool:
+        """See to the pieces of shards that have died; return whether one has. Raises as `Succession.bury`."""
+        while self._receive_report():
+            pass
+        fresh = self._succession.bury()
+        if fresh:
+            self._unmirrored.clear()  # mirrors that were on their way are not awaited by their heirs any more
+        return fresh
+
+    # -- checkpoints, vectors, mirrors ---------------------------------------------------------------------
+
+    def snapshot(
+        self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
+    ) -> None:
+        """See `checkpoint_manager.Copying.snapshot`."""
+        ranks, self._number = self._succession.ranks, number
+        self._unwritten, self._written = set(self.owners.living), written
+        for rank in ranks:
+            self._requests.ask_with_vectors(Op.CHECKPOINT, rank, vectors, number)
+        for rank in ranks:
+            self._requests.reply(rank, "copying its slice for a checkpoint")
+        self.bury()
+
+    def await_files(self) -> None:
+        """See `checkpoint_manager.Copying.await_files`."""
+        self._await(self._unwritten, self._receive_written, "writing a checkpoint")
+
+    def operate(self, records: Record) -> NDArray[np.float64]:
+        """See `training.Shards.operate`; sums are made in the order of the shards."""
+        ranks, what = self._succession.ranks, "vector operations"
+        answers = np.zeros((len(ranks), np.count_nonzero(records["kind"] == Kind.DOT)))
+        expected = []
+        for rank, answer in zip(ranks, answers, strict=True):
+            expected.append(self._requests.expect(answer, rank, Tag.SCALARS))
+            self._requests.ask(Op.OPERATE, rank, len(records))
+            self._requests.follow(records, rank, Tag.OPERATIONS)
+        for rank, request, answer in zip(ranks, expected, answers, strict=True):
+            self._requests.complete(request, answer, rank, Tag.SCALARS, what)
+        self.bury()
+        return answers.sum(axis=0)
+
+    @property
+    def mirrors(self) -> "ParameterServer | None":
+        """See `training.Shards.mirrors`."""
+        return self if self._mirrored else None
+
+    def mirror(self, vectors: Sequence[int], anew: bool) -> int:
+        """See `rollback.Mirrors.mirror`."""
+        self._mirror += 1
+        self._succession.ordered = True
+        self._unmirrored = set(self.owners.living)
+        for rank in self._succession.ranks:
+            self._requests.ask_with_vectors(Op.MIRROR, rank, vectors, self._mirror, int(anew))
+        return self._mirror
+
+    def await_mirrors(self) -> None:
+        """See `rollback.Mirrors.await_mirrors`."""
+        self._await(self._unmirrored, self._receive_mirrored, "mirroring an iterate")
+
+    def take_lost(self) -> int | None:
+        """See `rollback.Mirrors.take_lost`."""
+        lost, self._succession.lost = self._succession.lost, None
+        return lost
+
+    def revert(self, number: int) -> None:
+        """See `rollback.Mirrors.revert`."""
+        for rank in self._succession.ranks:
+            self._requests.ask(Op.REVERT, rank, number=number)
+
+    @property
+    def mortal(self) -> bool:
+        """See `checkpoint_manager.Copying.mortal`."""
+        return self._mirrored
+
+    def bequeath(self, will: bytes) -> None:
+        """See `checkpoint_manager.Copying.bequeath`: the first shard that lives keeps it."""
+        first = self._succession.ranks[0]
+        self._requests.ask(Op.WILL, first, len(will))
+        self._requests.follow(np.frombuffer(will, np.uint8), first, Tag.WILL)
+
+    def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
+        """Wait until none is missing of the shards that live, and see to those that die meanwhile."""
+
+        def done() -> bool:
+            while receive():
+                pass
+            self.bury()
+            return not missing & set(self.owners.living)
+
+        def late() -> str:
+            return f"{', '.join(map(self._succession.name, sorted(missing)))}: {what}"
+
+        self._requests.waiter.until(done, late)
+
+    # -- the end -------------------------------------------------------------------------------------------
+
+    def save_model(self) -> None:
+        """Let the first shard write the model: again, if one dies meanwhile."""
+        answer: Record | None = None
+        while answer is None or answer["status"] != Status.OK:
+            self.bury()
+            first = self._succession.ranks[0]
+            self._requests.ask(Op.SAVE, first)
+            answer = self._requests.reply(first, "writing the model")
+
+    def stop(self, status: int) -> None:
+        """Let all shards leave, with a last report. Local."""
+        for rank in self._succession.ranks:
+            self._requests.ask(Op.STOP, rank, piece=status)
+
+    def await_leave(self) -> None:
+        """Wait for the last report of each that lives."""
+
+        def left() -> bool:
+            while self._receive_report():
+                pass
+            return not self._staying()
+
+        def late() -> str:
+            return f"the last reports of {', '.join(map(self._succession.name, self._staying()))}"
+
+        self._requests.waiter.until(left, late)
+
+    def _staying(self) -> list[int]:
+        """Return the shards that live and have not said that they leave."""
+        ranks, dead = self._topology.shards, self._requests.watch.dead
+        return [i for i in self.owners.living if i not in self._left and ranks[i] not in dead]

@@ -1,0 +1,1 @@
+"""The examples: what a data file holds, and in which order it is read."""

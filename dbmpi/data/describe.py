@@ -1,0 +1,158 @@
+"""What a data file holds, and whether it fits the model: found out before any role starts.
+
+The format is that of docs/data.md: groups `train` and `test`, in each a data set `x` of inputs and a data set
+`y` of integer labels or float targets.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dbmpi.data.split import Split
+from dbmpi.errors import UserError
+
+__all__ = ["Description", "Split", "check_fits", "describe"]
+
+SCAN_VALUES = 1 << 20  # labels or targets looked at in one read
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the rest of the program needs to know of a data file.
+
+    Attributes
+    ----------
+    path : str
+        The file itself; never "digits".
+    train_rows, test_rows : int
+        Numbers of examples.
+    input_shape : tuple of int
+        Shape of one example: (features,), (H, W) or (H, W, C).
+    inputs : int
+        Number of input columns, the product of `input_shape`.
+    classes : int or None
+        Largest integer label + 1; None for float targets.
+    targets : int or None
+        Number of float targets of an example; None for integer labels.
+    dtype : str
+        What a reader gives: "uint8", "float32" or "float64".
+    scale, offset : float
+        The value of an input is scale * stored + offset.
+    chunk_rows : int or None
+        Rows in a chunk of `train/x`, None where it is not chunked.
+    """
+
+    path: str
+    train_rows: int
+    test_rows: int
+    input_shape: tuple[int, ...]
+    inputs: int
+    classes: int | None
+    targets: int | None
+    dtype: str
+    scale: float
+    offset: float
+    chunk_rows: int | None
+
+
+def describe(path: str | Path, stand_in: bool = True) -> Description:
+    """Look a data file over, all labels or targets and a few rows included. Local.
+
+    Parameters
+    ----------
+    path : str or Path
+        As `describe.path`: an HDF5 file, or "digits".
+    stand_in : bool
+        Whether nothing but shapes is needed, which does for a dry run.
+
+    Returns
+    -------
+    Description
+
+    Raises
+    ------
+    UserError
+        Anything is amiss; the text names file, data set, value and remedy.
+    """
+    with Split(path, "train") as train, Split(path, "test") as test:
+        _check_alike(train, test)
+        for split in (train, test):
+            split.check_complete(stand_in)
+            # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
+            split.read([(0, 1), (split.rows - 1, split.rows)])
+        largest = max(_scanned(train), _scanned(test))
+        return Description(
+            path=str(train.path),
+            train_rows=train.rows,
+            test_rows=test.rows,
+            input_shape=train.input_shape,
+            inputs=train.inputs,
+            classes=None if train.targets_width else int(largest) + 1,
+            targets=train.targets_width,
+            dtype=train.dtype.name,
+            scale=train.scale,
+            offset=train.offset,
+            chunk_rows=train.chunk_rows,
+        )
+
+
+def check_fits(description: Description, outputs: int, loss: str) -> None:
+    """Raise UserError unless the labels or targets suit the output layer and the loss. Local.
+
+    Parameters
+    ----------
+    description : Description
+    outputs : int
+        Units of the last layer.
+    loss : {"softmax", "logistic", "squared"}
+        Integer labels suit all three (the latter two compare with 1 at the label's unit and 0 elsewhere),
+        float targets "squared" alone.
+
+    Raises
+    ------
+    UserError
+        They do not; the text names both numbers and the remedy.
+    """
+    place = f"{description.path}: train/y and test/y"
+    if description.targets is not None and loss != "squared":
+        raise UserError(
+            f'{place} hold float targets, but model.loss = "{loss}" needs integer labels; '
+            "store y.astype('int64'), or set model.loss = \"squared\""
+        )
+    if description.targets is not None and description.targets != outputs:
+        raise UserError(
+            f"{place} hold {description.targets} targets for each example, but the last layer has {outputs} "
+            f"units (model.layers); give it {description.targets}"
+        )
+    if description.classes is not None and description.classes > outputs:
+        raise UserError(
+            f"{place} hold labels up to {description.classes - 1}, but the last layer has {outputs} "
+            f"units (model.layers), for labels up to {outputs - 1}; give it {description.classes}"
+        )
+
+
+def _check_alike(train: Split, test: Split) -> None:
+    """Refuse a test split whose rows would mean something else than those of the train split."""
+    for what, ours, theirs in (
+        ("x: the shape of an example is", train.input_shape, test.input_shape),
+        ("x: the type is", train.dtype.name, test.dtype.name),
+        ("x: the attribute scale is", train.scale, test.scale),
+        ("x: the attribute offset is", train.offset, test.offset),
+        ("y: the number of float targets is", train.targets_width, test.targets_width),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"{train.path}: test/{what} {theirs}, but {ours} in train; write both splits in the same way"
+            )
+
+
+def _scanned(split: Split) -> float:
+    """Check all labels or targets in reads of bounded size, and return the largest."""
+    largest = -np.inf
+    step = max(1, SCAN_VALUES // (split.targets_width or 1))
+    for start in range(0, split.rows if split.has_labels else 1, step):
+        rows = (start, min(start + step, split.rows))
+        values = split.labels_or_targets([rows])
+        largest = max(largest, float(values.max()))
+    return largest

@@ -1,0 +1,81 @@
+"""What rows of a data file may hold: checked as they are read, for a file is never looked through beforehand.
+
+One pass over floats for their extremes, which costs next to nothing beside reading them. Local.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dbmpi.errors import UserError
+from dbmpi.layout.boxes import Box, Range, segments
+
+# No input and no target may be larger: a float32 could not hold its square, nor a gradient that it causes.
+LARGEST = 1e18
+
+
+def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range], place: str) -> None:
+    """Refuse a label that no unit stands for: a kernel would read and write beyond its arrays.
+
+    Parameters
+    ----------
+    labels : int64 array (N,)
+    classes : int or None
+        Labels are below this; None: not known yet.
+    ranges : sequence of (start, stop)
+        The rows that were read.
+    place : str
+        File and data set, for messages.
+
+    Raises
+    ------
+    UserError
+    """
+    if not labels.size or (labels.min() >= 0 and (classes is None or labels.max() < classes)):
+        return
+    at = int(((labels < 0) | (labels >= (classes or np.inf))).argmax())
+    start = f"{place} holds the label {labels[at]} in row {_row(ranges, at)}"
+    if labels[at] < 0 or classes is None:
+        raise UserError(
+            f"{start}; labels count from 0: number the classes 0, 1, 2, ... when you write the file"
+        )
+    raise UserError(
+        f"{start}, but the last layer has {classes} units (model.layers), for labels up to {classes - 1}"
+    )
+
+
+def check_values(
+    values: np.ndarray, bound: float, ranges: Sequence[Range], place: str, part: Box, shape: tuple[int, ...]
+) -> None:
+    """Refuse a float that is not finite, or too large to compute with.
+
+    Parameters
+    ----------
+    values : array (N, I)
+        As stored; integers pass.
+    bound : float
+        Largest magnitude that is allowed, before scaling.
+    ranges, place
+        As for `check_labels`.
+    part : Box
+        Which values of each row were read, for messages: a box of a row of such a `shape`.
+
+    Raises
+    ------
+    UserError
+    """
+    # NaN comes through both extremes, and fails both comparisons.
+    if values.dtype.kind != "f" or not values.size or (values.min() >= -bound and values.max() <= bound):
+        return
+    at, position = (int(i) for i in np.argwhere(~(np.abs(values) <= bound))[0])
+    ((column, _),) = segments(part, shape, position, position + 1)
+    value = values[at, position]
+    remedy = "every value must be finite; replace or leave out such rows when you write the file"
+    if np.isfinite(value):
+        remedy = f"scaled, it is beyond {LARGEST:g}; store it in another unit, or lower the attribute scale"
+    raise UserError(f"{place} holds {value} in row {_row(ranges, at)}, column {column}: {remedy}")
+
+
+def _row(ranges: Sequence[Range], at: int) -> int:
+    """Return the row of the file that was read as number `at` of the ranges."""
+    return int(np.concatenate([np.arange(*one) for one in ranges])[at])

@@ -1,0 +1,244 @@
+"""One split (train or test) of a data file: opened without locks, checked, read in ranges of rows.
+
+Only what is asked for is read: files larger than memory work. Letters: N rows, I input columns, T targets,
+H rows, W columns and C channels of an image.
+"""
+
+import os
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dbmpi.data import digits
+from dbmpi.data.completeness import check_complete
+from dbmpi.data.hdf5 import attribute, clear_errors, data_set, examined_x, examined_y, opened, read_dtype
+from dbmpi.data.sanity import LARGEST, check_labels, check_values
+from dbmpi.layout.boxes import Box, Range, extents, volume, whole
+
+
+class Split:
+    """The rows of one split, of which a partition reads the inputs that its units see.
+
+    Local: each rank opens the file for itself, read-only and without locks, which Lustre and NFS often lack.
+
+    Parameters
+    ----------
+    path : str or Path
+        As `describe.path`: an HDF5 file, or "digits".
+    name : {"train", "test"}
+        The group.
+    columns : (start, stop), optional
+        Of the inputs, flattened in row-major order (H, W, C); all without it. May be empty.
+    window : Box, optional
+        Instead of columns, a box of every example: ((h0, h1), (w0, w1), (c0, c1)) of an image, one stored
+        as (H, W) included; ((i0, i1),) of features. May be empty.
+
+    Attributes
+    ----------
+    rows, inputs : int
+        N, and the number of all input columns.
+    input_shape : tuple of int
+        Of one example, as stored.
+    dtype : numpy.dtype
+        Of what `read` returns: uint8, float32 (also for float16) or float64.
+    scale, offset : float
+        The value of an input is scale * stored + offset.
+    targets_width : int or None
+        T for float targets, None for integer labels.
+    chunk_rows : int or None
+        Rows in a chunk of `x`, None where it is not chunked.
+    classes : int or None
+        None at first; once set, a label of so much or more is an error to read.
+
+    Raises
+    ------
+    UserError
+        There is no such file, it is not HDF5, or its content is not in the format.
+    """
+
+    def __init__(
+        self, path: str | Path, name: str, columns: Range | None = None, window: Box | None = None
+    ) -> None:
+        self.path, self.name = digits.located(path), name
+        self.classes: int | None = None
+        self._file = opened(self.path)
+        try:
+            with clear_errors(self.path, name):
+                self._examine()
+            self._choose(columns, window)
+        except BaseException:
+            self.close()
+            raise
+
+    def _examine(self) -> None:
+        """Look at everything but the rows themselves."""
+        self._state_at_opening = self._state()
+        self._x, self._y = (data_set(self._file, self.path, self.name, key) for key in ("x", "y"))
+        self.rows, self.input_shape = examined_x(self._x, self._place("x"))
+        self.targets_width = examined_y(self._y, self.rows, self._place("y"))
+        self.inputs = prod(self.input_shape)
+        self.dtype = read_dtype(self._x)
+        unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
+        self.scale = attribute(self._x, "scale", unscaled, self._place("x"))
+        self.offset = attribute(self._x, "offset", 0.0, self._place("x"))
+        self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
+        self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
+
+    def check_complete(self, stand_in: bool) -> None:
+        """Raise UserError unless all rows were written, as far as the index of the file tells.
+
+        With `stand_in` a data set of which nothing at all was written passes too.
+        """
+        for key, stored in (("x", self._x), ("y", self._y)):
+            with clear_errors(self.path, f"{self.name}/{key}"):
+                check_complete(stored, self.path, self._place(key), stand_in)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether any labels or targets were written; if not, all are alike."""
+        return bool(self._y.is_virtual or self._y.external or self._y.id.get_storage_size())
+
+    @property
+    def image(self) -> tuple[int, ...] | None:
+        """Shape (H, W, C) of an image, C = 1 for one stored as (H, W); None for features."""
+        return None if len(self.input_shape) == 1 else (*self.input_shape, 1)[:3]
+
+    def _choose(self, columns: Range | None, window: Box | None) -> None:
+        """Find out what to read of each row: a box as it is stored and, of its values, a range."""
+        self._space: tuple[int, ...] = (self.inputs,)
+        self._part: Box = whole(self._space) if columns is None else (columns,)
+        if window is not None:
+            self._space, self._part = self.image or self.input_shape, window
+        if (window and columns) or not _is_box(self._part, self._space):
+            raise ValueError(f"columns {columns}, window {window} of examples {self.input_shape}")
+        if window is None:
+            self._stored, self._cut = _window(self.input_shape, *self._part[0])
+        else:
+            self._stored = tuple(slice(*edges) for edges in window[: len(self.input_shape)])
+            self._cut = slice(0, volume(window))
+
+    def read(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read inputs as they are stored.
+
+        Parameters
+        ----------
+        ranges : sequence of (start, stop)
+            Of rows, read one after another; ascending ranges read the file forwards.
+
+        Returns
+        -------
+        array of `dtype`, shape (N of the ranges, I of `columns`) or (N, *extents of `window`), C-ordered
+
+        Raises
+        ------
+        UserError
+            The file cannot be read any more or has changed, or holds a value that is not finite or, scaled,
+            larger than `LARGEST`.
+        """
+        extent = tuple(part.stop - part.start for part in self._stored)
+        rows = self._read(self._x, ranges, self._stored, extent, self.dtype)
+        values = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
+        check_values(values, self._bound, ranges, self._place("x"), self._part, self._space)
+        return values.reshape(len(rows), *extents(self._part))
+
+    def labels(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
+        if self.targets_width is not None:
+            raise ValueError(f"{self._place('y')} holds float targets, not labels")
+        labels = self._read(self._y, ranges, (), (), np.dtype(np.int64))
+        check_labels(labels, self.classes, ranges, self._place("y"))
+        return labels
+
+    def targets(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
+        if self.targets_width is None:
+            raise ValueError(f"{self._place('y')} holds labels, not float targets")
+        stored = self._read(self._y, ranges, (), self._y.shape[1:], read_dtype(self._y))
+        targets_NT = stored.reshape(len(stored), self.targets_width)
+        shape = targets_NT.shape[1:]
+        check_values(targets_NT, LARGEST, ranges, self._place("y"), whole(shape), shape)
+        return targets_NT
+
+    def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read whichever of `labels` and `targets` the file holds."""
+        return self.labels(ranges) if self.targets_width is None else self.targets(ranges)
+
+    def close(self) -> None:
+        """Close the file; the split can't be read after it."""
+        self._file.close()
+
+    def __enter__(self) -> "Split":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _read(
+        self,
+        stored: h5py.Dataset,
+        ranges: Sequence[Range],
+        window: tuple[slice, ...],
+        extent: tuple[int, ...],
+        dtype: np.dtype,
+    ) -> np.ndarray:
+        """Return the window, of such an extent, of the rows of the ranges, one after another."""
+        if not all(0 <= start <= stop <= self.rows for start, stop in ranges):
+            raise ValueError(f"rows {ranges} of {self.rows}")
+        filled = 0
+        with clear_errors(self.path, stored.name.lstrip("/")):
+            out = np.empty((_total(ranges), *extent), dtype)
+            for start, stop in ranges:
+                if out[filled : filled + stop - start].size:
+                    rows = np.s_[filled : filled + stop - start]
+                    stored.read_direct(out, (slice(start, stop), *window), rows)
+                filled += stop - start
+            self._check_unchanged()
+        return out
+
+    def _state(self) -> tuple[int, int]:
+        """Return size in bytes and time of the last change of the open file, whatever its name leads to."""
+        found = os.fstat(self._file.id.get_vfd_handle())
+        return found.st_size, found.st_mtime_ns
+
+    def _check_unchanged(self) -> None:
+        """Raise OSError if somebody has written to the file since it was opened.
+
+        HDF5 keeps where the rows lay then, and reads there what lies there now; behind the end of a
+        file that was cut, zeros.
+        """
+        (size, changed), (size_then, changed_then) = self._state(), self._state_at_opening
+        if size < size_then:
+            raise OSError(f"the file shrank from {size_then} to {size} bytes")
+        if changed != changed_then:
+            raise OSError("the file was changed after it was opened; leave it alone while a run reads it")
+
+    def _place(self, key: str) -> str:
+        return f"{self.path}: {self.name}/{key}"
+
+
+def _is_box(box: Box, shape: tuple[int, ...]) -> bool:
+    return len(box) == len(shape) and all(
+        0 <= start <= stop <= extent for (start, stop), extent in zip(box, shape, strict=True)
+    )
+
+
+def _window(shape: tuple[int, ...], start: int, stop: int) -> tuple[tuple[slice, ...], slice]:
+    """Return the smallest box of a row which holds the columns, and where these lie in the box, flattened."""
+    box: list[slice] = []
+    while len(shape) > 1 and start < stop and start // prod(shape[1:]) == (stop - 1) // prod(shape[1:]):
+        outer, inner = start // prod(shape[1:]), prod(shape[1:])
+        box.append(slice(outer, outer + 1))
+        start, stop, shape = start - outer * inner, stop - outer * inner, shape[1:]
+    inner = prod(shape[1:])
+    first, last = start // inner, -(-stop // inner)
+    if start == stop:
+        last = first
+    whole = tuple(slice(0, extent) for extent in shape[1:])
+    return (*box, slice(first, last), *whole), slice(start - first * inner, stop - first * inner)
+
+
+def _total(ranges: Sequence[Range]) -> int:
+    return sum(stop - start for start, stop in ranges)

@@ -1,0 +1,94 @@
+"""Files that are written whole or not at all, and what a failure to write one is called."""
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from dbmpi import __version__
+from dbmpi.errors import UserError
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the failure to write a file of the run (a full disk, a quota) into one message. Local.
+
+    Raises
+    ------
+    UserError
+        In place of OSError, and of the RuntimeError that h5py makes of some.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not isinstance(error, OSError) and type(error) is not RuntimeError:  # MPI's derive from it too
+            raise
+        said = re.search(r"errno = (\d+)", str(error))  # by HDF5
+        number = int(said[1]) if said else getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error).partition("\n")[0]
+        raise UserError(
+            f"{path}: cannot be written: {reason}; look at the space and the quota there, "
+            "or give another place with --run-dir"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep every object of a file that cannot be written from printing a traceback of its own as it goes."""
+
+    def silent(*ignored: object) -> None:
+        pass
+
+    hooks = sys.excepthook, sys.unraisablehook
+    sys.excepthook = sys.unraisablehook = silent
+    try:
+        yield
+    finally:
+        sys.excepthook, sys.unraisablehook = hooks
+
+
+def flush_directory(path: Path) -> None:
+    """Flush the names in a directory to disk, where the file system can. Local."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems have no such thing
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file under a temporary name, flush it to disk, and rename it. Raises as `writing`."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path):
+        with temporary.open("w") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this program and of what it runs on."""
+    found = {"dbmpi": __version__, "python": platform.python_version()}
+    for name in ("numpy", "numba", "mpi4py", "h5py"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found

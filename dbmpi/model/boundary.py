@@ -1,0 +1,232 @@
+"""Movement across the boundaries of one replica: persistent point-to-point sends, made once.
+
+The plan of who sends what is `layout.partitioning`'s. Messages leave from and arrive in the buffers of a
+`Workspace`. The states of consecutive units are contiguous rows of `(units, B)` and travel as they
+are; of a tile's edge MPI picks out the rows itself (a subarray datatype).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dbmpi.arrays import Array
+from dbmpi.comm.protocol import Phase, boundary_tag
+from dbmpi.comm.wait import Waiter
+from dbmpi.layout.boxes import extents, within
+from dbmpi.layout.partitioning import Partitioning, Traffic, Transfer
+from dbmpi.model.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+Message = Any  # what mpi4py takes as a buffer: an array, or [array, count, datatype]
+PATIENCE = 1.1  # of the waiter's deadline, see `Boundary._wait`
+
+
+@dataclass
+class _Channel:
+    """Persistent requests that start and end together, and the peer of each, for messages."""
+
+    what: str
+    requests: "list[MPI.Prequest]" = field(default_factory=list)
+    peers: list[int] = field(default_factory=list)
+    sent: Traffic = Traffic(0, 0)  # by this partition, each time it starts
+
+    def add(self, request: "MPI.Prequest", peer: int, sent: Traffic) -> None:
+        self.requests.append(request)
+        self.peers.append(peer)
+        self.sent += sent
+
+
+class Boundary:
+    """The exchanges of one partition in one workspace. Local to make; no collective anywhere.
+
+    With one partition there is nothing to exchange: every channel is empty, and no MPI is needed.
+
+    Parameters
+    ----------
+    comm
+        The replica's communicator. None: nothing is exchanged, even where there are other partitions.
+    reduction
+        Whether the loss exchanges output statistics (it does where the targets are labels).
+    """
+
+    def __init__(
+        self,
+        comm: "MPI.Intracomm | None",
+        plan: Partitioning,
+        partition: int,
+        space: Workspace,
+        waiter: Waiter,
+        reduction: bool,
+    ) -> None:
+        self._comm, self._plan, self._partition, self._space = comm, plan, partition, space
+        self._waiter, self._types = waiter, list[Any]()
+        self.sent = Traffic(0, 0)
+        spaces = range(len(plan.network.spaces))
+        outward = [[t for t in plan.transfers if (t.space, t.owner) == (s, partition)] for s in spaces]
+        inward = [[t for t in plan.transfers if (t.space, t.reader) == (s, partition)] for s in spaces]
+        self._states_out = [self._crossing(Phase.STATES, True, ts) for ts in outward]
+        self._states_in = [self._crossing(Phase.STATES, False, ts) for ts in inward]
+        self._derivatives_out = [self._crossing(Phase.DERIVATIVES, True, ts) for ts in inward]
+        self._derivatives_in = [self._crossing(Phase.DERIVATIVES, False, ts) for ts in outward]
+        self._stats_out, self._stats_in = self._reduction(reduction)
+        self._shared_out, self._shared_in = self._sharing()
+
+    # -- making the channels
+
+    def _crossing(self, phase: Phase, out: bool, transfers: Sequence[Transfer]) -> _Channel:
+        """Make one side of a space's transfers: states go from owner to reader, derivatives back."""
+        forward, space = phase is Phase.STATES, self._space
+        layer = f" of layer {transfers[0].space - 1}" if transfers else ""
+        channel = _Channel(phase.name.lower() + layer)
+        for t in transfers:
+            peer = t.reader if forward == out else t.owner
+            if forward or out:
+                message = self._edge(space.states if forward else space.derivatives, t)
+            else:
+                message = space.returned[t.space][t.reader]
+            (self._send if out else self._receive)(channel, message, peer, phase, t.space)
+        return channel
+
+    def _reduction(self, takes_place: bool) -> tuple[_Channel, _Channel]:
+        out, into = _Channel("output statistics"), _Channel("output statistics")
+        plan, me, stats = self._plan, self._partition, self._space.stats
+        if takes_place and me in plan.output_owners:
+            for q in plan.output_readers:
+                self._send(out, stats[me], q, Phase.OUTPUT_STATS, 0)
+        if takes_place and me in plan.output_readers:
+            for q in plan.output_owners:
+                self._receive(into, stats[q], q, Phase.OUTPUT_STATS, 0)
+        return out, into
+
+    def _sharing(self) -> tuple[_Channel, _Channel]:
+        """Shared tensors go from partition 0 to the others, their gradients the other way."""
+        down, up = _Channel("shared parameters"), _Channel("gradients of shared parameters")
+        space = self._space
+        if self._plan.shared and self._partition == 0:
+            for q, gradient in space.partial_gradients.items():
+                self._send(down, space.shared, q, Phase.SHARED, 0)
+                self._receive(up, gradient, q, Phase.SHARED, 1)
+        elif self._plan.shared:
+            self._receive(down, space.shared, 0, Phase.SHARED, 0)
+            self._send(up, space.shared_gradient, 0, Phase.SHARED, 1)
+        return down, up
+
+    def _edge(self, buffers: list[Array], t: Transfer) -> Message:
+        """Return a transfer's box in its buffer, as a message."""
+        buffer, place = buffers[t.space], within(t.box, self._space.held[t.space])
+        if buffer[place].flags.c_contiguous:
+            return buffer[place]
+        from mpi4py import MPI
+        from mpi4py.util import dtlib
+
+        starts = [*(one.start for one in place), 0]
+        inner = [*extents(t.box), self._space.width]
+        kind = dtlib.from_numpy_dtype(buffer.dtype).Create_subarray(
+            list(buffer.shape), inner, starts, MPI.ORDER_C
+        )
+        self._types.append(kind.Commit())
+        return [buffer, 1, kind]
+
+    def _send(self, channel: _Channel, message: Message, to: int, phase: Phase, space: int) -> None:
+        if to != self._partition and self._comm is not None:
+            request = self._comm.Send_init(message, to, boundary_tag(space, phase))
+            channel.add(request, to, Traffic(1, _bytes(message)))
+
+    def _receive(self, channel: _Channel, message: Message, of: int, phase: Phase, space: int) -> None:
+        if of != self._partition and self._comm is not None:
+            request = self._comm.Recv_init(message, of, boundary_tag(space, phase))
+            channel.add(request, of, Traffic(0, 0))
+
+    # -- a minibatch
+
+    def begin_forward(self) -> None:
+        """Post the receives of all states, so that none arrives unexpected; share the shared tensors."""
+        for channel in self._states_in:
+            self._start(channel)
+        self._start(self._stats_in)
+        self._start(self._shared_out)
+        if self._partition != 0:
+            self._wait(self._shared_out)
+
+    def begin_backward(self) -> None:
+        """Post the receives of all derivatives."""
+        for channel in self._derivatives_in:
+            self._start(channel)
+        if self._partition == 0:
+            self._start(self._shared_in)
+
+    def send_states(self, space: int) -> None:
+        """Begin to send this partition's states of a space to those who need them."""
+        self._start(self._states_out[space])
+
+    def wait_states(self, space: int) -> None:
+        """Wait for the states of a space that others compute."""
+        self._wait(self._states_in[space])
+
+    def send_derivatives(self, space: int) -> None:
+        """Begin to send the derivatives by other partitions' states of a space."""
+        self._start(self._derivatives_out[space])
+
+    def wait_derivatives(self, space: int) -> None:
+        """Wait for the derivatives by own states of a space from those who read them."""
+        self._wait(self._derivatives_in[space])
+
+    def exchange_stats(self) -> None:
+        """Send this partition's part of the output reduction, and wait for the others'."""
+        self._start(self._stats_out)
+        self._wait(self._stats_in)
+
+    def sum_shared_gradients(self) -> None:
+        """At partition 0: add the others' gradients of shared tensors to its own, in their order."""
+        if self._partition != 0:
+            self._start(self._shared_in)
+        self._wait(self._shared_in)
+        for gradient in self._space.partial_gradients.values():
+            self._space.shared_gradient += gradient
+
+    def finish(self) -> None:
+        """Wait until every send has left its buffer, which the next minibatch will overwrite."""
+        for channel in (*self._states_out, *self._derivatives_out, self._stats_out, self._shared_out):
+            self._wait(channel)
+
+    def free(self) -> None:
+        """Free the persistent requests and the datatypes."""
+        for channel in self._channels():
+            for request in channel.requests:
+                request.Free()
+        for kind in self._types:
+            kind.Free()
+
+    def _channels(self) -> Iterator[_Channel]:
+        for group in (self._states_out, self._states_in, self._derivatives_out, self._derivatives_in):
+            yield from group
+        yield from (self._stats_out, self._stats_in, self._shared_out, self._shared_in)
+
+    def _start(self, channel: _Channel) -> None:
+        if channel.requests:
+            channel.requests[0].Startall(channel.requests)
+            self.sent += channel.sent
+
+    def _wait(self, channel: _Channel) -> None:
+        if channel.requests:
+            done = partial(channel.requests[0].Testall, channel.requests)
+            # Longer than the other partition waits for a shard: then that one knows who is silent.
+            self._waiter.until(done, partial(self._silent, channel), PATIENCE)
+
+    def _silent(self, channel: _Channel) -> str:
+        """Name the partitions that have not answered, by world rank."""
+        from mpi4py import MPI
+
+        assert self._comm is not None
+        pairs = zip(channel.peers, channel.requests, strict=True)
+        late = [peer for peer, request in pairs if not request.Test()]
+        ranks = self._comm.Get_group().Translate_ranks(late, MPI.COMM_WORLD.Get_group())
+        names = [f"rank {rank} (partition {p} of this replica)" for rank, p in zip(ranks, late, strict=True)]
+        return f"{', '.join(names)}: {channel.what}"
+
+
+def _bytes(message: Message) -> int:
+    return int(message.nbytes) if not isinstance(message, list) else int(message[2].Get_size())

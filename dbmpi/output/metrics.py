@@ -1,0 +1,280 @@
+"""What a run measures: the records of metrics.jsonl, and the sums behind the summary.
+
+Every record is one line of JSON with `kind`, `time_s` (since training began), `step` and `examples`
+(minibatches and examples reported so far, all replicas together), and:
+
+    train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share: since the last one
+    eval    loss, accuracy, rows, final
+    shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
+    event   text; of the death of a shard also: shard, heir, mirror_age_s, updates_lost (of the model, about)
+    checkpoint  number, bytes, stall_s (in which training stood still), write_s (in the background), score
+
+and with Sandblaster:
+
+    iteration  iteration (0: the start), loss (of the batch, with the penalty), gradient_norm, step_length,
+               evaluations (passes), restarted, examples_per_s (in passes), passes_s, commands_s,
+               bookkeeping_s (seconds since the last one: in passes, in vector operations, of the
+               coordinator's own), waited_s (of passes_s: in which a replica, on average, computed nothing)
+    replica    replica, done, won, lost: portions, at the end
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from dbmpi.arrays import Record
+from dbmpi.files import writing
+from dbmpi.output.progress import Progress, View
+from dbmpi.output.totals import REFUSALS, Evaluated, Service, histogram, plain, service
+
+if TYPE_CHECKING:
+    from dbmpi.output.tally import Tally
+
+LONGEST_LINE = 1 << 20  # bytes: no record comes near
+_COUNTED = ("step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes")
+
+
+@dataclass
+class _Interval:
+    """What was learned since the last train record."""
+
+    since_s: float = 0.0
+    sums: Evaluated = field(default_factory=Evaluated)
+    busy_s: float = 0.0
+    wait_s: float = 0.0
+
+
+class Book:
+    """Keeps the books of a run: writes metrics.jsonl, shows progress, adds up the summary.
+
+    Parameters
+    ----------
+    path
+        metrics.jsonl, appended to line by line.
+    rows
+        Examples in an epoch.
+    labels
+        Whether targets are labels, so that there is an accuracy.
+    every_s
+        Interval of the train records, in seconds.
+    progress
+        What the user sees.
+    born
+        When the program was started, `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rows: int,
+        labels: bool,
+        every_s: float,
+        progress: Progress,
+        born: float | None = None,
+    ) -> None:
+        self._born = time.monotonic() if born is None else born
+        self._path = path
+        with writing(path):
+            self._file = open_whole_lines(path)
+        self._rows, self._every_s, self._progress = rows, every_s, progress
+        self._empty = Evaluated(labels=labels)
+        self._interval = _Interval(sums=self._empty)
+        self.job_started = self.started = self.ended = self._now = 0.0
+        self._before, self._elapsed_before_s, self._wall_before_s = Service(), 0.0, 0.0
+        self.step = self.examples = 0
+        self.boundary_messages = self.boundary_bytes = 0
+        self.last_evaluation, self.final_evaluation = self._empty, self._empty
+        self.shards: dict[int, Record] = {}
+        self.iterations = self.passes = 0
+        self.batch: dict[str, Any] = {}
+
+    def start(self, now: float) -> None:
+        """Training begins."""
+        self.job_started = self.ended = self._now = now
+        self.started = now - self._elapsed_before_s
+        self._interval.since_s = self.elapsed_s
+
+    def state(self) -> dict[str, Any]:
+        """Return what the records and the summary add up over, for `restore`."""
+        return {name: getattr(self, name) for name in ("elapsed_s", "wall_s", *_COUNTED)} | {
+            "last_evaluation": asdict(self.last_evaluation),
+            "service": asdict(self.service),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, before `start`."""
+        for name in _COUNTED:
+            setattr(self, name, int(state[name]))
+        self.last_evaluation = Evaluated(**state["last_evaluation"])
+        self._before = Service(**state["service"])
+        self._elapsed_before_s, self._wall_before_s = float(state["elapsed_s"]), float(state["wall_s"])
+
+    @property
+    def service(self) -> "Service":
+        """What the shards have counted, in earlier jobs too."""
+        return self._before + service(list(self.shards.values()))
+
+    def at(self, now: float) -> None:
+        """Set the time of the records that follow."""
+        self._now = now
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since training began."""
+        return self._now - self.started
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the program was started, and of earlier jobs of the run."""
+        return self._wall_before_s + time.monotonic() - self._born
+
+    @property
+    def train_s(self) -> float:
+        """Seconds from the start to the end of training."""
+        return self.ended - self.started
+
+    def empty(self) -> Evaluated:
+        """Return sums over nothing yet."""
+        return self._empty
+
+    def train(self, reports: Sequence[Record]) -> float:
+        """Book the reports of one portion, a partition each; return its mean loss."""
+        portion = self._empty.add(reports)
+        self._interval.sums = self._interval.sums.add(reports)
+        self._interval.busy_s += sum(float(r["busy_s"]) for r in reports)
+        self._interval.wait_s += sum(float(r["wait_s"]) for r in reports)
+        self.step += int(reports[0]["steps"])
+        self.examples += portion.rows
+        self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
+        self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
+        return portion.loss
+
+    def tick(self, now: float) -> None:
+        """Write the train record if it is due."""
+        self._now = now
+        if self.elapsed_s - self._interval.since_s >= self._every_s and self._interval.sums.rows:
+            self._write_interval()
+
+    def end_training(self, now: float) -> None:
+        """The last portion is done: write what is left of the train records."""
+        self._now = self.ended = now
+        if self._interval.sums.rows:
+            self._write_interval()
+
+    def _write_interval(self) -> None:
+        part, now = self._interval, self.elapsed_s
+        rate = part.sums.rows / max(now - part.since_s, 1e-9)
+        self.record(
+            "train",
+            loss=part.sums.loss,
+            accuracy=part.sums.accuracy,
+            examples_per_s=rate,
+            epoch=self.examples / self._rows,
+            wait_share=part.wait_s / part.busy_s if part.busy_s else 0.0,
+        )
+        self._interval = _Interval(now, self._empty)
+        self._show(part.sums.loss, part.sums.accuracy, rate)
+
+    def _show(self, loss: float, accuracy: float, rate: float) -> None:
+        seen = self.last_evaluation
+        self._progress.show(
+            View(
+                self.elapsed_s,
+                self.step,
+                self.examples,
+                loss,
+                accuracy,
+                seen.loss,
+                seen.accuracy,
+                rate,
+                self.iterations,
+            )
+        )
+
+    def evaluation(self, result: Evaluated, final: bool = False) -> None:
+        """Book a result on the held-out set."""
+        self.last_evaluation = result
+        self.record("eval", loss=result.loss, accuracy=result.accuracy, rows=result.rows, final=final)
+
+    def final(self, result: Evaluated) -> None:
+        """Book the result on the final parameters."""
+        self.final_evaluation = result
+        self.evaluation(result, final=True)
+
+    def shard(self, report: Record) -> None:
+        """Book a `SHARD_REPORT`; the last one of each shard counts."""
+        self.shards[int(report["shard"])] = report
+        updates = int(report["updates"])
+        self.record(
+            "shard",
+            shard=int(report["shard"]),
+            updates=updates,
+            fetches=int(report["fetches"]),
+            refused={name: int(report[name]) for name in REFUSALS},
+            staleness_mean=int(report["staleness_sum"]) / updates if updates else 0.0,
+            staleness_max=int(report["staleness_max"]),
+            clients=int(report["clients"]),
+            busy_s=float(report["busy_s"]),
+            bytes_in=int(report["bytes_in"]),
+            bytes_out=int(report["bytes_out"]),
+            **({"staleness_histogram": histogram(report)} if report["last"] else {}),
+        )
+
+    def bury(self, shard: int) -> None:
+        """A shard has died: its heir reports the updates of its pieces from now on."""
+        if shard in self.shards:
+            self.shards[shard]["updates"] = self.shards[shard]["pieces"] = 0
+
+    def event(self, text: str, **values: object) -> None:
+        """Book something that happened, and show it."""
+        self.record("event", text=text, **values)
+        self._progress.line(text)
+
+    def iteration(self, moment: Mapping[str, Any]) -> None:
+        """Book an iteration of a batch method, and show it."""
+        self.record("iteration", **moment)
+        self.iterations = int(moment["iteration"])
+        self.passes += int(moment["evaluations"])
+        self._show(float(moment["loss"]), math.nan, float(moment["examples_per_s"]))
+
+    def sandblaster(self, tally: "Tally", commands_s: float) -> None:
+        """Book what replicas and shards have done for a batch method, once it has ended."""
+        for replica in range(tally.replicas):
+            counts = {name: int(getattr(tally, name)[replica]) for name in ("done", "won", "lost")}
+            self.record("replica", replica=replica, **counts)
+        self.batch = {
+            "iterations": self.iterations,
+            "passes": self.passes,
+            "passes_s": tally.passes_s,
+            "waited_s": tally.waited_s,
+            "commands_s": commands_s,
+            "copies": tally.copies,
+            "copies_used": tally.copies_used,
+        }
+
+    def record(self, kind: str, **values: object) -> None:
+        """Write one record."""
+        now = round(self.elapsed_s, 4)
+        base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
+        line = json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n"
+        with writing(self._path):
+            self._file.write(line)
+
+    def close(self) -> None:
+        """Close the file, and leave the terminal as it was."""
+        self._progress.close()
+        self._file.close()
+
+
+def open_whole_lines(path: Path) -> TextIO:
+    """Open a file to append lines to it, without the end of a line that was never finished."""
+    with path.open("ab+") as file:
+        begin = max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE)
+        file.seek(begin)
+        file.truncate(begin + file.read().rfind(b"\n") + 1)
+    return path.open("a", buffering=1)

@@ -1,0 +1,51 @@
+"""The end of a run: summary.json, and the last lines that the user sees."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dbmpi.output.metrics import Book
+from dbmpi.output.totals import plain
+
+
+def summary(book: Book, reason: str, status: int) -> dict[str, Any]:
+    """Return the content of summary.json."""
+    result = {
+        "stop_reason": reason,
+        "status": status,
+        "test_accuracy": book.final_evaluation.accuracy,
+        "test_loss": book.final_evaluation.loss,
+        "examples_per_s": book.examples / book.train_s if book.train_s else 0.0,
+        "wall_s": book.wall_s,
+        "train_s": book.train_s,
+        "steps": book.step,
+        "examples": book.examples,
+        "boundary_bytes": book.boundary_bytes,
+        "boundary_messages": book.boundary_messages,
+        **asdict(book.service),
+        **book.batch,
+    }
+    return {name: plain(value) for name, value in result.items()}
+
+
+def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
+    """Return the last lines that the user sees."""
+    worked = f"{summary['steps']:,} minibatches"
+    if "iterations" in summary:
+        worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
+    return (
+        f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
+        f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
+        f"{_tested(summary)}"
+        f"dbmpi: everything is in {run_dir}"
+    )
+
+
+def _tested(summary: Mapping[str, Any]) -> str:
+    """Return the line about the last parameters; nothing where there was no time to evaluate them."""
+    accuracy, loss = summary["test_accuracy"], summary["test_loss"]
+    if loss is None and summary["stop_reason"] == "signal":
+        return ""
+    tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
+    return f"dbmpi: test loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"

@@ -1,0 +1,1 @@
+"""One partition of a model replica at work."""

@@ -1,0 +1,67 @@
+"""The parameter service as a partition sees it: fetch and push in the background, one at a time.
+
+`mpi_client.RemoteLink` reaches shards over MPI, `serial.LocalLink` one in the same process.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.arrays import Array
+from dbmpi.comm.protocol import Op
+
+
+class Outcome(NamedTuple):
+    """How an exchange with the shards ended.
+
+    `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
+    `refused` counts the pieces whose push a shard refused, of an evaluation that is over too.
+    """
+
+    versions: NDArray[np.int64] | None
+    refused: int
+
+
+class Link(Protocol):
+    """What the training loop needs of the parameter service.
+
+    `shared` says whether the buffer in which parameters arrive is the shard's own, so that the
+    replica computes on it and a fetch moves nothing.
+    """
+
+    shared: bool
+
+    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
+        """Begin an exchange; the one before must have ended.
+
+        `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until
+        the exchange has ended; it is not looked at unless `op` pushes or accrues. Where it accrues,
+        `versions` is the evaluation, for each piece.
+        """
+
+    def poll(self) -> Outcome | None:
+        """Return the outcome if an exchange has just ended, else None."""
+
+    def wait(self) -> Outcome:
+        """Wait for the exchange in flight, and return its outcome."""
+
+    def progress(self) -> None:
+        """Let what is in flight move on; called between layers."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is in flight."""
+
+    @property
+    def incoming(self) -> Array:
+        """The buffer in which fetched parameters arrive."""
+
+    def forget(self) -> None:
+        """Drop what rounding has taken from the gradients so far and would be added to the next."""
+
+    def adopt(self, spare: Array) -> None:
+        """Let the next fetch arrive in `spare`; the last one's buffer is the caller's from now on."""
+
+    def reroute(self, dead: int, heir: int) -> None:
+        """A shard has died, and another one has its pieces: ask that one, for what is in flight too."""

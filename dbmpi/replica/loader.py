@@ -1,0 +1,109 @@
+"""From portions to minibatches: what the file holds, transposed into the model's input as it is used.
+
+Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.comm.assignments import Portion
+from dbmpi.data.portions import Plans
+from dbmpi.data.prefetch import ReadAhead
+from dbmpi.data.split import Split
+from dbmpi.errors import UserError
+from dbmpi.layout.boxes import Range
+from dbmpi.model.partition import PartitionModel
+from kernels.layers.input import gather_transpose
+
+Rows = tuple[Array, Array | None]  # as stored, and their targets
+Minibatch = tuple[int, Array]  # width, targets; the input is in the model's workspace
+
+
+class Feed:
+    """Minibatches of one partition, from the training set (read ahead) and from the held-out set.
+
+    Parameters
+    ----------
+    path
+        `describe.path`.
+    plans
+        The order of the training examples.
+    model
+        Whose workspaces are filled.
+    timeout_s
+        Longest wait for the file system, in seconds.
+    """
+
+    def __init__(self, path: str, plans: Plans, model: PartitionModel, timeout_s: float) -> None:
+        self._plans, self._model, self._timeout_s = plans, model, timeout_s
+        self._train, self._test = (self._opened(path, name) for name in ("train", "test"))
+        self._ahead = ReadAhead(self._train)
+        self._expected: deque[Portion] = deque()
+        self.labels = self._train.targets_width is None
+
+    def _opened(self, path: str, name: str) -> Split:
+        """Open a split for this partition's share of it; what is read of it must suit the network."""
+        split = Split(path, name, window=self._model.plan.need(0, self._model.partition))
+        split.classes = self._model.plan.network.outputs
+        rows = self._plans.at(0).all_rows
+        if name == "train" and split.rows != rows:
+            raise UserError(
+                f"{split.path}: train has {split.rows} rows, but had {rows} when the run began; leave the "
+                "file alone while a run reads it"
+            )
+        return split
+
+    def prepare(self, portion: Portion) -> None:
+        """Begin to read a portion; portions are learned from in the order in which they are prepared."""
+        self._expected.append(portion)
+        self.request(self._plans.at(portion.epoch).blocks(portion.epoch, portion.part, portion.index))
+
+    def train(self) -> Iterator[Minibatch]:
+        """Yield the minibatches of the portion that was prepared first."""
+        portion = self._expected.popleft()
+        rows = self.take()
+        plan = self._plans.at(portion.epoch)
+        order = plan.order(portion.epoch, portion.part, portion.index)
+        yield from self.minibatches(rows, order[: portion.minibatches * plan.minibatch], plan.minibatch)
+
+    def request(self, ranges: Sequence[Range]) -> None:
+        """Begin to read rows of the training set."""
+        self._ahead.request(ranges)
+
+    def take(self) -> Rows:
+        """Return the rows that were requested first, of those not yet taken."""
+        return self._ahead.take(self._timeout_s)
+
+    def minibatches(self, rows: Rows, order: Array, width: int) -> Iterator[Minibatch]:
+        """Yield rows of the training set in an order, minibatch by minibatch."""
+        raw_NI, targets = rows
+        for start in range(0, len(order), width):
+            yield self._fill(self._train, raw_NI, targets, order[start : start + width])
+
+    def evaluation(self, start: int, stop: int, width: int) -> Iterator[Minibatch]:
+        """Yield minibatches of the held-out rows [start, stop), each once."""
+        for first in range(start, stop, width):
+            rows = [(first, min(first + width, stop))]
+            raw_NI, targets = self._test.read(rows), self._test.labels_or_targets(rows)
+            yield self._fill(self._test, raw_NI, targets, np.arange(len(raw_NI)))
+
+    def _fill(self, split: Split, raw_NI: Array, targets: Array | None, rows_B: Array) -> Minibatch:
+        assert targets is not None
+        x_IB = self._model.space(len(rows_B)).states[0].reshape(-1, len(rows_B))
+        raw_NI = raw_NI.reshape(len(raw_NI), -1)
+        gather_transpose(raw_NI, rows_B, split.scale, split.offset, x_IB)
+        if self.labels:
+            return len(rows_B), targets[rows_B]
+        first, last = self._model.outputs
+        t_OB = np.empty((last - first, len(rows_B)), self._model.dtype)
+        gather_transpose(np.ascontiguousarray(targets[:, first:last]), rows_B, 1.0, 0.0, t_OB)
+        return len(rows_B), t_OB
+
+    def close(self) -> None:
+        """End the reading thread and close the files."""
+        self._ahead.close()
+        self._train.close()
+        self._test.close()

@@ -1,0 +1,192 @@
+"""The Sandblaster client: what one partition of a replica does with portions of a batch.
+
+The gradient of a portion is computed into a buffer of its own, and the coordinator is told. When it answers
+that the portion counts, the buffer is added to the accrued sum; when it says so, the sum leaves for the
+shards, in the background. So a portion whose copy was done first by another replica leaves no trace.
+Parameters are fetched once an evaluation.
+
+References
+----------
+Dean et al. 2012, section 4.2, and Algorithm 7.2 of the appendix.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dbmpi.arrays import Array, Record
+from dbmpi.comm.protocol import Op
+from dbmpi.model.losses import Score
+from dbmpi.model.partition import PartitionModel
+from dbmpi.model.tensors import Tensors, tensors
+from dbmpi.replica.client import Link, Outcome
+from dbmpi.replica.leader import Lead
+from dbmpi.replica.portion_cache import BatchFeed
+from kernels.parameters import rules
+
+Key = tuple[int, int]  # evaluation, portion
+
+
+class GradientClient:
+    """One partition's copy of the parameters, its gradients, and its exchanges with the shards.
+
+    Parameters
+    ----------
+    model, feed, link
+        What computes, what reads portions, and the parameter service.
+    lead
+        How the partitions of the replica decide together.
+    pieces
+        Number of pieces of this partition's parameters.
+    between
+        Called between minibatches.
+    """
+
+    def __init__(
+        self,
+        model: PartitionModel,
+        feed: BatchFeed,
+        link: Link,
+        lead: Lead,
+        pieces: int,
+        between: Callable[[], None],
+    ) -> None:
+        self.model, self.link = model, link
+        self.pushes = self.fetches = self.refused = 0
+        self._feed, self._lead, self._pieces, self._between = feed, lead, pieces, between
+        self._spare: list[Tensors] = []
+        self._evaluation = -1
+        self._undecided: dict[Key, tuple[Tensors, float]] = {}  # gradients, and their weights in the batch
+        self._dropped: set[Key] = set()
+        self._accrued: Tensors | None = None
+        self._flying: Tensors | None = None
+        self._pushing: Record | None = None  # the order to push that is in flight
+        self._pushed: list[Record] = []
+        self._penalty = 0.0
+
+    @property
+    def theta(self) -> Tensors:
+        """The parameters, as they were fetched."""
+        return tensors(self.model.plan, self.model.partition, self.link.incoming)
+
+    def prepare(self, assignment: Record) -> None:
+        """Begin to read a portion; one that was dropped before, and answered for, may come again."""
+        self._dropped.discard((int(assignment["evaluation"]), int(assignment["index"])))
+        self._feed.prepare(int(assignment["epoch"]), int(assignment["index"]))
+
+    def compute(self, assignment: Record, report: Record) -> None:
+        """Compute the gradient of a portion, unless it is dropped before the end. In step with the others.
+
+        The report has the loss, with this partition's share of the penalty, or no examples.
+        """
+        key = int(assignment["evaluation"]), int(assignment["index"])
+        report["evaluation"], report["index"] = key
+        if key[0] != self._evaluation:
+            self._begin(key[0])
+        total, score, width = self._buffer(), Score(0.0, 0), 0
+        theta = self.theta
+        for width_now, targets in self._feed.minibatches(int(assignment["epoch"]), key[1]):
+            if self._lead.decide(key in self._dropped):
+                report["examples"] = report["steps"] = 0
+                break
+            width = width or width_now
+            score += self._add(theta, total, width_now, targets, width_now / width, not report["steps"])
+            report["steps"] += 1
+            report["examples"] += width_now
+            self._between()
+        report["loss_sum"] = score.loss_sum + self._penalty * int(report["examples"])
+        report["correct"] = score.correct
+        self._keep(key, total, width / int(assignment["examples"]), bool(report["examples"]))
+
+    def _begin(self, evaluation: int) -> None:
+        """Begin another evaluation: what is left of the one before counts for nothing."""
+        self._settle(wait=True)
+        self._spare += [gradient for gradient, _ in self._undecided.values()]
+        self._spare += [self._accrued] if self._accrued is not None else []
+        self._undecided.clear()
+        self._dropped = {key for key in self._dropped if key[0] >= evaluation}
+        self._accrued, self._evaluation = None, evaluation
+        self.fetch()
+        self._penalty = self.model.penalty(self.theta) if self.model.l2 else 0.0
+
+    def _add(
+        self, theta: Tensors, total: Tensors, width: int, targets: Array, weight: float, first: bool
+    ) -> Score:
+        """Add a minibatch's gradient to a portion's, in units of the portion's first minibatch."""
+        if first:
+            return self.model.differentiate(theta, total, width, targets)
+        gradient = self._buffer()
+        score = self.model.differentiate(theta, gradient, width, targets)
+        rules.add_scaled(total.flat, weight, gradient.flat)
+        self._spare.append(gradient)
+        return score
+
+    def _keep(self, key: Key, gradient: Tensors, weight: float, complete: bool) -> None:
+        if not complete or key in self._dropped:
+            self._dropped.discard(key)
+            self._spare.append(gradient)
+        else:
+            self._undecided[key] = gradient, weight
+
+    def accept(self, assignment: Record) -> None:
+        """Add a portion's gradient to the accrued sum."""
+        key = int(assignment["evaluation"]), int(assignment["index"])
+        gradient, weight = self._undecided.pop(key)
+        if self._accrued is None:
+            gradient.flat *= weight
+            self._accrued = gradient
+        else:
+            rules.add_scaled(self._accrued.flat, weight, gradient.flat)
+            self._spare.append(gradient)
+
+    def drop(self, assignment: Record) -> None:
+        """Forget a portion's gradient; one that is still to be computed will be given up."""
+        key = int(assignment["evaluation"]), int(assignment["index"])
+        if key in self._undecided:
+            self._spare.append(self._undecided.pop(key)[0])
+        elif key[0] >= self._evaluation:
+            self._dropped.add(key)
+
+    def push(self, assignment: Record) -> None:
+        """Begin to push the accrued sum; one push is in flight at a time."""
+        assert self._accrued is not None and self._flying is None
+        self._flying, self._accrued = self._accrued, None
+        self._pushing = assignment
+        versions = np.full(self._pieces, int(assignment["evaluation"]))
+        self.link.begin(Op.ACCRUE, self._flying.flat, versions, 0.0, 0)
+        self.pushes += 1
+
+    def take_pushed(self) -> list[Record]:
+        """Return the orders to push that all shards have acknowledged since the last call."""
+        self._settle(wait=False)
+        pushed, self._pushed = self._pushed, []
+        return pushed
+
+    def _settle(self, wait: bool) -> None:
+        if self._flying is None or self._pushing is None:
+            return
+        outcome: Outcome | None = self.link.wait() if wait else self.link.poll()
+        if outcome is not None:
+            self.refused += outcome.refused
+            self._spare.append(self._flying)
+            self._flying = None
+            self._pushed.append(self._pushing)
+
+    def fetch(self) -> None:
+        """Replace the local copy by the shards' current parameters."""
+        self._settle(wait=True)
+        self.link.begin(Op.FETCH, self.link.incoming, np.zeros(self._pieces, np.int64), 0.0, 0)
+        self.link.wait()
+        self.fetches += 1
+
+    def _buffer(self) -> Tensors:
+        """Return a gradient to be overwritten: a spare one, or a new one."""
+        if self._spare:
+            return self._spare.pop()
+        flat = np.empty(self.model.parameters, self.model.dtype)
+        return tensors(self.model.plan, self.model.partition, flat)
+
+    def close(self) -> None:
+        """Wait until everything sent has left."""
+        self._settle(wait=True)
+        self._lead.close()

@@ -1,0 +1,179 @@
+"""The command line of `python -m dbmpi.train`, read without MPI and without numpy."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+from dbmpi import __version__
+from dbmpi.config.schema import DEFAULT_FILE, MOST_RANKS
+from dbmpi.errors import STATUS_OK, UserError
+from dbmpi.run.launch import env_rank
+from dbmpi.text import has_control, plain, show
+
+PROGRAM = "python -m dbmpi.train"
+RUNS = Path("runs")
+EXAMPLES = f"""\
+examples:
+  mpirun -n 8 {PROGRAM}
+      train the embedded digits on 8 ranks: a coordinator, a shard, 3 replicas of 2 partitions
+  mpirun -n 64 {PROGRAM} run.toml --set train.epochs=8 cluster.shards=4
+      train what run.toml describes, with two of its values replaced
+  {PROGRAM} run.toml
+      train in this one process, without mpirun
+  {PROGRAM} run.toml --set model.layers.0.units=512 'model.loss="logistic"'
+      layers are counted from 0; a value is TOML, or a bare word
+  mpirun -n 32 {PROGRAM} run.toml --run-dir DIR
+      begin there, or go on from the newest checkpoint there, on any number of ranks
+  {PROGRAM} run.toml --dry-run --ranks 64
+      show roles, memory and traffic of 64 ranks; needs no MPI
+
+Every key with its default: {DEFAULT_FILE}
+and, as tables, docs/configuration.md of the source.
+Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged,
+85 stopped by a signal or a limit in time, with a checkpoint: the same command goes on from it.
+"""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command line asks for; `overrides` are the texts of --set, in order."""
+
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    run_dir: Path | None = None
+    dry_run: bool = False
+    ranks: int | None = None
+    print_config: bool = False
+    resume: bool = False
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors can be printed once for all ranks, like every other user error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"command line: {plain(message)}; see {PROGRAM} --help")
+
+
+def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Arguments:
+    """Read the command line; --help and --version print, on one rank only, and leave with status 0.
+
+    Parameters
+    ----------
+    argv
+        The arguments, without the program's name.
+    environment
+        Where the launcher says which rank this is.
+
+    Raises
+    ------
+    UserError
+        For a mistake in the command line.
+    """
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if given.help or given.version:
+        _tell(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
+    config, overrides = _take_config(given.config, given.set)
+    for path in (config, given.run_dir):
+        if path is not None and has_control(str(path)):
+            parser.error(f"{show(str(path))} has control characters, or is not UTF-8; give another name")
+    if given.ranks is not None and not given.dry_run:
+        parser.error("--ranks goes with --dry-run; to train on that many ranks use mpirun -n")
+    shown = given.dry_run, given.ranks, given.print_config
+    return Arguments(config, overrides, given.run_dir, *shown, given.resume)
+
+
+def default_run_dir(config_path: Path | None, now: datetime) -> Path:
+    """Return the run directory where none is given: `runs/<config stem or digits>-<date>-<time>`."""
+    return RUNS / f"{run_name(config_path)}-{now:%Y%m%d-%H%M%S}"
+
+
+def run_name(config_path: Path | None) -> str:
+    """Return what the names of run directories begin with, where none is given."""
+    return config_path.stem if config_path is not None else "digits"
+
+
+def print_report(arguments: Arguments) -> int:
+    """Print what --print-config or --dry-run asks for, on one rank, without MPI."""
+    from dbmpi.config.load import load
+    from dbmpi.config.toml import to_toml
+
+    loaded = load(arguments.config, arguments.overrides)
+    text = to_toml(loaded)
+    if arguments.dry_run:
+        from dbmpi.data.describe import check_fits, describe
+        from dbmpi.layout.network import build
+        from dbmpi.run.dryrun import report
+
+        description = describe(loaded.data.path)
+        net = build(loaded, description.input_shape)
+        check_fits(description, net.outputs, net.loss)
+        text = report(loaded, arguments.ranks, description)
+    if env_rank(os.environ) == 0:
+        print(text)
+    return STATUS_OK
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Train a partitioned network with asynchronous replicas and a sharded parameter server.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "config",
+        metavar="CONFIG.toml",
+        nargs="?",
+        type=Path,
+        help="what to train; the embedded digits if left out",
+    )
+    add(
+        "--set",
+        metavar="section.key=value",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="replace values of the configuration; may be repeated",
+    )
+    add("--run-dir", metavar="DIR", type=Path, help="where to write; default: runs/NAME-DATE-TIME")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on from a checkpoint, of the newest run of this name where no DIR is given, or fail",
+    )
+    add("--dry-run", action="store_true", help="show roles, memory and traffic, and leave")
+    add("--ranks", metavar="N", type=_count, help="with --dry-run: for so many ranks")
+    add("--print-config", action="store_true", help="print the configuration as it would be used, and leave")
+    add("--version", action="store_true", help="print the version, and leave")
+    add("-h", "--help", action="store_true", help="show this text, and leave")
+    return parser
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MOST_RANKS and len(text) < 10:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of ranks; give 1 to {MOST_RANKS}")
+
+
+def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
+    """Separate a CONFIG.toml that was written after --set, which takes all that follows it."""
+    files = [item for item in items if item.endswith(".toml") and "=" not in item]
+    if config is None and len(files) == 1:
+        config = Path(files[0])
+        items = [item for item in items if item != files[0]]
+    return config, tuple(items)
+
+
+def _tell(text: str, environment: Mapping[str, str]) -> NoReturn:
+    if env_rank(environment) == 0:
+        sys.stdout.write(text)
+    raise SystemExit(0)

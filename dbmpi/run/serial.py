@@ -1,0 +1,188 @@
+"""Training in one process: coordinator, shard and replica without messages, by the same code."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.arrays import Array, Record
+from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.shard_file import Saver
+from dbmpi.comm.protocol import URGENT, Op, Status
+from dbmpi.coordinator.activity import Activity
+from dbmpi.coordinator.stopping import Stopping
+from dbmpi.layout.sharding import Owners, Piece
+from dbmpi.output.metrics import Book
+from dbmpi.replica.client import Outcome
+from dbmpi.replica.worker import Replica
+from dbmpi.run import coordinator_rank, replica_rank, shard_rank
+from dbmpi.run.context import Blueprint
+from dbmpi.server.shard import Shard
+
+
+class LocalLink:
+    """See `mpi_client.Link`.
+
+    Parameters
+    ----------
+    values
+        The vector that the shard's pieces are views of.
+    shared
+        Whether the replica may compute on `values` itself, so that a fetch moves nothing: it must
+        then fetch after every step, and take none on its own copy.
+    """
+
+    def __init__(self, shard: Shard, pieces: Sequence[Piece], values: Array, shared: bool) -> None:
+        self._shard, self._pieces, self._values = shard, pieces, values
+        self.shared = shared
+        self.incoming = values if shared else np.empty_like(values)
+        self._ended: Outcome | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an outcome waits to be taken."""
+        return self._ended is not None
+
+    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
+        """Do the whole exchange. See `Link.begin`."""
+        refused = 0
+        for piece, version in zip(self._pieces, versions, strict=True):
+            part = gradient[piece.start : piece.stop]
+            if op & Op.PUSH:
+                refused += self._shard.push(piece.index, part, int(version), rate) is not Status.OK
+            elif op & Op.ACCRUE:
+                refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
+        self._ended = Outcome(self._fetch() if op & Op.FETCH else None, refused)
+
+    def _fetch(self) -> NDArray[np.int64]:
+        if self.incoming is not self._values:
+            np.copyto(self.incoming, self._values)
+        return np.array([self._shard.fetch(piece.index).version for piece in self._pieces])
+
+    def poll(self) -> Outcome | None:
+        """See `Link.poll`."""
+        ended, self._ended = self._ended, None
+        return ended
+
+    def wait(self) -> Outcome:
+        """See `Link.wait`."""
+        ended = self.poll()
+        assert ended is not None
+        return ended
+
+    def progress(self) -> None:
+        """Nothing is in flight."""
+
+    def adopt(self, spare: Array) -> None:
+        """See `Link.adopt`."""
+        self.incoming = spare
+
+    def forget(self) -> None:
+        """Nothing is rounded."""
+
+    def reroute(self, dead: int, heir: int) -> None:
+        """The shard dies with this process."""
+
+
+class Tray:
+    """The mail of one process: assignments wait here until they are done; verdicts do not wait."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.waiting: deque[Record] = deque()
+
+    def send(self, replica: int, assignment: Record) -> None:
+        """See `replicas.Mail`."""
+        if assignment["work"] in URGENT:
+            self.replica.heed(assignment)
+        else:
+            self.waiting.append(assignment)
+            self.replica.prepare(assignment)
+
+
+class Household:
+    """The cluster of one process, and its shards. See `training.Cluster` and `training.Shards`."""
+
+    mirrors, mortal = None, False
+
+    def __init__(self, blueprint: Blueprint, shard: Shard, tray: Tray, book: Book) -> None:
+        self._every_s = blueprint.config.output.shard_every_s
+        self._shard, self._tray, self._book = shard, tray, book
+        self._next_report = 0.0
+        self._saver = Saver(blueprint.setup.run_dir, 0)
+        self.owners = Owners(1)
+        self._written: Callable[[Written], None] = lambda written: None
+
+    @property
+    def shards(self) -> "Household":
+        """Itself."""
+        return self
+
+    def drive(self, activity: Activity) -> None:
+        """Start an activity, and do its orders until it is finished."""
+        activity.start()
+        while not activity.finished:
+            for report in self._tray.replica.take_pushed():
+                activity.receive(report)
+            if self._tray.waiting:
+                activity.receive(self._tray.replica.perform(self._tray.waiting.popleft()))
+            activity.tick()
+            if self._book.elapsed_s >= self._next_report:
+                self._book.shard(self._shard.report())
+                self._next_report = self._book.elapsed_s + self._every_s
+
+            self._take_written()
+
+    def snapshot(
+        self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
+    ) -> None:
+        """See `checkpoint_manager.Copying.snapshot`."""
+        self._written = written
+        self._book.shard(self._shard.report())
+        self._saver.begin(number, self._shard.snapshot(vectors))
+
+    def await_files(self) -> None:
+        """See `checkpoint_manager.Copying.await_files`."""
+        self._saver.join()
+        self._take_written()
+
+    def bequeath(self, will: bytes) -> None:
+        """See `checkpoint_manager.Copying.bequeath`: there is nobody."""
+
+    def _take_written(self) -> None:
+        written = self._saver.take_written()
+        if written is not None:
+            self._written(written)
+
+    def operate(self, records: Record) -> NDArray[np.float64]:
+        """Perform vector operations."""
+        return self._shard.operate(records)
+
+
+def run(blueprint: Blueprint, book: Book) -> Stopping:
+    """Train, evaluate and save in this process; return why it ended."""
+    shard, link = _parameters(blueprint)
+    replica = replica_rank.replica(blueprint, (0, 0), link, None, lambda: None)
+    tray = Tray(replica)
+    cluster = Household(blueprint, shard, tray, book)
+    stopping = coordinator_rank.coordinate(blueprint, cluster, tray, book, lambda r, p: "this process")
+    _report_last(shard, book)
+    if not stopping.hasty:
+        shard_rank.save_model(blueprint, lambda piece: shard.held[piece.index].value)
+    replica.close()
+    return stopping
+
+
+def _parameters(blueprint: Blueprint) -> tuple[Shard, LocalLink]:
+    """Make the shard; the replica computes on its parameters themselves where it may."""
+    shard, values = shard_rank.shard(blueprint, 0)
+    settings = blueprint.config.downpour
+    shared = (settings.waits and settings.n_fetch == 1) or not blueprint.config.uses_downpour
+    return shard, LocalLink(shard, blueprint.pieces, values, shared)
+
+
+def _report_last(shard: Shard, book: Book) -> None:
+    record = shard.report()
+    record["last"], record["clients"] = True, 1
+    book.shard(record)

@@ -1,0 +1,178 @@
+"""Before training: kernels are compiled once a node, and the run directory says who does what."""
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbmpi.output import run_directory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mpi4py import MPI
+
+    from dbmpi.config.sections import Config
+    from dbmpi.layout.topology import Role
+    from dbmpi.run.context import Blueprint
+    from dbmpi.run.setup import Setup
+
+COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
+
+
+def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
+    """Write the resolved configuration and run.json. Collective over `comm`."""
+    threads = comm.gather(setup.threads, 0)
+    if threads is None:
+        return
+    from mpi4py import MPI
+
+    hosts = [place.host for place in setup.places]
+    library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
+    resumed_from = setup.resume.manifest.number if setup.resume is not None else None
+    run_directory.describe_run(
+        setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from
+    )
+    print(f"dbmpi: {setup.topology.equation()}", flush=True)
+    if setup.topology.spares:
+        spares = ", ".join(map(str, setup.topology.spares))
+        print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
+    fixed = setup.config.batch and setup.config.sandblaster.deterministic
+    if len(setup.topology.replicas) > 1 and not fixed:
+        print(f"dbmpi: {_order(setup.config)}: results vary a little from run to run", flush=True)
+    print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
+
+
+def _order(config: "Config") -> str:
+    """Say why a run with several replicas does not repeat exactly."""
+    return "gradients are added up as they come" if config.batch else "replicas are asynchronous"
+
+
+def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
+    """Compile the kernels on one rank of a node, then load them on the others. Collective over `comm`.
+
+    Training begins when all have them: a rank that still loads would hand its work to the others.
+    """
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
+    setup, rank = blueprint.setup, comm.Get_rank()
+    role = setup.topology.roles[rank]
+    if rank in compilers(setup):
+        rehearse(blueprint, role)
+    _meet(blueprint, comm, "the end of compilation")
+    if rank not in compilers(setup):
+        rehearse(blueprint, role)
+    _meet(blueprint, comm, "the start of training")
+
+
+def _meet(blueprint: "Blueprint", comm: "MPI.Intracomm", what: str) -> None:
+    if comm.Get_size() > 1:
+        from dbmpi.comm.world import meet
+
+        meet(comm, max(blueprint.config.cluster.timeout_s, COMPILE_S), what)
+
+
+def compilers(setup: "Setup") -> set[int]:
+    """Return the ranks that compile for their node: the first of each role on it."""
+    first: dict[tuple[int, str], int] = {}
+    for rank, role in enumerate(setup.topology.roles):
+        first.setdefault((setup.places[rank].node, role.kind), rank)
+    return set(first.values())
+
+
+def rehearse(blueprint: "Blueprint", role: "Role") -> None:
+    """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
+    if role.kind not in ("shard", "replica", "serial"):
+        return
+    from kernels import jit
+
+    jit.set_threads(blueprint.setup.threads)
+    _rehearse(blueprint, role)
+    if blueprint.setup.threads > 1:  # small arrays have used the variants of one thread
+        with jit.parallel_from(0):
+            _rehearse(blueprint, role)
+
+
+def _rehearse(blueprint: "Blueprint", role: "Role") -> None:
+    if role.kind in ("shard", "serial"):
+        _rehearse_shard(blueprint)
+    if role.kind in ("replica", "serial"):
+        _rehearse_replica(blueprint, role.partition_index)
+
+
+def _rehearse_shard(blueprint: "Blueprint") -> None:
+    import numpy as np
+
+    from dbmpi.layout.sharding import Piece
+    from dbmpi.server import compression, rules
+    from dbmpi.server.shard import Shard
+
+    limits, dtype = blueprint.config.downpour, blueprint.dtype
+    piece = Piece(0, 0, 0, 0, 2)
+    shard = Shard(0, {piece: np.zeros(2, dtype)}, rules.make(limits), limits)
+    encoder = compression.Encoder(compression.wire_of(limits.wire, dtype), 2)
+    message = encoder.encode(np.zeros(2, dtype))
+    gradient = compression.decode(message, encoder.wire, np.zeros(2, dtype))
+    for out in (None, np.zeros(2, dtype)):
+        shard.push(0, gradient, 0, 0.1, out)
+    if blueprint.config.batch:
+        _rehearse_vectors(dtype)
+
+
+def _rehearse_vectors(dtype: "np.dtype[Any]") -> None:
+    import numpy as np
+
+    from dbmpi.comm import operations
+    from dbmpi.comm.operations import BASE, DIRECTION, GRADIENT, PARAMETERS, Program
+    from dbmpi.server.vectors import Vectors
+
+    vectors = Vectors(np.zeros((operations.count(1), 2), dtype), [(0, 2)])
+    moving = Program().combine(PARAMETERS, [(1.0, BASE), (0.5, DIRECTION)]).open(1)
+    vectors.run(moving.records)
+    for _ in range(2):
+        vectors.accrue(1, 0, 2, np.zeros(2, dtype))
+    vectors.run(Program().commit(0).dots([(GRADIENT, GRADIENT)]).records)
+
+
+def _rehearse_replica(blueprint: "Blueprint", partition: int) -> None:
+    """Take one step of this partition's part of the network, on zeros and without the others.
+
+    The views are those of training, as kernels are compiled for each layout they meet.
+    """
+    import numpy as np
+
+    from dbmpi.model.partition import PartitionModel
+    from dbmpi.model.tensors import tensors
+    from dbmpi.server import compression
+    from kernels.layers.input import gather_transpose
+    from kernels.parameters import rules
+
+    config, dtype, plan = blueprint.config, blueprint.dtype, blueprint.plan
+    model = PartitionModel(plan, partition, blueprint.labels, dtype, config.model.l2)
+    theta, gradient = (tensors(plan, partition, np.zeros(model.parameters, dtype)) for _ in range(2))
+    outputs = model.outputs[1] - model.outputs[0]
+    targets = np.zeros(2, np.int64) if blueprint.labels else np.zeros((outputs, 2), dtype)
+    x_IB = model.space(2).states[0].reshape(-1, 2)
+    stored = np.zeros((2, len(x_IB)), blueprint.setup.description.dtype)
+    gather_transpose(stored, np.arange(2), 1.0, 0.0, x_IB)
+    model.differentiate(theta, gradient, 2, targets)
+    model.evaluate(theta, 2, targets)
+    if config.model.l2:
+        model.penalty(theta)
+    few = np.zeros(2, dtype)
+    rules.accrue_and_step(few, few.copy(), few.copy(), 0.1)
+    rules.add_scaled(few, 0.1, few.copy())
+    compression.Encoder(compression.wire_of(config.downpour.wire, dtype), 2).encode(few)
+
+
+def cache_directory() -> Path:
+    """Return a node-local directory of this user for compiled kernels.
+
+    Compiled code is loaded from it, so it must be the user's own, and closed to others; elsewhere
+    (somebody made it first) a fresh one serves this run.
+    """
+    path = Path(tempfile.gettempdir()) / f"dbmpi-kernels-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return path
+    return Path(tempfile.mkdtemp(prefix="dbmpi-kernels-"))

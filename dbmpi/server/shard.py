@@ -1,0 +1,243 @@
+"""One shard of the parameter server: its slice of the parameters, the rule's state, the guards.
+
+Pure state, without MPI; `server.service` serves it. Shards know nothing of one another, but for mirrors, and
+apply each push to their current value (Dean et al. 2012, section 4.1).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.arrays import Array
+from dbmpi.checkpoint.names import PARAMETER_VECTOR, UPDATES, numbered, numbered_vector, rule_vector
+from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, Status
+from dbmpi.config.algorithms import Downpour
+from dbmpi.errors import ProtocolError
+from dbmpi.layout.sharding import Piece
+from dbmpi.server.rules import Rule
+from kernels.parameters import rules
+
+if TYPE_CHECKING:
+    from dbmpi.server.slices import Slices
+
+REFUSALS = {Status.STALE: "stale", Status.NOT_FINITE: "not_finite", Status.TOO_LARGE: "too_large"}
+
+
+@dataclass
+class Held:
+    """A piece as its shard holds it: values, the rule's states, and how many updates it has had."""
+
+    value: Array
+    states: list[Array]
+    version: int = 0
+
+
+@dataclass
+class Tally:
+    """What a shard counts of its service."""
+
+    fetches: int = 0
+    refused: dict[Status, int] = field(default_factory=lambda: dict.fromkeys(REFUSALS, 0))
+    staleness_sum: int = 0
+    staleness_max: int = 0
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(HISTOGRAM, np.int64))
+
+
+class Shard:
+    """The pieces of one shard.
+
+    Parameters
+    ----------
+    index
+        Shard index.
+    values
+        The first value of each piece that it owns, by piece; the shard takes the arrays over.
+    rule, limits
+        The learning rule, and the section that has `max_staleness` and `max_gradient_norm`.
+    slices
+        The vectors of a batch method, whose parameters `values` are; None where the algorithm is Downpour.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        values: Mapping[Piece, Array],
+        rule: Rule,
+        limits: Downpour,
+        slices: "Slices | None" = None,
+    ) -> None:
+        self.index, self.rule, self.limits, self._slices = index, rule, limits, slices
+        self.dtype = next((value.dtype for value in values.values()), np.dtype("f4"))
+        self.held = {
+            piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
+            for piece, value in values.items()
+        }
+        self.tally = Tally()
+        self._before: Sequence[int] = ()  # updates of every piece of the model in the checkpoint
+        self._kept: dict[int, dict[int, Array]] = {}  # number, piece: parameters to go back to
+
+    def updates_of(self, pieces: Iterable[int]) -> int:
+        """Return how many updates some pieces have had in this job."""
+        before = sum(self._before[piece] for piece in pieces) if self._before else 0
+        return sum(self.held[piece].version for piece in pieces) - before
+
+    def snapshot(self, numbers: Sequence[int] | None) -> dict[str, Array]:
+        """Return a copy of what a checkpoint holds of this shard, by the names of `checkpoint.manifest`.
+
+        Parameters
+        ----------
+        numbers
+            Vectors of the batch method to save; None to save the state of the learning rule.
+        """
+        pieces = list(self.held.values())
+        copy = {PARAMETER_VECTOR: _joined([held.value for held in pieces], self.dtype)}
+        for number in numbers or ():
+            parts = [self.part(number, piece) for piece in self.held]
+            copy[numbered_vector(number)] = _joined(parts, self.dtype)
+        for i, name in enumerate(self.rule.states if numbers is None else ()):
+            copy[rule_vector(name)] = _joined([held.states[i] for held in pieces], self.dtype)
+        copy[UPDATES] = np.array([held.version for held in pieces], np.int64)
+        return copy
+
+    def part(self, number: int, piece: int) -> Array:
+        """Return the part of a vector of the batch method that belongs to a piece, not a copy."""
+        return self._batch.part(number, piece)
+
+    def restore(self, updates: Sequence[int]) -> None:
+        """Count on from a checkpoint: how many updates each piece of the model has had."""
+        for piece, held in self.held.items():
+            held.version = updates[piece]
+        self._before = tuple(updates)
+
+    def adopt(self, pieces: Sequence[Piece], mirror: Mapping[str, Array]) -> int:
+        """Take over the pieces of another shard; return how many updates they have had in this job.
+
+        Parameters
+        ----------
+        pieces
+            In the order in which the other one held them.
+        mirror
+            Its `shard_file`; its vectors are this shard's own from now on.
+        """
+        if self._slices is not None:
+            self._slices.adopt(pieces, mirror[PARAMETER_VECTOR], numbered(mirror))
+        start = 0
+        for piece, version in zip(pieces, mirror[UPDATES], strict=True):
+            part = slice(start, start + piece.size)
+            value = mirror[PARAMETER_VECTOR][part]
+            if self._slices is not None:
+                value = self._slices.parameters(piece.index)
+            states = [self._state(mirror, name, part) for name in self.rule.states]
+            self.held[piece.index] = Held(value, states, int(version))
+            start += piece.size
+        self.held = dict(sorted(self.held.items()))  # the order of a snapshot, and of the index over it
+        return self.updates_of([piece.index for piece in pieces])
+
+    def _state(self, mirror: Mapping[str, Array], name: str, part: slice) -> Array:
+        """Return a state of the rule; after a warmstart there is none in a mirror, nor any need of it."""
+        vector = mirror.get(rule_vector(name))
+        return vector[part] if vector is not None else np.zeros_like(mirror[PARAMETER_VECTOR][part])
+
+    def keep(self, number: int, parameters: Array) -> None:
+        """Keep a copy of the parameters, one piece after another, to go `back` to; the last two are kept."""
+        kept: dict[int, Array] = {}
+        start = 0
+        for piece, held in self.held.items():
+            kept[piece] = parameters[start : start + len(held.value)]
+            start += len(held.value)
+        self._kept = {last: self._kept[last] for last in list(self._kept)[-1:]} | {number: kept}
+
+    def back(self, number: int) -> None:
+        """Go back to parameters that were kept; a piece adopted since is as its mirror was.
+
+        Raises
+        ------
+        ProtocolError
+            They are not kept any more.
+        """
+        if number not in self._kept:
+            raise ProtocolError(f"shard {self.index} has kept the iterates {list(self._kept)}, not {number}")
+        for piece, values in self._kept[number].items():
+            np.copyto(self.held[piece].value, values)
+
+    def fetch(self, piece: int) -> Held:
+        """Return a piece: its current value (not a copy) and version."""
+        self.tally.fetches += 1
+        return self.held[piece]
+
+    def push(
+        self, piece: int, gradient: Array, version: int, rate: float, out: Array | None = None
+    ) -> Status:
+        """Apply a gradient to the current value of a piece, unless a guard refuses it.
+
+        Parameters
+        ----------
+        gradient : (piece.size,)
+            Sum of raw gradients, computed from parameters of `version`.
+        rate
+            Learning rate.
+        out : (piece.size,)
+            Gets a copy of the new value, in the same pass, unless the gradient is refused.
+        """
+        held = self.held[piece]
+        staleness = max(0, held.version - version)  # below: the gradient is of updates that died with a shard
+        status = self._judge(gradient, staleness)
+        if status is not Status.OK:
+            self.tally.refused[status] += 1
+            return status
+        held.version += 1
+        self.rule.apply(held.value, gradient, held.states, rate, held.version, out)
+        self.tally.staleness_sum += staleness
+        self.tally.staleness_max = max(self.tally.staleness_max, staleness)
+        self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1
+        return Status.OK
+
+    def accrue(self, piece: int, gradient: Array, evaluation: int) -> Status:
+        """Add to the batch gradient of an evaluation, unless that is over.
+
+        Parameters
+        ----------
+        gradient : (piece.size,)
+            A share of the gradient of the batch's mean loss.
+        """
+        return Status.OK if self._batch.accrue(piece, gradient, evaluation) else Status.STALE
+
+    def operate(self, records: Array) -> NDArray[np.float64]:
+        """Perform `OPERATION` records on this shard's slices; return its part of the dot products."""
+        return self._batch.run(records)
+
+    @property
+    def _batch(self) -> "Slices":
+        if self._slices is None:
+            raise ProtocolError(f"shard {self.index} has no vectors: train.algorithm is not sandblaster")
+        return self._slices
+
+    def _judge(self, gradient: Array, staleness: int) -> Status:
+        if 0 < self.limits.max_staleness < staleness:
+            return Status.STALE
+        square = rules.sum_of_squares(gradient)
+        if not np.isfinite(square):
+            return Status.NOT_FINITE
+        if 0 < self.limits.max_gradient_norm**2 < square:
+            return Status.TOO_LARGE
+        return Status.OK
+
+    def report(self) -> Array:
+        """Return a `SHARD_REPORT` record, `()`, of all that was counted so far."""
+        record = np.zeros((), SHARD_REPORT)
+        tally = self.tally
+        record["shard"], record["pieces"] = self.index, len(self.held)
+        record["updates"] = self.updates_of(self.held)
+        record["fetches"] = tally.fetches
+        for status, name in REFUSALS.items():
+            record[name] = tally.refused[status]
+        record["staleness_sum"], record["staleness_max"] = tally.staleness_sum, tally.staleness_max
+        record["histogram"] = tally.histogram
+        return record
+
+
+def _joined(parts: Sequence[Array], dtype: np.dtype[Any]) -> Array:
+    return np.concatenate(parts) if parts else np.empty(0, dtype)

@@ -1,0 +1,53 @@
+"""How values, places and lists are written in messages. Pure Python."""
+
+import difflib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+
+def listed(items: list[str]) -> str:
+    """Join alternatives for reading: `a, b or c`."""
+    return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+Trail = tuple[str, ...]  # ("train", "target", "accuracy")
+
+
+SHOWN = 60  # characters of a value in a message
+
+
+def has_control(text: str) -> bool:
+    """Return whether a text holds characters that no name should: control characters, or half ones."""
+    return any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text)
+
+
+def nearest(word: Any, candidates: Iterable[str]) -> str:
+    """Suggest the candidate that a misspelt word is nearest to, in parentheses; nothing if none is near."""
+    if not isinstance(word, str):
+        return ""
+    match = difflib.get_close_matches(word[:SHOWN].lower(), list(candidates), n=1)
+    return f" (did you mean {json.dumps(match[0])}?)" if match else ""
+
+
+def dotted(trail: Trail) -> str:
+    """Write a trail as it is written in TOML: `train.target.accuracy`."""
+    return ".".join(part if re.fullmatch(r"[\w-]+", part) else show(part) for part in trail)
+
+
+def show(value: Any) -> str:
+    """Write a value for a message: as in TOML where that is easy, short, on one line."""
+    try:
+        text = json.dumps(value) if isinstance(value, bool | str) else str(value)
+    except (ValueError, RecursionError):
+        return "a huge value"
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def plain(text: str, most: int = 300) -> str:
+    """Return a text from the command line for a message: on one line, printable anywhere, not too long."""
+    text = "".join(one if one == " " or one.isprintable() else ascii(one)[1:-1] for one in text)
+    return text if len(text) <= most else text[: most - 3] + "..."

@@ -1,0 +1,1 @@
+"""The kernels of each layer type, forward and backward."""

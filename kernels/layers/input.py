@@ -1,0 +1,54 @@
+"""Bring examples into units-major order."""
+
+import numpy as np
+from numba import prange
+
+from kernels.jit import helper, parallel_kernel
+
+_Array = np.ndarray
+
+
+@parallel_kernel
+def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array) -> None:
+    """Gather examples into the columns of a minibatch: out[i, b] = raw[rows[b], i] scale + offset.
+
+    Local.
+
+    Parameters
+    ----------
+    raw_NI : real array (N, I)
+        Examples as rows, of any integer or float dtype.
+    rows_B : int64 array (B,)
+        Which examples.
+    scale, offset : float
+        Taken in the precision of the output.
+    out_IB : float array (I, B)
+        Out: the minibatch, units-major.
+    """
+    scale_out, offset_out = out_IB.dtype.type(scale), out_IB.dtype.type(offset)
+    whole = rows_B.size // 8
+    for octet in prange(whole):
+        _gather_octet(raw_NI, rows_B, scale_out, offset_out, out_IB, np.int64(octet) * 8)
+    for b in range(whole * 8, rows_B.size):
+        for i in range(out_IB.shape[0]):
+            out_IB[i, b] = out_IB.dtype.type(raw_NI[rows_B[b], i]) * scale_out + offset_out
+
+
+@helper
+def _gather_octet(
+    raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array, b: int
+) -> None:
+    # Eight sequential readers and one writer of eight neighbours: twice the speed of a blocked double loop,
+    # whose gathers or scattered stores LLVM does not turn into transposition of registers.
+    real = out_IB.dtype.type
+    n0, n1, n2, n3 = rows_B[b], rows_B[b + 1], rows_B[b + 2], rows_B[b + 3]
+    n4, n5, n6, n7 = rows_B[b + 4], rows_B[b + 5], rows_B[b + 6], rows_B[b + 7]
+    for i in range(out_IB.shape[0]):
+        out_IB[i, b] = real(raw_NI[n0, i]) * scale + offset
+        out_IB[i, b + 1] = real(raw_NI[n1, i]) * scale + offset
+        out_IB[i, b + 2] = real(raw_NI[n2, i]) * scale + offset
+        out_IB[i, b + 3] = real(raw_NI[n3, i]) * scale + offset
+        out_IB[i, b + 4] = real(raw_NI[n4, i]) * scale + offset
+        out_IB[i, b + 5] = real(raw_NI[n5, i]) * scale + offset
+        out_IB[i, b + 6] = real(raw_NI[n6, i]) * scale + offset
+        out_IB[i, b + 7] = real(raw_NI[n7, i]) * scale + offset

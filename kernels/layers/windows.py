@@ -1,0 +1,113 @@
+"""One location or row of a windowed layer: what `local` (weights per location) and `conv` (shared) share.
+
+Output row i reads the input rows i * stride_h + offset_h + k, 0 <= k < Kh, that exist; columns likewise. `at`
+arguments and strides are counted in elements of the flat arrays.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from kernels.jit import helper
+from kernels.llvm.matmul import multiply
+from kernels.llvm.vector import prefetch_runs
+
+_Array = np.ndarray
+
+
+@helper
+def check_rectangle(x: _Array) -> None:
+    """Raise ValueError unless (C, B) is contiguous and columns follow one another."""
+    if x.size and not (
+        x.strides[3] == x.itemsize
+        and (x.strides[2] == x.shape[3] * x.itemsize or x.shape[2] == 1)
+        and (x.strides[1] == x.shape[2] * x.shape[3] * x.itemsize or x.shape[1] == 1)
+    ):
+        raise ValueError("a spatial array must be a rectangle of rows and columns cut from a C-ordered one")
+
+
+@helper
+def inside(start: int, size: int, extent: int) -> Any:
+    """Return the first tap of a window from `start` that lies in [0, extent), and the first one behind it."""
+    first = min(max(0, -start), size)
+    return first, max(first, min(size, extent - start))
+
+
+@helper
+def readers(i: int, offset: int, size: int, stride: int, extent: int) -> Any:
+    """Return the first output row whose window has input row i, and the first one behind it."""
+    last = (i - offset) // stride
+    first = -((size - 1 + offset - i) // stride)
+    return max(0, first), max(0, first, min(extent, last + 1))
+
+
+@helper
+def forward_location(
+    x: _Array, w: _Array, w_at: int, y: _Array, i: int, j: int, window: Any, stride: Any, offset: Any
+) -> None:
+    """Overwrite y[i, j] with the filters at `w_at` applied to the window of location (i, j)."""
+    channels, batch = x.shape[2], x.shape[3]
+    top, left = i * stride[0] + offset[0], j * stride[1] + offset[1]
+    k, k_end = inside(top, window[0], x.shape[0])
+    n, n_end = inside(left, window[1], x.shape[1])
+    x_row, x_column = x.strides[0] // x.itemsize, channels * batch
+    product = (
+        i * (y.strides[0] // y.itemsize) + j * y.shape[2] * batch,
+        batch,
+        w_at + (k * window[1] + n) * channels,
+        window[0] * window[1] * channels,
+        1,
+        window[1] * channels,
+        (top + k) * x_row + (left + n) * x_column,
+        batch,
+        x_row,
+        (n_end - n) * channels,
+        k_end - k,
+        y.shape[2],
+        batch,
+    )
+    multiply(True, y, w, x, product)
+
+
+@helper
+def input_row(
+    dz: _Array,
+    w: _Array,
+    w_row: int,
+    w_column: int,
+    dx: _Array,
+    i: int,
+    window: Any,
+    stride: Any,
+    offset: Any,
+) -> None:
+    """Overwrite row i of dx, with filters that lie `w_row` and `w_column` apart from location to location."""
+    dx[i] = 0
+    channels, batch, filters = dx.shape[2], dx.shape[3], dz.shape[2]
+    taps = window[1] * channels
+    first, end = readers(i, offset[0], window[0], stride[0], dz.shape[0])
+    k = i - offset[0] - first * stride[0]  # the tap by which the first reader reads row i; then it falls
+    dz_row = dz.strides[0] // dz.itemsize
+    for j in range(dz.shape[1]):
+        left = j * stride[1] + offset[1]
+        n, n_end = inside(left, window[1], dx.shape[1])
+        if w_column:  # the next location's weights lie in runs too short for the processor to foresee
+            for r in range(first, end):
+                at = r * w_row + (j + 1) * w_column + (k - (r - first) * stride[0]) * taps
+                prefetch_runs(w, (at, window[0] * taps, filters, taps))
+        product = (
+            i * (dx.strides[0] // dx.itemsize) + (left + n) * channels * batch,
+            batch,
+            first * w_row + j * w_column + k * taps + n * channels,
+            1,
+            window[0] * taps,
+            w_row - stride[0] * taps,
+            first * dz_row + j * filters * batch,
+            batch,
+            dz_row,
+            filters,
+            end - first,
+            (n_end - n) * channels,
+            batch,
+        )
+        multiply(False, dx, w, dz, product)

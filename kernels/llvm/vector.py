@@ -1,0 +1,205 @@
+"""Vectors spelled out in LLVM's language: the base of `matmul`, and copies and transpositions in vectors.
+
+Numba leaves vectors to LLVM's vectorizer, which takes neither sums held over two loops nor short copies. What
+is written here compiles for any processor: LLVM splits or masks the vectors as it must.
+"""
+
+from typing import Any
+
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_LINE_BYTES = 64  # of a cache line
+
+
+def _vector_bytes() -> int:
+    return 64 if llvm.get_host_cpu_features().get("avx512f") else 32
+
+
+class Vectors:
+    """Write LLVM code that loads and stores vectors of one type, all lanes of them or the first few."""
+
+    def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any) -> None:
+        self.builder = builder
+        self.size = dtype.bitwidth // 8
+        self.lanes = _vector_bytes() // self.size
+        self.vector = ir.VectorType(context.get_value_type(dtype), self.lanes)
+        self.mask: ir.Value | None = None  # of the lanes in use, where not all are
+
+    def narrow(self, width: ir.Value) -> None:
+        """Use the first `width` lanes alone."""
+        index = ir.VectorType(width.type, self.lanes)
+        self.mask = self.builder.icmp_signed(
+            "<", ir.Constant(index, list(range(self.lanes))), self.splat(width)
+        )
+
+    def count(self, n: int) -> ir.Value:
+        """Return an integer constant."""
+        return ir.Constant(cgutils.intp_t, n)
+
+    def along(self, start: ir.Value, n: ir.Value, stride: ir.Value) -> ir.Value:
+        """Return start + n stride."""
+        return self.builder.add(start, self.builder.mul(n, stride))
+
+    def splat(self, value: ir.Value) -> ir.Value:
+        """Return a vector of one value."""
+        first, spread = ir.Constant(ir.IntType(32), 0), ir.VectorType(ir.IntType(32), self.lanes)
+        undefined = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
+        one = self.builder.insert_element(undefined, value, first)
+        return self.builder.shuffle_vector(one, undefined, ir.Constant(spread, [0] * self.lanes))
+
+    def place(self, array: ir.Value, at: ir.Value, v: int) -> ir.Value:
+        """Return where vector `v` from an element on lies."""
+        place = self.builder.gep(array, [self.builder.add(at, self.count(v * self.lanes))])
+        return self.builder.bitcast(place, self.vector.as_pointer())
+
+    def load(self, place: ir.Value) -> ir.Value:
+        """Load a vector; lanes not in use are 0."""
+        if self.mask is None:
+            return self.builder.load(place, align=self.size)
+        align, zeros = ir.Constant(ir.IntType(32), self.size), ir.Constant(self.vector, None)
+        return self._masked("load", self.vector, [place, align, self.mask, zeros])
+
+    def store(self, value: ir.Value, place: ir.Value) -> None:
+        """Store the lanes in use."""
+        if self.mask is None:
+            self.builder.store(value, place, align=self.size)
+        else:
+            align = ir.Constant(ir.IntType(32), self.size)
+            self._masked("store", ir.VoidType(), [value, place, align, self.mask])
+
+    def _masked(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
+        name = f"llvm.masked.{name}.v{self.lanes}f{8 * self.size}.p0"
+        signature = ir.FunctionType(result, [value.type for value in arguments])
+        return self.builder.call(
+            cgutils.get_or_insert_function(self.builder.module, signature, name), arguments
+        )
+
+    def copy(self, x: ir.Value, x_at: ir.Value, out: ir.Value, out_at: ir.Value, n: ir.Value) -> None:
+        """Copy n elements."""
+        builder, lanes = self.builder, self.count(self.lanes)
+        whole = builder.sdiv(n, lanes)
+        with cgutils.for_range(builder, whole) as loop:
+            self._copy_one(x, self.along(x_at, loop.index, lanes), out, self.along(out_at, loop.index, lanes))
+        self.narrow(builder.sub(n, builder.mul(whole, lanes)))
+        self._copy_one(x, self.along(x_at, whole, lanes), out, self.along(out_at, whole, lanes))
+        self.mask = None
+
+    def _copy_one(self, x: ir.Value, x_at: ir.Value, out: ir.Value, out_at: ir.Value) -> None:
+        self.store(self.load(self.place(x, x_at, 0)), self.place(out, out_at, 0))
+
+    def prefetch(self, x: ir.Value, at: ir.Value) -> None:
+        """Ask for the cache line of an element, to be read once or a few times."""
+        pointer, int32 = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [pointer, int32, int32, int32])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, "llvm.prefetch.p0")
+        place = self.builder.bitcast(self.builder.gep(x, [at]), pointer)
+        self.builder.call(function, [place, *(ir.Constant(int32, n) for n in (0, 3, 1))])
+
+    def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
+        """Return the columns of a square of vectors: blocks of 1, 2, 4, ... lanes change places."""
+        lanes, side = range(self.lanes), 1
+        while side < self.lanes:
+            upper = self._mask([n + self.lanes - side if n & side else n for n in lanes])
+            lower = self._mask([n + self.lanes if n & side else n + side for n in lanes])
+            for m in lanes:
+                if not m & side:
+                    pair = rows[m], rows[m + side]
+                    rows[m] = self.builder.shuffle_vector(*pair, upper)
+                    rows[m + side] = self.builder.shuffle_vector(*pair, lower)
+            side *= 2
+        return rows
+
+    def _mask(self, order: list[int]) -> ir.Value:
+        return ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), order)
+
+
+def data(context: Any, builder: ir.IRBuilder, kinds: Any, values: Any) -> list[ir.Value]:
+    """Return the pointers to the first elements of arrays."""
+    make = context.make_array
+    return [make(kind)(context, builder, value).data for kind, value in zip(kinds, values, strict=True)]
+
+
+def integers(n: int) -> Any:
+    """Return Numba's type of a tuple of n integers."""
+    return types.UniTuple(types.intp, n)
+
+
+def _copy_runs(typing_context: Any, x: Any, out: Any, runs: Any) -> Any:
+    """Copy `count` runs of `length` elements, in a kernel.
+
+    `runs` is x_at, x_step, out_at, out_step, count, length: in elements from the arrays' first on.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        vectors, (x_data, out_data) = (
+            Vectors(context, builder, x.dtype),
+            data(context, builder, (x, out), arguments[:2]),
+        )
+        x_at, x_step, out_at, out_step, count, length = cgutils.unpack_tuple(builder, arguments[2])
+        with cgutils.for_range(builder, count) as loop:
+            x_run, out_run = (
+                vectors.along(x_at, loop.index, x_step),
+                vectors.along(out_at, loop.index, out_step),
+            )
+            vectors.copy(x_data, x_run, out_data, out_run, length)
+        return context.get_dummy_value()
+
+    return types.void(x, out, integers(6)), generate
+
+
+def _prefetch_runs(typing_context: Any, x: Any, runs: Any) -> Any:
+    """Ask for `count` runs of `length` elements to be brought near, in a kernel.
+
+    `runs` is x_at, x_step, count, length: in elements from the array's first on. They need not exist.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        vectors, (x_data,) = Vectors(context, builder, x.dtype), data(context, builder, (x,), arguments[:1])
+        x_at, x_step, count, length = cgutils.unpack_tuple(builder, arguments[1])
+        line = vectors.count(_LINE_BYTES // vectors.size)
+        lines = builder.add(builder.sdiv(length, line), vectors.count(1))  # a run may begin within a line
+        with cgutils.for_range(builder, count) as outer:
+            run = vectors.along(x_at, outer.index, x_step)
+            with cgutils.for_range(builder, lines) as inner:
+                vectors.prefetch(x_data, vectors.along(run, inner.index, line))
+        return context.get_dummy_value()
+
+    return types.void(x, integers(4)), generate
+
+
+def _transpose_square(typing_context: Any, x: Any, out: Any, square: Any) -> Any:
+    """Transpose a square of `lanes(x)` elements a side, in a kernel.
+
+    `square` is x_at, x_row, out_at, out_row: in elements from the arrays' first on.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        vectors = Vectors(context, builder, x.dtype)
+        x_data, out_data = data(context, builder, (x, out), arguments[:2])
+        x_at, x_row, out_at, out_row = cgutils.unpack_tuple(builder, arguments[2])
+        lanes = [vectors.count(m) for m in range(vectors.lanes)]
+        rows = [vectors.load(vectors.place(x_data, vectors.along(x_at, m, x_row), 0)) for m in lanes]
+        for m, column in zip(lanes, vectors.transposed(rows), strict=True):
+            vectors.store(column, vectors.place(out_data, vectors.along(out_at, m, out_row), 0))
+        return context.get_dummy_value()
+
+    return types.void(x, out, integers(4)), generate
+
+
+def _lanes(typing_context: Any, x: Any) -> Any:
+    """Return how many elements of an array fill a vector, in a kernel."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return context.get_constant(types.intp, Vectors(context, builder, x.dtype).lanes)
+
+    return types.intp(x), generate
+
+
+lanes: Any = intrinsic(_lanes)
+prefetch_runs: Any = intrinsic(_prefetch_runs)
+copy_runs: Any = intrinsic(_copy_runs)
+transpose_square: Any = intrinsic(_transpose_square)

@@ -1,0 +1,1 @@
+"""The kernels on slices of the parameter vector: update rules, linear algebra, compression."""

@@ -1,0 +1,1 @@
+"""Plain NumPy twins of the kernels: what the tests hold them to."""

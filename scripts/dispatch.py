@@ -1,0 +1,48 @@
+"""Start a script of a folder by its name: `python scripts/bench dense --quick`. Standard library only."""
+
+import argparse
+import ast
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+STATUS_USAGE = 2
+
+
+def run(folder: Path, arguments: Sequence[str]) -> int:
+    """Run the script that the first argument names, with the others, or list them; return the status."""
+    found = members(folder)
+    name, *rest = arguments or ["--help"]
+    if name in found:
+        return importlib.import_module(f"scripts.{folder.name}.{name}").main(rest) or 0
+    if name in ("-h", "--help"):
+        print(listing(folder.name, found))
+        return 0
+    print(f"scripts/{folder.name}: there is no {name}\n\n{listing(folder.name, found)}", file=sys.stderr)
+    return STATUS_USAGE
+
+
+def members(folder: Path) -> dict[str, str]:
+    """Return name -> what it does, of the modules of a folder that have a `main`; they are not imported."""
+    found = {}
+    for path in sorted(folder.glob("[!_]*.py")):
+        tree = ast.parse(path.read_text())
+        if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
+            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return found
+
+
+def listing(folder: str, found: dict[str, str]) -> str:
+    """Return the usage of a folder, and a line for each of its scripts."""
+    width = max(map(len, found), default=0)
+    lines = [f"  {name:{width}}  {what}" for name, what in found.items()]
+    usage = f"usage: python scripts/{folder} NAME [options]; NAME --help tells the options of one"
+    return "\n".join([usage, "", *lines])
+
+
+def parser(module: str, text: str | None) -> argparse.ArgumentParser:
+    """Return a parser without options for the module `scripts.<folder>.<name>`, whose help shows `text`."""
+    _, folder, name = module.split(".")
+    form = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(prog=f"scripts/{folder} {name}", description=text, formatter_class=form)

@@ -1,0 +1,93 @@
+"""A whole training on the ranks of a test: the real roles, each on its own rank."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbmpi.comm.world import World, meet
+from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.service import CoordinatorService
+from dbmpi.layout.boxes import whole, within
+from dbmpi.layout.partitioning import Partitioning
+from dbmpi.replica.service import Desk
+from dbmpi.replica.worker import Replica
+from dbmpi.run import cli, coordinator_rank, replica_rank, setup, shard_rank
+from dbmpi.run.context import Blueprint
+from dbmpi.run.warmup import warm_up
+from dbmpi.server import initialize
+from dbmpi.server.service import ShardService
+
+Array = NDArray[Any]
+
+
+def run_cluster(
+    comm: Any,
+    asked: cli.Arguments,
+    on_replica: Callable[[Replica, Any], None] = lambda replica, role: None,
+    on_shard: Callable[[ShardService], None] = lambda service: None,
+) -> Blueprint:
+    """Run a training; `on_replica` is called before a partition starts, `on_shard` after a shard ends."""
+    blueprint = Blueprint(setup.prepare(asked, comm))
+    warm_up(blueprint, comm)
+    with World(blueprint.setup.topology, comm) as world:
+        role = world.role
+        if role.kind == "coordinator":
+            coordinate(blueprint, world)
+        elif role.kind == "shard":
+            service = shard_rank.shard_service(blueprint, world.service, role.shard_index)
+            service.run()
+            on_shard(service)
+        elif role.kind == "replica":
+            desk = Desk(world.service, world.topology.coordinator, blueprint.waiter, blueprint.signals)
+            link = replica_rank.remote_link(blueprint, world.service, role.partition_index)
+            who = role.replica_index, role.partition_index
+            replica = replica_rank.replica(blueprint, who, link, world.replica, desk.between)
+            on_replica(replica, role)
+            desk.run(replica)
+            replica.close()
+            desk.close()
+        meet(world.service, 30.0, "the end of the test")
+    return blueprint
+
+
+def coordinate(blueprint: Blueprint, world: World) -> None:
+    book = coordinator_rank.book(blueprint, 0.0)
+    post = Post(world.service, world.topology)
+    carries = world.service, world.topology, post, book, blueprint.waiter, 5.0, blueprint.signals
+    service = CoordinatorService(*carries)
+    coordinator_rank.coordinate(blueprint, service, post, book, lambda r, p: "?")
+    service.shards.save_model()
+    service.dismiss()
+    book.close()
+
+
+def first_values(blueprint: Blueprint) -> list[Array]:
+    """The tensors before training, each drawn whole."""
+    net, seed = blueprint.setup.network, blueprint.config.train.seed
+    return [initialize.values(net, t, seed, 0, t.size).reshape(t.shape) for t in net.tensors]
+
+
+def slice_of(plan: Partitioning, partition: int, tensors: list[Array]) -> Array:
+    """The vector of a partition, of whole tensors."""
+    named = dict(zip((t.name for t in plan.network.tensors), tensors, strict=True))
+    parts = [named[s.tensor.name][within(s.box, whole(s.tensor.shape))] for s in plan.slices(partition)]
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def gradients(w: list[Array], b: list[Array], x: Array, y: Array, l2: float) -> tuple[float, list[Array]]:
+    """Loss and gradient of a tanh-relu-softmax network, one example a row: plain NumPy."""
+    h1 = np.tanh(x @ w[0].T + b[0])
+    h2 = np.maximum(h1 @ w[1].T + b[1], 0)
+    z = h2 @ w[2].T + b[2]
+    z -= z.max(1, keepdims=True)
+    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+    d3 = (np.exp(log_p) - np.eye(10)[y]) / len(x)
+    d2 = d3 @ w[2] * (h2 > 0)
+    d1 = d2 @ w[1] * (1 - h1**2)
+    out: list[Array] = []
+    for d, below, weights in ((d1, x, w[0]), (d2, h1, w[1]), (d3, h2, w[2])):
+        out += [d.T @ below + l2 * weights, d.sum(0)]
+    loss = -float(log_p[np.arange(len(y)), y].mean()) + 0.5 * l2 * sum(float((v * v).sum()) for v in w)
+    return loss, out

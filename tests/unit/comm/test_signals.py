@@ -1,0 +1,61 @@
+"""Signals: noted once, by whichever rank; a second Ctrl-C ends the job at once."""
+
+import os
+import signal
+
+import pytest
+
+from dbmpi.comm import signals
+from dbmpi.comm.signals import Signals
+from dbmpi.config.sections import Train
+from dbmpi.coordinator.stopping import Stopping
+from dbmpi.errors import STATUS_STOPPED
+
+
+@pytest.fixture
+def watch():
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield Signals()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "USR2"])
+def test_a_signal_stops_the_run(watch, name):
+    watch.install("USR2")
+    watch.install_interrupt()
+    stopping = Stopping(Train(), watch)
+    stopping.look_at_signals()
+    assert not stopping.reason
+    os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
+    stopping.look_at_signals()
+    assert (stopping.reason, stopping.status, stopping.hasty) == ("signal", STATUS_STOPPED, True)
+    assert not stopping.finished and watch.name == f"SIG{name}"
+
+
+def test_the_signal_of_the_configuration_alone_is_taken(watch):
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    watch.install("none")
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert not watch
+
+
+def test_the_first_word_counts(watch):
+    watch.note(signal.SIGUSR1)
+    watch.note(signal.SIGTERM)
+    assert watch.name == "SIGUSR1"
+
+
+def test_a_second_interrupt_ends_the_job_unless_it_is_an_echo(watch, monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now)
+    watch.install_interrupt()
+    for seconds in (0.0, 0.5 * signals.ECHO_S):
+        now = 100.0 + seconds
+        os.kill(os.getpid(), signal.SIGINT)
+    assert watch.name == "SIGINT"
+    now = 100.0 + 2 * signals.ECHO_S
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)  # nothing comes of a third

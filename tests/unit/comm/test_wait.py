@@ -1,0 +1,131 @@
+"""Waiting: politely, never for ever, and counted."""
+
+from collections.abc import Callable
+
+import pytest
+
+from dbmpi.comm import wait
+from dbmpi.comm.wait import Idle, Waiter
+from dbmpi.errors import PeerSilent
+
+
+class Clock:
+    """A clock that only sleeping, and polling, move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.sleeps: list[float] = []
+        self.yields = 0
+        monkeypatch.setattr(wait.time, "monotonic", self.read)
+        monkeypatch.setattr(wait.time, "sleep", self.sleep)
+        monkeypatch.setattr(wait.os, "sched_yield", self.give_way)
+
+    def read(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    def give_way(self) -> None:
+        self.yields += 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def after(polls: int) -> Callable[[], bool]:
+    """Return a condition that holds at poll number `polls` (from 0)."""
+    left = [polls + 1]
+
+    def done() -> bool:
+        left[0] -= 1
+        return left[0] <= 0
+
+    return done
+
+
+def peer() -> str:
+    return "rank 7 (shard 2)"
+
+
+def test_what_is_done_already_is_not_waited_for(clock):
+    waiter = Waiter(10.0)
+    waiter.until(lambda: True, peer)
+    assert clock.sleeps == [] and waiter.take_waited() == 0.0
+
+
+@pytest.mark.parametrize("crowded", [True, False])
+def test_a_silent_peer_is_named_at_the_deadline(clock, crowded):
+    with pytest.raises(PeerSilent, match=r"cluster\.timeout_s.*rank 7 \(shard 2\)"):
+        Waiter(10.0, crowded).until(lambda: False, peer)
+    assert 10.0 <= clock.now < 10.1
+
+
+def test_the_peer_is_asked_for_only_at_the_deadline(clock):
+    def fail() -> str:
+        raise AssertionError
+
+    Waiter(10.0).until(after(1000), fail)
+
+
+def test_a_rank_with_a_core_of_its_own_polls_before_it_sleeps(clock):
+    Waiter(10.0, crowded=False).until(after(wait.SPINS - 1), peer)
+    assert clock.sleeps == [] and clock.yields == 0
+    Waiter(10.0, crowded=False).until(after(wait.SPINS + 10), peer)
+    assert clock.sleeps
+
+
+def test_a_rank_that_shares_its_core_gives_way_at_once(clock):
+    Waiter(10.0, crowded=True).until(after(100), peer)
+    assert clock.yields == wait.YIELDS - 1 and len(clock.sleeps) > 90
+
+
+def test_sleeps_grow_and_stay_short(clock):
+    with pytest.raises(PeerSilent):
+        Waiter(1.0).until(lambda: False, peer)
+    assert clock.sleeps == sorted(clock.sleeps)
+    assert clock.sleeps[0] == wait.SHORTEST_SLEEP_S and clock.sleeps[-1] == wait.LONGEST_SLEEP_S
+
+
+def test_seconds_waited_are_counted_until_taken(clock):
+    waiter = Waiter(10.0)
+    before = clock.now
+    waiter.until(after(50), peer)
+    waiter.until(after(50), peer)
+    assert waiter.take_waited() == pytest.approx(clock.now - before, rel=0.05)
+    assert waiter.take_waited() == 0.0
+
+
+def test_an_error_while_polling_passes():
+    with pytest.raises(ZeroDivisionError):
+        Waiter(10.0).until(lambda: 1 // 0, peer)
+
+
+def test_idle_sleeps_longer_the_longer_it_is_quiet(clock):
+    idle = Idle()
+    for _ in range(2000):
+        idle.rest()
+    assert clock.sleeps == sorted(clock.sleeps)
+    assert clock.sleeps[0] == wait.SHORTEST_SLEEP_S and clock.sleeps[-1] == wait.IDLE_SLEEP_S
+    idle.busy()
+    idle.rest()
+    assert clock.sleeps[-1] == wait.SHORTEST_SLEEP_S
+
+
+def test_an_idle_loop_is_quick_for_as_long_as_it_was_busy_just_before(clock):
+    idle = Idle()
+    while clock.now < 1e-3:
+        idle.rest()
+    assert max(clock.sleeps) <= 0.11e-3  # a tenth of the quiet: little latency is added
+
+
+def test_a_resting_loop_wakes_seldom(clock):
+    """Some tens of microseconds each: little of a core, which tests/system measures."""
+    idle = Idle()
+    while clock.now < 0.5:
+        idle.rest()
+    assert len(clock.sleeps) < 500

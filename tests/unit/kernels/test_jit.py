@@ -1,0 +1,99 @@
+"""Threads, laziness, and what the package promises to its importers."""
+
+import platform
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+import kernels
+from kernels import jit
+from kernels.layers import dense
+from kernels.layers.input import gather_transpose
+from kernels.losses import elementwise
+from kernels.parameters import rules
+
+needs_two_threads = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="NUMBA_NUM_THREADS is 1")
+
+
+@pytest.fixture
+def two_threads():
+    jit.set_threads(2)
+    yield
+    jit.set_threads(1)
+
+
+def test_the_package_is_marked_and_imports_nothing():
+    assert kernels.DBMPI_KERNELS == 1
+    code = "import sys, kernels; assert 'numba' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..")
+
+
+def test_importing_compiles_nothing():
+    code = (
+        "from kernels.layers import dense, input as inputs\n"
+        "from kernels.losses import elementwise, softmax\n"
+        "from kernels.parameters import compression, rules\n"
+        "modules = (dense, inputs, elementwise, softmax, compression, rules)\n"
+        "made = [k for m in modules for k in vars(m).values() if hasattr(k, 'serial')]\n"
+        "assert len(made) > 20 and not any(k.serial.signatures or k.parallel.signatures for k in made)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..")
+
+
+@pytest.mark.parametrize("n", [0, -1, 10_000])
+def test_impossible_thread_counts_are_refused(n):
+    with pytest.raises(ValueError, match="NUMBA_NUM_THREADS"):
+        jit.set_threads(n)
+    assert jit.threads() == 1
+
+
+@needs_two_threads
+def test_small_arrays_stay_on_one_thread(two_threads):
+    before = len(rules.add_scaled.parallel.signatures)
+    rules.add_scaled(np.zeros(jit.PARALLEL_ELEMENTS - 1), 1.0, np.zeros(jit.PARALLEL_ELEMENTS - 1))
+    assert len(rules.add_scaled.parallel.signatures) == before
+
+
+@needs_two_threads
+def test_two_threads_compute_what_one_does(two_threads):
+    assert jit.threads() == 2
+    random = np.random.default_rng(0)
+    z, labels, b = (
+        random.normal(size=(70, 33)).astype(np.float32),
+        random.integers(0, 99, 33),
+        np.empty(70, np.float32),
+    )
+    raw, rows = random.integers(0, 255, (50, 21)).astype(np.uint8), random.integers(0, 50, 33)
+    g = random.normal(size=100_001).astype(np.float32)
+    for kernel, arguments in (
+        (dense.bias_activation, (z, b * 0, 1)),
+        (elementwise.logistic_delta, (z, 7, labels, 0.5, b)),
+        (elementwise.squared_labels_delta, (z, 7, labels, 0.5, b)),
+        (rules.adagrad, (g, g + 1, g * g, 0.1, 1e-8)),
+        (rules.sum_of_squares, (g,)),
+        (gather_transpose, (raw, rows, 0.5, 1.0, np.empty((21, 33), np.float32))),
+    ):
+        copies = [[a.copy() if isinstance(a, np.ndarray) else a for a in arguments] for _ in range(2)]
+        with jit.parallel_from(0):
+            serial, parallel = kernel.serial(*copies[0]), kernel(*copies[1])
+        assert kernel.parallel.signatures  # the parallel variant is what ran
+        assert (serial is None and parallel is None) or serial == pytest.approx(parallel, rel=1e-12)
+        for one, two in zip(*copies, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)
+
+
+def _instructions(kernel, *arguments):
+    options = {name: kernel.serial.targetoptions[name] for name in ("fastmath", "error_model")}
+    compiled = numba.njit(**options)(kernel.serial.py_func)  # a cached kernel shows no assembly
+    compiled(*arguments)
+    return compiled.inspect_asm(compiled.signatures[0])
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the names of x86 instructions")
+def test_the_hot_loops_are_vectorized():
+    v = np.ones(64, np.float32)
+    assert "vdivps" in _instructions(rules.adagrad, v.copy(), v, v.copy(), 0.1, 1e-8)
+    assert "vdivps" in _instructions(dense.bias_activation, np.ones((4, 64), np.float32), v[:4], 1)

@@ -1,0 +1,238 @@
+"""The books of a run: sums, records line by line, and the summary."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dbmpi.comm.protocol import REPORT, SHARD_REPORT
+from dbmpi.output.metrics import Book
+from dbmpi.output.progress import View
+from dbmpi.output.summary import conclusion, summary
+from dbmpi.output.totals import Evaluated, histogram, plain, service
+
+
+class Shown:
+    """Remembers what the user would see."""
+
+    def __init__(self) -> None:
+        self.views: list[View] = []
+        self.lines: list[str] = []
+        self.closed = False
+
+    def show(self, view: View) -> None:
+        self.views.append(view)
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def report(**values: float) -> np.ndarray:
+    record = np.zeros((), REPORT)
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def shard_report(shard: int, **values: Any) -> np.ndarray:
+    record = np.zeros((), SHARD_REPORT)
+    record["shard"] = shard
+    for name, value in values.items():
+        record[name] = value
+    return record
+
+
+def book(path: Path, labels: bool = True, every_s: float = 1.0) -> Book:
+    made = Book(path / "metrics.jsonl", 100, labels, every_s, Shown())
+    made.start(50.0)
+    return made
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_evaluated_adds_shares_of_partitions_and_counts_rows_once():
+    reports = [report(loss_sum=3.0, correct=4, examples=10), report(loss_sum=1.0, correct=0, examples=10)]
+    total = Evaluated().add(reports).add([report(loss_sum=2.0, correct=5, examples=5)])
+    assert (total.loss_sum, total.correct, total.rows) == (6.0, 9, 15)
+    assert (total.loss, total.accuracy) == (6.0 / 15, 9 / 15)
+
+
+def test_nothing_evaluated_has_neither_loss_nor_accuracy():
+    assert math.isnan(Evaluated().loss) and math.isnan(Evaluated().accuracy)
+    assert math.isnan(Evaluated(1.0, 0, 10, labels=False).accuracy)
+
+
+def test_train_records_cover_what_came_since_the_last(tmp_path):
+    books = book(tmp_path)
+    loss = books.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
+    assert loss == 1.5
+    books.tick(50.9)
+    assert records(tmp_path) == []
+    books.tick(51.0)
+    books.tick(53.0)  # nothing was learned since: no record
+    books.train([report(steps=1, examples=10, loss_sum=5.0, correct=9)])
+    books.end_training(54.0)
+    first, second = records(tmp_path)
+    assert first == {
+        "kind": "train",
+        "time_s": 1.0,
+        "step": 2,
+        "examples": 20,
+        "loss": 1.5,
+        "accuracy": 0.25,
+        "examples_per_s": 20.0,
+        "epoch": 0.2,
+        "wait_share": 0.25,
+    }
+    assert (second["loss"], second["accuracy"], second["step"], second["examples"]) == (0.5, 0.9, 3, 30)
+    assert second["examples_per_s"] == pytest.approx(10 / 3) and books.train_s == 4.0
+
+
+def test_partitions_of_one_portion_count_its_steps_once_and_its_messages_each(tmp_path):
+    books = book(tmp_path)
+    common = {"steps": 2, "examples": 20}
+    books.train(
+        [
+            report(**common, boundary_messages=3, boundary_bytes=30),
+            report(**common, boundary_messages=4, boundary_bytes=50),
+        ]
+    )
+    assert (books.step, books.examples) == (2, 20)
+    assert (books.boundary_messages, books.boundary_bytes) == (7, 80)
+
+
+def test_every_record_has_the_four_common_keys(tmp_path):
+    books = book(tmp_path)
+    books.train([report(steps=1, examples=10, loss_sum=1.0)])
+    books.tick(52.0)
+    books.evaluation(Evaluated(2.0, 5, 10))
+    books.shard(shard_report(0))
+    books.event("something")
+    kinds = [record["kind"] for record in records(tmp_path)]
+    assert kinds == ["train", "eval", "shard", "event"]
+    assert all({"kind", "time_s", "step", "examples"} <= set(record) for record in records(tmp_path))
+    assert all((r["time_s"], r["step"], r["examples"]) == (2.0, 1, 10) for r in records(tmp_path))
+
+
+def test_evaluations_say_which_is_final(tmp_path):
+    books = book(tmp_path)
+    books.evaluation(Evaluated(2.0, 5, 10))
+    assert books.last_evaluation.rows == 10 and books.final_evaluation.rows == 0
+    books.final(Evaluated(1.0, 9, 10))
+    assert books.final_evaluation.accuracy == 0.9
+    said = [(r["final"], r["loss"], r["rows"]) for r in records(tmp_path)]
+    assert said == [(False, 0.2, 10), (True, 0.1, 10)]
+
+
+def test_what_is_not_finite_is_null_and_every_line_is_strict_json(tmp_path):
+    books = book(tmp_path, labels=False)
+    books.train([report(steps=1, examples=10, loss_sum=math.nan)])
+    books.tick(52.0)
+    books.evaluation(Evaluated(math.inf, 0, 10, labels=False))
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+    assert [(r["loss"], r["accuracy"]) for r in records(tmp_path)] == [(None, None)] * 2
+
+
+def test_shard_records(tmp_path):
+    counts = np.zeros(256, np.int64)
+    counts[[0, 3]] = 7, 1
+    values = {"updates": 8, "pieces": 2, "fetches": 5, "staleness_sum": 4, "staleness_max": 3}
+    books = book(tmp_path)
+    books.shard(shard_report(1, **values, stale=1, histogram=counts))
+    books.shard(shard_report(1, **values, stale=2, histogram=counts, last=1))
+    first, last = records(tmp_path)
+    assert (first["shard"], first["updates"], first["fetches"]) == (1, 8, 5)
+    assert first["refused"] == {"stale": 1, "not_finite": 0, "too_large": 0}
+    assert (first["staleness_mean"], first["staleness_max"]) == (0.5, 3)
+    assert "staleness_histogram" not in first and last["staleness_histogram"] == [7, 0, 0, 1]
+    assert books.shards[1]["stale"] == 2
+
+
+def test_a_shard_without_updates_has_staleness_zero(tmp_path):
+    books = book(tmp_path)
+    books.shard(shard_report(0, last=1))
+    assert records(tmp_path)[0]["staleness_mean"] == 0.0
+    assert histogram(shard_report(0)) == []
+
+
+def test_an_update_of_the_model_is_one_of_each_piece():
+    total = service(
+        [
+            shard_report(0, updates=30, pieces=3, staleness_sum=30, staleness_max=4, stale=1),
+            shard_report(1, updates=10, pieces=1, staleness_sum=50, staleness_max=9, not_finite=2),
+            shard_report(2),  # more shards than parameters
+        ]
+    )
+    assert (total.updates, total.staleness_mean, total.staleness_max) == (10, 2.0, 9)
+    assert total.refused == {"stale": 1, "not_finite": 2, "too_large": 0}
+    assert service([]).updates == 0
+
+
+def test_summary_has_what_was_promised(tmp_path):
+    books = book(tmp_path)
+    books.train([report(steps=5, examples=50, loss_sum=1.0, boundary_messages=3, boundary_bytes=30)])
+    books.end_training(52.0)
+    books.final(Evaluated(1.0, 9, 10))
+    books.shard(shard_report(0, updates=10, pieces=2, staleness_sum=5, staleness_max=2))
+    content = summary(books, "epochs", 0)
+    expected = {
+        "stop_reason": "epochs",
+        "test_accuracy": 0.9,
+        "test_loss": 0.1,
+        "examples_per_s": 25.0,
+        "updates": 5,
+        "staleness_mean": 0.5,
+        "staleness_max": 2,
+        "boundary_bytes": 30,
+        "boundary_messages": 3,
+    }
+    assert expected.items() <= content.items()
+    json.dumps(content, allow_nan=False)
+
+
+def test_summary_of_a_run_that_learned_nothing(tmp_path):
+    content = summary(book(tmp_path), "max_time", 0)
+    assert (content["test_accuracy"], content["test_loss"], content["examples_per_s"]) == (None, None, 0.0)
+    assert "not finite" in conclusion(content, tmp_path)
+
+
+def test_conclusion_says_why_how_good_and_where(tmp_path):
+    books = book(tmp_path)
+    books.end_training(52.0)
+    books.final(Evaluated(1.0, 9, 10))
+    text = conclusion(summary(books, "target", 0), tmp_path)
+    assert "ended by target" in text and "accuracy 90.00%" in text and str(tmp_path) in text
+
+
+def test_user_sees_progress_and_events(tmp_path):
+    shown = Shown()
+    books = Book(tmp_path / "metrics.jsonl", 100, True, 1.0, shown)
+    books.start(0.0)
+    books.evaluation(Evaluated(2.0, 5, 10))
+    books.train([report(steps=2, examples=20, loss_sum=30.0, correct=5)])
+    books.tick(2.0)
+    books.event("shard 0 lost")
+    books.close()
+    assert shown.views == [View(2.0, 2, 20, 1.5, 0.25, 0.2, 0.5, 10.0)]
+    assert shown.lines == ["shard 0 lost"] and shown.closed
+
+
+def test_records_are_on_disk_while_the_run_goes_on(tmp_path):
+    books = book(tmp_path)
+    books.event("one")
+    assert len(records(tmp_path)) == 1  # not closed yet
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(math.nan, None), (math.inf, None), (1.5, 1.5), (3, 3), ("a", "a"), (None, None)]
+)
+def test_plain(value, expected):
+    assert plain(value) == expected

@@ -1,0 +1,115 @@
+"""What rank 0 decides for all: a user error is printed once, and every rank leaves."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from dbmpi.config.load import load
+from dbmpi.data import describe
+from dbmpi.errors import UserError
+from dbmpi.layout.topology import plan
+from dbmpi.run import setup
+from dbmpi.run.cli import Arguments
+from dbmpi.run.refusal import Refused, agree, warn
+
+SERIAL = plan(1)
+
+
+class Comm:
+    """Two ranks that run one after the other: rank 0 leaves its answers for rank 1."""
+
+    def __init__(self, rank: int, answers: list[Any], gathered: list[Any] | None = None) -> None:
+        self.rank, self.answers, self.gathered = rank, answers, gathered
+
+    def Get_rank(self) -> int:
+        return self.rank
+
+    def bcast(self, value: Any, root: int) -> Any:
+        if self.rank == root:
+            self.answers.append(value)
+            return value
+        return self.answers.pop(0)
+
+    def gather(self, value: Any, root: int) -> list[Any] | None:
+        return self.gathered
+
+
+def test_only_rank_0_decides():
+    answers: list[Any] = []
+    assert agree(Comm(0, answers), lambda: "this") == "this"
+    assert agree(Comm(1, answers), lambda: pytest.fail("rank 1 decides")) == "this"
+
+
+def test_a_user_error_is_printed_once_and_refuses_everywhere(capsys):
+    def decide() -> None:
+        raise UserError("train.minibatch = 0: give 1 or more")
+
+    answers: list[Any] = []
+    for rank in (0, 1):
+        with pytest.raises(Refused):
+            agree(Comm(rank, answers), decide)
+    assert capsys.readouterr().err == "dbmpi: error: train.minibatch = 0: give 1 or more\n"
+
+
+def test_other_errors_are_not_taken_for_a_mistake_of_the_user():
+    with pytest.raises(ZeroDivisionError):
+        agree(Comm(0, []), lambda: 1 // 0)
+
+
+def test_each_warning_is_printed_once(capsys):
+    warn(Comm(0, [], [["a"], ["b", "a"], []]), ["a"])
+    warn(Comm(1, []), ["a"])
+    assert capsys.readouterr().err.splitlines() == ["dbmpi: warning: a", "dbmpi: warning: b"]
+
+
+def test_the_data_and_the_network_fit_together(tmp_path):
+    arguments = Arguments(run_dir=tmp_path / "run")
+    description, network, run_dir, saved = setup._look(arguments, load(None, []), SERIAL)
+    assert network.inputs == description.inputs == 64 and network.outputs == 10
+    assert run_dir == tmp_path / "run" and run_dir.is_dir()
+    assert saved is None
+
+
+@pytest.mark.parametrize("missing", ["nowhere.h5", "/no/such/folder/x.h5"])
+def test_a_missing_file_is_told_before_the_run_directory_is_made(tmp_path, missing):
+    config = load(None, [f"data.path={missing}"])
+    with pytest.raises(UserError, match=missing):
+        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_with_too_few_outputs_is_refused(tmp_path):
+    config = load(None, ["model.layers.1.units=9"])
+    with pytest.raises(UserError, match="10"):
+        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+
+
+def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, _, run_dir, _ = setup._look(Arguments(), load(None, []), SERIAL)
+    assert run_dir.is_absolute() and run_dir.parent == Path.cwd() / "runs"
+    assert run_dir.name.startswith("digits-")
+
+
+def test_a_network_larger_than_the_memory_is_refused(tmp_path: Path) -> None:
+    config = load(None, ["model.layers.0.units=14000000000"])  # 1.05e12 parameters
+    with pytest.raises(UserError, match="parameters takes at least .* GB on each rank of a replica, but"):
+        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+    config = load(None, ["model.layers.0.units=9007199254740992"])
+    with pytest.raises(UserError, match=r"model\.layers: a network of [\d,]* parameters.* is beyond"):
+        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
+    path = tmp_path / "stand-in.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("train", "test"):
+            file.create_dataset(f"{name}/x", (10, 3), "u1", chunks=(2, 3))
+            file[f"{name}/y"] = np.zeros(10, int)
+    assert describe.describe(path).train_rows == 10
+    with pytest.raises(UserError, match="of its 5 chunks 0 were written"):
+        setup._look(Arguments(run_dir=tmp_path / "run"), load(None, [f"data.path={path}"]), SERIAL)

@@ -1,0 +1,152 @@
+"""A shard: the rule on its slice, the guards, and what it counts."""
+
+import numpy as np
+import pytest
+
+from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, Status
+from dbmpi.config.algorithms import Downpour
+from dbmpi.layout.sharding import Piece
+from dbmpi.server.rules import make
+from dbmpi.server.shard import Shard
+
+FIRST, SECOND = Piece(4, 0, 1, 10, 15), Piece(7, 1, 1, 0, 3)
+
+
+def shard(dtype: type = np.float64, **keys: float) -> Shard:
+    config = Downpour(**({"rule": "sgd"} | keys))
+    values = {piece: np.ones(piece.size, dtype) for piece in (FIRST, SECOND)}
+    return Shard(1, values, make(config), config)
+
+
+def ones(value: float = 1.0, size: int = 5) -> np.ndarray:
+    return np.full(size, value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rule", "states"), [("sgd", 0), ("momentum", 1), ("adagrad", 1), ("adam", 2)])
+def test_a_piece_has_the_states_of_its_rule_in_its_own_dtype_and_shape(dtype, rule, states):
+    made = shard(dtype, rule=rule)
+    for held, size in ((made.held[4], 5), (made.held[7], 3)):
+        assert len(held.states) == states and held.version == 0
+        assert all(s.dtype == held.value.dtype == dtype and s.shape == (size,) for s in held.states)
+
+
+def test_a_push_is_applied_to_the_current_value():
+    made = shard()
+    assert made.push(4, ones(2.0), 0, 0.25) is Status.OK
+    assert made.push(4, ones(2.0), 0, 0.5) is Status.OK  # computed from old parameters: applied all the same
+    held = made.fetch(4)
+    assert held.value.tolist() == [1 - 0.5 - 1.0] * 5 and held.version == 2
+    assert made.fetch(7).value.tolist() == [1.0] * 3 and made.fetch(7).version == 0
+
+
+def test_adagrad_includes_the_current_gradient_and_is_elementwise():
+    made = shard(rule="adagrad", epsilon=1e-12)
+    gradients = [np.array([1.0, -2.0, 0.5, 0.0, 4.0]), np.array([3.0, 1.0, -0.5, 0.0, 0.0])]
+    expected, squares = np.ones(5), np.zeros(5)
+    for gradient in gradients:
+        made.push(4, gradient, 0, 0.1)
+        squares += gradient**2
+        expected -= np.where(gradient == 0, 0, 0.1 * gradient / np.sqrt(np.where(squares == 0, 1, squares)))
+    np.testing.assert_allclose(made.held[4].value, expected, rtol=1e-10)
+
+
+def test_adam_counts_the_updates_of_each_piece():
+    made = shard(rule="adam", epsilon=1e-12)
+    made.push(4, ones(3.0), 0, 0.1)
+    made.push(4, ones(3.0), 0, 0.1)
+    made.push(7, ones(3.0, 3), 0, 0.1)
+    # With a constant gradient each corrected step is exactly the rate.
+    np.testing.assert_allclose(made.held[4].value, 0.8)
+    np.testing.assert_allclose(made.held[7].value, 0.9)
+
+
+def test_a_push_copies_the_new_value_for_the_reply_unless_it_is_refused():
+    made, out = shard(rule="adagrad"), np.full(5, 7.0)
+    assert made.push(4, ones(np.inf), 0, 0.1, out) is Status.NOT_FINITE
+    assert out.tolist() == [7.0] * 5
+    assert made.push(4, ones(), 0, 0.1, out) is Status.OK
+    assert np.array_equal(out, made.held[4].value) and not np.shares_memory(out, made.held[4].value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_that_is_not_finite_is_refused_and_leaves_no_trace(bad):
+    made = shard(rule="adagrad")
+    gradient = ones()
+    gradient[3] = bad
+    assert made.push(4, gradient, 0, 0.1) is Status.NOT_FINITE
+    held = made.held[4]
+    assert held.version == 0 and held.value.tolist() == [1.0] * 5 and not held.states[0].any()
+    assert made.report()["not_finite"] == 1 and made.report()["updates"] == 0
+
+
+def test_a_large_gradient_is_refused_by_its_norm():
+    made = shard(max_gradient_norm=10.0)
+    assert made.push(4, ones(4.0), 0, 0.1) is Status.OK  # norm 8.9
+    assert made.push(4, ones(4.5), 0, 0.1) is Status.TOO_LARGE  # norm 10.06
+    assert made.report()["too_large"] == 1
+
+
+def test_without_a_limit_any_finite_gradient_passes():
+    assert shard(np.float32).push(4, ones(1e18).astype(np.float32), 0, 0.1) is Status.OK
+
+
+def test_staleness_beyond_the_limit_is_refused():
+    made = shard(max_staleness=2)
+    for _ in range(3):
+        assert made.push(4, ones(), made.held[4].version, 0.1) is Status.OK
+    assert made.push(4, ones(), 1, 0.1) is Status.OK  # 2 behind
+    assert made.push(4, ones(), 1, 0.1) is Status.STALE  # now 3 behind
+    assert made.held[4].version == 4 and made.report()["stale"] == 1
+
+
+def test_staleness_is_counted_in_updates_of_the_piece():
+    made = shard()
+    for version in (0, 0, 0, 3, 1):
+        made.push(4, ones(), version, 0.1)
+    made.push(7, ones(size=3), 0, 0.1)
+    report = made.report()
+    assert report["histogram"][:4].tolist() == [3, 1, 1, 1] and report["histogram"].sum() == 6
+    assert (report["staleness_sum"], report["staleness_max"]) == (0 + 1 + 2 + 0 + 3 + 0, 3)
+
+
+def test_very_stale_pushes_share_the_last_place_of_the_histogram():
+    made = shard()
+    for _ in range(HISTOGRAM + 10):
+        made.push(4, ones(0.0), 0, 0.1)
+    report = made.report()
+    assert report["histogram"].tolist() == [1] * (HISTOGRAM - 1) + [11]
+    assert report["staleness_max"] == HISTOGRAM + 9
+
+
+def test_refused_pushes_do_not_count_for_staleness():
+    made = shard(max_staleness=1)
+    for _ in range(5):
+        made.push(4, ones(), 0, 0.1)
+    report = made.report()
+    assert (report["updates"], report["stale"]) == (2, 3)
+    assert report["histogram"].sum() == 2 and report["staleness_max"] == 1
+
+
+def test_report():
+    made = shard()
+    made.push(4, ones(), 0, 0.1)
+    made.push(7, ones(size=3), 0, 0.1)
+    made.fetch(4)
+    report = made.report()
+    assert report.dtype == SHARD_REPORT and report.shape == ()
+    assert [report[name] for name in ("shard", "pieces", "updates", "fetches")] == [1, 2, 2, 1]
+    assert report["last"] == 0
+
+
+def test_a_report_is_a_copy():
+    made = shard()
+    report = made.report()
+    made.push(4, ones(), 0, 0.1)
+    assert report["histogram"].sum() == 0
+
+
+def test_a_shard_without_parameters():
+    config = Downpour()
+    report = Shard(3, {}, make(config), config).report()
+    assert (report["shard"], report["pieces"], report["updates"]) == (3, 0, 0)
