@@ -31,7 +31,7 @@ class PeerDied(Exception):
         return cls(f"{', '.join(names)} {has} died, and the run cannot go on without {it}")
 
 
-class Bequeathed(PeerDied):
+class CoordinatorDied(PeerDied):
     """The coordinator has died, but there is a checkpoint of what it knew; the job's status says so."""
 
 

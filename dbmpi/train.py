@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.comm.world import World
-    from dbmpi.run.context import Blueprint
+    from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
 
 
@@ -47,23 +47,23 @@ def _main(argv: Sequence[str], started: float) -> int:
 
     comm = MPI.COMM_WORLD
     end: abort.Abort = abort.leave
-    who = abort.Who(comm.Get_rank())
+    who = abort.RankIdentity(comm.Get_rank())
     if comm.Get_size() > 1:
         end = _end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
 
 
-def _end_of_job(comm: "MPI.Intracomm", who: abort.Who) -> abort.Abort:
+def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
     """Return what ends the job after a failure."""
     from dbmpi.comm import ulfm
 
     if not ulfm.enabled():
         return comm.Abort
-    who.give_way = partial(ulfm.vanish, ulfm.GIVE_WAY_S)
+    who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
     return lambda status: ulfm.end_job([comm, *who.comms], status)
 
 
-def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
+def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Train, as one rank of `comm`. Collective over `comm`."""
     from dbmpi.comm import ulfm
     from dbmpi.run.setup import prepare
@@ -81,56 +81,56 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.Who, start
         return _train(setup, comm, who, started)
 
 
-def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
-    from dbmpi.run.context import Blueprint
+def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
+    from dbmpi.run.context import RunContext
     from dbmpi.run.warmup import describe, warm_up
 
-    blueprint = Blueprint(setup)
+    context = RunContext(setup)
     who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
-    blueprint.signals.install(setup.config.checkpoint.signal)
+    context.signals.install(setup.config.checkpoint.signal)
     describe(setup, comm)
-    warm_up(blueprint, comm)
-    blueprint.signals.install_interrupt()
+    warm_up(context, comm)
+    context.signals.install_interrupt()
     if setup.topology.serial:
-        return _serial(blueprint, started)
-    return _parallel(blueprint, comm, who, started)
+        return _serial(context, started)
+    return _parallel(context, comm, who, started)
 
 
-def _serial(blueprint: "Blueprint", started: float) -> int:
+def _serial(context: "RunContext", started: float) -> int:
     from dbmpi.run import coordinator_rank, serial
 
-    book = coordinator_rank.book(blueprint, started)
-    stopping = serial.run(blueprint, book)
-    return coordinator_rank.conclude(blueprint.setup, book, stopping)
+    log = coordinator_rank.metrics_log(context, started)
+    stopping = serial.run(context, log)
+    return coordinator_rank.conclude(context.setup, log, stopping)
 
 
-def _parallel(blueprint: "Blueprint", comm: "MPI.Intracomm", who: abort.Who, started: float) -> int:
+def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
     from dbmpi.comm import ulfm
     from dbmpi.comm.world import World, meet
 
-    with World(blueprint.setup.topology, comm) as world:
+    with World(context.setup.topology, comm) as world:
         who.comms = world.comms
-        status = _play(blueprint, world, started)
+        status = _play(context, world, started)
         if ulfm.enabled():
-            ulfm.part(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, status)
-        meet(world.service, blueprint.config.cluster.timeout_s, "the end of the run")
+            ulfm.part(world.service, context.setup.topology.coordinator, context.waiter, status)
+        meet(world.service, context.config.cluster.timeout_s, "the end of the run")
     return status
 
 
-def _play(blueprint: "Blueprint", world: "World", started: float) -> int:
+def _play(context: "RunContext", world: "World", started: float) -> int:
     """Do what this rank's role is; return the exit status of the run."""
     if world.role.kind == "coordinator":
         from dbmpi.run.coordinator_rank import run_coordinator
 
-        return run_coordinator(blueprint, world, started)
+        return run_coordinator(context, world, started)
     if world.role.kind == "shard":
         from dbmpi.run.shard_rank import run_shard
 
-        return run_shard(blueprint, world)
+        return run_shard(context, world)
     from dbmpi.run.replica_rank import run_replica, run_spare
 
-    return run_replica(blueprint, world) if world.role.kind == "replica" else run_spare(blueprint, world)
+    return run_replica(context, world) if world.role.kind == "replica" else run_spare(context, world)
 
 
 if __name__ == "__main__":

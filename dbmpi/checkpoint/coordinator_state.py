@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Will:
+class CoordinatorState:
     """What is known of the coordinator.
 
     Parameters
@@ -39,6 +39,6 @@ class Will:
         return json.dumps(asdict(self)).encode()
 
 
-def read(text: bytes) -> Will:
+def read(text: bytes) -> CoordinatorState:
     """Return the will that a message is."""
-    return Will(**json.loads(text))
+    return CoordinatorState(**json.loads(text))

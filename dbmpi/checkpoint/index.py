@@ -18,7 +18,7 @@ from dbmpi.checkpoint.directory import INDEX, FileRecord, record_of, shard_file_
 from dbmpi.checkpoint.names import UPDATES
 from dbmpi.files import quiet, writing
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import places
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 PIECES = "pieces"
@@ -26,18 +26,18 @@ PIECE = np.dtype([("partition", "i8"), ("shard", "i8"), ("start", "i8"), ("stop"
 
 
 def write_index(
-    directory: Path, plan: Partitioning, pieces: Sequence[Piece], dtype: np.dtype[Any]
+    directory: Path, partitioning: Partitioning, pieces: Sequence[Piece], dtype: np.dtype[Any]
 ) -> FileRecord:
     """Write the index over the shards' files in a directory, and flush it.
 
-    `plan` and `pieces` are of the run that wrote the files, each piece of the shard that wrote it. Raises as
-    `writing`.
+    `partitioning` and `pieces` are of the run that wrote the files, each piece of the shard that wrote it.
+    Raises as `writing`.
     """
     path = directory / INDEX
     with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
         out.create_dataset(PIECES, data=_table(directory, pieces))
         for name in _vectors(directory, pieces):
-            for tensor, layout in _layouts(plan, pieces, name, dtype):
+            for tensor, layout in _layouts(partitioning, pieces, name, dtype):
                 out.create_virtual_dataset(f"{name}/{tensor}", layout)
     with writing(path):
         return record_of(path)
@@ -58,17 +58,17 @@ def _table(directory: Path, pieces: Sequence[Piece]) -> Array:
 
 
 def _layouts(
-    plan: Partitioning, pieces: Sequence[Piece], vector: str, dtype: np.dtype[Any]
+    partitioning: Partitioning, pieces: Sequence[Piece], vector: str, dtype: np.dtype[Any]
 ) -> Iterator[tuple[str, h5py.VirtualLayout]]:
     """Yield each tensor's name, and from which stretches of which files it is put together."""
-    layouts = {t.name: h5py.VirtualLayout(t.shape, dtype) for t in plan.network.tensors}
+    layouts = {t.name: h5py.VirtualLayout(t.shape, dtype) for t in partitioning.network.tensors}
     for shard, held in groupby(sorted(pieces, key=lambda p: (p.shard, p.index)), key=lambda p: p.shard):
         mine, offset = list(held), 0
         size = sum(piece.size for piece in mine)
         source = h5py.VirtualSource(shard_file_name(shard), vector, (size,), dtype)
         for piece in mine:
-            for place in places(plan, piece):
-                layouts[place.tensor.name][place.at] = source[offset + place.start : offset + place.stop]
+            for box in tensor_boxes(partitioning, piece):
+                layouts[box.tensor.name][box.at] = source[offset + box.start : offset + box.stop]
             offset += piece.size
     return iter(layouts.items())
 
@@ -84,9 +84,9 @@ class Reader:
         The partitions of this run.
     """
 
-    def __init__(self, index: Path, plan: Partitioning) -> None:
+    def __init__(self, index: Path, partitioning: Partitioning) -> None:
         self._file = h5py.File(index, locking=False)
-        self._plan = plan
+        self._partitioning = partitioning
 
     def __enter__(self) -> "Reader":
         return self
@@ -100,9 +100,9 @@ class Reader:
 
     def read(self, vector: str, piece: Piece, out: Array) -> None:
         """Fill `out`, `(piece.size,)`, with the elements of a piece."""
-        for place in places(self._plan, piece):
-            values = self._file[f"{vector}/{place.tensor.name}"][place.at]
-            out[place.start : place.stop] = values.reshape(-1)
+        for box in tensor_boxes(self._partitioning, piece):
+            values = self._file[f"{vector}/{box.tensor.name}"][box.at]
+            out[box.start : box.stop] = values.reshape(-1)
 
     def updates(self, pieces: Sequence[Piece]) -> list[int]:
         """Return how many updates each piece has had: of other pieces than were saved, their mean by size."""

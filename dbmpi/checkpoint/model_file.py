@@ -17,7 +17,7 @@ from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.files import quiet, versions, writing
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import places
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 FORMAT = 1
@@ -26,7 +26,7 @@ FORMAT = 1
 def write(
     path: Path,
     config: Config,
-    plan: Partitioning,
+    partitioning: Partitioning,
     pieces: tuple[Piece, ...],
     read: Callable[[Piece], Array],
 ) -> None:
@@ -49,13 +49,13 @@ def write(
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
-        for tensor in plan.network.tensors:
+        for tensor in partitioning.network.tensors:
             out.create_dataset(tensor.name, tensor.shape, config.model.dtype)
         for piece in pieces:
             values = read(piece)
-            for place in places(plan, piece):
-                some = values[place.start : place.stop]
-                out[place.tensor.name][place.at] = some.reshape(place.shape)
+            for box in tensor_boxes(partitioning, piece):
+                some = values[box.start : box.stop]
+                out[box.tensor.name][box.at] = some.reshape(box.shape)
     with writing(path):
         with temporary.open("rb") as written:
             os.fsync(written.fileno())

@@ -25,7 +25,7 @@ def write(path: Path, vectors: Mapping[str, Array]) -> FileRecord:
         return record_of(path)
 
 
-class Saver:
+class ShardWriter:
     """Writes snapshots of one shard in the background, one at a time.
 
     Parameters

@@ -19,7 +19,7 @@ from dbmpi.layout.sharding import Piece
 
 
 @dataclass(frozen=True)
-class Origin:
+class CheckpointWriter:
     """A job, as its checkpoints show it.
 
     Parameters
@@ -36,7 +36,7 @@ class Origin:
 
     run_dir: Path
     config: Config
-    plan: Partitioning
+    partitioning: Partitioning
     pieces: tuple[Piece, ...]
     rows: int
     cluster: dict[str, int]
@@ -49,7 +49,7 @@ class Origin:
             number=number,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             algorithm=algorithm,
-            model=model_of(self.plan.network, self.config.model.dtype, self.rows),
+            model=model_of(self.partitioning.network, self.config.model.dtype, self.rows),
             cluster=self.cluster | {"shards": shards},
             files={},
             configuration=to_toml(self.config),
@@ -80,7 +80,7 @@ class Origin:
         from dbmpi.checkpoint.index import write_index  # HDF5: only here, so that ranks start faster
 
         part = construction_directory(self.run_dir, content.number)
-        index = write_index(part, self.plan, pieces, np.dtype(self.config.model.dtype))
+        index = write_index(part, self.partitioning, pieces, np.dtype(self.config.model.dtype))
         content = replace(content, files=dict(files) | {INDEX: index})
         manifest.publish(self.run_dir, content)
         keep = self.config.checkpoint

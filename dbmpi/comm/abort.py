@@ -23,7 +23,7 @@ from dbmpi.errors import (
     STATUS_FAILURE,
     STATUS_STOPPED,
     STATUS_USER_ERROR,
-    Bequeathed,
+    CoordinatorDied,
     JobEnded,
     PeerDied,
     PeerSilent,
@@ -40,7 +40,7 @@ SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the fir
 PLAIN = UserError, PeerSilent, PeerDied  # whose text says all: no traceback
 
 
-class Who:
+class RankIdentity:
     """How this rank is called in messages: by its number, and by its role once it has one.
 
     `job` is a text that only the ranks of this job know, once they do; until then all may speak.
@@ -88,7 +88,7 @@ def interrupt_once() -> None:
     signal.signal(signal.SIGINT, interrupt)
 
 
-def guarded(body: Callable[[], int], who: Who, abort: Abort) -> int:
+def guarded(body: Callable[[], int], who: RankIdentity, abort: Abort) -> int:
     """Run `body`, and abort the job if it raises, in this thread or in another.
 
     Parameters
@@ -112,10 +112,10 @@ def guarded(body: Callable[[], int], who: Who, abort: Abort) -> int:
         return _fail(error, who, abort)
 
 
-def _fail(error: BaseException | None, who: Who, abort: Abort) -> int:
+def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
     """Report an error and abort; return the status, should `abort` return."""
     status = STATUS_USER_ERROR if isinstance(error, UserError) else STATUS_FAILURE
-    if isinstance(error, Bequeathed):
+    if isinstance(error, CoordinatorDied):
         status = STATUS_STOPPED
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED

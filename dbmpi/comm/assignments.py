@@ -37,10 +37,10 @@ def leave(status: int) -> Record:
     return record
 
 
-def reroute(dead: int, heir: int) -> Record:
+def reroute(dead: int, successor: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that says that one shard has died, and which one has its pieces now."""
     record = plain(Work.REROUTE)
-    record["part"], record["index"] = dead, heir
+    record["part"], record["index"] = dead, successor
     return record
 
 
@@ -59,17 +59,17 @@ def assignment_of(portion: Portion) -> Record:
     return record
 
 
-def gradient_of(evaluation: int, sample: int, index: int, batch: int) -> Record:
+def gradient_of(pass_number: int, sample: int, index: int, batch: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders the gradient of a portion of a batch of so many examples."""
     record = plain(Work.GRADIENT, batch)
-    record["evaluation"], record["epoch"], record["index"] = evaluation, sample, index
+    record["pass_number"], record["epoch"], record["index"] = pass_number, sample, index
     return record
 
 
-def about(work: Work, evaluation: int, index: int = 0) -> Record:
+def about(work: Work, pass_number: int, index: int = 0) -> Record:
     """Return the `ASSIGNMENT`, `()`, that says what becomes of a portion's gradient, or of the sum."""
     record = plain(work)
-    record["evaluation"], record["index"] = evaluation, index
+    record["pass_number"], record["index"] = pass_number, index
     return record
 
 

@@ -37,16 +37,16 @@ class Outbox:
         try:
             self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
         except MPI.Exception as error:
-            self._excuse(error)
+            self._ignore_if_dead(error)
 
     def _left(self, request: MPI.Request) -> bool:
         try:
             return request.Test()
         except MPI.Exception as error:
-            self._excuse(error)
+            self._ignore_if_dead(error)
             return True
 
-    def _excuse(self, error: MPI.Exception) -> None:
+    def _ignore_if_dead(self, error: MPI.Exception) -> None:
         if not ulfm.tells_of_death(error, self._comm):
             raise error
 

@@ -100,9 +100,9 @@ class Program:
         self.written |= {BASE, BASE_GRADIENT, step(pair), change(pair)}
         return self._add(Kind.COMMIT, 0, pair)
 
-    def open(self, evaluation: int) -> "Program":
+    def open(self, pass_number: int) -> "Program":
         """Clear GRADIENT, and let it take the pushes of an evaluation."""
-        return self._add(Kind.OPEN, 0, number=evaluation)
+        return self._add(Kind.OPEN, 0, number=pass_number)
 
     def _add(
         self, kind: Kind, out: int, left: int = 0, right: int = 0, factor: float = 0.0, number: int = 0

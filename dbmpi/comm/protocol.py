@@ -4,7 +4,7 @@
     REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
                                  coordinator -> shard      save (the first), checkpoint, stop, a death,
                                                            vector operations, a mirror, the way back to it,
-                                                           the coordinator's will (the first)
+                                                           the coordinator's state (the first)
                                  first shard -> shard      fetch, while the model is saved
     GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
     REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST to fetch, push, accrue, save,
@@ -19,7 +19,7 @@
     VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint or a mirror of
                                                            n vectors of a batch method
     WRITTEN     WRITTEN          shard -> coordinator      its file of a checkpoint is on disk
-    WILL        bytes[n]         coordinator -> shard      follows a REQUEST to keep its will
+    STATE       bytes[n]         coordinator -> shard      follows a REQUEST to keep the coordinator's state
     MIRRORED    MIRRORED         shard -> coordinator      its mirror has left, and the one it holds is whole
     SIGNAL      SIGNAL           others -> coordinator     a signal to stop has arrived
     FAREWELL    nothing          coordinator -> others     where ranks may die: all is written, exit
@@ -28,10 +28,11 @@
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
 the parameter vector (`layout.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
 messages between two ranks, so replies need no number. Boundary messages travel on the replica's own
-communicator, with the tags of `boundary_tag`, and mirrors on the shards' own: each shard sends its heir
-int64[k], the updates of its k pieces, then vectors in stretches, all with the tag `mirror_tag`. There too
-the coordinator's will is executed (`server.emergency`), with the tag `ESTATE_TAG`: ESTATE, and int64[n] for n
-vectors of a batch method, from the first shard to the others; ESTATE back when their files are on disk.
+communicator, with the tags of `boundary_tag`, and mirrors on the shards' own: each shard sends its
+successor int64[k], the updates of its k pieces, then vectors in stretches, all with the tag `mirror_tag`.
+There too travels what an emergency checkpoint needs (`server.emergency`), with the tag `EMERGENCY_TAG`:
+EMERGENCY, and int64[n] for n vectors of a batch method, from the first shard to the others; EMERGENCY back
+when their files are on disk.
 Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
 
@@ -60,7 +61,7 @@ class Tag(IntEnum):
     SIGNAL = 12
     FAREWELL = 13
     MIRRORED = 14
-    WILL = 15
+    STATE = 15
 
 
 class Op(IntFlag):
@@ -76,7 +77,7 @@ class Op(IntFlag):
     ADOPT = 128  # a shard has died: its heir adopts its pieces and answers, the others take note
     MIRROR = 256  # send the heir a copy of some vectors, and take one from the shard before
     REVERT = 512  # go back to the parameters of a mirror
-    WILL = 1024  # keep the coordinator's will, in place of the one before
+    KEEP_STATE = 1024  # keep the coordinator's state, in place of the one before
 
 
 class Status(IntEnum):
@@ -137,7 +138,7 @@ ASSIGNMENT = np.dtype(
         ("epoch", "i4"),  # of a batch: which sample
         ("part", "i4"),  # REROUTE: the shard that has died
         ("index", "i4"),  # LEAVE: the exit status of the run; REROUTE: the heir
-        ("evaluation", "i8"),  # GRADIENT and what follows it: the pass over the batch
+        ("pass_number", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch
         ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
@@ -151,7 +152,7 @@ REPORT = np.dtype(
         ("replica", "i4"),
         ("partition", "i4"),
         ("index", "i4"),  # GRADIENT: the portion
-        ("evaluation", "i8"),  # GRADIENT and PUSH: the pass over the batch
+        ("pass_number", "i8"),  # GRADIENT and PUSH: the pass over the batch
         ("steps", "i8"),
         ("examples", "i8"),
         ("correct", "i8"),
@@ -213,7 +214,7 @@ MIRRORED = np.dtype([("shard", "i4"), ("number", "i8")])  # of the mirror
 
 SIGNAL = np.dtype([("number", "i4")])
 
-ESTATE = np.dtype(
+EMERGENCY = np.dtype(
     [
         ("number", "i8"),  # of the checkpoint; 0: there will be none
         ("mirror", "i8"),  # whose parameters to save; 0: those of this moment
@@ -232,7 +233,7 @@ WIRE_DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-class Phase(IntEnum):
+class BoundaryPhase(IntEnum):
     """What a boundary message carries."""
 
     STATES = 0
@@ -241,13 +242,13 @@ class Phase(IntEnum):
     SHARED = 3  # space 0: the tensors; space 1: their gradients
 
 
-ESTATE_TAG = 32_000  # beyond all tags of mirrors
+EMERGENCY_TAG = 32_000  # beyond all tags of mirrors
 LEAD_TAG = 32_000  # partition 0 -> others: whether to go on with a portion; beyond all boundary tags
 
 
-def boundary_tag(space: int, phase: Phase) -> int:
+def boundary_tag(space: int, phase: BoundaryPhase) -> int:
     """Return the tag of a boundary message of one space and phase, on a replica's communicator."""
-    return len(Phase) * space + phase
+    return len(BoundaryPhase) * space + phase
 
 
 def mirror_tag(renewals: int) -> int:

@@ -58,7 +58,7 @@ class Signals:
         self.note(number)
 
 
-class Herald:
+class SignalForwarder:
     """Tells the coordinator, once, that this rank has received a signal to stop.
 
     Parameters
@@ -73,7 +73,7 @@ class Herald:
         self._comm, self._coordinator, self._signals = comm, coordinator, signals
         self._request: MPI.Request | None = None
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Send the message if it is time. Local."""
         if self._signals and self._request is None:
             record = np.full(1, self._signals.number, SIGNAL)

@@ -60,7 +60,7 @@ def tells_of_death(error: MPI.Exception, comm: MPI.Comm) -> bool:
     return error.Get_error_class() in classes and (bool(failed(comm)) or revoked(comm))
 
 
-class Watch:
+class FailureDetector:
     """What one rank knows of the deaths on the service communicator.
 
     Parameters
@@ -214,7 +214,7 @@ def end_job(comms: Sequence[MPI.Comm], status: int) -> None:
     os._exit(status)
 
 
-def vanish(after_s: float = 0.0) -> None:
+def die_silently(after_s: float = 0.0) -> None:
     """End this process as if it had died: an exit is not told to the others, and its status is not wanted."""
     time.sleep(after_s)
     os.kill(os.getpid(), signal.SIGKILL)

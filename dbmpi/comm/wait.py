@@ -81,7 +81,7 @@ class Waiter:
         return waited
 
 
-class Idle:
+class IdleBackoff:
     """The rest of a service loop between messages: the longer the quiet, the longer the sleep."""
 
     def __init__(self) -> None:

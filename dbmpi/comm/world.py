@@ -87,7 +87,7 @@ def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
 
 
 @dataclass(frozen=True)
-class Place:
+class RankPlace:
     """Where one rank runs: host, node (numbered in the order of first ranks), the cores it may use."""
 
     host: str
@@ -95,11 +95,11 @@ class Place:
     cores: frozenset[int]
 
 
-def survey(comm: MPI.Intracomm) -> list[Place]:
+def survey(comm: MPI.Intracomm) -> list[RankPlace]:
     """Return where every rank runs. Collective over `comm`."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
     first: int = node.bcast(comm.Get_rank(), 0)
     node.Free()
     found = comm.allgather((socket.gethostname(), first, frozenset(os.sched_getaffinity(0))))
     order = sorted({first for _, first, _ in found})
-    return [Place(host, order.index(first), cores) for host, first, cores in found]
+    return [RankPlace(host, order.index(first), cores) for host, first, cores in found]

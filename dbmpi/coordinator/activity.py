@@ -7,10 +7,10 @@ and `run.serial` in one process); it never holds a parameter.
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import evaluation_of
 from dbmpi.comm.protocol import Work
-from dbmpi.coordinator.replicas import Job, Roster
+from dbmpi.coordinator.replicas import Job, ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
 from dbmpi.data.portions import ranges_for_evaluation
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 
 
 class Activity:
@@ -22,8 +22,8 @@ class Activity:
         The replicas, where results are written, and why the run ends.
     """
 
-    def __init__(self, roster: Roster, book: Book, stopping: Stopping) -> None:
-        self._roster, self._book, self.stopping = roster, book, stopping
+    def __init__(self, replicas: ReplicaTable, log: MetricsLog, stopping: Stopping) -> None:
+        self._replicas, self._log, self.stopping = replicas, log, stopping
 
     @property
     def finished(self) -> bool:
@@ -35,24 +35,24 @@ class Activity:
 
     def receive(self, report: Record) -> None:
         """Take in one partition's `REPORT`."""
-        self._book.at(self._roster.clock())
-        job = self._roster.receive(report)
+        self._log.at(self._replicas.clock())
+        job = self._replicas.receive(report)
         if job is not None:
             self._complete(job)
 
     def tick(self) -> None:
         """Look at the clock: limits, signs of life, silent partitions, records that are due."""
-        now = self._roster.clock()
-        self.stopping.look_at_time(now - self._book.job_started)
-        self.stopping.look_at_signals()
-        self._book.tick(now)
-        self._roster.keep_alive()
+        now = self._replicas.clock()
+        self.stopping.check_time(now - self._log.job_started)
+        self.stopping.check_signals()
+        self._log.tick(now)
+        self._replicas.keep_alive()
 
     def died(self, replica: int, who: str) -> None:
         """A replica has lost a rank, `who`: it leaves, and others do what it has not done."""
-        jobs = self._roster.died(replica, who)
-        self._book.at(self._roster.clock())
-        self._book.event(f"replica {replica} has left: {who} died; its work goes to the others")
+        jobs = self._replicas.died(replica, who)
+        self._log.at(self._replicas.clock())
+        self._log.event(f"replica {replica} has left: {who} died; its work goes to the others")
         self._take_back(replica, jobs)
 
     def shard_died(self) -> None:
@@ -66,29 +66,29 @@ class Activity:
         """Give the jobs of a dead replica to others: here, to score held-out rows."""
         for job in jobs:
             if job.work is Work.EVALUATE:
-                self._roster.order(self._roster.least_busy(), job.assignment)
+                self._replicas.order(self._replicas.least_busy(), job.assignment)
 
 
 class Evaluation(Activity):
     """Scores the held-out set, one range of its `rows` a replica, on the parameters as they are."""
 
-    def __init__(self, roster: Roster, book: Book, stopping: Stopping, rows: int) -> None:
-        super().__init__(roster, book, stopping)
+    def __init__(self, replicas: ReplicaTable, log: MetricsLog, stopping: Stopping, rows: int) -> None:
+        super().__init__(replicas, log, stopping)
         self._rows = rows
-        self.result = book.empty()
+        self.result = log.empty()
 
     @property
     def finished(self) -> bool:
         """Whether all rows are scored, and nothing ordered before is outstanding either."""
-        return self.result.rows == self._rows and self._roster.idle
+        return self.result.rows == self._rows and self._replicas.idle
 
     def start(self) -> None:
         """Order a range from each replica."""
-        living = self._roster.living
+        living = self._replicas.living
         ranges = ranges_for_evaluation(self._rows, len(living))
         for replica, (start, stop) in zip(living, ranges, strict=True):
             if stop > start:
-                self._roster.order(replica, evaluation_of(start, stop))
+                self._replicas.order(replica, evaluation_of(start, stop))
 
     def take(self, job: Job) -> None:
         """Take in the scores of one range."""

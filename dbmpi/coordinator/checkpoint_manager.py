@@ -11,20 +11,20 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dbmpi.checkpoint.coordinator_state import Will
+from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.directory import FileRecord, construction_directory, shard_file_name
 from dbmpi.checkpoint.manifest import Manifest, Written
-from dbmpi.checkpoint.writer import Origin
+from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.config.sections import Checkpoint
 from dbmpi.coordinator.cluster import Copying
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.coordinator.trigger import Due
+from dbmpi.coordinator.trigger import IntervalTrigger
 from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 
 
-class Keeper:
+class CheckpointManager:
     """Takes the checkpoints of a job.
 
     Parameters
@@ -39,33 +39,35 @@ class Keeper:
         Number of the last checkpoint in the run directory, whole or not; 0 for none.
     """
 
-    def __init__(self, origin: Origin, shards: Copying, book: Book, stopping: Stopping, last: int) -> None:
-        self._origin, self._shards, self._book, self._stopping = origin, shards, book, stopping
-        self._settings: Checkpoint = origin.config.checkpoint
-        self._due = Due(self._settings.every_examples, self._settings.every_s)
+    def __init__(
+        self, writer: CheckpointWriter, shards: Copying, log: MetricsLog, stopping: Stopping, last: int
+    ) -> None:
+        self._writer, self._shards, self._log, self._stopping = writer, shards, log, stopping
+        self._settings: Checkpoint = writer.config.checkpoint
+        self._trigger = IntervalTrigger(self._settings.every_examples, self._settings.every_s)
         self._number = last
-        self._will_due = Due(0, self._settings.mirror_s)
-        for due in (self._due, self._will_due):
-            due.start_at(book.examples, book.elapsed_s)
+        self._state_trigger = IntervalTrigger(0, self._settings.mirror_s)
+        for due in (self._trigger, self._state_trigger):
+            due.start_at(log.examples, log.elapsed_s)
         self._pending: _Pending | None = None
         self._last: tuple[str, Mapping[str, Any], Sequence[int] | None] | None = None  # what it was taken of
-        self._scored = book.last_evaluation
+        self._scored = log.last_evaluation
 
     @property
     def due(self) -> bool:
         """Whether a checkpoint should be taken now: it is time, and the one before is on disk."""
-        return self._due.now and self._pending is None
+        return self._trigger.now and self._pending is None
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Look at the clock, and finish what can be. Raises as `writing`."""
-        for due in (self._due, self._will_due):
-            due.look_at(self._book.examples, self._book.elapsed_s)
+        for due in (self._trigger, self._state_trigger):
+            due.update(self._log.examples, self._log.elapsed_s)
         pending = self._pending
         if pending is not None and pending.given_up(self._shards.owners):
             self._pending = None
-            self._book.event(f"checkpoint {pending.number} is given up: a shard died that had not written it")
+            self._log.event(f"checkpoint {pending.number} is given up: a shard died that had not written it")
         elif pending is not None and pending.take():
-            self._book_it(pending)
+            self._record(pending)
             self._pending = None
 
     def save(self, algorithm: str, state: Mapping[str, Any], vectors: Sequence[int] | None = None) -> None:
@@ -84,17 +86,17 @@ class Keeper:
             The disk is full, or cannot be written to for another reason.
         """
         self._settle()
-        self._due.take()
+        self._trigger.take()
         self._number += 1
         started = time.monotonic()
-        part = construction_directory(self._origin.run_dir, self._number)
+        part = construction_directory(self._writer.run_dir, self._number)
         with writing(part):
             part.mkdir(parents=True, exist_ok=True)
         owners = self._shards.owners
-        pending = _Pending(self._origin, self._number, started, owners)
+        pending = _Pending(self._writer, self._number, started, owners)
         self._shards.snapshot(self._number, vectors, pending.written)
         shards = len(self._shards.owners.living)
-        pending.content = self._origin.manifest(
+        pending.content = self._writer.manifest(
             self._number, algorithm, self._state(algorithm, state), self._score(), shards
         )
         pending.stall_s = time.monotonic() - started
@@ -102,14 +104,14 @@ class Keeper:
 
     def _state(self, algorithm: str, state: Mapping[str, Any]) -> dict[str, Any]:
         """Return the state of all that the coordinator has."""
-        return {algorithm: dict(state), "book": self._book.state(), "stopping": self._stopping.state()}
+        return {algorithm: dict(state), "book": self._log.state(), "stopping": self._stopping.state()}
 
     @property
-    def will_due(self) -> bool:
+    def state_due(self) -> bool:
         """Whether it is time for another will."""
-        return self._shards.mortal and self._will_due.now
+        return self._shards.may_fail and self._state_trigger.now
 
-    def bequeath(
+    def send_state(
         self, algorithm: str, state: Mapping[str, Any], vectors: list[int] | None = None, mirror: int = 0
     ) -> None:
         """Let the shards know what a checkpoint would need, should the coordinator die (`emergency`).
@@ -121,9 +123,11 @@ class Keeper:
         mirror
             The mirror that they are about, of a batch method.
         """
-        self._will_due.take()
-        if self._shards.mortal:
-            self._shards.bequeath(Will(algorithm, self._state(algorithm, state), vectors, mirror).text())
+        self._state_trigger.take()
+        if self._shards.may_fail:
+            self._shards.send_state(
+                CoordinatorState(algorithm, self._state(algorithm, state), vectors, mirror).text()
+            )
 
     def finish(self) -> None:
         """Wait until the checkpoint under way is on disk; take it again if a shard's death prevents that."""
@@ -139,16 +143,16 @@ class Keeper:
             return True
         self._shards.await_files()
         pending.join()
-        self.look()
+        self.poll()
         return pending.published
 
     def _score(self) -> float | None:
         """Return that of the evaluation since the last checkpoint, if there was one."""
-        seen, self._scored = self._scored, self._book.last_evaluation
+        seen, self._scored = self._scored, self._log.last_evaluation
         return None if seen is self._scored else self._scored.score
 
-    def _book_it(self, done: "_Pending") -> None:
-        self._book.record(
+    def _record(self, done: "_Pending") -> None:
+        self._log.record(
             "checkpoint",
             number=done.content.number,
             bytes=sum(file.bytes for file in done.content.files.values()),
@@ -163,12 +167,12 @@ class _Pending:
 
     content: Manifest
 
-    def __init__(self, origin: Origin, number: int, started: float, owners: Owners) -> None:
+    def __init__(self, writer: CheckpointWriter, number: int, started: float, owners: Owners) -> None:
         self.stall_s = self.write_s = 0.0
         self.number, self.published = number, False
-        self._origin, self._started = origin, started
+        self._writer, self._started = writer, started
         self._files: dict[str, FileRecord] = {}
-        self._pieces, self._missing = owners.assign(origin.pieces), set(owners.living)
+        self._pieces, self._missing = owners.assign(writer.pieces), set(owners.living)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
@@ -184,7 +188,7 @@ class _Pending:
 
     def _complete(self) -> None:
         try:
-            self.content = self._origin.complete(self.content, self._files, self._pieces)
+            self.content = self._writer.complete(self.content, self._files, self._pieces)
             self.published = True
         except BaseException as error:  # raised again where the coordinator looks
             self._error = error
@@ -197,7 +201,7 @@ class _Pending:
         """
         if not self._missing or self._missing & set(owners.living):
             return False
-        shutil.rmtree(construction_directory(self._origin.run_dir, self.number), ignore_errors=True)
+        shutil.rmtree(construction_directory(self._writer.run_dir, self.number), ignore_errors=True)
         return True
 
     def join(self) -> None:

@@ -50,11 +50,11 @@ class Copying(Protocol):
         """Wait until the shards that live have written all that they copied."""
 
     @property
-    def mortal(self) -> bool:
+    def may_fail(self) -> bool:
         """Whether the coordinator may die, and the shards then make a checkpoint of its will."""
 
-    def bequeath(self, will: bytes) -> None:
-        """Let a shard keep a will (`coordinator_state.Will`), in place of the one before."""
+    def send_state(self, will: bytes) -> None:
+        """Let a shard keep a will (`coordinator_state.CoordinatorState`), in place of the one before."""
 
 
 class Shards(Copying, Protocol):

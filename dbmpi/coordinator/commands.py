@@ -10,11 +10,11 @@ from mpi4py import MPI
 from dbmpi.arrays import Record
 from dbmpi.comm.messages import Outbox, receive
 from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Tag, check_size
-from dbmpi.comm.ulfm import Watch
+from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import Waiter
 
 
-class Requests:
+class CommandChannel:
     """Carries requests to shards; a death that shows itself on the way is noted, not raised.
 
     Parameters
@@ -29,8 +29,8 @@ class Requests:
         Knows who is dead.
     """
 
-    def __init__(self, comm: MPI.Intracomm, out: Outbox, waiter: Waiter, watch: Watch) -> None:
-        self.comm, self.waiter, self.watch = comm, waiter, watch
+    def __init__(self, comm: MPI.Intracomm, out: Outbox, waiter: Waiter, detector: FailureDetector) -> None:
+        self.comm, self.waiter, self.detector = comm, waiter, detector
         self._out = out
 
     def ask(self, op: Op, rank: int, count: int = 0, number: int = 0, piece: int = 0) -> None:
@@ -87,10 +87,10 @@ class Requests:
         try:
             return receive(self.comm, tag, layout)
         except MPI.Exception as error:
-            self.watch.learn(error)
+            self.detector.learn(error)
             return None
 
     def _learn(self, error: MPI.Exception, rank: int) -> None:
-        self.watch.learn(error)
-        if rank not in self.watch.dead:
+        self.detector.learn(error)
+        if rank not in self.detector.dead:
             raise error

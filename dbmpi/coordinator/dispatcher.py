@@ -10,7 +10,7 @@ from dbmpi.comm.protocol import Tag
 from dbmpi.layout.topology import Topology
 
 
-class Post:
+class MpiDispatcher:
     """The coordinator's mail: an assignment goes to every partition of a replica."""
 
     def __init__(self, comm: MPI.Intracomm, topology: Topology) -> None:
@@ -18,7 +18,7 @@ class Post:
         self._topology = topology
 
     def send(self, replica: int, assignment: Record) -> None:
-        """See `replicas.Mail`."""
+        """See `replicas.Dispatcher`."""
         self.send_to(self._topology.replicas[replica], assignment)
 
     def send_to(self, ranks: Sequence[int], assignment: Record) -> None:

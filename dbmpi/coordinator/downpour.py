@@ -17,12 +17,12 @@ from dbmpi.comm.assignments import assignment_of, evaluation_of, plain, portion_
 from dbmpi.comm.protocol import Work
 from dbmpi.config.sections import Config
 from dbmpi.coordinator.activity import Activity, Evaluation
-from dbmpi.coordinator.checkpoint_manager import Keeper
-from dbmpi.coordinator.portion_scheduler import Ledger
-from dbmpi.coordinator.replicas import Job, Roster
-from dbmpi.coordinator.stopping import Stopping, Warmup
-from dbmpi.coordinator.trigger import Due
-from dbmpi.output.metrics import Book
+from dbmpi.coordinator.checkpoint_manager import CheckpointManager
+from dbmpi.coordinator.portion_scheduler import PortionScheduler
+from dbmpi.coordinator.replicas import Job, ReplicaTable
+from dbmpi.coordinator.stopping import Stopping, WarmstartLimit
+from dbmpi.coordinator.trigger import IntervalTrigger
+from dbmpi.output.metrics import MetricsLog
 
 DEPTH = 2  # assignments that a replica has at once
 
@@ -37,7 +37,7 @@ class Phase(IntEnum):
     DONE = 4
 
 
-class Coordinator(Activity):
+class DownpourActivity(Activity):
     """Drives Downpour from the first portion to the last push, and to the final evaluation.
 
     Parameters
@@ -60,35 +60,35 @@ class Coordinator(Activity):
     def __init__(
         self,
         config: Config,
-        ledger: Ledger,
+        scheduler: PortionScheduler,
         rows: int,
         test_rows: int,
-        roster: Roster,
-        book: Book,
+        replicas: ReplicaTable,
+        log: MetricsLog,
         stopping: Stopping,
-        keeper: Keeper | None = None,
+        checkpoints: CheckpointManager | None = None,
         final: bool = True,
     ) -> None:
-        super().__init__(roster, book, stopping)
-        self._ledger, self._test_rows, self._is_final = ledger, test_rows, final
-        self._keeper = keeper
-        self._warmup = Warmup(config.downpour.warmstart)
-        self._evaluations = Due(config.evaluation.every_epochs * rows, config.evaluation.every_s)
-        self._final = Evaluation(roster, book, stopping, test_rows)
+        super().__init__(replicas, log, stopping)
+        self._scheduler, self._test_rows, self._is_final = scheduler, test_rows, final
+        self._checkpoints = checkpoints
+        self._warmstart = WarmstartLimit(config.downpour.warmstart)
+        self._evaluations = IntervalTrigger(config.evaluation.every_epochs * rows, config.evaluation.every_s)
+        self._final = Evaluation(replicas, log, stopping, test_rows)
         self.phase = Phase.TRAIN
 
     def state(self) -> dict[str, Any]:
         """Return where the run stands, for `restore`; portions that are outstanding are to be done again."""
-        jobs = (job for job in self._roster.outstanding if job.work is Work.TRAIN)
-        ledger = self._ledger.state(portion_of(job.assignment) for job in jobs)
-        return {"ledger": ledger, "evaluation_due": self._evaluations.now}
+        jobs = (job for job in self._replicas.outstanding if job.work is Work.TRAIN)
+        scheduler = self._scheduler.state(portion_of(job.assignment) for job in jobs)
+        return {"ledger": scheduler, "evaluation_due": self._evaluations.now}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; the book is restored already."""
-        self._ledger.restore(state["ledger"])
-        self._evaluations.start_at(self._book.examples, self._book.elapsed_s, state["evaluation_due"])
-        if self._book.last_evaluation.rows:
-            self.stopping.look_at_evaluation(self._book.last_evaluation)
+        self._scheduler.restore(state["ledger"])
+        self._evaluations.start_at(self._log.examples, self._log.elapsed_s, state["evaluation_due"])
+        if self._log.last_evaluation.rows:
+            self.stopping.check_evaluation(self._log.last_evaluation)
 
     @property
     def finished(self) -> bool:
@@ -102,21 +102,21 @@ class Coordinator(Activity):
     def tick(self) -> None:
         """See `Activity.tick`; what a limit in time allows or ends follows."""
         super().tick()
-        if self._keeper is not None:
-            self._keeper.look()
-            if self._keeper.will_due:
-                self._keeper.bequeath("downpour", self.state())
+        if self._checkpoints is not None:
+            self._checkpoints.poll()
+            if self._checkpoints.state_due:
+                self._checkpoints.send_state("downpour", self.state())
         self._hand_out()
 
     def _complete(self, job: Job) -> None:
         if job.work is Work.TRAIN:
-            loss = self._book.train(job.reports)
-            self.stopping.look_at_loss(loss)
-            self._evaluations.look_at(self._book.examples, self._roster.clock() - self._book.started)
+            loss = self._log.train(job.reports)
+            self.stopping.check_loss(loss)
+            self._evaluations.update(self._log.examples, self._replicas.clock() - self._log.started)
         elif job.work is Work.EVALUATE and self.phase is Phase.TRAIN:
-            result = self._book.empty().add(job.reports)
-            self._book.evaluation(result)
-            self.stopping.look_at_evaluation(result)
+            result = self._log.empty().add(job.reports)
+            self._log.evaluation(result)
+            self.stopping.check_evaluation(result)
         elif job.work is Work.EVALUATE:
             self._final.take(job)
         self._hand_out()
@@ -126,42 +126,42 @@ class Coordinator(Activity):
         super()._take_back(replica, jobs)
         for job in jobs:
             if job.work is Work.TRAIN:
-                self._ledger.give_back(portion_of(job.assignment))
+                self._scheduler.give_back(portion_of(job.assignment))
         self._hand_out()
 
     def _hand_out(self) -> None:
         """Give every replica what it can take, and step to the next phase when nothing is left."""
         if self.phase is Phase.TRAIN:
             self._hand_out_training()
-        if self._roster.idle and self.phase is not Phase.DONE:
+        if self._replicas.idle and self.phase is not Phase.DONE:
             self._next_phase()
 
     def _hand_out_training(self) -> None:
         for _ in range(DEPTH):
-            for replica in self._roster.living:
-                if self._roster.owed(replica) < DEPTH and not self.stopping.reason and not self._pausing:
+            for replica in self._replicas.living:
+                if self._replicas.owed(replica) < DEPTH and not self.stopping.reason and not self._pausing:
                     self._hand_out_to(replica)
 
     @property
     def _pausing(self) -> bool:
         """Whether no more is handed out, so that a checkpoint can be taken."""
-        return self._keeper is not None and self._keeper.due
+        return self._checkpoints is not None and self._checkpoints.due
 
     def _hand_out_to(self, replica: int) -> None:
-        if not self._ledger.limit and self._evaluations.take():
-            self._roster.order(replica, evaluation_of(0, self._test_rows))
+        if not self._scheduler.limit and self._evaluations.take():
+            self._replicas.order(replica, evaluation_of(0, self._test_rows))
             return
-        elapsed_s = self._roster.clock() - self._book.started
-        place = self._roster.living.index(replica)  # the warmstart is for the first that lives
-        most = self._warmup.steps_for(place, self._ledger.steps, self._book.step, elapsed_s)
-        portion = self._ledger.next(replica, most) if most != 0 else None
+        elapsed_s = self._replicas.clock() - self._log.started
+        place = self._replicas.living.index(replica)  # the warmstart is for the first that lives
+        most = self._warmstart.steps_for(place, self._scheduler.steps, self._log.step, elapsed_s)
+        portion = self._scheduler.next(replica, most) if most != 0 else None
         if portion is not None:
-            self._roster.order(replica, assignment_of(portion))
+            self._replicas.order(replica, assignment_of(portion))
 
     def _next_phase(self) -> None:
         """Everything handed out is done: is there more to come in this phase, or does the next begin?"""
         if self.phase is Phase.TRAIN:
-            if self.stopping.reason or self._ledger.limit:
+            if self.stopping.reason or self._scheduler.limit:
                 self._end()
             elif self._pausing:
                 self._flush(Phase.PAUSE)
@@ -173,19 +173,19 @@ class Coordinator(Activity):
             self._conclude()
         else:
             self.phase = Phase.DONE
-            self.stopping.look_at_final(self._final.result)
-            self._book.final(self._final.result)
+            self.stopping.check_final(self._final.result)
+            self._log.final(self._final.result)
 
     def _end(self) -> None:
         if self._is_final:
-            self.stopping.look_at_ledger(self._ledger.limit)
-        self._book.end_training(self._roster.clock())
+            self.stopping.check_limit(self._scheduler.limit)
+        self._log.end_training(self._replicas.clock())
         self._flush(Phase.FLUSH)
 
     def _flush(self, phase: Phase) -> None:
         self.phase = phase
-        for replica in self._roster.living:
-            self._roster.order(replica, plain(Work.FLUSH, self._ledger.examples))
+        for replica in self._replicas.living:
+            self._replicas.order(replica, plain(Work.FLUSH, self._scheduler.examples))
 
     def _conclude(self) -> None:
         """All pushes have arrived for the last time."""
@@ -198,5 +198,5 @@ class Coordinator(Activity):
             self.phase = Phase.DONE
 
     def _save(self) -> None:
-        if self._keeper is not None:
-            self._keeper.save("downpour", self.state())
+        if self._checkpoints is not None:
+            self._checkpoints.save("downpour", self.state())

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import reroute
 from dbmpi.comm.protocol import Op, Status
-from dbmpi.coordinator.commands import Requests
-from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.commands import CommandChannel
+from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.errors import PeerDied
 from dbmpi.layout.sharding import Owners
 from dbmpi.layout.topology import Topology
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 
 
-class Succession:
+class Failover:
     """Lets heirs go on for the dead, and tells everyone.
 
     Parameters
@@ -41,9 +41,14 @@ class Succession:
     """
 
     def __init__(
-        self, requests: Requests, topology: Topology, post: Post, book: Book, heard: Mapping[int, float]
+        self,
+        channel: CommandChannel,
+        topology: Topology,
+        dispatcher: MpiDispatcher,
+        log: MetricsLog,
+        heard: Mapping[int, float],
     ) -> None:
-        self._requests, self._topology, self._post, self._book = requests, topology, post, book
+        self._channel, self._topology, self._dispatcher, self._log = channel, topology, dispatcher, log
         self._heard, self._began = heard, time.monotonic()
         self.owners = Owners(len(topology.shards))
         self.ordered = False
@@ -58,7 +63,7 @@ class Succession:
         """Return how messages call a shard."""
         return f"rank {self._topology.shards[shard]} (shard {shard})"
 
-    def bury(self) -> bool:
+    def handle_failures(self) -> bool:
         """See to the pieces of shards that have died since the last call; return whether one has.
 
         Raises
@@ -68,41 +73,41 @@ class Succession:
             before, whose heir has gone on from another iterate.
         """
         roles = self._topology.roles
-        dead = [roles[rank].shard_index for rank in self._requests.watch.dead]
+        dead = [roles[rank].shard_index for rank in self._channel.detector.dead]
         fresh = [shard for shard in self.owners.living if shard in dead]
         for shard in fresh:
-            self._bury(shard)
+            self._fail_over(shard)
         return bool(fresh)
 
-    def _bury(self, dead: int) -> None:
+    def _fail_over(self, dead: int) -> None:
         if self.owners.living == [dead]:
             raise PeerDied.named([self.name(dead)])
-        heir = self.owners.bury(dead)
+        successor = self.owners.mark_dead(dead)
         for rank in self.ranks:
-            self._requests.ask(Op.ADOPT, rank, piece=dead)
-        answer = self._requests.reply(self._topology.shards[heir], "taking over from another shard")
+            self._channel.ask(Op.ADOPT, rank, piece=dead)
+        answer = self._channel.reply(self._topology.shards[successor], "taking over from another shard")
         if answer is None:
-            raise PeerDied.named([self.name(dead), self.name(heir)])
+            raise PeerDied.named([self.name(dead), self.name(successor)])
         if answer["status"] != Status.OK:
             raise PeerDied(f"{PeerDied.named([self.name(dead)])}: no mirror of it was whole yet")
         for partitions in self._topology.replicas:
-            self._post.send_to(partitions, reroute(dead, heir))
-        self._book_death(dead, heir, answer)
+            self._dispatcher.send_to(partitions, reroute(dead, successor))
+        self._record_death(dead, successor, answer)
 
-    def _book_death(self, dead: int, heir: int, answer: Record) -> None:
+    def _record_death(self, dead: int, successor: int, answer: Record) -> None:
         """Say who goes on, from when, and what is lost."""
         age_s, ranks = int(answer["piece"]) / 1000, self._topology.shards
-        values: dict[str, object] = {"shard": dead, "heir": heir, "mirror_age_s": age_s}
+        values: dict[str, object] = {"shard": dead, "heir": successor, "mirror_age_s": age_s}
         if self.ordered:
             self._go_back(dead, int(answer["version"]))
             rest = "the run goes back to that iterate"
         else:
             values["updates_lost"] = lost = self._updates_lost(dead, int(answer["version"]))
             rest = f"about {lost:,} updates are lost"
-        self._book.bury(dead)
-        self._book.event(
-            f"shard {dead} has died (rank {ranks[dead]}): shard {heir} (rank {ranks[heir]}) goes on with its "
-            f"parameters as they were {age_s:.1f} s ago; {rest}",
+        self._log.reset_updates(dead)
+        self._log.event(
+            f"shard {dead} has died (rank {ranks[dead]}): shard {successor} (rank {ranks[successor]}) goes "
+            f"on with its parameters as they were {age_s:.1f} s ago; {rest}",
             **values,
         )
 
@@ -114,7 +119,7 @@ class Succession:
 
     def _updates_lost(self, dead: int, mirrored: int) -> int:
         """Return what a mirror lacks of the last report, and as much for the time since: an estimate."""
-        now, report = time.monotonic(), self._book.shards.get(dead)
+        now, report = time.monotonic(), self._log.shards.get(dead)
         pieces, reported = (int(report["pieces"]), int(report["updates"])) if report is not None else (0, 0)
         since = reported * (now - self._heard[dead]) / max(self._heard[dead] - self._began, 1e-3)
         return round(max(0.0, reported + since - mirrored) / max(pieces, 1))

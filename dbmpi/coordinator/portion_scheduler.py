@@ -12,10 +12,10 @@ from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from dbmpi.comm.assignments import Portion
-from dbmpi.data.portions import Plan, Plans
+from dbmpi.data.portions import PortionPlan, PortionPlans
 
 
-class Ledger:
+class PortionScheduler:
     """Hands out every portion of every epoch once, until a limit is reached.
 
     Parameters
@@ -27,7 +27,7 @@ class Ledger:
         `examples`.
     """
 
-    def __init__(self, plans: Plans, examples: int | None, steps: int | None) -> None:
+    def __init__(self, plans: PortionPlans, examples: int | None, steps: int | None) -> None:
         self._plans = plans
         self._examples_limit, self._steps_limit = examples, steps
         self.examples = self.steps = 0
@@ -53,7 +53,7 @@ class Ledger:
             self.epoch += 1
             self._left = [(0, self._plan.portions(self.epoch, part)) for part in range(self._plan.replicas)]
         part, index = self._take(replica)
-        return self._book(part, index, steps)
+        return self._assign(part, index, steps)
 
     def give_back(self, portion: Portion) -> None:
         """Take back a portion that was handed out and not learned from: it will be handed out again."""
@@ -66,7 +66,7 @@ class Ledger:
         return replace(portion, examples=min(rows, portion.minibatches * plan.minibatch))
 
     @property
-    def _plan(self) -> Plan:
+    def _plan(self) -> PortionPlan:
         return self._plans.at(self.epoch)
 
     def state(self, outstanding: Iterable[Portion] = ()) -> dict[str, Any]:
@@ -113,7 +113,7 @@ class Ledger:
         self._left[part] = (start, stop - 1)
         return part, stop - 1
 
-    def _book(self, part: int, index: int, steps: int) -> Portion:
+    def _assign(self, part: int, index: int, steps: int) -> Portion:
         rows = self._plan.rows(self.epoch, part, index)
         if self._examples_limit is not None:
             wanted = min(rows, self._examples_limit - self.examples)

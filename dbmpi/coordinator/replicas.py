@@ -21,7 +21,7 @@ from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
 PATIENCE = 1.5  # of cluster.timeout_s: whoever waits for the silent rank itself says more about it, and first
 
 
-class Mail(Protocol):
+class Dispatcher(Protocol):
     """How assignments reach the partitions of a replica."""
 
     def send(self, replica: int, assignment: Record) -> None:
@@ -43,7 +43,7 @@ class Job:
         return Work(int(self.assignment["work"]))
 
 
-class Roster:
+class ReplicaTable:
     """Gives orders, collects reports, and misses those who are silent.
 
     Parameters
@@ -64,13 +64,13 @@ class Roster:
         self,
         shape: tuple[int, int],
         timeout_s: float,
-        mail: Mail,
+        dispatcher: Dispatcher,
         name: Callable[[int, int], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.replicas, self._partitions = shape
         self.clock = clock
-        self._timeout_s, self._mail, self._name = timeout_s, mail, name
+        self._timeout_s, self._dispatcher, self._name = timeout_s, dispatcher, name
         self._jobs: list[deque[Job]] = [deque() for _ in range(self.replicas)]
         self._heard = np.full(shape, clock())
         self._sent = np.full(self.replicas, clock())
@@ -125,7 +125,7 @@ class Roster:
     def tell(self, replica: int, assignment: Record) -> None:
         """Send an assignment that is not reported."""
         self._sent[replica] = self.clock()
-        self._mail.send(replica, assignment)
+        self._dispatcher.send(replica, assignment)
 
     def receive(self, report: Record) -> Job | None:
         """Take in one partition's `REPORT`; return the job that is done by it, if one is."""

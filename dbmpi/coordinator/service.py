@@ -7,15 +7,15 @@ from mpi4py import MPI
 from dbmpi.comm.assignments import leave
 from dbmpi.comm.protocol import REPORT, SIGNAL, Tag
 from dbmpi.comm.signals import Signals
-from dbmpi.comm.ulfm import Watch
-from dbmpi.comm.wait import Idle, Waiter
+from dbmpi.comm.ulfm import FailureDetector
+from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.coordinator.activity import Activity
-from dbmpi.coordinator.commands import Requests
-from dbmpi.coordinator.dispatcher import Post
-from dbmpi.coordinator.shards import ParameterServer
+from dbmpi.coordinator.commands import CommandChannel
+from dbmpi.coordinator.dispatcher import MpiDispatcher
+from dbmpi.coordinator.shards import ShardGroup
 from dbmpi.errors import STATUS_OK
 from dbmpi.layout.topology import Topology
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 
 TICK_S = 0.01
 
@@ -44,51 +44,51 @@ class CoordinatorService:
         self,
         comm: MPI.Intracomm,
         topology: Topology,
-        post: Post,
-        book: Book,
+        dispatcher: MpiDispatcher,
+        log: MetricsLog,
         waiter: Waiter,
         shard_every_s: float,
         signals: Signals,
         mirrored: bool = False,
     ) -> None:
-        self._topology, self._signals, self._post, self._waiter = topology, signals, post, waiter
+        self._topology, self._signals, self._dispatcher, self._waiter = topology, signals, dispatcher, waiter
         shards = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
-        self._watch = Watch(comm, {} if mirrored else shards)
-        self._requests = Requests(comm, post.out, waiter, self._watch)
-        self.shards = ParameterServer(self._requests, topology, post, book, shard_every_s, mirrored)
-        self._mourned = 0  # of those that it knows to be dead
+        self._detector = FailureDetector(comm, {} if mirrored else shards)
+        self._channel = CommandChannel(comm, dispatcher.out, waiter, self._detector)
+        self.shards = ShardGroup(self._channel, topology, dispatcher, log, shard_every_s, mirrored)
+        self._handled = 0  # of those that it knows to be dead
         self._lost: set[int] = set()  # replicas
 
     def drive(self, activity: Activity) -> None:
         """Start an activity, and carry its messages until it is finished."""
-        idle, next_tick = Idle(), 0.0
+        idle, next_tick = IdleBackoff(), 0.0
         activity.start()
         while not activity.finished:
             if self._receive(activity):
                 idle.busy()
             else:
                 idle.rest()
-            if len(self._watch.dead) > self._mourned:
-                self._mourn(activity)
+            if len(self._detector.dead) > self._handled:
+                self._handle_failures(activity)
             if time.monotonic() >= next_tick:
                 activity.tick()
-                self.shards.miss()
+                self.shards.check_liveness()
                 next_tick = time.monotonic() + TICK_S
 
     def _receive(self, activity: Activity) -> bool:
-        report = self._requests.take(Tag.REPORT, REPORT)
+        report = self._channel.take(Tag.REPORT, REPORT)
         if report is not None:
             activity.receive(report)
-        signal = self._requests.take(Tag.SIGNAL, SIGNAL)
+        signal = self._channel.take(Tag.SIGNAL, SIGNAL)
         if signal is not None:
             self._signals.note(int(signal["number"]))
         return self.shards.receive() or report is not None
 
-    def _mourn(self, activity: Activity) -> None:
+    def _handle_failures(self, activity: Activity) -> None:
         """Let an activity know which replicas have lost a rank, and see to the pieces of shards that died."""
-        if self.shards.bury():
+        if self.shards.handle_failures():
             activity.shard_died()
-        dead, self._mourned = self._watch.dead[self._mourned :], len(self._watch.dead)
+        dead, self._handled = self._detector.dead[self._handled :], len(self._detector.dead)
         for rank in dead:
             role = self._topology.roles[rank]
             if role.kind == "replica" and role.replica_index not in self._lost:
@@ -105,6 +105,6 @@ class CoordinatorService:
         """
         self.shards.stop(status)
         for ranks in (*self._topology.replicas, self._topology.spares):
-            self._post.send_to(ranks, leave(status))
+            self._dispatcher.send_to(ranks, leave(status))
         self.shards.await_leave()
-        self._post.out.drain(self._waiter)
+        self._dispatcher.out.drain(self._waiter)

@@ -11,16 +11,16 @@ from dbmpi.checkpoint.directory import FileRecord
 from dbmpi.checkpoint.manifest import Written
 from dbmpi.comm.operations import Kind
 from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Op, Status, Tag
-from dbmpi.coordinator.commands import Requests
-from dbmpi.coordinator.dispatcher import Post
-from dbmpi.coordinator.failover import Succession
+from dbmpi.coordinator.commands import CommandChannel
+from dbmpi.coordinator.dispatcher import MpiDispatcher
+from dbmpi.coordinator.failover import Failover
 from dbmpi.coordinator.replicas import PATIENCE
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Topology
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 
 
-class ParameterServer:
+class ShardGroup:
     """See `training.Shards`.
 
     Parameters
@@ -46,15 +46,15 @@ class ParameterServer:
 
     def __init__(
         self,
-        requests: Requests,
+        channel: CommandChannel,
         topology: Topology,
-        post: Post,
-        book: Book,
+        dispatcher: MpiDispatcher,
+        log: MetricsLog,
         every_s: float,
         mirrored: bool = False,
     ) -> None:
-        self._requests, self._topology, self._book, self._mirrored = requests, topology, book, mirrored
-        self._silence_s = PATIENCE * requests.waiter.timeout_s + every_s
+        self._channel, self._topology, self._log, self._mirrored = channel, topology, log, mirrored
+        self._silence_s = PATIENCE * channel.waiter.timeout_s + every_s
         self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
         self._left: set[int] = set()
         self._unwritten: set[int] = set()  # shards, of checkpoint `_number`
@@ -62,8 +62,8 @@ class ParameterServer:
         self._written: Callable[[Written], None] = lambda written: None
         self._unmirrored: set[int] = set()  # shards, of mirror `_mirror`
         self._mirror = 0
-        self._succession = Succession(requests, topology, post, book, self._heard)
-        self.owners = self._succession.owners
+        self._failover = Failover(channel, topology, dispatcher, log, self._heard)
+        self.owners = self._failover.owners
 
     # -- what shards say on their own ----------------------------------------------------------------------
 
@@ -72,20 +72,20 @@ class ParameterServer:
         return self._receive_written() or self._receive_mirrored() or self._receive_report()
 
     def _receive_report(self) -> bool:
-        report = self._requests.take(Tag.SHARD, SHARD_REPORT)
+        report = self._channel.take(Tag.SHARD, SHARD_REPORT)
         if report is None:
             return False
         index = int(report["shard"])
         if index in self.owners.living:  # else it was sent before the shard died
             self._heard[index] = time.monotonic()
-            self._book.shard(report)
+            self._log.shard(report)
             if report["last"]:
                 self._left.add(index)
         return True
 
     def _receive_written(self) -> bool:
         """Take in that a shard's part of a checkpoint is on disk."""
-        record = self._requests.take(Tag.WRITTEN, WRITTEN) if self._unwritten else None
+        record = self._channel.take(Tag.WRITTEN, WRITTEN) if self._unwritten else None
         if record is None:
             return False
         if record["number"] == self._number:
@@ -95,12 +95,12 @@ class ParameterServer:
 
     def _receive_mirrored(self) -> bool:
         """Take in that a shard has another's mirror, and that its own has left."""
-        record = self._requests.take(Tag.MIRRORED, MIRRORED) if self._unmirrored else None
+        record = self._channel.take(Tag.MIRRORED, MIRRORED) if self._unmirrored else None
         if record is not None and record["number"] == self._mirror:
             self._unmirrored.discard(int(record["shard"]))
         return record is not None
 
-    def miss(self) -> None:
+    def check_liveness(self) -> None:
         """Look at the clock. Local.
 
         Raises
@@ -111,14 +111,14 @@ class ParameterServer:
         now = time.monotonic()
         for index in self.owners.living:
             if now - self._heard[index] > self._silence_s:
-                name = self._succession.name(index)
+                name = self._failover.name(index)
                 raise PeerSilent(f"no report within {self._silence_s:g} s from {name}")
 
-    def bury(self) -> bool:
-        """See to the pieces of shards that have died; return whether one has. Raises as `Succession.bury`."""
+    def handle_failures(self) -> bool:
+        """Let successors go on for shards that have died; return whether one has. Raises as `Failover`."""
         while self._receive_report():
             pass
-        fresh = self._succession.bury()
+        fresh = self._failover.handle_failures()
         if fresh:
             self._unmirrored.clear()  # mirrors that were on their way are not awaited by their heirs any more
         return fresh
@@ -129,13 +129,13 @@ class ParameterServer:
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
         """See `checkpoint_manager.Copying.snapshot`."""
-        ranks, self._number = self._succession.ranks, number
+        ranks, self._number = self._failover.ranks, number
         self._unwritten, self._written = set(self.owners.living), written
         for rank in ranks:
-            self._requests.ask_with_vectors(Op.CHECKPOINT, rank, vectors, number)
+            self._channel.ask_with_vectors(Op.CHECKPOINT, rank, vectors, number)
         for rank in ranks:
-            self._requests.reply(rank, "copying its slice for a checkpoint")
-        self.bury()
+            self._channel.reply(rank, "copying its slice for a checkpoint")
+        self.handle_failures()
 
     def await_files(self) -> None:
         """See `checkpoint_manager.Copying.await_files`."""
@@ -143,30 +143,30 @@ class ParameterServer:
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """See `training.Shards.operate`; sums are made in the order of the shards."""
-        ranks, what = self._succession.ranks, "vector operations"
+        ranks, what = self._failover.ranks, "vector operations"
         answers = np.zeros((len(ranks), np.count_nonzero(records["kind"] == Kind.DOT)))
         expected = []
         for rank, answer in zip(ranks, answers, strict=True):
-            expected.append(self._requests.expect(answer, rank, Tag.SCALARS))
-            self._requests.ask(Op.OPERATE, rank, len(records))
-            self._requests.follow(records, rank, Tag.OPERATIONS)
+            expected.append(self._channel.expect(answer, rank, Tag.SCALARS))
+            self._channel.ask(Op.OPERATE, rank, len(records))
+            self._channel.follow(records, rank, Tag.OPERATIONS)
         for rank, request, answer in zip(ranks, expected, answers, strict=True):
-            self._requests.complete(request, answer, rank, Tag.SCALARS, what)
-        self.bury()
+            self._channel.complete(request, answer, rank, Tag.SCALARS, what)
+        self.handle_failures()
         return answers.sum(axis=0)
 
     @property
-    def mirrors(self) -> "ParameterServer | None":
+    def mirrors(self) -> "ShardGroup | None":
         """See `training.Shards.mirrors`."""
         return self if self._mirrored else None
 
     def mirror(self, vectors: Sequence[int], anew: bool) -> int:
         """See `rollback.Mirrors.mirror`."""
         self._mirror += 1
-        self._succession.ordered = True
+        self._failover.ordered = True
         self._unmirrored = set(self.owners.living)
-        for rank in self._succession.ranks:
-            self._requests.ask_with_vectors(Op.MIRROR, rank, vectors, self._mirror, int(anew))
+        for rank in self._failover.ranks:
+            self._channel.ask_with_vectors(Op.MIRROR, rank, vectors, self._mirror, int(anew))
         return self._mirror
 
     def await_mirrors(self) -> None:
@@ -175,24 +175,24 @@ class ParameterServer:
 
     def take_lost(self) -> int | None:
         """See `rollback.Mirrors.take_lost`."""
-        lost, self._succession.lost = self._succession.lost, None
+        lost, self._failover.lost = self._failover.lost, None
         return lost
 
     def revert(self, number: int) -> None:
         """See `rollback.Mirrors.revert`."""
-        for rank in self._succession.ranks:
-            self._requests.ask(Op.REVERT, rank, number=number)
+        for rank in self._failover.ranks:
+            self._channel.ask(Op.REVERT, rank, number=number)
 
     @property
-    def mortal(self) -> bool:
-        """See `checkpoint_manager.Copying.mortal`."""
+    def may_fail(self) -> bool:
+        """See `checkpoint_manager.Copying.may_fail`."""
         return self._mirrored
 
-    def bequeath(self, will: bytes) -> None:
-        """See `checkpoint_manager.Copying.bequeath`: the first shard that lives keeps it."""
-        first = self._succession.ranks[0]
-        self._requests.ask(Op.WILL, first, len(will))
-        self._requests.follow(np.frombuffer(will, np.uint8), first, Tag.WILL)
+    def send_state(self, will: bytes) -> None:
+        """See `checkpoint_manager.Copying.send_state`: the first shard that lives keeps it."""
+        first = self._failover.ranks[0]
+        self._channel.ask(Op.KEEP_STATE, first, len(will))
+        self._channel.follow(np.frombuffer(will, np.uint8), first, Tag.STATE)
 
     def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
         """Wait until none is missing of the shards that live, and see to those that die meanwhile."""
@@ -200,13 +200,13 @@ class ParameterServer:
         def done() -> bool:
             while receive():
                 pass
-            self.bury()
+            self.handle_failures()
             return not missing & set(self.owners.living)
 
         def late() -> str:
-            return f"{', '.join(map(self._succession.name, sorted(missing)))}: {what}"
+            return f"{', '.join(map(self._failover.name, sorted(missing)))}: {what}"
 
-        self._requests.waiter.until(done, late)
+        self._channel.waiter.until(done, late)
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -214,15 +214,15 @@ class ParameterServer:
         """Let the first shard write the model: again, if one dies meanwhile."""
         answer: Record | None = None
         while answer is None or answer["status"] != Status.OK:
-            self.bury()
-            first = self._succession.ranks[0]
-            self._requests.ask(Op.SAVE, first)
-            answer = self._requests.reply(first, "writing the model")
+            self.handle_failures()
+            first = self._failover.ranks[0]
+            self._channel.ask(Op.SAVE, first)
+            answer = self._channel.reply(first, "writing the model")
 
     def stop(self, status: int) -> None:
         """Let all shards leave, with a last report. Local."""
-        for rank in self._succession.ranks:
-            self._requests.ask(Op.STOP, rank, piece=status)
+        for rank in self._failover.ranks:
+            self._channel.ask(Op.STOP, rank, piece=status)
 
     def await_leave(self) -> None:
         """Wait for the last report of each that lives."""
@@ -233,11 +233,11 @@ class ParameterServer:
             return not self._staying()
 
         def late() -> str:
-            return f"the last reports of {', '.join(map(self._succession.name, self._staying()))}"
+            return f"the last reports of {', '.join(map(self._failover.name, self._staying()))}"
 
-        self._requests.waiter.until(left, late)
+        self._channel.waiter.until(left, late)
 
     def _staying(self) -> list[int]:
         """Return the shards that live and have not said that they leave."""
-        ranks, dead = self._topology.shards, self._requests.watch.dead
+        ranks, dead = self._topology.shards, self._channel.detector.dead
         return [i for i in self.owners.living if i not in self._left and ranks[i] not in dead]

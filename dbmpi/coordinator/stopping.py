@@ -8,7 +8,7 @@ from dbmpi.comm.signals import Signals
 from dbmpi.config.algorithms import Warmstart
 from dbmpi.config.sections import Train
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
-from dbmpi.output.totals import Evaluated
+from dbmpi.output.totals import EvaluationSums
 
 Reason = Literal[
     "", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed", "signal"
@@ -78,17 +78,17 @@ class Stopping:
             "downpour.learning_rate, begin with downpour.warmstart, or set downpour.max_gradient_norm"
         )
 
-    def look_at_signals(self) -> None:
+    def check_signals(self) -> None:
         """Stop when a signal has been received, here or by another rank."""
         if self._signals:
             self._stop("signal")
 
-    def look_at_time(self, elapsed_s: float) -> None:
+    def check_time(self, elapsed_s: float) -> None:
         """Stop when the training time of this job is up."""
         if self._train.max_time is not None and elapsed_s >= self._train.max_time:
             self._stop("max_time")
 
-    def look_at_loss(self, loss: float) -> None:
+    def check_loss(self, loss: float) -> None:
         """Stop when the mean loss of portions stays not finite, or far above that of the first.
 
         One such portion proves nothing: the shards refuse a gradient that is not finite, and the replica
@@ -101,7 +101,7 @@ class Stopping:
         if self._beyond >= PERSISTENCE:
             self._stop("diverged")
 
-    def look_at_evaluation(self, result: Evaluated) -> None:
+    def check_evaluation(self, result: EvaluationSums) -> None:
         """Stop when a target is reached."""
         target = self._train.target
         accurate = target.accuracy is not None and result.accuracy >= target.accuracy
@@ -111,16 +111,16 @@ class Stopping:
         if not isfinite(result.loss):  # on parameters fetched for it, so there is no way back
             self._stop("diverged")
 
-    def look_at_final(self, result: Evaluated) -> None:
+    def check_final(self, result: EvaluationSums) -> None:
         """Call the run diverged, whatever ended it, when its last parameters have no finite loss."""
         if not isfinite(result.loss):
             self.reason = "diverged"
 
-    def look_at_ledger(self, limit: Literal["", "epochs", "steps"]) -> None:
+    def check_limit(self, limit: Literal["", "epochs", "steps"]) -> None:
         """Stop when all work that a limit allows was handed out."""
         self._stop(limit)
 
-    def look_at_optimizer(self, ending: "End") -> None:
+    def check_optimizer(self, ending: "End") -> None:
         """Stop as the optimizer of a batch method has ended."""
         self._stop(ending)
 
@@ -128,7 +128,7 @@ class Stopping:
         self.reason = self.reason or reason
 
 
-class Warmup:
+class WarmstartLimit:
     """The warmstart: replica 0 trains alone until both limits have passed (section 4.1 of the paper)."""
 
     def __init__(self, warmstart: Warmstart) -> None:

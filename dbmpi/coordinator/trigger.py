@@ -1,7 +1,7 @@
 """When something is due that is done every so many examples, or every so many seconds. Pure."""
 
 
-class Due:
+class IntervalTrigger:
     """Comes due every so many examples, every so many seconds; zero means never.
 
     It is taken one at a time; what comes due meanwhile makes one more.
@@ -14,10 +14,10 @@ class Due:
 
     def start_at(self, examples: int, elapsed_s: float, due: bool = False) -> None:
         """Begin as if the run had come this far already, with one due or none."""
-        self.look_at(examples, elapsed_s)
+        self.update(examples, elapsed_s)
         self._due = due
 
-    def look_at(self, examples: int, elapsed_s: float) -> None:
+    def update(self, examples: int, elapsed_s: float) -> None:
         """Note how far the run has come."""
         for i, now in enumerate((examples, elapsed_s)):
             if 0 < self._every[i] <= now and now >= self._next[i]:

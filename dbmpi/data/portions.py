@@ -30,7 +30,7 @@ EPOCHS_KEPT = 4  # block orders remembered: one's own part, and those one helps 
 _BLOCKS, _ROWS = 0, 1  # the two families of random streams
 
 
-class Plan:
+class PortionPlan:
     """Which rows each portion of each epoch holds, and in which order.
 
     Parameters
@@ -91,12 +91,12 @@ class Plan:
             return wanted
         return max(1, round(wanted / chunk)) * chunk
 
-    def at(self, epoch: int) -> "Plan":
-        """Return the plan of an epoch: itself. See `Course`."""
+    def at(self, epoch: int) -> "PortionPlan":
+        """Return the plan of an epoch: itself. See `ResumedPlan`."""
         return self
 
     def numbers(self) -> dict[str, Any]:
-        """Return what the plan was made from, by the names of the parameters, for `Plan(**numbers)`."""
+        """Return what the plan was made from, by the names of its parameters: `PortionPlan(**numbers)`."""
         names = ("rows", "minibatch", "replicas", "seed", "portion_minibatches", "chunk_rows")
         return {name: getattr(self, "all_rows" if name == "rows" else name) for name in names}
 
@@ -156,15 +156,15 @@ class Plan:
         return first, min(first + self.portion_rows, stop - start)
 
 
-class Plans(Protocol):
+class PortionPlans(Protocol):
     """A plan for each epoch."""
 
-    def at(self, epoch: int) -> Plan:
+    def at(self, epoch: int) -> PortionPlan:
         """Return the plan of an epoch."""
 
 
 @dataclass(frozen=True)
-class Course:
+class ResumedPlan:
     """The plans of a run that was resumed on another shape within an epoch, which ends as it began.
 
     Parameters
@@ -177,11 +177,11 @@ class Course:
         That epoch.
     """
 
-    plan: Plan
-    before: Plan
+    plan: PortionPlan
+    before: PortionPlan
     epoch: int
 
-    def at(self, epoch: int) -> Plan:
+    def at(self, epoch: int) -> PortionPlan:
         """Return the plan of an epoch."""
         return self.before if epoch <= self.epoch else self.plan
 
@@ -237,11 +237,11 @@ def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def course(plan: Plan, state: Mapping[str, Any] | None) -> Plans:
-    """Return the plans of a run: `plan`, but the one it was begun with for an epoch in a `Ledger.state`."""
+def course(plan: PortionPlan, state: Mapping[str, Any] | None) -> PortionPlans:
+    """Return the plans of a run: `plan`, but for the epoch of a `PortionScheduler.state` the plan of then."""
     if state is None or state["plan"] == plan.numbers():
         return plan
-    return Course(plan, Plan(**state["plan"]), int(state["epoch"]))
+    return ResumedPlan(plan, PortionPlan(**state["plan"]), int(state["epoch"]))
 
 
 def examples_in(epochs: float, rows: int) -> int:

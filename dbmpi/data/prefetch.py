@@ -13,7 +13,7 @@ from dbmpi.layout.boxes import Range
 Portion = tuple[np.ndarray, np.ndarray | None]
 
 
-class ReadAhead:
+class Prefetcher:
     """A thread that reads portions in the order in which they were requested. Local.
 
     h5py lets other threads run while HDF5 reads, so reading costs the computation next to nothing.

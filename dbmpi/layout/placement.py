@@ -14,7 +14,7 @@ from dbmpi.layout.sharding import Piece
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorBox:
     """The elements [start, stop) of a piece, which are the box `at` of a tensor, in C order."""
 
     tensor: Tensor
@@ -28,9 +28,9 @@ class Place:
         return tuple(part.stop - part.start for part in self.at)
 
 
-def places(plan: Partitioning, piece: Piece) -> Iterator[Place]:
+def tensor_boxes(partitioning: Partitioning, piece: Piece) -> Iterator[TensorBox]:
     """Yield the places of a piece, in the order of its elements."""
-    for part in plan.slices(piece.partition):
+    for part in partitioning.slices(piece.partition):
         first = max(piece.start, part.offset)
         last = min(piece.stop, part.offset + part.size)
         if first >= last:
@@ -39,5 +39,5 @@ def places(plan: Partitioning, piece: Piece) -> Iterator[Place]:
         corner = [start for start, _ in part.box]
         for slab in slabs(extents(part.box), first - part.offset, last - part.offset):
             box = tuple(slice(c + i, c + j) for c, (i, j) in zip(corner, slab, strict=True))
-            yield Place(part.tensor, box, at, at + volume(slab))
+            yield TensorBox(part.tensor, box, at, at + volume(slab))
             at += volume(slab)

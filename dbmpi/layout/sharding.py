@@ -99,7 +99,7 @@ class Owners:
         """Return who serves now what a shard served at first."""
         return self._of[shard]
 
-    def heir(self, shard: int) -> int:
+    def successor(self, shard: int) -> int:
         """Return the next living shard; a shard that is left alone is its own."""
         after = [other for other in self.living if other > shard]
         return (after or self.living)[0]
@@ -109,12 +109,12 @@ class Owners:
         lower = [other for other in self.living if other < shard]
         return (lower or self.living)[-1]
 
-    def bury(self, dead: int) -> int:
+    def mark_dead(self, dead: int) -> int:
         """Take note that a shard is dead, and return its heir, which serves all that it served."""
         self.living.remove(dead)
-        heir = self.heir(dead)
-        self._of = [heir if owner == dead else owner for owner in self._of]
-        return heir
+        successor = self.successor(dead)
+        self._of = [successor if owner == dead else owner for owner in self._of]
+        return successor
 
     def assign(self, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
         """Return the pieces, each of the shard that serves it now."""

@@ -75,7 +75,7 @@ class Topology:
         )
 
 
-def plan(
+def assign_roles(
     size: int,
     shards: Count = "auto",
     replicas: Count = "auto",

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dbmpi.arrays import Array
-from dbmpi.comm.protocol import Phase, boundary_tag
+from dbmpi.comm.protocol import BoundaryPhase, boundary_tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.layout.boxes import extents, within
 from dbmpi.layout.partitioning import Partitioning, Traffic, Transfer
@@ -55,30 +55,34 @@ class Boundary:
     def __init__(
         self,
         comm: "MPI.Intracomm | None",
-        plan: Partitioning,
+        partitioning: Partitioning,
         partition: int,
         space: Workspace,
         waiter: Waiter,
         reduction: bool,
     ) -> None:
-        self._comm, self._plan, self._partition, self._space = comm, plan, partition, space
+        self._comm, self._plan, self._partition, self._space = comm, partitioning, partition, space
         self._waiter, self._types = waiter, list[Any]()
         self.sent = Traffic(0, 0)
-        spaces = range(len(plan.network.spaces))
-        outward = [[t for t in plan.transfers if (t.space, t.owner) == (s, partition)] for s in spaces]
-        inward = [[t for t in plan.transfers if (t.space, t.reader) == (s, partition)] for s in spaces]
-        self._states_out = [self._crossing(Phase.STATES, True, ts) for ts in outward]
-        self._states_in = [self._crossing(Phase.STATES, False, ts) for ts in inward]
-        self._derivatives_out = [self._crossing(Phase.DERIVATIVES, True, ts) for ts in inward]
-        self._derivatives_in = [self._crossing(Phase.DERIVATIVES, False, ts) for ts in outward]
+        spaces = range(len(partitioning.network.spaces))
+        outward = [
+            [t for t in partitioning.transfers if (t.space, t.owner) == (s, partition)] for s in spaces
+        ]
+        inward = [
+            [t for t in partitioning.transfers if (t.space, t.reader) == (s, partition)] for s in spaces
+        ]
+        self._states_out = [self._crossing(BoundaryPhase.STATES, True, ts) for ts in outward]
+        self._states_in = [self._crossing(BoundaryPhase.STATES, False, ts) for ts in inward]
+        self._derivatives_out = [self._crossing(BoundaryPhase.DERIVATIVES, True, ts) for ts in inward]
+        self._derivatives_in = [self._crossing(BoundaryPhase.DERIVATIVES, False, ts) for ts in outward]
         self._stats_out, self._stats_in = self._reduction(reduction)
         self._shared_out, self._shared_in = self._sharing()
 
     # -- making the channels
 
-    def _crossing(self, phase: Phase, out: bool, transfers: Sequence[Transfer]) -> _Channel:
+    def _crossing(self, phase: BoundaryPhase, out: bool, transfers: Sequence[Transfer]) -> _Channel:
         """Make one side of a space's transfers: states go from owner to reader, derivatives back."""
-        forward, space = phase is Phase.STATES, self._space
+        forward, space = phase is BoundaryPhase.STATES, self._space
         layer = f" of layer {transfers[0].space - 1}" if transfers else ""
         channel = _Channel(phase.name.lower() + layer)
         for t in transfers:
@@ -92,13 +96,13 @@ class Boundary:
 
     def _reduction(self, takes_place: bool) -> tuple[_Channel, _Channel]:
         out, into = _Channel("output statistics"), _Channel("output statistics")
-        plan, me, stats = self._plan, self._partition, self._space.stats
-        if takes_place and me in plan.output_owners:
-            for q in plan.output_readers:
-                self._send(out, stats[me], q, Phase.OUTPUT_STATS, 0)
-        if takes_place and me in plan.output_readers:
-            for q in plan.output_owners:
-                self._receive(into, stats[q], q, Phase.OUTPUT_STATS, 0)
+        partitioning, me, stats = self._plan, self._partition, self._space.stats
+        if takes_place and me in partitioning.output_owners:
+            for q in partitioning.output_readers:
+                self._send(out, stats[me], q, BoundaryPhase.OUTPUT_STATS, 0)
+        if takes_place and me in partitioning.output_readers:
+            for q in partitioning.output_owners:
+                self._receive(into, stats[q], q, BoundaryPhase.OUTPUT_STATS, 0)
         return out, into
 
     def _sharing(self) -> tuple[_Channel, _Channel]:
@@ -107,11 +111,11 @@ class Boundary:
         space = self._space
         if self._plan.shared and self._partition == 0:
             for q, gradient in space.partial_gradients.items():
-                self._send(down, space.shared, q, Phase.SHARED, 0)
-                self._receive(up, gradient, q, Phase.SHARED, 1)
+                self._send(down, space.shared, q, BoundaryPhase.SHARED, 0)
+                self._receive(up, gradient, q, BoundaryPhase.SHARED, 1)
         elif self._plan.shared:
-            self._receive(down, space.shared, 0, Phase.SHARED, 0)
-            self._send(up, space.shared_gradient, 0, Phase.SHARED, 1)
+            self._receive(down, space.shared, 0, BoundaryPhase.SHARED, 0)
+            self._send(up, space.shared_gradient, 0, BoundaryPhase.SHARED, 1)
         return down, up
 
     def _edge(self, buffers: list[Array], t: Transfer) -> Message:
@@ -130,12 +134,14 @@ class Boundary:
         self._types.append(kind.Commit())
         return [buffer, 1, kind]
 
-    def _send(self, channel: _Channel, message: Message, to: int, phase: Phase, space: int) -> None:
+    def _send(self, channel: _Channel, message: Message, to: int, phase: BoundaryPhase, space: int) -> None:
         if to != self._partition and self._comm is not None:
             request = self._comm.Send_init(message, to, boundary_tag(space, phase))
             channel.add(request, to, Traffic(1, _bytes(message)))
 
-    def _receive(self, channel: _Channel, message: Message, of: int, phase: Phase, space: int) -> None:
+    def _receive(
+        self, channel: _Channel, message: Message, of: int, phase: BoundaryPhase, space: int
+    ) -> None:
         if of != self._partition and self._comm is not None:
             request = self._comm.Recv_init(message, of, boundary_tag(space, phase))
             channel.add(request, of, Traffic(0, 0))

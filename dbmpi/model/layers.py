@@ -31,19 +31,19 @@ class Stage:
     """
 
     def __init__(
-        self, layer: Layer, plan: Partitioning, partition: int, space: Workspace, boundary: Boundary
+        self, layer: Layer, partitioning: Partitioning, partition: int, space: Workspace, boundary: Boundary
     ) -> None:
-        self.layer, self.plan, self.partition = layer, plan, partition
+        self.layer, self.partitioning, self.partition = layer, partitioning, partition
         self.space, self.boundary = space, boundary
         below, above = layer.index, layer.index + 1
-        self.own, self.need = plan.own(above, partition), plan.need(below, partition)
+        self.own, self.need = partitioning.own(above, partition), partitioning.need(below, partition)
         self.active = volume(self.own) > 0
         self.x = space.view(space.states, below, self.need)
         self.y = space.own(above)
         self.dx = space.view(space.derivatives, below, self.need)
         self.dy = space.view(space.derivatives, above, self.own)
         self.code = activations.CODES[layer.activation]
-        self._leftover = plan.held(below, partition) != self.need
+        self._leftover = partitioning.held(below, partition) != self.need
 
     def forward(self, w: Array | None, b: Array | None) -> None:
         """Compute `y` from `x`, waiting for what others compute of it."""
@@ -83,7 +83,7 @@ class Stage:
         above = self.layer.index + 1
         self.boundary.wait_derivatives(above)
         for reader in sorted(self.space.returned[above]):
-            box = meet(self.own, self.plan.need(above, reader))
+            box = meet(self.own, self.partitioning.need(above, reader))
             assert box is not None
             into = self.space.view(self.space.derivatives, above, box)
             into += self.space.returned[above][reader]
@@ -103,16 +103,16 @@ class DenseStage(Stage):
         self.dx = self.dx.reshape(-1, self.space.width)
         self._local, self._remote = self._columns()
         self._extra = np.empty_like(self.y)
-        self._last = self.layer.index == len(self.plan.network.layers) - 1
+        self._last = self.layer.index == len(self.partitioning.network.layers) - 1
 
     def _columns(self) -> tuple[Range, list[Range]]:
         """Return the columns of the weights that meet own states, and those that meet remote ones."""
         everything = (0, self.layer.inputs)
-        if self.layer.index == 0 or self.plan.partitions == 1:
+        if self.layer.index == 0 or self.partitioning.partitions == 1:
             return everything, []
         if len(self.layer.input) == IMAGE:
             return (0, 0), [everything]
-        start, stop = self.plan.own(self.layer.index, self.partition)[0]
+        start, stop = self.partitioning.own(self.layer.index, self.partition)[0]
         return (start, stop), [(a, b) for a, b in ((0, start), (stop, self.layer.inputs)) if b > a]
 
     def forward(self, w: Array | None, b: Array | None) -> None:

@@ -69,22 +69,22 @@ class PartitionModel:
 
     def __init__(
         self,
-        plan: Partitioning,
+        partitioning: Partitioning,
         partition: int,
         labels: bool,
         dtype: np.dtype[Any],
         l2: float = 0.0,
         comm: "MPI.Intracomm | None" = None,
         waiter: Waiter | None = None,
-        poke: Callable[[], object] = lambda: None,
+        progress: Callable[[], object] = lambda: None,
         seed: int = 0,
     ) -> None:
-        self.plan, self.partition, self.dtype, self.l2 = plan, partition, dtype, l2
+        self.partitioning, self.partition, self.dtype, self.l2 = partitioning, partition, dtype, l2
         self._labels = labels
-        self.outputs: Range = plan.outputs(partition)
-        self.poke, self._seed, self.position = poke, seed, 0
-        self._layers = plan.network.layers
-        self._loss = losses.make(plan.network.loss, labels, partition, self.outputs[0])
+        self.outputs: Range = partitioning.outputs(partition)
+        self.progress, self._seed, self.position = progress, seed, 0
+        self._layers = partitioning.network.layers
+        self._loss = losses.make(partitioning.network.loss, labels, partition, self.outputs[0])
         self._comm, self._waiter = comm, waiter or Waiter(timeout_s=300.0)
         self._widths: dict[int, _Width] = {}
         self._sent_before = Traffic(0, 0)
@@ -92,7 +92,7 @@ class PartitionModel:
     @property
     def parameters(self) -> int:
         """Length of this partition's parameter vector."""
-        return self.plan.sizes[self.partition]
+        return self.partitioning.sizes[self.partition]
 
     def space(self, width: int) -> Workspace:
         """Return the buffers for minibatches of `width` examples; the input goes to `.states[0]`."""
@@ -104,14 +104,16 @@ class PartitionModel:
         return self._widths[width]
 
     def _make(self, width: int) -> _Width:
-        space = Workspace(self.plan, self.partition, width, self.dtype)
-        boundary = Boundary(self._comm, self.plan, self.partition, space, self._waiter, self._labels)
+        space = Workspace(self.partitioning, self.partition, width, self.dtype)
+        boundary = Boundary(self._comm, self.partitioning, self.partition, space, self._waiter, self._labels)
         stages = [
-            STAGES[type(layer.spec)](layer, self.plan, self.partition, space, boundary)
+            STAGES[type(layer.spec)](layer, self.partitioning, self.partition, space, boundary)
             for layer in self._layers
         ]
-        shared = shared_tensors(self.plan, space.shared)
-        return _Width(space, boundary, stages, shared, shared_tensors(self.plan, space.shared_gradient))
+        shared = shared_tensors(self.partitioning, space.shared)
+        return _Width(
+            space, boundary, stages, shared, shared_tensors(self.partitioning, space.shared_gradient)
+        )
 
     def evaluate(self, theta: Tensors, width: int, targets: Array) -> Score:
         """Return the score of the minibatch in `space(width)`. In step with the other partitions."""
@@ -159,7 +161,7 @@ class PartitionModel:
                 source = here.shared if _is_shared(stage) else theta
                 stage.forward(source.weights[layer], source.biases[layer])
                 here.boundary.send_states(layer + 1)
-            self.poke()
+            self.progress()
 
     def _backward(self, theta: Tensors, gradient: Tensors, here: _Width) -> None:
         """From the last layer down; see `Stage.backward`."""
@@ -178,7 +180,7 @@ class PartitionModel:
                 here.shared_gradient.flat[...] = 0  # this partition has no part in any of its sums
             if self.l2 and dw is not None and w is not None and not shared:
                 rules.add_scaled(dw.reshape(-1), self.l2, w.reshape(-1))
-            self.poke()
+            self.progress()
         self._finish_shared(theta, gradient, here)
 
     def _finish_shared(self, theta: Tensors, gradient: Tensors, here: _Width) -> None:

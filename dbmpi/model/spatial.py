@@ -25,7 +25,7 @@ class WindowStage(Stage):
         assert window is not None
         self.window = window
         below = self.layer.index
-        own = self.need if below == 0 else self.plan.own(below, self.partition)
+        own = self.need if below == 0 else self.partitioning.own(below, self.partition)
         inner = halo.interior(window, self.layer.input, own, self.own) if self.active else self.own
         self.inner = inner if volume(inner) else None
         self.border = halo.border(self.own, inner)

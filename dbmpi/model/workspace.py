@@ -36,27 +36,27 @@ class Workspace:
         The output reduction (`kernels.losses`): each partition's part, and the whole.
     """
 
-    def __init__(self, plan: Partitioning, partition: int, width: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, partitioning: Partitioning, partition: int, width: int, dtype: np.dtype[Any]) -> None:
         self.width = width
         self.draw: tuple[int, int] | None = None
-        self._plan, self._partition = plan, partition
-        spaces = range(len(plan.network.spaces))
-        self.held: list[Box] = [plan.held(space, partition) for space in spaces]
+        self._plan, self._partition = partitioning, partition
+        spaces = range(len(partitioning.network.spaces))
+        self.held: list[Box] = [partitioning.held(space, partition) for space in spaces]
         self.states = [np.zeros((*extents(box), width), dtype) for box in self.held]
         inner = range(1, len(spaces) - 1)
         self.derivatives = [
             np.zeros_like(state) if space in inner else state for space, state in enumerate(self.states)
         ]
         self.returned: list[dict[int, Array]] = [{} for _ in spaces]
-        for t in plan.transfers:
+        for t in partitioning.transfers:
             if t.owner == partition:
                 self.returned[t.space][t.reader] = np.zeros((*extents(t.box), width), dtype)
 
-        shared = sum(tensor.size for tensor in plan.shared)
+        shared = sum(tensor.size for tensor in partitioning.shared)
         self.shared, self.shared_gradient = np.zeros(shared, dtype), np.zeros(shared, dtype)
-        others = range(1, plan.partitions) if partition == 0 else ()
+        others = range(1, partitioning.partitions) if partition == 0 else ()
         self.partial_gradients = {q: np.zeros(shared, dtype) for q in others}
-        self.stats = np.zeros((plan.partitions, STATS_ROWS, width))
+        self.stats = np.zeros((partitioning.partitions, STATS_ROWS, width))
         self.stats[:, 0], self.stats[:, 3] = -np.inf, -1.0  # what a partition without outputs adds
         self.merged = np.zeros((STATS_ROWS, width))
 

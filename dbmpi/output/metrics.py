@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from dbmpi.arrays import Record
 from dbmpi.files import writing
 from dbmpi.output.progress import Progress, View
-from dbmpi.output.totals import REFUSALS, Evaluated, Service, histogram, plain, service
+from dbmpi.output.totals import REFUSALS, EvaluationSums, ServiceTotals, histogram, plain, service
 
 if TYPE_CHECKING:
     from dbmpi.output.tally import Tally
@@ -44,12 +44,12 @@ class _Interval:
     """What was learned since the last train record."""
 
     since_s: float = 0.0
-    sums: Evaluated = field(default_factory=Evaluated)
+    sums: EvaluationSums = field(default_factory=EvaluationSums)
     busy_s: float = 0.0
     wait_s: float = 0.0
 
 
-class Book:
+class MetricsLog:
     """Keeps the books of a run: writes metrics.jsonl, shows progress, adds up the summary.
 
     Parameters
@@ -82,10 +82,10 @@ class Book:
         with writing(path):
             self._file = open_whole_lines(path)
         self._rows, self._every_s, self._progress = rows, every_s, progress
-        self._empty = Evaluated(labels=labels)
+        self._empty = EvaluationSums(labels=labels)
         self._interval = _Interval(sums=self._empty)
         self.job_started = self.started = self.ended = self._now = 0.0
-        self._before, self._elapsed_before_s, self._wall_before_s = Service(), 0.0, 0.0
+        self._before, self._elapsed_before_s, self._wall_before_s = ServiceTotals(), 0.0, 0.0
         self.step = self.examples = 0
         self.boundary_messages = self.boundary_bytes = 0
         self.last_evaluation, self.final_evaluation = self._empty, self._empty
@@ -110,12 +110,12 @@ class Book:
         """Go on from `state`, before `start`."""
         for name in _COUNTED:
             setattr(self, name, int(state[name]))
-        self.last_evaluation = Evaluated(**state["last_evaluation"])
-        self._before = Service(**state["service"])
+        self.last_evaluation = EvaluationSums(**state["last_evaluation"])
+        self._before = ServiceTotals(**state["service"])
         self._elapsed_before_s, self._wall_before_s = float(state["elapsed_s"]), float(state["wall_s"])
 
     @property
-    def service(self) -> "Service":
+    def service(self) -> ServiceTotals:
         """What the shards have counted, in earlier jobs too."""
         return self._before + service(list(self.shards.values()))
 
@@ -138,7 +138,7 @@ class Book:
         """Seconds from the start to the end of training."""
         return self.ended - self.started
 
-    def empty(self) -> Evaluated:
+    def empty(self) -> EvaluationSums:
         """Return sums over nothing yet."""
         return self._empty
 
@@ -196,12 +196,12 @@ class Book:
             )
         )
 
-    def evaluation(self, result: Evaluated, final: bool = False) -> None:
+    def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Book a result on the held-out set."""
         self.last_evaluation = result
         self.record("eval", loss=result.loss, accuracy=result.accuracy, rows=result.rows, final=final)
 
-    def final(self, result: Evaluated) -> None:
+    def final(self, result: EvaluationSums) -> None:
         """Book the result on the final parameters."""
         self.final_evaluation = result
         self.evaluation(result, final=True)
@@ -225,7 +225,7 @@ class Book:
             **({"staleness_histogram": histogram(report)} if report["last"] else {}),
         )
 
-    def bury(self, shard: int) -> None:
+    def reset_updates(self, shard: int) -> None:
         """A shard has died: its heir reports the updates of its pieces from now on."""
         if shard in self.shards:
             self.shards[shard]["updates"] = self.shards[shard]["pieces"] = 0

@@ -59,7 +59,7 @@ class Silent:
 class Plain(Silent):
     """A line every so often, for batch jobs."""
 
-    def __init__(self, out: TextIO, limits: "Limits", every_s: float) -> None:
+    def __init__(self, out: TextIO, limits: "ProgressLimits", every_s: float) -> None:
         super().__init__(out)
         self._limits, self._every_s = limits, every_s
         self._next_s = 0.0
@@ -76,7 +76,7 @@ class Bar(Silent):
 
     WIDTH = 20
 
-    def __init__(self, out: TextIO, limits: "Limits") -> None:
+    def __init__(self, out: TextIO, limits: "ProgressLimits") -> None:
         super().__init__(out)
         self._limits, self._drawn = limits, False
 
@@ -106,7 +106,7 @@ class Bar(Silent):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ProgressLimits:
     """How far a run may go; None where there is no limit."""
 
     examples: int | None
@@ -125,7 +125,7 @@ class Limits:
         return min(1.0, max((now / limit for now, limit in pairs if limit), default=0.0))
 
 
-def parts(view: View, limits: Limits) -> list[str]:
+def parts(view: View, limits: ProgressLimits) -> list[str]:
     """Return what both twins say of a moment."""
     share = limits.share(view)
     said = [f"{share:4.0%}", f"loss {view.loss:.4g}"]
@@ -169,7 +169,7 @@ def on_terminal(out: TextIO) -> bool:
 def make(setting: str, every_s: float, train: Train, rows: int, iterations: int | None = None) -> Progress:
     """Return the twin that `output.progress` asks for, on standard output."""
     examples = None if train.epochs is None else examples_in(train.epochs, rows)
-    limits = Limits(examples, train.steps, train.max_time, iterations)
+    limits = ProgressLimits(examples, train.steps, train.max_time, iterations)
     out = sys.stdout
     if setting == "auto":
         setting = "bar" if on_terminal(out) else "plain"

@@ -5,26 +5,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
 
 
-def summary(book: Book, reason: str, status: int) -> dict[str, Any]:
+def summary(log: MetricsLog, reason: str, status: int) -> dict[str, Any]:
     """Return the content of summary.json."""
     result = {
         "stop_reason": reason,
         "status": status,
-        "test_accuracy": book.final_evaluation.accuracy,
-        "test_loss": book.final_evaluation.loss,
-        "examples_per_s": book.examples / book.train_s if book.train_s else 0.0,
-        "wall_s": book.wall_s,
-        "train_s": book.train_s,
-        "steps": book.step,
-        "examples": book.examples,
-        "boundary_bytes": book.boundary_bytes,
-        "boundary_messages": book.boundary_messages,
-        **asdict(book.service),
-        **book.batch,
+        "test_accuracy": log.final_evaluation.accuracy,
+        "test_loss": log.final_evaluation.loss,
+        "examples_per_s": log.examples / log.train_s if log.train_s else 0.0,
+        "wall_s": log.wall_s,
+        "train_s": log.train_s,
+        "steps": log.step,
+        "examples": log.examples,
+        "boundary_bytes": log.boundary_bytes,
+        "boundary_messages": log.boundary_messages,
+        **asdict(log.service),
+        **log.batch,
     }
     return {name: plain(value) for name, value in result.items()}
 

@@ -12,7 +12,7 @@ REFUSALS = ("stale", "not_finite", "too_large")
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluationSums:
     """Sums over evaluated rows."""
 
     loss_sum: float = 0.0
@@ -20,9 +20,9 @@ class Evaluated:
     rows: int = 0
     labels: bool = True
 
-    def add(self, reports: Sequence[Record]) -> "Evaluated":
+    def add(self, reports: Sequence[Record]) -> "EvaluationSums":
         """Return the sums with one job's reports (a partition each) added."""
-        return Evaluated(
+        return EvaluationSums(
             self.loss_sum + sum(float(r["loss_sum"]) for r in reports),
             self.correct + sum(int(r["correct"]) for r in reports),
             self.rows + int(reports[0]["examples"]),
@@ -47,7 +47,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceTotals:
     """What the shards counted together. An update of the model is one of each of its pieces."""
 
     updates: int = 0
@@ -55,10 +55,10 @@ class Service:
     staleness_max: int = 0
     refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REFUSALS, 0))
 
-    def __add__(self, other: "Service") -> "Service":
+    def __add__(self, other: "ServiceTotals") -> "ServiceTotals":
         updates = self.updates + other.updates
         staleness = self.updates * self.staleness_mean + other.updates * other.staleness_mean
-        return Service(
+        return ServiceTotals(
             updates,
             staleness / max(updates, 1),
             max(self.staleness_max, other.staleness_max),
@@ -66,11 +66,11 @@ class Service:
         )
 
 
-def service(reports: Sequence[Record]) -> Service:
+def service(reports: Sequence[Record]) -> ServiceTotals:
     """Add up the last reports of all shards."""
     total = {name: sum(int(r[name]) for r in reports) for name in ("updates", "pieces", "staleness_sum")}
     refused = {name: sum(int(r[name]) for r in reports) for name in REFUSALS}
-    return Service(
+    return ServiceTotals(
         round(total["updates"] / max(total["pieces"], 1)),
         total["staleness_sum"] / max(total["updates"], 1),
         max((int(r["staleness_max"]) for r in reports), default=0),

@@ -1,6 +1,6 @@
 """The parameter service as a partition sees it: fetch and push in the background, one at a time.
 
-`mpi_client.RemoteLink` reaches shards over MPI, `serial.LocalLink` one in the same process.
+`mpi_client.MpiClient` reaches shards over MPI, `serial.LocalClient` one in the same process.
 """
 
 from typing import NamedTuple, Protocol
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
     refused: int
 
 
-class Link(Protocol):
+class ParameterClient(Protocol):
     """What the training loop needs of the parameter service.
 
     `shared` says whether the buffer in which parameters arrive is the shard's own, so that the
@@ -60,8 +60,8 @@ class Link(Protocol):
     def forget(self) -> None:
         """Drop what rounding has taken from the gradients so far and would be added to the next."""
 
-    def adopt(self, spare: Array) -> None:
-        """Let the next fetch arrive in `spare`; the last one's buffer is the caller's from now on."""
+    def adopt(self, wait_as_spare: Array) -> None:
+        """Let the next fetch arrive in `wait_as_spare`; the last one's buffer is the caller's from now on."""
 
-    def reroute(self, dead: int, heir: int) -> None:
+    def reroute(self, dead: int, successor: int) -> None:
         """A shard has died, and another one has its pieces: ask that one, for what is in flight too."""

@@ -23,8 +23,8 @@ from dbmpi.config.algorithms import Downpour as Settings
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors, tensors
-from dbmpi.replica.client import Link, Outcome
-from dbmpi.replica.learning_rate import Rate
+from dbmpi.replica.client import Outcome, ParameterClient
+from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.server.rules import local_rate
 from kernels.parameters import rules
 
@@ -53,11 +53,16 @@ class Downpour:
     """
 
     def __init__(
-        self, settings: Settings, rate: Rate, model: PartitionModel, link: Link, pieces: int
+        self,
+        settings: Settings,
+        rate: LearningRate,
+        model: PartitionModel,
+        client: ParameterClient,
+        pieces: int,
     ) -> None:
-        self.settings, self.rate, self.model, self.link = settings, rate, model, link
-        self._incoming = self._view(link.incoming)
-        self.theta = self._incoming if link.shared else self._gradient()
+        self.settings, self.rate, self.model, self.client = settings, rate, model, client
+        self._incoming = self._view(client.incoming)
+        self.theta = self._incoming if client.shared else self._gradient()
         self.steps = self.pushes = self.fetches = self.refused = 0
         self._local_rate = local_rate(settings)
         self._accrued = self._gradient()
@@ -73,7 +78,7 @@ class Downpour:
         return self._view(np.zeros(self.model.parameters, self.model.dtype))
 
     def _view(self, flat: Array) -> Tensors:
-        return tensors(self.model.plan, self.model.partition, flat)
+        return tensors(self.model.partitioning, self.model.partition, flat)
 
     def step(self, width: int, targets: Array, examples: int) -> Score:
         """Learn from the minibatch in `partition.space(width)`.
@@ -92,7 +97,7 @@ class Downpour:
         gradient = self._accrued if fresh else self._scratch_gradient()
         score = self.model.differentiate(self.theta, gradient, width, targets)
 
-        self._settle(self.link.poll())
+        self._settle(self.client.poll())
         self._due |= self._due_at(self.steps)
         self._accrue(gradient, fresh, stand=self.settings.waits and bool(self._due & Op.FETCH))
         self.steps += 1
@@ -125,10 +130,10 @@ class Downpour:
 
     def _exchange(self, rate: float) -> None:
         """Begin what is due, if nothing is in flight; wait where the settings say so."""
-        if self._due and not self.link.busy:
+        if self._due and not self.client.busy:
             self._begin(self._due, rate)
             if self.settings.waits:
-                self._settle(self.link.wait())
+                self._settle(self.client.wait())
         limit = self.settings.max_staleness
         if limit and self.steps - self._read_at > limit:
             self._catch_up(rate)
@@ -137,7 +142,7 @@ class Downpour:
         self._due &= ~op
         if op & Op.FETCH:
             self._asked_at = self.steps
-        self.link.begin(op, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)
+        self.client.begin(op, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)
         if op & Op.PUSH:
             self.pushes += 1
             self._accrued, self._flying = self._flying, self._accrued
@@ -145,11 +150,11 @@ class Downpour:
 
     def _catch_up(self, rate: float) -> None:
         """Wait until the copy is fresh again: the fetch in flight, or one of its own."""
-        if self.link.busy:
-            self._settle(self.link.wait())
+        if self.client.busy:
+            self._settle(self.client.wait())
         if self.steps - self._read_at > self.settings.max_staleness:
             self._begin(Op.FETCH | (Op.PUSH if self._accrued_steps else Op(0)), rate)
-            self._settle(self.link.wait())
+            self._settle(self.client.wait())
 
     def _settle(self, outcome: Outcome | None) -> None:
         """Take in what an exchange brought: fetched parameters replace the local copy."""
@@ -162,9 +167,9 @@ class Downpour:
             return
         self.fetches += 1
         self._versions, self._read_at = outcome.versions, self._asked_at
-        if not self.link.shared:
+        if not self.client.shared:
             self.theta, self._incoming = self._incoming, self.theta
-            self.link.adopt(self._incoming.flat)
+            self.client.adopt(self._incoming.flat)
 
     def begin(self) -> None:
         """Begin to learn, at the start or after a flush: from here on all is as in a run that begins here."""
@@ -173,16 +178,16 @@ class Downpour:
 
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
-        if self.link.busy:
-            self._settle(self.link.wait())
+        if self.client.busy:
+            self._settle(self.client.wait())
         self._begin(Op.FETCH, 0.0)
-        self._settle(self.link.wait())
+        self._settle(self.client.wait())
 
     def flush(self, examples: int) -> None:
         """Push what is accrued, and wait until the shards have it."""
-        if self.link.busy:
-            self._settle(self.link.wait())
+        if self.client.busy:
+            self._settle(self.client.wait())
         if self._accrued_steps:
             self._begin(Op.PUSH, self.rate.at(examples))
-            self._settle(self.link.wait())
-        self.link.forget()
+            self._settle(self.client.wait())
+        self.client.forget()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 
-class Lead:
+class Leader:
     """Decides in step with the other partitions: messages reach them at different times.
 
     Parameters

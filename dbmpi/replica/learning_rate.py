@@ -7,7 +7,7 @@ from dbmpi.config.algorithms import Schedule
 
 
 @dataclass(frozen=True)
-class Rate:
+class LearningRate:
     """The learning rate that a push carries.
 
     Parameters

@@ -10,8 +10,8 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import Portion
-from dbmpi.data.portions import Plans
-from dbmpi.data.prefetch import ReadAhead
+from dbmpi.data.portions import PortionPlans
+from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Range
@@ -22,7 +22,7 @@ Rows = tuple[Array, Array | None]  # as stored, and their targets
 Minibatch = tuple[int, Array]  # width, targets; the input is in the model's workspace
 
 
-class Feed:
+class Loader:
     """Minibatches of one partition, from the training set (read ahead) and from the held-out set.
 
     Parameters
@@ -37,17 +37,17 @@ class Feed:
         Longest wait for the file system, in seconds.
     """
 
-    def __init__(self, path: str, plans: Plans, model: PartitionModel, timeout_s: float) -> None:
+    def __init__(self, path: str, plans: PortionPlans, model: PartitionModel, timeout_s: float) -> None:
         self._plans, self._model, self._timeout_s = plans, model, timeout_s
         self._train, self._test = (self._opened(path, name) for name in ("train", "test"))
-        self._ahead = ReadAhead(self._train)
+        self._ahead = Prefetcher(self._train)
         self._expected: deque[Portion] = deque()
         self.labels = self._train.targets_width is None
 
     def _opened(self, path: str, name: str) -> Split:
         """Open a split for this partition's share of it; what is read of it must suit the network."""
-        split = Split(path, name, window=self._model.plan.need(0, self._model.partition))
-        split.classes = self._model.plan.network.outputs
+        split = Split(path, name, window=self._model.partitioning.need(0, self._model.partition))
+        split.classes = self._model.partitioning.network.outputs
         rows = self._plans.at(0).all_rows
         if name == "train" and split.rows != rows:
             raise UserError(

@@ -27,7 +27,7 @@ PUSHES = Op.PUSH | Op.ACCRUE
 NOBODY = -1  # in place of a piece, until the reply about it is there
 
 
-class RemoteLink:
+class MpiClient:
     """The shards over MPI.
 
     Parameters
@@ -55,11 +55,11 @@ class RemoteLink:
         incoming: Array,
         wire: str,
         waiter: Waiter,
-        look: Callable[[], None] | None = None,
+        poll_orders: Callable[[], None] | None = None,
     ) -> None:
         self._comm, self._waiter, self.incoming = comm, waiter, incoming
         self.shared = False
-        self._pieces, self._ranks, self._look = pieces, ranks, look
+        self._pieces, self._ranks, self._poll_orders = pieces, ranks, poll_orders
         self._to = [ranks[piece.shard] for piece in pieces]
         self._encoder = Encoder(wire, len(incoming))
         self._asked = np.zeros(len(pieces), REQUEST_HEADER)
@@ -77,7 +77,7 @@ class RemoteLink:
         return bool(self._replies)
 
     def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Post the receives, then send the requests. See `Link.begin`."""
+        """Post the receives, then send the requests. See `ParameterClient.begin`."""
         self._op = op
         self._asked["op"], self._asked["version"] = op, versions
         self._asked["rate"], self._asked["steps"] = rate, steps
@@ -99,34 +99,34 @@ class RemoteLink:
             if op & PUSHES:
                 others.append(comm.Isend(self._message[piece.start : piece.stop], to, Tag.GRADIENT))
         except RuntimeError as error:
-            self._bear(error)
+            self._tolerate(error)
 
     def poll(self) -> Outcome | None:
-        """See `Link.poll`."""
+        """See `ParameterClient.poll`."""
         return self._outcome() if self._replies and self._done() else None
 
     def progress(self) -> None:
-        """See `Link.progress`; MPI libraries move large messages only within calls."""
+        """See `ParameterClient.progress`; MPI libraries move large messages only within calls."""
         if self._replies:
             self._done()
 
     def wait(self) -> Outcome:
-        """See `Link.wait`."""
+        """See `ParameterClient.wait`."""
         self._waiter.until(self._done_or_rerouted, self._late)
         return self._outcome()
 
     def _done_or_rerouted(self) -> bool:
-        if self._dead and self._look is not None:
-            self._look()
+        if self._dead and self._poll_orders is not None:
+            self._poll_orders()
         return self._done()
 
     def forget(self) -> None:
-        """See `Link.forget`."""
+        """See `ParameterClient.forget`."""
         self._encoder.forget()
 
-    def adopt(self, spare: Array) -> None:
-        """See `Link.adopt`."""
-        self.incoming = spare
+    def adopt(self, wait_as_spare: Array) -> None:
+        """See `ParameterClient.adopt`."""
+        self.incoming = wait_as_spare
 
     def _done(self) -> bool:
         if not self._replies:  # a partition without units has no parameters
@@ -138,10 +138,10 @@ class RemoteLink:
         try:
             return test(replies) and test(list(chain.from_iterable(self._others)))
         except RuntimeError as error:
-            self._bear(error)
+            self._tolerate(error)
             return False
 
-    def _bear(self, error: RuntimeError) -> None:
+    def _tolerate(self, error: RuntimeError) -> None:
         """Go on if an error tells of the death of a shard whose pieces another one will have.
 
         Which requests have failed is not known then, so none is asked again before `reroute`.
@@ -150,20 +150,20 @@ class RemoteLink:
 
         from dbmpi.comm import ulfm
 
-        if self._look is None or not isinstance(error, MPI.Exception) or ulfm.revoked(self._comm):
+        if self._poll_orders is None or not isinstance(error, MPI.Exception) or ulfm.revoked(self._comm):
             raise error
         dead = set(ulfm.failed(self._comm)) & set(self._to)
         if not dead or not ulfm.tells_of_death(error, self._comm):
             raise error
         self._dead |= dead
 
-    def reroute(self, dead: int, heir: int) -> None:
-        """See `Link.reroute`; exchanges with the living are not repeated."""
+    def reroute(self, dead: int, successor: int) -> None:
+        """See `ParameterClient.reroute`; exchanges with the living are not repeated."""
         rank = self._ranks[dead]
         mine = [i for i, to in enumerate(self._to) if to == rank]
         failed = rank in self._dead
         for i in mine:
-            self._to[i] = self._ranks[heir]
+            self._to[i] = self._ranks[successor]
         for i in mine if self.busy else ():
             if failed or not self._complete(i):
                 self._ask_again(i)

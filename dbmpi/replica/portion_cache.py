@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dbmpi.data.portions import Plan
-from dbmpi.replica.loader import Feed, Minibatch, Rows
+from dbmpi.data.portions import PortionPlan
+from dbmpi.replica.loader import Loader, Minibatch, Rows
 
 Key = tuple[int, int]  # sample, portion
 
 
-class BatchFeed:
+class PortionCache:
     """Minibatches of portions, in the order in which the rows lie in the file.
 
     Parameters
@@ -25,8 +25,8 @@ class BatchFeed:
         portions by those used last would find none of them again in the next pass.
     """
 
-    def __init__(self, feed: Feed, plan: Plan, most_bytes: int) -> None:
-        self._feed, self._plan, self._room = feed, plan, most_bytes
+    def __init__(self, loader: Loader, plan: PortionPlan, most_bytes: int) -> None:
+        self._loader, self._plan, self._room = loader, plan, most_bytes
         self._most_bytes = most_bytes
         self._sample = 0
         self._held: dict[Key, Rows] = {}
@@ -36,17 +36,17 @@ class BatchFeed:
         """Begin to read a portion, unless it is in memory."""
         if (sample, index) not in self._held and (sample, index) not in self._expected:
             self._expected.append((sample, index))
-            self._feed.request(self._plan.blocks(sample, 0, index))
+            self._loader.request(self._plan.blocks(sample, 0, index))
 
     def minibatches(self, sample: int, index: int) -> Iterator[Minibatch]:
         """Yield the minibatches of a portion."""
         rows = self._take((sample, index))
-        yield from self._feed.minibatches(rows, np.arange(len(rows[0])), self._plan.minibatch)
+        yield from self._loader.minibatches(rows, np.arange(len(rows[0])), self._plan.minibatch)
 
     def _take(self, key: Key) -> Rows:
         self.prepare(*key)
         while key not in self._held:
-            first, rows = self._expected.popleft(), self._feed.take()
+            first, rows = self._expected.popleft(), self._loader.take()
             self._keep(first, rows)
             if first == key:
                 return rows

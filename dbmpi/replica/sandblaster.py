@@ -19,15 +19,15 @@ from dbmpi.comm.protocol import Op
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors, tensors
-from dbmpi.replica.client import Link, Outcome
-from dbmpi.replica.leader import Lead
-from dbmpi.replica.portion_cache import BatchFeed
+from dbmpi.replica.client import Outcome, ParameterClient
+from dbmpi.replica.leader import Leader
+from dbmpi.replica.portion_cache import PortionCache
 from kernels.parameters import rules
 
 Key = tuple[int, int]  # evaluation, portion
 
 
-class GradientClient:
+class SandblasterClient:
     """One partition's copy of the parameters, its gradients, and its exchanges with the shards.
 
     Parameters
@@ -45,17 +45,22 @@ class GradientClient:
     def __init__(
         self,
         model: PartitionModel,
-        feed: BatchFeed,
-        link: Link,
-        lead: Lead,
+        portions: PortionCache,
+        client: ParameterClient,
+        leader: Leader,
         pieces: int,
-        between: Callable[[], None],
+        on_minibatch: Callable[[], None],
     ) -> None:
-        self.model, self.link = model, link
+        self.model, self.client = model, client
         self.pushes = self.fetches = self.refused = 0
-        self._feed, self._lead, self._pieces, self._between = feed, lead, pieces, between
+        self._portions, self._leader, self._pieces, self._on_minibatch = (
+            portions,
+            leader,
+            pieces,
+            on_minibatch,
+        )
         self._spare: list[Tensors] = []
-        self._evaluation = -1
+        self._pass_number = -1
         self._undecided: dict[Key, tuple[Tensors, float]] = {}  # gradients, and their weights in the batch
         self._dropped: set[Key] = set()
         self._accrued: Tensors | None = None
@@ -67,45 +72,45 @@ class GradientClient:
     @property
     def theta(self) -> Tensors:
         """The parameters, as they were fetched."""
-        return tensors(self.model.plan, self.model.partition, self.link.incoming)
+        return tensors(self.model.partitioning, self.model.partition, self.client.incoming)
 
     def prepare(self, assignment: Record) -> None:
         """Begin to read a portion; one that was dropped before, and answered for, may come again."""
-        self._dropped.discard((int(assignment["evaluation"]), int(assignment["index"])))
-        self._feed.prepare(int(assignment["epoch"]), int(assignment["index"]))
+        self._dropped.discard((int(assignment["pass_number"]), int(assignment["index"])))
+        self._portions.prepare(int(assignment["epoch"]), int(assignment["index"]))
 
     def compute(self, assignment: Record, report: Record) -> None:
         """Compute the gradient of a portion, unless it is dropped before the end. In step with the others.
 
         The report has the loss, with this partition's share of the penalty, or no examples.
         """
-        key = int(assignment["evaluation"]), int(assignment["index"])
-        report["evaluation"], report["index"] = key
-        if key[0] != self._evaluation:
+        key = int(assignment["pass_number"]), int(assignment["index"])
+        report["pass_number"], report["index"] = key
+        if key[0] != self._pass_number:
             self._begin(key[0])
         total, score, width = self._buffer(), Score(0.0, 0), 0
         theta = self.theta
-        for width_now, targets in self._feed.minibatches(int(assignment["epoch"]), key[1]):
-            if self._lead.decide(key in self._dropped):
+        for width_now, targets in self._portions.minibatches(int(assignment["epoch"]), key[1]):
+            if self._leader.decide(key in self._dropped):
                 report["examples"] = report["steps"] = 0
                 break
             width = width or width_now
             score += self._add(theta, total, width_now, targets, width_now / width, not report["steps"])
             report["steps"] += 1
             report["examples"] += width_now
-            self._between()
+            self._on_minibatch()
         report["loss_sum"] = score.loss_sum + self._penalty * int(report["examples"])
         report["correct"] = score.correct
         self._keep(key, total, width / int(assignment["examples"]), bool(report["examples"]))
 
-    def _begin(self, evaluation: int) -> None:
+    def _begin(self, pass_number: int) -> None:
         """Begin another evaluation: what is left of the one before counts for nothing."""
         self._settle(wait=True)
         self._spare += [gradient for gradient, _ in self._undecided.values()]
         self._spare += [self._accrued] if self._accrued is not None else []
         self._undecided.clear()
-        self._dropped = {key for key in self._dropped if key[0] >= evaluation}
-        self._accrued, self._evaluation = None, evaluation
+        self._dropped = {key for key in self._dropped if key[0] >= pass_number}
+        self._accrued, self._pass_number = None, pass_number
         self.fetch()
         self._penalty = self.model.penalty(self.theta) if self.model.l2 else 0.0
 
@@ -130,7 +135,7 @@ class GradientClient:
 
     def accept(self, assignment: Record) -> None:
         """Add a portion's gradient to the accrued sum."""
-        key = int(assignment["evaluation"]), int(assignment["index"])
+        key = int(assignment["pass_number"]), int(assignment["index"])
         gradient, weight = self._undecided.pop(key)
         if self._accrued is None:
             gradient.flat *= weight
@@ -141,10 +146,10 @@ class GradientClient:
 
     def drop(self, assignment: Record) -> None:
         """Forget a portion's gradient; one that is still to be computed will be given up."""
-        key = int(assignment["evaluation"]), int(assignment["index"])
+        key = int(assignment["pass_number"]), int(assignment["index"])
         if key in self._undecided:
             self._spare.append(self._undecided.pop(key)[0])
-        elif key[0] >= self._evaluation:
+        elif key[0] >= self._pass_number:
             self._dropped.add(key)
 
     def push(self, assignment: Record) -> None:
@@ -152,8 +157,8 @@ class GradientClient:
         assert self._accrued is not None and self._flying is None
         self._flying, self._accrued = self._accrued, None
         self._pushing = assignment
-        versions = np.full(self._pieces, int(assignment["evaluation"]))
-        self.link.begin(Op.ACCRUE, self._flying.flat, versions, 0.0, 0)
+        versions = np.full(self._pieces, int(assignment["pass_number"]))
+        self.client.begin(Op.ACCRUE, self._flying.flat, versions, 0.0, 0)
         self.pushes += 1
 
     def take_pushed(self) -> list[Record]:
@@ -165,7 +170,7 @@ class GradientClient:
     def _settle(self, wait: bool) -> None:
         if self._flying is None or self._pushing is None:
             return
-        outcome: Outcome | None = self.link.wait() if wait else self.link.poll()
+        outcome: Outcome | None = self.client.wait() if wait else self.client.poll()
         if outcome is not None:
             self.refused += outcome.refused
             self._spare.append(self._flying)
@@ -175,8 +180,8 @@ class GradientClient:
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
         self._settle(wait=True)
-        self.link.begin(Op.FETCH, self.link.incoming, np.zeros(self._pieces, np.int64), 0.0, 0)
-        self.link.wait()
+        self.client.begin(Op.FETCH, self.client.incoming, np.zeros(self._pieces, np.int64), 0.0, 0)
+        self.client.wait()
         self.fetches += 1
 
     def _buffer(self) -> Tensors:
@@ -184,9 +189,9 @@ class GradientClient:
         if self._spare:
             return self._spare.pop()
         flat = np.empty(self.model.parameters, self.model.dtype)
-        return tensors(self.model.plan, self.model.partition, flat)
+        return tensors(self.model.partitioning, self.model.partition, flat)
 
     def close(self) -> None:
         """Wait until everything sent has left."""
         self._settle(wait=True)
-        self._lead.close()
+        self._leader.close()

@@ -12,15 +12,15 @@ from dbmpi.arrays import Record
 from dbmpi.comm import ulfm
 from dbmpi.comm.messages import Outbox
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
-from dbmpi.comm.signals import Herald, Signals
-from dbmpi.comm.wait import Idle, Waiter
+from dbmpi.comm.signals import SignalForwarder, Signals
+from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
     from dbmpi.replica.worker import Replica
 
 
-class Desk:
+class ReplicaService:
     """A partition's correspondence with the coordinator.
 
     Parameters
@@ -34,7 +34,7 @@ class Desk:
     """
 
     def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter, signals: Signals) -> None:
-        self._herald = Herald(comm, coordinator, signals)
+        self._forwarder = SignalForwarder(comm, coordinator, signals)
         self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
@@ -78,7 +78,7 @@ class Desk:
             pass
         return int(assignment["index"])
 
-    def between(self) -> None:
+    def on_minibatch(self) -> None:
         """Between minibatches: look for assignments; give a sign of life if it is time."""
         while self._arrived():
             pass
@@ -97,7 +97,7 @@ class Desk:
 
     def _arrived(self) -> bool:
         """Take in the next message of the coordinator, if there is one; report pushes that have ended."""
-        self._herald.look()
+        self._forwarder.poll()
         for report in self._replica.take_pushed() if self._replica is not None else ():
             self._report(report)
         if not self._request.Test():
@@ -107,7 +107,7 @@ class Desk:
         if self._replica is None:
             self._queue.append(assignment)
         elif assignment["work"] in URGENT:
-            self._replica.heed(assignment)
+            self._replica.handle_urgent(assignment)
         elif assignment["work"] != Work.ALIVE:
             self._queue.append(assignment)
             self._replica.prepare(assignment)
@@ -118,14 +118,14 @@ class Desk:
 
     def close(self) -> None:
         """Withdraw the receive that is still posted. Local."""
-        self._herald.close()
+        self._forwarder.close()
         self._request.Cancel()
         self._request.Wait()
 
 
-def spare(comm: MPI.Intracomm, coordinator: int) -> int:
+def wait_as_spare(comm: MPI.Intracomm, coordinator: int) -> int:
     """Wait, as a rank without work, until the coordinator says to leave; return the status. Local."""
-    record, idle = np.zeros(1, ASSIGNMENT), Idle()
+    record, idle = np.zeros(1, ASSIGNMENT), IdleBackoff()
     request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
     while not request.Test():
         idle.rest()

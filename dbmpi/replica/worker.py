@@ -12,8 +12,8 @@ from dbmpi.comm.wait import Waiter
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.replica.downpour import Downpour
-from dbmpi.replica.loader import Feed
-from dbmpi.replica.sandblaster import GradientClient
+from dbmpi.replica.loader import Loader
+from dbmpi.replica.sandblaster import SandblasterClient
 
 
 class Retired(Exception):
@@ -46,22 +46,22 @@ class Replica:
         replica_index: int,
         partition_index: int,
         model: PartitionModel,
-        feed: Feed,
+        loader: Loader,
         downpour: Downpour | None,
-        gradients: GradientClient | None,
+        gradients: SandblasterClient | None,
         waiter: Waiter,
-        between: Callable[[], None],
+        on_minibatch: Callable[[], None],
         width: int,
     ) -> None:
         self._who = replica_index, partition_index
-        self._model, self._feed = model, feed
+        self._model, self._loader = model, loader
         self._downpour, self._gradients = downpour, gradients
-        self._waiter, self._between, self._width = waiter, between, width
+        self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
         self._learning = False
         self._counted = np.zeros(3, np.int64)
 
     @property
-    def _client(self) -> Downpour | GradientClient:
+    def _algorithm(self) -> Downpour | SandblasterClient:
         """What holds the parameters now."""
         client = self._downpour or self._gradients
         assert client is not None
@@ -70,11 +70,11 @@ class Replica:
     def prepare(self, assignment: Record) -> None:
         """Begin to read what an assignment will need, as soon as it is known."""
         if assignment["work"] == Work.TRAIN:
-            self._feed.prepare(portion_of(assignment))
+            self._loader.prepare(portion_of(assignment))
         elif assignment["work"] == Work.GRADIENT and self._gradients is not None:
             self._gradients.prepare(assignment)
 
-    def heed(self, assignment: Record) -> None:
+    def handle_urgent(self, assignment: Record) -> None:
         """Do what an urgent assignment says, between minibatches; it is not in step with the others.
 
         Raises
@@ -86,7 +86,7 @@ class Replica:
         if work is Work.RETIRE:
             raise Retired
         if work is Work.REROUTE:
-            self._client.link.reroute(int(assignment["part"]), int(assignment["index"]))
+            self._algorithm.client.reroute(int(assignment["part"]), int(assignment["index"]))
             return
         assert self._gradients is not None
         if work is Work.ACCEPT:
@@ -101,7 +101,7 @@ class Replica:
         pushed = self._gradients.take_pushed() if self._gradients is not None else []
         reports = [self._blank(Work.PUSH) for _ in pushed]
         for report, assignment in zip(reports, pushed, strict=True):
-            report["evaluation"] = assignment["evaluation"]
+            report["pass_number"] = assignment["pass_number"]
         return reports
 
     def perform(self, assignment: Record) -> Record:
@@ -140,29 +140,29 @@ class Replica:
             self._downpour.begin()
             self._learning = True
         examples, score = int(assignment["examples"]), Score(0.0, 0)
-        for width, targets in self._feed.train():
+        for width, targets in self._loader.train():
             score += self._downpour.step(width, targets, examples + int(report["examples"]))
             report["steps"] += 1
             report["examples"] += width
-            self._between()
+            self._on_minibatch()
         report["loss_sum"], report["correct"] = score
 
     def _evaluate(self, assignment: Record, report: Record) -> None:
         """Score held-out rows on parameters fetched now."""
-        self._client.fetch()
+        self._algorithm.fetch()
         score = Score(0.0, 0)
         start, stop = int(assignment["start"]), int(assignment["stop"])
-        for width, targets in self._feed.evaluation(start, stop, self._width):
-            score += self._model.evaluate(self._client.theta, width, targets)
+        for width, targets in self._loader.evaluation(start, stop, self._width):
+            score += self._model.evaluate(self._algorithm.theta, width, targets)
             report["examples"] += width
-            self._between()
+            self._on_minibatch()
         report["loss_sum"], report["correct"] = score
 
     def _sign(self, report: Record, busy_s: float) -> None:
         report["busy_s"], report["wait_s"] = busy_s, self._waiter.take_waited()
         sent = self._model.take_sent()
         report["boundary_messages"], report["boundary_bytes"] = sent.messages, sent.bytes
-        counts = np.array([self._client.pushes, self._client.fetches, self._client.refused])
+        counts = np.array([self._algorithm.pushes, self._algorithm.fetches, self._algorithm.refused])
         report["pushes"], report["fetches"], report["refused"] = counts - self._counted
         self._counted = counts
 
@@ -178,13 +178,13 @@ class Replica:
 
     def retire(self) -> None:
         """Give up all work: the replica has lost a partition. What is in flight to the shards ends first."""
-        if self._client.link.busy:
-            self._client.link.wait()
-        self._feed.close()
+        if self._algorithm.client.busy:
+            self._algorithm.client.wait()
+        self._loader.close()
 
     def close(self) -> None:
         """End the reading thread, close the files, free the requests."""
         if self._gradients is not None:
             self._gradients.close()
-        self._feed.close()
+        self._loader.close()
         self._model.free()

@@ -11,22 +11,22 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import MAX_PIECE_BYTES
 
 if TYPE_CHECKING:
-    from dbmpi.checkpoint.writer import Origin
-    from dbmpi.data.portions import Plan, Plans
+    from dbmpi.checkpoint.writer import CheckpointWriter
+    from dbmpi.data.portions import PortionPlan, PortionPlans
     from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.batch import Batches
 
 
-class Blueprint:
+class RunContext:
     """What follows from the setup alone, the same on every rank."""
 
     def __init__(self, setup: "Setup") -> None:
         self.setup, self.config = setup, setup.config
         self.dtype = np.dtype(self.config.model.dtype)
         topology = setup.topology
-        self.plan = Partitioning(setup.network, topology.partitions, self.config.cluster.grid)
+        self.partitioning = Partitioning(setup.network, topology.partitions, self.config.cluster.grid)
         largest = MAX_PIECE_BYTES // self.dtype.itemsize
-        self.pieces = sharding.cut(self.plan.sizes, len(topology.shards), largest)
+        self.pieces = sharding.cut(self.partitioning.sizes, len(topology.shards), largest)
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
         self.signals = Signals()
 
@@ -45,44 +45,44 @@ class Blueprint:
         return self.setup.description.classes is not None
 
 
-def batches_of(blueprint: Blueprint) -> "Batches":
+def batches_of(context: RunContext) -> "Batches":
     """Return the batches of Sandblaster."""
     from dbmpi.sandblaster.batch import batches
 
-    config, description = blueprint.config, blueprint.setup.description
-    replicas = len(blueprint.setup.topology.replicas)
+    config, description = context.config, context.setup.description
+    replicas = len(context.setup.topology.replicas)
     return batches(config.sandblaster, config.train, description.train_rows, replicas, description.chunk_rows)
 
 
-def portions_plan(blueprint: Blueprint) -> "Plan":
+def portion_plan(context: RunContext) -> "PortionPlan":
     """Return the order of the examples."""
-    from dbmpi.data.portions import Plan
+    from dbmpi.data.portions import PortionPlan
 
-    train, description = blueprint.config.train, blueprint.setup.description
-    replicas = len(blueprint.setup.topology.replicas)
-    return Plan(
+    train, description = context.config.train, context.setup.description
+    replicas = len(context.setup.topology.replicas)
+    return PortionPlan(
         description.train_rows, train.minibatch, replicas, train.seed, train.portion, description.chunk_rows
     )
 
 
-def portions_plans(blueprint: Blueprint) -> "Plans":
+def portion_plans(context: RunContext) -> "PortionPlans":
     """Return the order of the examples, of an epoch under way too if the run was resumed in one."""
     from dbmpi.data.portions import course
 
-    saved = blueprint.setup.resume
+    saved = context.setup.resume
     state = saved.manifest.state.get("downpour") if saved is not None else None
-    return course(portions_plan(blueprint), state["ledger"] if state else None)
+    return course(portion_plan(context), state["ledger"] if state else None)
 
 
-def origin(blueprint: Blueprint) -> "Origin":
+def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
     """Return what all checkpoints of the job have in common."""
-    from dbmpi.checkpoint.writer import Origin
+    from dbmpi.checkpoint.writer import CheckpointWriter
 
-    topology, rows = blueprint.setup.topology, blueprint.setup.description.train_rows
+    topology, rows = context.setup.topology, context.setup.description.train_rows
     shape = {
         "shards": len(topology.shards),
         "replicas": len(topology.replicas),
         "partitions": topology.partitions,
     }
-    run_dir = blueprint.setup.run_dir
-    return Origin(run_dir, blueprint.config, blueprint.plan, blueprint.pieces, rows, shape)
+    run_dir = context.setup.run_dir
+    return CheckpointWriter(run_dir, context.config, context.partitioning, context.pieces, rows, shape)

@@ -14,7 +14,7 @@ from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.network import IMAGE, Shape
 from dbmpi.layout.topology import Topology
-from dbmpi.run.memory import Memory, Outline
+from dbmpi.run.memory import Memory, MemoryReport
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
@@ -42,7 +42,7 @@ def report(config: Config, ranks: int | None, data: "Description") -> str:
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
     number, why = _ranks(config, ranks)
-    outline = Outline(config, number, data)
+    outline = MemoryReport(config, number, data)
     sections = [
         _heading(outline, why),
         _layers(outline),
@@ -70,7 +70,7 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(outline: Outline, why: str) -> str:
+def _heading(outline: MemoryReport, why: str) -> str:
     net, config, data = outline.network, outline.config, outline.data
     size = f"{net.parameters:,} parameters in {config.model.dtype}, {_bytes(net.parameters * outline.item)}"
     return "\n".join(
@@ -82,7 +82,7 @@ def _heading(outline: Outline, why: str) -> str:
     )
 
 
-def _layers(outline: Outline) -> str:
+def _layers(outline: MemoryReport) -> str:
     header = ["layer", "", "output", "units", "parameters"]
     rows = [
         [
@@ -95,7 +95,7 @@ def _layers(outline: Outline) -> str:
         for layer in outline.network.layers
     ]
     images = any(len(space) == IMAGE for space in outline.network.spaces[1:])
-    tiles = f" (images are cut into {_shape(outline.plan.grid)} tiles)" if images else ""
+    tiles = f" (images are cut into {_shape(outline.partitioning.grid)} tiles)" if images else ""
     return f"Layers{tiles}\n\n" + _table(header, rows, left=2)
 
 
@@ -111,7 +111,7 @@ def _roles(topo: Topology) -> str:
     )
 
 
-def _memory(outline: Outline) -> str:
+def _memory(outline: MemoryReport) -> str:
     each = [("all", 1, outline.network.parameters, outline.of_serial())]
     if not outline.topology.serial:
         each = [("coordinator", 1, 0, Memory()), *_shard_memory(outline), *_partition_memory(outline)]
@@ -124,7 +124,7 @@ def _memory(outline: Outline) -> str:
     return title + _table(header, rows) + _mirrors(outline)
 
 
-def _mirrors(outline: Outline) -> str:
+def _mirrors(outline: MemoryReport) -> str:
     if len(outline.topology.shards) < 2 or not outline.config.checkpoint.mirror_s:
         return ""
     return (
@@ -133,7 +133,7 @@ def _mirrors(outline: Outline) -> str:
     )
 
 
-def _shard_memory(outline: Outline) -> list[tuple[str, int, int, Memory]]:
+def _shard_memory(outline: MemoryReport) -> list[tuple[str, int, int, Memory]]:
     owned = [
         sum(piece.size for piece in sharding.of_shard(outline.pieces, shard))
         for shard in range(len(outline.topology.shards))
@@ -141,12 +141,12 @@ def _shard_memory(outline: Outline) -> list[tuple[str, int, int, Memory]]:
     return [(f"shard {shard}", 1, size, outline.of_shard(shard)) for shard, size in enumerate(owned)]
 
 
-def _partition_memory(outline: Outline) -> list[tuple[str, int, int, Memory]]:
-    memories = [outline.of_partition(p) for p in range(outline.plan.partitions)]
+def _partition_memory(outline: MemoryReport) -> list[tuple[str, int, int, Memory]]:
+    memories = [outline.of_partition(p) for p in range(outline.partitioning.partitions)]
     ranks = len(outline.topology.replicas)
     return [
-        (name, ranks, outline.plan.sizes[p], memories[p])
-        for name, p in _listed(outline.plan.partitions, lambda p: memories[p].total)
+        (name, ranks, outline.partitioning.sizes[p], memories[p])
+        for name, p in _listed(outline.partitioning.partitions, lambda p: memories[p].total)
     ]
 
 
@@ -159,8 +159,8 @@ def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]
     return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
 
 
-def _traffic(outline: Outline) -> str:
-    sent = [outline.crossings(p) for p in range(outline.plan.partitions)]
+def _traffic(outline: MemoryReport) -> str:
+    sent = [outline.crossings(p) for p in range(outline.partitioning.partitions)]
     header = ["a rank of", *(word for kind in sent[0] for word in (kind, "bytes"))]
     rows = []
     for name, p in _listed(len(sent), lambda p: sent[p]["in all"].bytes):
@@ -172,8 +172,8 @@ def _traffic(outline: Outline) -> str:
     return f"{title}\n\n{_table(header, rows)}"
 
 
-def _shard_map(outline: Outline) -> str:
-    bases = [sum(outline.plan.sizes[:p]) for p in range(outline.plan.partitions)]
+def _shard_map(outline: MemoryReport) -> str:
+    bases = [sum(outline.partitioning.sizes[:p]) for p in range(outline.partitioning.partitions)]
     header = ["shard", "rank", "of the model's vector", "partition", "of its vector", "pieces", "bytes"]
     rows = []
     for shard, rank in enumerate(outline.topology.shards):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dbmpi.config.layers import Dense, Lcn
 from dbmpi.config.sections import Config
-from dbmpi.data.portions import Plan
+from dbmpi.data.portions import PortionPlan
 from dbmpi.errors import UserError
 from dbmpi.layout import network, sharding, topology
 from dbmpi.layout.boxes import extents, volume
@@ -97,7 +97,7 @@ class Memory:
         return sum(astuple(self))
 
 
-class Outline:
+class MemoryReport:
     """A run as arithmetic: topology, network, partitions and pieces.
 
     Parameters
@@ -119,11 +119,11 @@ class Outline:
         cluster = config.cluster
         self.config, self.data = config, data
         self.item = ITEM_BYTES[config.model.dtype]
-        self.topology = topology.plan(ranks, cluster.shards, cluster.replicas, cluster.partitions)
+        self.topology = topology.assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
         self.network = network.build(config, data.input_shape)
-        self.plan = Partitioning(self.network, self.topology.partitions, cluster.grid)
+        self.partitioning = Partitioning(self.network, self.topology.partitions, cluster.grid)
         most = sharding.MAX_PIECE_BYTES // self.item
-        self.pieces = sharding.cut(self.plan.sizes, len(self.topology.shards), most)
+        self.pieces = sharding.cut(self.partitioning.sizes, len(self.topology.shards), most)
 
     def of_shard(self, shard: int) -> Memory:
         """Return the memory of a shard."""
@@ -145,7 +145,7 @@ class Outline:
 
     def of_partition(self, partition: int) -> Memory:
         """Return the memory of a rank that computes a partition."""
-        size = self.plan.sizes[partition]
+        size = self.partitioning.sizes[partition]
         widths = {self.config.train.minibatch, self.config.evaluation.minibatch}
         copies = PARAMETER_COPIES if self.config.uses_downpour else 1
         return Memory(
@@ -170,13 +170,15 @@ class Outline:
 
     def workspace(self, partition: int, width: int) -> int:
         """Return the bytes of states, derivatives and statistics for minibatches of `width` examples."""
-        held = [volume(self.plan.held(space, partition)) for space in range(len(self.network.spaces))]
-        returned = sum(transfer.units for transfer in self.plan.transfers if transfer.owner == partition)
+        held = [volume(self.partitioning.held(space, partition)) for space in range(len(self.network.spaces))]
+        returned = sum(
+            transfer.units for transfer in self.partitioning.transfers if transfer.owner == partition
+        )
         rows = sum(held) + sum(held[1:-1]) + returned + self._stage_rows(partition)
-        statistics = (self.plan.partitions + 1) * STATS_ROWS * STATS_BYTES
-        shared = sum(tensor.size for tensor in self.plan.shared)
+        statistics = (self.partitioning.partitions + 1) * STATS_ROWS * STATS_BYTES
+        shared = sum(tensor.size for tensor in self.partitioning.shared)
         # The tensors in use and their gradient; at partition 0 also the gradients of the others.
-        copies = 2 + (self.plan.partitions - 1 if partition == 0 else 0)
+        copies = 2 + (self.partitioning.partitions - 1 if partition == 0 else 0)
         return (rows * self.item + statistics) * width + shared * copies * self.item
 
     def _stage_rows(self, partition: int) -> int:
@@ -184,9 +186,9 @@ class Outline:
         rows = 0
         for layer in self.network.layers:
             if isinstance(layer.spec, Dense):  # products with what has arrived, before they are added
-                rows += volume(self.plan.own(layer.index + 1, partition))
+                rows += volume(self.partitioning.own(layer.index + 1, partition))
             if isinstance(layer.spec, Lcn):
-                rows += LCN_PLANES * prod(extents(self.plan.need(layer.index, partition))[:2])
+                rows += LCN_PLANES * prod(extents(self.partitioning.need(layer.index, partition))[:2])
         return rows
 
     def _gradient_copies(self) -> int:
@@ -201,28 +203,30 @@ class Outline:
         """Return the bytes of the portions that are read ahead: of each example what the partition sees."""
         train, data = self.config.train, self.data
         replicas = len(self.topology.replicas)
-        example = volume(self.plan.need(0, partition)) * ITEM_BYTES[data.dtype]
+        example = volume(self.partitioning.need(0, partition)) * ITEM_BYTES[data.dtype]
         if self.config.batch:
             batch = batches(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
             kept = min(self.config.sandblaster.memory_mb * 10**6, batch.examples * example // replicas)
             return kept + PORTIONS_HELD * batch.plan.portion_rows * example
-        order = Plan(data.train_rows, train.minibatch, replicas, train.seed, train.portion, data.chunk_rows)
+        order = PortionPlan(
+            data.train_rows, train.minibatch, replicas, train.seed, train.portion, data.chunk_rows
+        )
         return PORTIONS_HELD * min(order.portion_rows, data.train_rows) * example
 
     def crossings(self, partition: int) -> dict[str, Traffic]:
         """Return what a partition sends per minibatch, by purpose: states, derivatives, ..., and in all."""
-        minibatch, plan = self.config.train.minibatch, self.plan
+        minibatch, partitioning = self.config.train.minibatch, self.partitioning
         row = minibatch * self.item
-        forward = [t.units for t in plan.transfers if t.owner == partition]
-        backward = [t.units for t in plan.transfers if t.reader == partition]
+        forward = [t.units for t in partitioning.transfers if t.owner == partition]
+        backward = [t.units for t in partitioning.transfers if t.reader == partition]
         kinds = {
             "forward": Traffic(len(forward), sum(forward) * row),
             "backward": Traffic(len(backward), sum(backward) * row),
         }
         states = sum(kinds.values(), Traffic(0, 0))
-        without = plan.traffic(partition, minibatch, self.item, reduction=False)
-        in_all = plan.traffic(partition, minibatch, self.item, reduction=self.data.targets is None)
-        if plan.shared:
+        without = partitioning.traffic(partition, minibatch, self.item, reduction=False)
+        in_all = partitioning.traffic(partition, minibatch, self.item, reduction=self.data.targets is None)
+        if partitioning.shared:
             kinds["shared weights"] = _less(without, states)
         return kinds | {"for the loss": _less(in_all, without), "in all": in_all}
 

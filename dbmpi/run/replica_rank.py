@@ -6,100 +6,104 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.layout import sharding
-from dbmpi.run.context import Blueprint, batches_of, portions_plans
+from dbmpi.run.context import RunContext, batches_of, portion_plans
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.comm.world import World
-    from dbmpi.replica.client import Link
+    from dbmpi.replica.client import ParameterClient
     from dbmpi.replica.worker import Replica
 
 DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout
 
 
-def remote_link(
-    blueprint: Blueprint,
+def mpi_client(
+    context: RunContext,
     comm: "MPI.Intracomm",
     partition: int,
     look: Callable[[], None] = lambda: None,
-) -> "Link":
+) -> "ParameterClient":
     """Make the link of one partition to the shards that hold its parameters.
 
     `look` looks for orders of the coordinator, while the link waits to hear who has a dead shard's pieces.
     """
-    from dbmpi.replica.mpi_client import RemoteLink
+    from dbmpi.replica.mpi_client import MpiClient
     from dbmpi.server.compression import wire_of
 
-    config, mine = blueprint.config, sharding.of_partition(blueprint.pieces, partition)
-    incoming = np.empty(blueprint.plan.sizes[partition], blueprint.dtype)
+    config, mine = context.config, sharding.of_partition(context.pieces, partition)
+    incoming = np.empty(context.partitioning.sizes[partition], context.dtype)
     # What a batch method adds up must not be rounded.
-    wire = wire_of("float32" if config.batch else config.downpour.wire, blueprint.dtype)
-    ranks = blueprint.setup.topology.shards
-    patience = look if blueprint.mirrors else None
-    return RemoteLink(comm, mine, ranks, incoming, wire, blueprint.waiter, patience)
+    wire = wire_of("float32" if config.batch else config.downpour.wire, context.dtype)
+    ranks = context.setup.topology.shards
+    patience = look if context.mirrors else None
+    return MpiClient(comm, mine, ranks, incoming, wire, context.waiter, patience)
 
 
 def replica(
-    blueprint: Blueprint,
+    context: RunContext,
     who: tuple[int, int],
-    link: "Link",
+    client: "ParameterClient",
     comm: "MPI.Intracomm | None",
-    between: Callable[[], None],
+    on_minibatch: Callable[[], None],
 ) -> "Replica":
     """Make partition `who = (replica_index, partition_index)`."""
     from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.downpour import Downpour
-    from dbmpi.replica.learning_rate import Rate
-    from dbmpi.replica.loader import Feed
+    from dbmpi.replica.learning_rate import LearningRate
+    from dbmpi.replica.loader import Loader
     from dbmpi.replica.worker import Replica
 
-    config, description = blueprint.config, blueprint.setup.description
+    config, description = context.config, context.setup.description
     model = PartitionModel(
-        blueprint.plan,
+        context.partitioning,
         who[1],
-        blueprint.labels,
-        blueprint.dtype,
+        context.labels,
+        context.dtype,
         config.model.l2,
         comm,
-        blueprint.waiter,
-        link.progress,
+        context.waiter,
+        client.progress,
         seed=config.train.seed + DRAW_STRIDE * who[0],
     )
-    rate = Rate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
-    pieces = len(sharding.of_partition(blueprint.pieces, who[1]))
-    downpour = Downpour(config.downpour, rate, model, link, pieces) if config.uses_downpour else None
-    feed = Feed(description.path, portions_plans(blueprint), model, config.cluster.timeout_s)
+    rate = LearningRate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
+    pieces = len(sharding.of_partition(context.pieces, who[1]))
+    downpour = Downpour(config.downpour, rate, model, client, pieces) if config.uses_downpour else None
+    loader = Loader(description.path, portion_plans(context), model, config.cluster.timeout_s)
     gradients = None
     if config.batch:
-        from dbmpi.replica.leader import Lead
-        from dbmpi.replica.portion_cache import BatchFeed
-        from dbmpi.replica.sandblaster import GradientClient
+        from dbmpi.replica.leader import Leader
+        from dbmpi.replica.portion_cache import PortionCache
+        from dbmpi.replica.sandblaster import SandblasterClient
 
-        batch = BatchFeed(feed, batches_of(blueprint).plan, config.sandblaster.memory_mb * 10**6)
-        gradients = GradientClient(model, batch, link, Lead(comm, blueprint.waiter), pieces, between)
+        batch = PortionCache(loader, batches_of(context).plan, config.sandblaster.memory_mb * 10**6)
+        gradients = SandblasterClient(
+            model, batch, client, Leader(comm, context.waiter), pieces, on_minibatch
+        )
     width = config.evaluation.minibatch
-    return Replica(*who, model, feed, downpour, gradients, blueprint.waiter, between, width)
+    return Replica(*who, model, loader, downpour, gradients, context.waiter, on_minibatch, width)
 
 
-def run_replica(blueprint: "Blueprint", world: "World") -> int:
+def run_replica(context: "RunContext", world: "World") -> int:
     """Be one partition of a replica until the coordinator says to leave; return the exit status."""
-    from dbmpi.replica.service import Desk
+    from dbmpi.replica.service import ReplicaService
 
     partition = world.role.partition_index
-    desk = Desk(world.service, blueprint.setup.topology.coordinator, blueprint.waiter, blueprint.signals)
-    link = remote_link(blueprint, world.service, partition, desk.between)
+    service = ReplicaService(
+        world.service, context.setup.topology.coordinator, context.waiter, context.signals
+    )
+    client = mpi_client(context, world.service, partition, service.on_minibatch)
     who = world.role.replica_index, partition
-    mine = replica(blueprint, who, link, world.replica, desk.between)
-    status = desk.run(mine, world.replica)
-    if not desk.retired:
+    mine = replica(context, who, client, world.replica, service.on_minibatch)
+    status = service.run(mine, world.replica)
+    if not service.retired:
         mine.close()
-    desk.close()
+    service.close()
     return status
 
 
-def run_spare(blueprint: "Blueprint", world: "World") -> int:
+def run_spare(context: "RunContext", world: "World") -> int:
     """Spare ranks have nothing to do, for as long as the run takes."""
-    from dbmpi.replica.service import spare
+    from dbmpi.replica.service import wait_as_spare
 
-    return spare(world.service, blueprint.setup.topology.coordinator)
+    return wait_as_spare(world.service, context.setup.topology.coordinator)

@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Array, Record
 from dbmpi.checkpoint.manifest import Written
-from dbmpi.checkpoint.shard_file import Saver
+from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.comm.protocol import URGENT, Op, Status
 from dbmpi.coordinator.activity import Activity
 from dbmpi.coordinator.stopping import Stopping
 from dbmpi.layout.sharding import Owners, Piece
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.replica.client import Outcome
 from dbmpi.replica.worker import Replica
 from dbmpi.run import coordinator_rank, replica_rank, shard_rank
-from dbmpi.run.context import Blueprint
+from dbmpi.run.context import RunContext
 from dbmpi.server.shard import Shard
 
 
-class LocalLink:
-    """See `mpi_client.Link`.
+class LocalClient:
+    """See `mpi_client.ParameterClient`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class LocalLink:
         return self._ended is not None
 
     def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Do the whole exchange. See `Link.begin`."""
+        """Do the whole exchange. See `ParameterClient.begin`."""
         refused = 0
         for piece, version in zip(self._pieces, versions, strict=True):
             part = gradient[piece.start : piece.stop]
@@ -61,12 +61,12 @@ class LocalLink:
         return np.array([self._shard.fetch(piece.index).version for piece in self._pieces])
 
     def poll(self) -> Outcome | None:
-        """See `Link.poll`."""
+        """See `ParameterClient.poll`."""
         ended, self._ended = self._ended, None
         return ended
 
     def wait(self) -> Outcome:
-        """See `Link.wait`."""
+        """See `ParameterClient.wait`."""
         ended = self.poll()
         assert ended is not None
         return ended
@@ -74,18 +74,18 @@ class LocalLink:
     def progress(self) -> None:
         """Nothing is in flight."""
 
-    def adopt(self, spare: Array) -> None:
-        """See `Link.adopt`."""
-        self.incoming = spare
+    def adopt(self, wait_as_spare: Array) -> None:
+        """See `ParameterClient.adopt`."""
+        self.incoming = wait_as_spare
 
     def forget(self) -> None:
         """Nothing is rounded."""
 
-    def reroute(self, dead: int, heir: int) -> None:
+    def reroute(self, dead: int, successor: int) -> None:
         """The shard dies with this process."""
 
 
-class Tray:
+class LocalDispatcher:
     """The mail of one process: assignments wait here until they are done; verdicts do not wait."""
 
     def __init__(self, replica: Replica) -> None:
@@ -93,29 +93,31 @@ class Tray:
         self.waiting: deque[Record] = deque()
 
     def send(self, replica: int, assignment: Record) -> None:
-        """See `replicas.Mail`."""
+        """See `replicas.Dispatcher`."""
         if assignment["work"] in URGENT:
-            self.replica.heed(assignment)
+            self.replica.handle_urgent(assignment)
         else:
             self.waiting.append(assignment)
             self.replica.prepare(assignment)
 
 
-class Household:
+class LocalCluster:
     """The cluster of one process, and its shards. See `training.Cluster` and `training.Shards`."""
 
-    mirrors, mortal = None, False
+    mirrors, may_fail = None, False
 
-    def __init__(self, blueprint: Blueprint, shard: Shard, tray: Tray, book: Book) -> None:
-        self._every_s = blueprint.config.output.shard_every_s
-        self._shard, self._tray, self._book = shard, tray, book
+    def __init__(
+        self, context: RunContext, shard: Shard, dispatcher: LocalDispatcher, log: MetricsLog
+    ) -> None:
+        self._every_s = context.config.output.shard_every_s
+        self._shard, self._dispatcher, self._log = shard, dispatcher, log
         self._next_report = 0.0
-        self._saver = Saver(blueprint.setup.run_dir, 0)
+        self._shard_writer = ShardWriter(context.setup.run_dir, 0)
         self.owners = Owners(1)
         self._written: Callable[[Written], None] = lambda written: None
 
     @property
-    def shards(self) -> "Household":
+    def shards(self) -> "LocalCluster":
         """Itself."""
         return self
 
@@ -123,14 +125,14 @@ class Household:
         """Start an activity, and do its orders until it is finished."""
         activity.start()
         while not activity.finished:
-            for report in self._tray.replica.take_pushed():
+            for report in self._dispatcher.replica.take_pushed():
                 activity.receive(report)
-            if self._tray.waiting:
-                activity.receive(self._tray.replica.perform(self._tray.waiting.popleft()))
+            if self._dispatcher.waiting:
+                activity.receive(self._dispatcher.replica.perform(self._dispatcher.waiting.popleft()))
             activity.tick()
-            if self._book.elapsed_s >= self._next_report:
-                self._book.shard(self._shard.report())
-                self._next_report = self._book.elapsed_s + self._every_s
+            if self._log.elapsed_s >= self._next_report:
+                self._log.shard(self._shard.report())
+                self._next_report = self._log.elapsed_s + self._every_s
 
             self._take_written()
 
@@ -139,19 +141,19 @@ class Household:
     ) -> None:
         """See `checkpoint_manager.Copying.snapshot`."""
         self._written = written
-        self._book.shard(self._shard.report())
-        self._saver.begin(number, self._shard.snapshot(vectors))
+        self._log.shard(self._shard.report())
+        self._shard_writer.begin(number, self._shard.snapshot(vectors))
 
     def await_files(self) -> None:
         """See `checkpoint_manager.Copying.await_files`."""
-        self._saver.join()
+        self._shard_writer.join()
         self._take_written()
 
-    def bequeath(self, will: bytes) -> None:
-        """See `checkpoint_manager.Copying.bequeath`: there is nobody."""
+    def send_state(self, will: bytes) -> None:
+        """See `checkpoint_manager.Copying.send_state`: there is nobody."""
 
     def _take_written(self) -> None:
-        written = self._saver.take_written()
+        written = self._shard_writer.take_written()
         if written is not None:
             self._written(written)
 
@@ -160,29 +162,29 @@ class Household:
         return self._shard.operate(records)
 
 
-def run(blueprint: Blueprint, book: Book) -> Stopping:
+def run(context: RunContext, log: MetricsLog) -> Stopping:
     """Train, evaluate and save in this process; return why it ended."""
-    shard, link = _parameters(blueprint)
-    replica = replica_rank.replica(blueprint, (0, 0), link, None, lambda: None)
-    tray = Tray(replica)
-    cluster = Household(blueprint, shard, tray, book)
-    stopping = coordinator_rank.coordinate(blueprint, cluster, tray, book, lambda r, p: "this process")
-    _report_last(shard, book)
+    shard, client = _parameters(context)
+    replica = replica_rank.replica(context, (0, 0), client, None, lambda: None)
+    dispatcher = LocalDispatcher(replica)
+    cluster = LocalCluster(context, shard, dispatcher, log)
+    stopping = coordinator_rank.coordinate(context, cluster, dispatcher, log, lambda r, p: "this process")
+    _report_last(shard, log)
     if not stopping.hasty:
-        shard_rank.save_model(blueprint, lambda piece: shard.held[piece.index].value)
+        shard_rank.save_model(context, lambda piece: shard.held[piece.index].value)
     replica.close()
     return stopping
 
 
-def _parameters(blueprint: Blueprint) -> tuple[Shard, LocalLink]:
+def _parameters(context: RunContext) -> tuple[Shard, LocalClient]:
     """Make the shard; the replica computes on its parameters themselves where it may."""
-    shard, values = shard_rank.shard(blueprint, 0)
-    settings = blueprint.config.downpour
-    shared = (settings.waits and settings.n_fetch == 1) or not blueprint.config.uses_downpour
-    return shard, LocalLink(shard, blueprint.pieces, values, shared)
+    shard, values = shard_rank.shard(context, 0)
+    settings = context.config.downpour
+    shared = (settings.waits and settings.n_fetch == 1) or not context.config.uses_downpour
+    return shard, LocalClient(shard, context.pieces, values, shared)
 
 
-def _report_last(shard: Shard, book: Book) -> None:
+def _report_last(shard: Shard, log: MetricsLog) -> None:
     record = shard.report()
     record["last"], record["clients"] = True, 1
-    book.shard(record)
+    log.shard(record)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.checkpoint.manifest import Checkpoint
-    from dbmpi.comm.world import Place
+    from dbmpi.comm.world import RankPlace
     from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
 
@@ -31,7 +31,7 @@ class Setup:
 
     config: Config
     topology: Topology
-    places: "tuple[Place, ...]"
+    places: "tuple[RankPlace, ...]"
     threads: int
     crowded: bool
     description: "Description"
@@ -53,17 +53,19 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     places = survey(comm)
     config = agree(comm, lambda: load.load(arguments.config, arguments.overrides))
     cluster, nodes = config.cluster, tuple(place.node for place in places)
-    plan = agree(
+    roles = agree(
         comm,
-        lambda: topology.plan(len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes),
+        lambda: topology.assign_roles(
+            len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes
+        ),
     )
     threads, crowded = _threads(comm, config, places)
-    config = _resolved(config, plan, places)
-    seen = agree(comm, lambda: _look(arguments, config, plan))
-    return Setup(config, plan, tuple(places), threads, crowded, *seen)
+    config = _resolved(config, roles, places)
+    seen = agree(comm, lambda: _inspect(arguments, config, roles))
+    return Setup(config, roles, tuple(places), threads, crowded, *seen)
 
 
-def _threads(comm: "MPI.Intracomm", config: Config, places: "list[Place]") -> tuple[int, bool]:
+def _threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:
     """Choose the threads of this rank, and whether its node has fewer cores than ranks.
 
     The libraries read the choice when they are loaded: no numpy before this.
@@ -77,19 +79,19 @@ def _threads(comm: "MPI.Intracomm", config: Config, places: "list[Place]") -> tu
     return threads, len(here) > on_node
 
 
-def _resolved(config: Config, plan: Topology, places: "list[Place]") -> Config:
+def _resolved(config: Config, roles: Topology, places: "list[RankPlace]") -> Config:
     """Return the configuration with the choices that depend on the ranks and their cores. Local."""
     crowds = []
     for node in {place.node for place in places}:
         here = [place for place in places if place.node == node]
         crowds.append((len(here), len(frozenset().union(*(place.cores for place in here)))))
     ranks, cores = max(crowds, key=lambda crowd: crowd[0] / crowd[1])
-    overlap = launch.resolve_overlap(config.downpour.overlap, len(plan.replicas), ranks, cores)
+    overlap = launch.resolve_overlap(config.downpour.overlap, len(roles.replicas), ranks, cores)
     return replace(config, downpour=replace(config.downpour, overlap=overlap))
 
 
-def _look(
-    arguments: cli.Arguments, config: Config, plan: Topology
+def _inspect(
+    arguments: cli.Arguments, config: Config, roles: Topology
 ) -> "tuple[Description, Network, Path, Checkpoint | None]":
     """Look at the data and at the run directory."""
     from dbmpi.data import describe
@@ -99,7 +101,7 @@ def _look(
     description = describe.describe(config.data.path, stand_in=False)
     net = network.build(config, description.input_shape)
     describe.check_fits(description, net.outputs, net.loss)
-    memory.check_memory(net, config, plan, description.train_rows)
+    memory.check_memory(net, config, roles, description.train_rows)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "

@@ -15,7 +15,7 @@ from dbmpi.errors import PeerDied
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
 from dbmpi.output import run_directory
-from dbmpi.run.context import Blueprint, origin
+from dbmpi.run.context import RunContext, checkpoint_writer
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from dbmpi.server.slices import Slices
 
 
-def shard(blueprint: Blueprint, index: int) -> "tuple[Shard, Array]":
+def shard(context: RunContext, index: int) -> "tuple[Shard, Array]":
     """Make shard `index` with its first parameters; return these too, one piece after another."""
     from dbmpi.sandblaster.batch import vectors_of
     from dbmpi.server import initialize, rules
     from dbmpi.server.shard import Shard
 
-    config, mine = blueprint.config, sharding.of_shard(blueprint.pieces, index)
+    config, mine = context.config, sharding.of_shard(context.pieces, index)
     ends = list(accumulate(piece.size for piece in mine))
     ranges = [(end - piece.size, end) for piece, end in zip(mine, ends, strict=True)]
-    matrix = np.zeros((vectors_of(config), sum(piece.size for piece in mine)), blueprint.dtype)
+    matrix = np.zeros((vectors_of(config), sum(piece.size for piece in mine)), context.dtype)
     held = {piece: matrix[PARAMETERS, start:stop] for piece, (start, stop) in zip(mine, ranges, strict=True)}
     for piece, room in held.items():
-        initialize.piece(blueprint.plan, piece, config.train.seed, room)
+        initialize.piece(context.partitioning, piece, config.train.seed, room)
     limits = config.downpour if config.uses_downpour else replace(config.downpour, rule="sgd")  # no state
     slices = None
     if config.batch:
@@ -48,13 +48,13 @@ def shard(blueprint: Blueprint, index: int) -> "tuple[Shard, Array]":
 
         slices = Slices(matrix, mine)
     made = Shard(index, held, rules.make(limits), limits, slices)
-    if blueprint.setup.resume is not None:
-        restore_shard(blueprint, blueprint.setup.resume, made, held, slices)
+    if context.setup.resume is not None:
+        restore_shard(context, context.setup.resume, made, held, slices)
     return made, matrix[PARAMETERS]
 
 
 def restore_shard(
-    blueprint: Blueprint,
+    context: RunContext,
     saved: "Checkpoint",
     shard: "Shard",
     held: "Mapping[Piece, Array]",
@@ -66,9 +66,9 @@ def restore_shard(
     from dbmpi.sandblaster.batch import continues
 
     state = saved.manifest.state.get("sandblaster")
-    goes_on = slices is not None and state and continues(blueprint.config.sandblaster, state)
+    goes_on = slices is not None and state and continues(context.config.sandblaster, state)
     kept = state["vectors"] if state and goes_on else []
-    with Reader(saved.index, blueprint.plan) as reader:
+    with Reader(saved.index, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
             for name, values in zip(shard.rule.states, shard.held[piece.index].states, strict=True):
@@ -76,83 +76,85 @@ def restore_shard(
                     reader.read(rule_vector(name), piece, values)
             for number in kept:
                 reader.read(numbered_vector(number), piece, shard.part(number, piece.index))
-        shard.restore(reader.updates(blueprint.pieces))
+        shard.restore(reader.updates(context.pieces))
 
 
 def shard_service(
-    blueprint: Blueprint, comm: "MPI.Intracomm", index: int, among: "MPI.Intracomm | None" = None
+    context: RunContext, comm: "MPI.Intracomm", index: int, among: "MPI.Intracomm | None" = None
 ) -> "ShardService":
     """Make the service of shard `index` on the service communicator; `among` the shards there are mirrors."""
-    from dbmpi.checkpoint.shard_file import Saver
+    from dbmpi.checkpoint.shard_file import ShardWriter
     from dbmpi.server.service import ShardService
 
-    setup = blueprint.setup
-    state, _ = shard(blueprint, index)
+    setup = context.setup
+    state, _ = shard(context, index)
     owners = sharding.Owners(len(setup.topology.shards))
-    save = partial(save_model, blueprint, remote_reader(blueprint, comm, state, owners))
-    saver, every_s = Saver(setup.run_dir, index), blueprint.config.output.shard_every_s
-    mirrored = mirror(blueprint, among, state, owners) if among is not None and blueprint.mirrors else None
+    save = partial(save_model, context, remote_reader(context, comm, state, owners))
+    shard_writer, every_s = ShardWriter(setup.run_dir, index), context.config.output.shard_every_s
+    mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
-        every_s = min(every_s, blueprint.config.checkpoint.mirror_s / 2)
+        every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
     return ShardService(
         state,
         comm,
         setup.topology.coordinator,
-        blueprint.waiter,
+        context.waiter,
         save,
-        saver,
-        blueprint.signals,
+        shard_writer,
+        context.signals,
         every_s,
         owners,
         mirrored,
     )
 
 
-def mirror(blueprint: Blueprint, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":
+def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":
     """Make what mirrors a shard, `among` all of them."""
     from dbmpi.checkpoint.names import PARAMETER_VECTOR, rule_vector
     from dbmpi.server.mirror import Mirror
 
     names = [PARAMETER_VECTOR, *map(rule_vector, state.rule.states)]
-    config = blueprint.config
+    config = context.config
     every_s = config.checkpoint.mirror_s if config.uses_downpour else math.inf  # else by order alone
-    return Mirror(among, state.index, owners, blueprint.pieces, names, blueprint.dtype, every_s)
+    return Mirror(among, state.index, owners, context.pieces, names, context.dtype, every_s)
 
 
 def remote_reader(
-    blueprint: Blueprint, comm: "MPI.Intracomm", state: "Shard", owners: sharding.Owners
+    context: RunContext, comm: "MPI.Intracomm", state: "Shard", owners: sharding.Owners
 ) -> Callable[[Piece], Array]:
     """Return what reads any piece: from this shard, or from the one that serves it now."""
 
     def read(piece: Piece) -> Array:
         from dbmpi.comm.protocol import Op
-        from dbmpi.replica.mpi_client import RemoteLink
+        from dbmpi.replica.mpi_client import MpiClient
 
         if piece.index in state.held:
             return state.held[piece.index].value
-        ranks, values = blueprint.setup.topology.shards, np.empty(piece.size, blueprint.dtype)
+        ranks, values = context.setup.topology.shards, np.empty(piece.size, context.dtype)
         # `values` holds this piece alone.
         whole = replace(piece, start=0, stop=piece.size, shard=owners.of(piece.shard))
-        link = RemoteLink(comm, [whole], ranks, values, blueprint.dtype.name, blueprint.waiter)
-        link.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
-        link.wait()
+        client = MpiClient(comm, [whole], ranks, values, context.dtype.name, context.waiter)
+        client.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
+        client.wait()
         return values
 
     return read
 
 
-def save_model(blueprint: Blueprint, read: Callable[[Piece], Array]) -> None:
+def save_model(context: RunContext, read: Callable[[Piece], Array]) -> None:
     """Write model.h5 into the run directory."""
     from dbmpi.checkpoint import model_file
 
-    path = blueprint.setup.run_dir / run_directory.MODEL
-    model_file.write(path, blueprint.config, blueprint.plan, blueprint.pieces, read)
+    path = context.setup.run_dir / run_directory.MODEL
+    model_file.write(path, context.config, context.partitioning, context.pieces, read)
 
 
-def execute_will(blueprint: Blueprint, service: "ShardService", among: "MPI.Intracomm", died: str) -> None:
-    """As a shard, make a checkpoint of what the coordinator knew, and end; see `emergency.Estate.execute`."""
-    from dbmpi.checkpoint import coordinator_state
-    from dbmpi.server.emergency import Estate
+def write_emergency_checkpoint(
+    context: RunContext, service: "ShardService", among: "MPI.Intracomm", died: str
+) -> None:
+    """As a shard, write a checkpoint of what the coordinator sent last, and end: `EmergencyCheckpoint`."""
+    from dbmpi.checkpoint.coordinator_state import read
+    from dbmpi.server.emergency import EmergencyCheckpoint
 
     shard, owners = service.shard, service.owners
 
@@ -161,20 +163,20 @@ def execute_will(blueprint: Blueprint, service: "ShardService", among: "MPI.Intr
             shard.back(mirror)
         return shard.snapshot(vectors)
 
-    estate = Estate(origin(blueprint), among, shard.index, owners, blueprint.waiter, copy)
-    estate.execute(coordinator_state.read(service.will) if service.will is not None else None, died)
+    estate = EmergencyCheckpoint(checkpoint_writer(context), among, shard.index, owners, context.waiter, copy)
+    estate.write(read(service.coordinator_state) if service.coordinator_state is not None else None, died)
 
 
-def run_shard(blueprint: "Blueprint", world: "World") -> int:
+def run_shard(context: "RunContext", world: "World") -> int:
     """Serve a shard until the coordinator says to leave; return the exit status."""
     from dbmpi.comm import ulfm
 
-    service = shard_service(blueprint, world.service, world.role.shard_index, world.shards)
-    coordinator = blueprint.setup.topology.coordinator
+    service = shard_service(context, world.service, world.role.shard_index, world.shards)
+    coordinator = context.setup.topology.coordinator
     try:
         return service.run()
     except Exception:
         if world.shards is not None and coordinator in ulfm.failed(world.service):
             died = PeerDied.named([f"rank {coordinator} (coordinator)"])
-            execute_will(blueprint, service, world.shards, str(died))
+            write_emergency_checkpoint(context, service, world.shards, str(died))
         raise

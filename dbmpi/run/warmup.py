@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dbmpi.config.sections import Config
     from dbmpi.layout.topology import Role
-    from dbmpi.run.context import Blueprint
+    from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
 
 COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
@@ -48,27 +48,27 @@ def _order(config: "Config") -> str:
     return "gradients are added up as they come" if config.batch else "replicas are asynchronous"
 
 
-def warm_up(blueprint: "Blueprint", comm: "MPI.Intracomm") -> None:
+def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     """Compile the kernels on one rank of a node, then load them on the others. Collective over `comm`.
 
     Training begins when all have them: a rank that still loads would hand its work to the others.
     """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
-    setup, rank = blueprint.setup, comm.Get_rank()
+    setup, rank = context.setup, comm.Get_rank()
     role = setup.topology.roles[rank]
     if rank in compilers(setup):
-        rehearse(blueprint, role)
-    _meet(blueprint, comm, "the end of compilation")
+        rehearse(context, role)
+    _meet(context, comm, "the end of compilation")
     if rank not in compilers(setup):
-        rehearse(blueprint, role)
-    _meet(blueprint, comm, "the start of training")
+        rehearse(context, role)
+    _meet(context, comm, "the start of training")
 
 
-def _meet(blueprint: "Blueprint", comm: "MPI.Intracomm", what: str) -> None:
+def _meet(context: "RunContext", comm: "MPI.Intracomm", what: str) -> None:
     if comm.Get_size() > 1:
         from dbmpi.comm.world import meet
 
-        meet(comm, max(blueprint.config.cluster.timeout_s, COMPILE_S), what)
+        meet(comm, max(context.config.cluster.timeout_s, COMPILE_S), what)
 
 
 def compilers(setup: "Setup") -> set[int]:
@@ -79,34 +79,34 @@ def compilers(setup: "Setup") -> set[int]:
     return set(first.values())
 
 
-def rehearse(blueprint: "Blueprint", role: "Role") -> None:
+def rehearse(context: "RunContext", role: "Role") -> None:
     """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
     if role.kind not in ("shard", "replica", "serial"):
         return
     from kernels import jit
 
-    jit.set_threads(blueprint.setup.threads)
-    _rehearse(blueprint, role)
-    if blueprint.setup.threads > 1:  # small arrays have used the variants of one thread
+    jit.set_threads(context.setup.threads)
+    _rehearse(context, role)
+    if context.setup.threads > 1:  # small arrays have used the variants of one thread
         with jit.parallel_from(0):
-            _rehearse(blueprint, role)
+            _rehearse(context, role)
 
 
-def _rehearse(blueprint: "Blueprint", role: "Role") -> None:
+def _rehearse(context: "RunContext", role: "Role") -> None:
     if role.kind in ("shard", "serial"):
-        _rehearse_shard(blueprint)
+        _rehearse_shard(context)
     if role.kind in ("replica", "serial"):
-        _rehearse_replica(blueprint, role.partition_index)
+        _rehearse_replica(context, role.partition_index)
 
 
-def _rehearse_shard(blueprint: "Blueprint") -> None:
+def _rehearse_shard(context: "RunContext") -> None:
     import numpy as np
 
     from dbmpi.layout.sharding import Piece
     from dbmpi.server import compression, rules
     from dbmpi.server.shard import Shard
 
-    limits, dtype = blueprint.config.downpour, blueprint.dtype
+    limits, dtype = context.config.downpour, context.dtype
     piece = Piece(0, 0, 0, 0, 2)
     shard = Shard(0, {piece: np.zeros(2, dtype)}, rules.make(limits), limits)
     encoder = compression.Encoder(compression.wire_of(limits.wire, dtype), 2)
@@ -114,7 +114,7 @@ def _rehearse_shard(blueprint: "Blueprint") -> None:
     gradient = compression.decode(message, encoder.wire, np.zeros(2, dtype))
     for out in (None, np.zeros(2, dtype)):
         shard.push(0, gradient, 0, 0.1, out)
-    if blueprint.config.batch:
+    if context.config.batch:
         _rehearse_vectors(dtype)
 
 
@@ -133,7 +133,7 @@ def _rehearse_vectors(dtype: "np.dtype[Any]") -> None:
     vectors.run(Program().commit(0).dots([(GRADIENT, GRADIENT)]).records)
 
 
-def _rehearse_replica(blueprint: "Blueprint", partition: int) -> None:
+def _rehearse_replica(context: "RunContext", partition: int) -> None:
     """Take one step of this partition's part of the network, on zeros and without the others.
 
     The views are those of training, as kernels are compiled for each layout they meet.
@@ -146,13 +146,13 @@ def _rehearse_replica(blueprint: "Blueprint", partition: int) -> None:
     from kernels.layers.input import gather_transpose
     from kernels.parameters import rules
 
-    config, dtype, plan = blueprint.config, blueprint.dtype, blueprint.plan
-    model = PartitionModel(plan, partition, blueprint.labels, dtype, config.model.l2)
+    config, dtype, plan = context.config, context.dtype, context.partitioning
+    model = PartitionModel(plan, partition, context.labels, dtype, config.model.l2)
     theta, gradient = (tensors(plan, partition, np.zeros(model.parameters, dtype)) for _ in range(2))
     outputs = model.outputs[1] - model.outputs[0]
-    targets = np.zeros(2, np.int64) if blueprint.labels else np.zeros((outputs, 2), dtype)
+    targets = np.zeros(2, np.int64) if context.labels else np.zeros((outputs, 2), dtype)
     x_IB = model.space(2).states[0].reshape(-1, 2)
-    stored = np.zeros((2, len(x_IB)), blueprint.setup.description.dtype)
+    stored = np.zeros((2, len(x_IB)), context.setup.description.dtype)
     gather_transpose(stored, np.arange(2), 1.0, 0.0, x_IB)
     model.differentiate(theta, gradient, 2, targets)
     model.evaluate(theta, 2, targets)

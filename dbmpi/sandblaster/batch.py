@@ -12,7 +12,7 @@ from typing import Any
 from dbmpi.comm import operations
 from dbmpi.config.algorithms import Sandblaster
 from dbmpi.config.sections import Config, Train
-from dbmpi.data.portions import Plan
+from dbmpi.data.portions import PortionPlan
 from dbmpi.sandblaster import minimize
 
 AUTO_PORTIONS = 16  # for each replica: so many that one more or less of them makes little difference
@@ -22,7 +22,7 @@ AUTO_PORTIONS = 16  # for each replica: so many that one more or less of them ma
 class Batches:
     """The portions 0, 1, ..., `portions` - 1 of each sample, and the examples in them together."""
 
-    plan: Plan
+    plan: PortionPlan
     portions: int
     examples: int
 
@@ -35,7 +35,7 @@ def batches(settings: Sandblaster, train: Train, rows: int, replicas: int, chunk
     """Cut the training set of `rows` examples into portions of whole minibatches."""
     wanted = AUTO_PORTIONS * replicas if settings.portions == "auto" else int(settings.portions)
     each = -(-round(settings.sample * rows) // (wanted * train.minibatch))
-    plan = Plan(rows, train.minibatch, 1, train.seed, max(1, each), chunk_rows)
+    plan = PortionPlan(rows, train.minibatch, 1, train.seed, max(1, each), chunk_rows)
     there = plan.portions(0, 0)
     portions = there if settings.sample == 1 else max(1, min(there, round(settings.sample * there)))
     return Batches(plan, portions, sum(plan.rows(0, 0, index) for index in range(portions)))

@@ -17,20 +17,20 @@ class ConjugateGradient:
     """Needs no history: the direction before is still there."""
 
     c2 = 0.1
-    lasting = False  # the direction is the next one from the first step of a search on
+    vectors_persist = False  # the direction is the next one from the first step of a search on
     pairs = 0
 
     def __init__(self) -> None:
         self._slope: float | None = None
         self._gg = 0.0
 
-    def keep(self, program: Program, slope: float) -> None:
+    def update_history(self, program: Program, slope: float) -> None:
         """Put the gradient's change along the step just taken where the gradient before it was."""
         self._slope = slope
         program.copy(BASE, PARAMETERS)
         program.combine(BASE_GRADIENT, [(1.0, GRADIENT), (-1.0, BASE_GRADIENT)])
 
-    def measure(self, program: Program) -> None:
+    def request_products(self, program: Program) -> None:
         """Ask for the products of beta, and of the new direction with itself and g."""
         program.dots([(GRADIENT, GRADIENT)])
         if self._slope is not None:
@@ -49,7 +49,7 @@ class ConjugateGradient:
         alpha = self._slope / slope if slope < 0 else 1.0
         return Direction([(-1.0, BASE_GRADIENT), (beta, DIRECTION)], slope, norm, alpha)
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Nothing: a step along -g is the first of a new series in any case."""
 
     def vectors(self) -> list[int]:

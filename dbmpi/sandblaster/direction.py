@@ -37,7 +37,7 @@ class Direction:
         return 0 < self.alpha < inf and -self.slope > LEAST_COSINE * gradient_norm * self.norm
 
     @property
-    def promise(self) -> float:
+    def expected_decrease(self) -> float:
         """How far f should fall at the first step length, if f is a parabola with its minimum there."""
         return -self.alpha * self.slope / 2
 
@@ -46,25 +46,25 @@ class Method(Protocol):
     """Where to go from an iterate; the first three are called once an iterate, in this order."""
 
     c2: float  # of the line search
-    lasting: bool  # whether `vectors` stay as they are until the next iterate
+    vectors_persist: bool  # whether `vectors` stay as they are until the next iterate
 
     @property
     def pairs(self) -> int:
         """How many pair numbers it uses, from 0."""
 
-    def keep(self, program: Program, slope: float) -> None:
+    def update_history(self, program: Program, slope: float) -> None:
         """Let BASE follow PARAMETERS, and keep what matters of the step; not called at the start.
 
         GRADIENT and BASE_GRADIENT are those at its two ends, on one sample; `slope` is alpha_k g_k . p_k.
         """
 
-    def measure(self, program: Program) -> None:
+    def request_products(self, program: Program) -> None:
         """Let BASE_GRADIENT follow GRADIENT, now that of the sample to come, and ask for inner products."""
 
     def direction(self, scalars: Sequence[float]) -> Direction:
         """Return p_k, from the answers."""
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Begin anew: the next step is along the negative gradient."""
 
     def vectors(self) -> list[int]:

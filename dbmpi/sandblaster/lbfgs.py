@@ -34,7 +34,7 @@ class LBFGS:
     """
 
     c2 = 0.9
-    lasting = True
+    vectors_persist = True
 
     def __init__(self, history: int) -> None:
         self._history = history
@@ -49,7 +49,7 @@ class LBFGS:
         """How many pair numbers it uses, from 0."""
         return self._history + 1 if self._history else 0
 
-    def keep(self, program: Program, slope: float) -> None:
+    def update_history(self, program: Program, slope: float) -> None:
         """Store the pair of the step just taken, in the free number."""
         self._slope = slope
         if not self._history:
@@ -58,7 +58,7 @@ class LBFGS:
         self._new = next(pair for pair in range(self.pairs) if pair not in self._kept)
         program.commit(self._new)
 
-    def measure(self, program: Program) -> None:
+    def request_products(self, program: Program) -> None:
         """Ask for the rows of the matrix that are new: s and y of the newest pair, and g."""
         old = _vectors(self._kept)
         fresh = [*([] if self._new is None else _vectors([self._new])), BASE_GRADIENT]
@@ -78,7 +78,7 @@ class LBFGS:
         terms = [(factor, vector) for vector, factor in delta.items()]
         return Direction(terms, slope, sqrt(max(squared, 0.0)))
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Drop the history."""
         self._kept = []
 

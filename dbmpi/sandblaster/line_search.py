@@ -86,7 +86,7 @@ class _Search:
     def _zoom(self, lo: Trial, hi: Trial) -> Trial | None:
         """Find an acceptable point between two, of which `lo` is the lower (Algorithm 3.6)."""
         while self._left and abs(hi.alpha - lo.alpha) > _NARROW * max(hi.alpha, lo.alpha):
-            trial = self._try(_between(lo, hi, self._noise))
+            trial = self._try(_on_minibatch(lo, hi, self._noise))
             if not self._lower(trial, lo):
                 hi = trial
                 continue
@@ -134,7 +134,7 @@ def _beyond(a: Trial, b: Trial) -> float:
     return min(max(minimum, least), most) if minimum > b.alpha else most
 
 
-def _between(lo: Trial, hi: Trial, noise: float) -> float:
+def _on_minibatch(lo: Trial, hi: Trial, noise: float) -> float:
     """Interpolate between two points, at some distance from both."""
     left, right = sorted((lo.alpha, hi.alpha))
     minimum = _cubic(lo, hi)

@@ -21,7 +21,7 @@ from dbmpi.sandblaster.conjugate_gradient import ConjugateGradient
 from dbmpi.sandblaster.direction import Direction, Method, steepest
 from dbmpi.sandblaster.lbfgs import LBFGS
 from dbmpi.sandblaster.line_search import Trial, search
-from dbmpi.sandblaster.optimizer_state import Iterate, Limits, Standing
+from dbmpi.sandblaster.optimizer_state import Iterate, Limits, OptimizerState
 
 
 class Problem(Protocol):
@@ -38,7 +38,7 @@ class Problem(Protocol):
     def resample(self) -> None:
         """Let the passes that follow be over the next sample."""
 
-    def note(self, standing: "Standing") -> None:
+    def note(self, state: "OptimizerState") -> None:
         """Remember where the minimization stands: should it be ended now, it can go on from there."""
 
 
@@ -75,11 +75,11 @@ def minimize(
     method: Method,
     limits: Limits,
     on_iteration: Callable[[Iteration], None],
-    standing: "Standing | None" = None,
+    state: "OptimizerState | None" = None,
 ) -> End:
     """Minimize f from PARAMETERS; the best iterate is there at the end, and in BASE at any time.
 
-    What the problem or `on_iteration` raises passes through. From a `standing`, that of an earlier run,
+    What the problem or `on_iteration` raises passes through. From a `state`, that of an earlier run,
     minimization goes on as if it had not been interrupted; PARAMETERS, the method, and the vectors that it
     needs (`Method.vectors`) must be as they were.
 
@@ -91,22 +91,22 @@ def minimize(
         along the negative gradient though it should.
     """
     problem.run(Program().copy(BASE, PARAMETERS))
-    if standing is None or standing.at is None:
-        at = _look(problem, method, Program(), problem.evaluate(Program()))
-        standing = replace(standing, at=at) if standing else Standing(at.loss, 0, inf, False, at)
-        problem.note(standing)
-        on_iteration(Iteration(standing.number, at.loss, at.gradient_norm, 0.0, 1, False))
-    while standing.at is not None and not standing.ends(limits):
-        if standing.number >= limits.iterations:
+    if state is None or state.at is None:
+        at = _measure(problem, method, Program(), problem.evaluate(Program()))
+        state = replace(state, at=at) if state else OptimizerState(at.loss, 0, inf, False, at)
+        problem.note(state)
+        on_iteration(Iteration(state.number, at.loss, at.gradient_norm, 0.0, 1, False))
+    while state.at is not None and not state.ends(limits):
+        if state.number >= limits.iterations:
             return "iterations"
-        step = _step(problem, method, standing.at) if standing.at.finite else None
+        step = _step(problem, method, state.at) if state.at.finite else None
         if step is None:
             problem.run(Program().copy(PARAMETERS, BASE))
-            return "converged" if standing.exhausted else "failed"
-        standing = _follow(problem, method, step, standing.after(step.end.phi, limits))
-        assert standing.at is not None
-        problem.note(standing)
-        on_iteration(step.report(standing.number, standing.at, problem.sampled))
+            return "converged" if state.exhausted else "failed"
+        state = _advance(problem, method, step, state.after(step.end.phi, limits))
+        assert state.at is not None
+        problem.note(state)
+        on_iteration(step.report(state.number, state.at, problem.sampled))
     return "converged"
 
 
@@ -148,7 +148,7 @@ def _step(problem: Problem, method: Method, at: Iterate) -> _Step | None:
         if restarted:
             if direction == at.direction:  # the same search would fail again
                 break
-            method.forget()
+            method.restart()
         if direction.descends(at.gradient_norm):
             line = _Line(problem, direction)
             end = search(line, Trial(0.0, at.loss, direction.slope), direction.alpha, method.c2)
@@ -158,23 +158,23 @@ def _step(problem: Problem, method: Method, at: Iterate) -> _Step | None:
     return None
 
 
-def _follow(problem: Problem, method: Method, step: _Step, standing: Standing) -> Standing:
+def _advance(problem: Problem, method: Method, step: _Step, state: OptimizerState) -> OptimizerState:
     """Make the point reached the iterate; with samples, see it anew in the next one.
 
     The gradient's change y is thus taken on one sample, that of the step, at both of its ends.
     """
     program, loss = Program(), step.end.phi
-    method.keep(program, step.end.alpha * step.direction.slope)
+    method.update_history(program, step.end.alpha * step.direction.slope)
     if problem.sampled:
         problem.run(program)
-        problem.note(standing)
+        problem.note(state)
         problem.resample()
         program, loss = Program(), problem.evaluate(Program())
-    return replace(standing, at=_look(problem, method, program, loss))
+    return replace(state, at=_measure(problem, method, program, loss))
 
 
-def _look(problem: Problem, method: Method, program: Program, loss: float) -> Iterate:
+def _measure(problem: Problem, method: Method, program: Program, loss: float) -> Iterate:
     """Run a program and learn what there is to know at an iterate."""
-    method.measure(program.dots([(GRADIENT, GRADIENT), (PARAMETERS, PARAMETERS)]))
+    method.request_products(program.dots([(GRADIENT, GRADIENT), (PARAMETERS, PARAMETERS)]))
     gg, xx, *scalars = problem.run(program)
     return Iterate(loss, gg, xx, method.direction(scalars))

@@ -59,12 +59,14 @@ class Iterate:
 
     def exhausted(self, decrease: float, rounding: float) -> bool:
         """Whether a search from here that failed had nothing to find: f fell, or should fall, by rounding."""
-        promise = self.direction.promise if self.direction.descends(self.gradient_norm) else inf
-        return self.finite and min(decrease, promise) <= rounding
+        expected_decrease = (
+            self.direction.expected_decrease if self.direction.descends(self.gradient_norm) else inf
+        )
+        return self.finite and min(decrease, expected_decrease) <= rounding
 
 
 @dataclass(frozen=True)
-class Standing:
+class OptimizerState:
     """Where a minimization stands between two iterations: all that the coordinator knows but for the method.
 
     Parameters
@@ -95,22 +97,24 @@ class Standing:
         at = self.at
         return self.level or (at is not None and limits.flat(at.gradient_norm, sqrt(at.xx)))
 
-    def after(self, loss: float, limits: Limits) -> "Standing":
+    def after(self, loss: float, limits: Limits) -> "OptimizerState":
         """Return where it stands once a step has been taken, to a point that is not looked at yet."""
         assert self.at is not None
         decrease, level = self.at.loss - loss, limits.level(self.at.loss, loss)
-        return Standing(self.first_loss, self.number + 1, decrease, level, None)
+        return OptimizerState(self.first_loss, self.number + 1, decrease, level, None)
 
     def state(self) -> dict[str, Any]:
-        """Return it as plain numbers, for `standing_of`."""
+        """Return it as plain numbers, for `optimizer_state_of`."""
         return asdict(self)
 
 
-def standing_of(state: Mapping[str, Any]) -> Standing:
+def optimizer_state_of(state: Mapping[str, Any]) -> OptimizerState:
     """Return the standing whose `state` this is."""
     at = state["at"]
     if at is not None:
         direction = dict(at["direction"])
         direction["terms"] = [(float(factor), int(vector)) for factor, vector in direction["terms"]]
         at = Iterate(at["loss"], at["gg"], at["xx"], Direction(**direction))
-    return Standing(state["first_loss"], int(state["number"]), state["decrease"], bool(state["level"]), at)
+    return OptimizerState(
+        state["first_loss"], int(state["number"]), state["decrease"], bool(state["level"]), at
+    )

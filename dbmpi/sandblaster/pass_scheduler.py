@@ -68,7 +68,7 @@ class Rules:
     deterministic: bool = False
 
 
-class BatchLedger:
+class PassScheduler:
     """Hands out the portions of one pass and accounts for them.
 
     Tell it what happened (`finished`, `pushed`, `died`), then do what `actions` says.

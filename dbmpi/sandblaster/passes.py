@@ -13,11 +13,11 @@ from dbmpi.arrays import Record
 from dbmpi.comm.assignments import about, gradient_of
 from dbmpi.comm.protocol import Work
 from dbmpi.coordinator.activity import Activity
-from dbmpi.coordinator.replicas import Job, Roster
+from dbmpi.coordinator.replicas import Job, ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.tally import Tally
-from dbmpi.sandblaster.pass_scheduler import Act, Action, BatchLedger
+from dbmpi.sandblaster.pass_scheduler import Act, Action, PassScheduler
 
 
 class Pass(Activity):
@@ -39,16 +39,16 @@ class Pass(Activity):
 
     def __init__(
         self,
-        roster: Roster,
-        book: Book,
+        replicas: ReplicaTable,
+        log: MetricsLog,
         stopping: Stopping,
-        ledger: BatchLedger,
-        evaluation: int,
+        scheduler: PassScheduler,
+        pass_number: int,
         batch: tuple[int, int],
         tally: Tally,
     ) -> None:
-        super().__init__(roster, book, stopping)
-        self.ledger, self._evaluation, self._tally = ledger, evaluation, tally
+        super().__init__(replicas, log, stopping)
+        self.scheduler, self._pass_number, self._tally = scheduler, pass_number, tally
         self._sample, self._examples = batch
         self._reports: dict[tuple[int, int], list[Record]] = {}  # replica, portion: computed, not judged
         self._copied: set[tuple[int, int]] = set()
@@ -59,7 +59,7 @@ class Pass(Activity):
     @property
     def finished(self) -> bool:
         """Whether the gradient is complete on the shards, or not wanted any more."""
-        return self.ledger.done or self.ledger.broken or bool(self.stopping.reason) or not self._finite
+        return self.scheduler.done or self.scheduler.broken or bool(self.stopping.reason) or not self._finite
 
     @property
     def loss(self) -> float:
@@ -69,15 +69,15 @@ class Pass(Activity):
 
     def start(self) -> None:
         """Give every replica its first portions; those of the dead go to the others."""
-        self._started = self._roster.clock()
-        for replica in self._roster.dead:
-            self.ledger.died(replica)
-        self._follow()
+        self._started = self._replicas.clock()
+        for replica in self._replicas.dead:
+            self.scheduler.died(replica)
+        self._carry_out()
 
     def close(self) -> None:
         """Let replicas give up what nobody waits for any more."""
-        self._tally.passes_s += self._roster.clock() - self._started
-        for action in self.ledger.abandon():
+        self._tally.passes_s += self._replicas.clock() - self._started
+        for action in self.scheduler.abandon():
             self._tell(action)
 
     def _complete(self, job: Job) -> None:
@@ -86,53 +86,53 @@ class Pass(Activity):
             self._tally.busy_s += _mean(job.reports, "busy_s") - _mean(job.reports, "wait_s")
             self._tally.done[replica] += bool(job.reports[0]["examples"])
             self._tally.lost[replica] += self._comes_late(job, portion)
-        if int(job.assignment["evaluation"]) != self._evaluation:
+        if int(job.assignment["pass_number"]) != self._pass_number:
             return
         if job.work is Work.PUSH:
-            self.ledger.pushed(replica)
+            self.scheduler.pushed(replica)
         elif job.reports[0]["examples"]:
             self._reports[replica, portion] = job.reports
-            self.ledger.finished(replica, portion)
+            self.scheduler.finished(replica, portion)
         else:
-            self.ledger.gave_up(replica, portion)
-        self._follow()
+            self.scheduler.gave_up(replica, portion)
+        self._carry_out()
 
     def _take_back(self, replica: int, jobs: list[Job]) -> None:
         """See `Activity`; portions go back to the ledger, accepted ones too unless they are pushed."""
         super()._take_back(replica, jobs)
         for key in [key for key in self._reports if key[0] == replica]:
             del self._reports[key]
-        self.ledger.died(replica)
-        if self.ledger.broken:
-            self._book.event("its last push may not have reached every shard: the pass is made again")
+        self.scheduler.died(replica)
+        if self.scheduler.broken:
+            self._log.event("its last push may not have reached every shard: the pass is made again")
         else:
-            self._follow()
+            self._carry_out()
 
     def shard_died(self) -> None:
         """See `Activity`; what it had of the gradient is gone."""
-        self.ledger.broken = True
+        self.scheduler.broken = True
 
     def _comes_late(self, job: Job, portion: int) -> bool:
         """Return whether a portion was another's by the time it is reported, or is of an earlier pass."""
-        return int(job.assignment["evaluation"]) != self._evaluation or self.ledger.winners[portion] >= 0
+        return int(job.assignment["pass_number"]) != self._pass_number or self.scheduler.winners[portion] >= 0
 
-    def _follow(self) -> None:
-        for action in self.ledger.actions():
+    def _carry_out(self) -> None:
+        for action in self.scheduler.actions():
             self._tell(action)
 
     def _tell(self, action: Action) -> None:
         """Tell a replica what the ledger says, and book it."""
         act, replica, portion = action.act, action.replica, action.portion
         if act is Act.PUSH:
-            self._roster.order(replica, about(Work.PUSH, self._evaluation))
+            self._replicas.order(replica, about(Work.PUSH, self._pass_number))
         elif act is Act.DROP:
-            self._roster.tell(replica, about(Work.DROP, self._evaluation, portion))
+            self._replicas.tell(replica, about(Work.DROP, self._pass_number, portion))
         elif act is Act.ACCEPT:
-            self._roster.tell(replica, about(Work.ACCEPT, self._evaluation, portion))
+            self._replicas.tell(replica, about(Work.ACCEPT, self._pass_number, portion))
             self._count(replica, portion)
         else:
-            order = gradient_of(self._evaluation, self._sample, portion, self._examples)
-            self._roster.order(replica, order)
+            order = gradient_of(self._pass_number, self._sample, portion, self._examples)
+            self._replicas.order(replica, order)
             if act is Act.COPY:
                 self._tally.copies += 1
                 self._copied.add((replica, portion))
@@ -141,7 +141,7 @@ class Pass(Activity):
         """Book a portion that counts; once, even if it is done again because who did it has died."""
         reports = self._reports.pop((replica, portion))
         if portion not in self._losses:
-            self._book.train(reports)
+            self._log.train(reports)
         self._losses[portion] = [float(report["loss_sum"]) for report in reports]
         self._finite &= all(map(isfinite, self._losses[portion]))
         self._tally.won[replica] += 1

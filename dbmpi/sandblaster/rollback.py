@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbmpi.coordinator.cluster import Mirrors
-from dbmpi.sandblaster.optimizer_state import Standing
+from dbmpi.sandblaster.optimizer_state import OptimizerState
 
 
 @dataclass(frozen=True)
-class Place:
+class RollbackPoint:
     """What the coordinator knew at an iterate.
 
-    `standing` is None before the first pass. The loss and the gradient at the iterate are to be evaluated
-    again; `method` is empty where it has to begin anew.
+    `optimizer_state` is None before the first pass. The loss and the gradient at the iterate are to be
+    evaluated again; `method` is empty where it has to begin anew.
     """
 
-    standing: Standing | None
+    optimizer_state: OptimizerState | None
     method: Mapping[str, Any]
     sample: int
 
@@ -36,7 +36,7 @@ class ShardLost(Exception):
         self.number = number
 
 
-class Iterates:
+class Rollback:
     """Has iterates mirrored, and remembers what was known at each; does nothing where there are no mirrors.
 
     Whatever looks at the shards raises ShardLost if one has died.
@@ -45,7 +45,7 @@ class Iterates:
     def __init__(self, mirrors: Mirrors | None) -> None:
         self._mirrors = mirrors
         self._anew = True  # nothing is mirrored yet, or any more
-        self._places: dict[int, Place] = {}
+        self._places: dict[int, RollbackPoint] = {}
         self._written: set[int] = set()  # vectors, since the last mirror
 
     def wrote(self, vectors: set[int]) -> None:
@@ -57,7 +57,7 @@ class Iterates:
         """Whether nothing is mirrored yet, or any more."""
         return self._anew
 
-    def mirror(self, place: Place, vectors: Sequence[int]) -> int:
+    def mirror(self, place: RollbackPoint, vectors: Sequence[int]) -> int:
         """Have the iterate mirrored that the parameters are now, with the vectors that the method needs.
 
         Returns
@@ -78,16 +78,16 @@ class Iterates:
         """Wait until the last mirror is whole."""
         if self._mirrors is not None:
             self._mirrors.await_mirrors()
-            self.look()
+            self.check()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """See whether a shard has died."""
         lost = self._mirrors.take_lost() if self._mirrors is not None else None
         if lost is not None:
             self._anew = True
             raise ShardLost(lost)
 
-    def back_to(self, number: int) -> Place:
+    def back_to(self, number: int) -> RollbackPoint:
         """Let the shards go back to a mirror's iterate, and return what was known there."""
         assert self._mirrors is not None
         self._mirrors.revert(number)

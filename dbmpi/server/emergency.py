@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
 from dbmpi.checkpoint import manifest, shard_file
-from dbmpi.checkpoint.coordinator_state import Will
+from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.directory import (
     FileRecord,
     checkpoint_directory,
@@ -24,10 +24,10 @@ from dbmpi.checkpoint.directory import (
     last_begun,
     shard_file_name,
 )
-from dbmpi.checkpoint.writer import Origin
-from dbmpi.comm.protocol import ESTATE, ESTATE_TAG, check_size
+from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG, check_size
 from dbmpi.comm.wait import Waiter
-from dbmpi.errors import Bequeathed, JobEnded, PeerDied
+from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied
 from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
 
@@ -36,7 +36,7 @@ DOWNPOUR = -1  # in place of a number of vectors
 NOTHING = 0  # in place of the number of a checkpoint
 
 
-class Estate:
+class EmergencyCheckpoint:
     """One shard's part in the execution.
 
     Parameters
@@ -50,16 +50,22 @@ class Estate:
     waiter
         How to wait.
     copy
-        Copies this shard's slice: `copy(mirror, vectors)`, see `Will`.
+        Copies this shard's slice: `copy(mirror, vectors)`, see `CoordinatorState`.
     """
 
     def __init__(
-        self, origin: Origin, comm: MPI.Intracomm, index: int, owners: Owners, waiter: Waiter, copy: Copy
+        self,
+        writer: CheckpointWriter,
+        comm: MPI.Intracomm,
+        index: int,
+        owners: Owners,
+        waiter: Waiter,
+        copy: Copy,
     ) -> None:
-        self._origin, self._comm, self._index, self._owners = origin, comm, index, owners
+        self._writer, self._comm, self._index, self._owners = writer, comm, index, owners
         self._waiter, self._copy = waiter, copy
 
-    def execute(self, will: Will | None, died: str) -> None:
+    def write(self, coordinator_state: CoordinatorState | None, died: str) -> None:
         """Make the checkpoint, and end. Collective over the shards that live.
 
         Parameters
@@ -71,87 +77,98 @@ class Estate:
 
         Raises
         ------
-        Bequeathed
+        CoordinatorDied
             On the first shard: there is a checkpoint of what the coordinator knew.
         PeerDied
             There: there is not.
         JobEnded
             On the others.
         """
-        executor, *others = self._owners.living
-        if self._index != executor:
-            self._contribute(executor)
+        root, *others = self._owners.living
+        if self._index != root:
+            self._contribute(root)
             raise JobEnded
         try:
-            saved = self._saved(will)
-            if will is None or saved:
-                self._tell(others, np.zeros(1, ESTATE))
+            saved = self._saved(coordinator_state)
+            if coordinator_state is None or saved:
+                self._tell(others, np.zeros(1, EMERGENCY))
             else:
-                number = self._lead(will, others)
-                saved = f"checkpoint {number}, after {will.examples:,} examples, is of what the shards have"
+                number = self._write_checkpoint(coordinator_state, others)
+                learned = f"{coordinator_state.examples:,} examples"
+                saved = f"checkpoint {number}, after {learned}, is of what the shards have"
         except Exception as error:
             raise PeerDied(f"{died}; no checkpoint could be made: {error}") from error
         if not saved:
             raise PeerDied(died)
-        raise Bequeathed(f"{died}; {saved}: the same command goes on from there")
+        raise CoordinatorDied(f"{died}; {saved}: the same command goes on from there")
 
-    def _saved(self, will: Will | None) -> str:
+    def _saved(self, coordinator_state: CoordinatorState | None) -> str:
         """Return which checkpoint has all that is in the will, if the newest has."""
-        newest, run_dir = max(checkpoint_numbers(self._origin.run_dir), default=NOTHING), self._origin.run_dir
-        if will is None or newest == NOTHING:
+        newest, run_dir = max(checkpoint_numbers(self._writer.run_dir), default=NOTHING), self._writer.run_dir
+        if coordinator_state is None or newest == NOTHING:
             return ""
         try:
             state = manifest.read(checkpoint_directory(run_dir, newest)).manifest.state
         except manifest.Damaged:
             return ""
-        return f"checkpoint {newest} has it all" if state["book"]["examples"] >= will.examples else ""
+        return (
+            f"checkpoint {newest} has it all"
+            if state["book"]["examples"] >= coordinator_state.examples
+            else ""
+        )
 
-    def _lead(self, will: Will, others: Sequence[int]) -> int:
+    def _write_checkpoint(self, coordinator_state: CoordinatorState, others: Sequence[int]) -> int:
         """Let all write their slices, and complete the checkpoint; return its number."""
-        origin = self._origin
-        number = 1 + last_begun(origin.run_dir)
-        part = construction_directory(origin.run_dir, number)
+        writer = self._writer
+        number = 1 + last_begun(writer.run_dir)
+        part = construction_directory(writer.run_dir, number)
         with writing(part):
             part.mkdir(parents=True)
-        estate = np.zeros(1, ESTATE)
-        estate["number"], estate["mirror"] = number, will.mirror
-        estate["vectors"] = DOWNPOUR if will.vectors is None else len(will.vectors)
-        self._tell(others, estate)
-        if will.vectors:
-            self._tell(others, np.array(will.vectors, np.int64))
-        files = {shard_file_name(self._index): self._write(number, will.mirror, will.vectors)}
+        record = np.zeros(1, EMERGENCY)
+        record["number"], record["mirror"] = number, coordinator_state.mirror
+        record["vectors"] = DOWNPOUR if coordinator_state.vectors is None else len(coordinator_state.vectors)
+        self._tell(others, record)
+        if coordinator_state.vectors:
+            self._tell(others, np.array(coordinator_state.vectors, np.int64))
+        files = {
+            shard_file_name(self._index): self._write_slice(
+                number, coordinator_state.mirror, coordinator_state.vectors
+            )
+        }
         for shard in others:
-            record = self._receive(np.zeros(1, ESTATE), shard)[0]
+            record = self._receive(np.zeros(1, EMERGENCY), shard)[0]
             files[shard_file_name(shard)] = FileRecord.of(record)
         shards = 1 + len(others)
-        content = origin.manifest(number, will.algorithm, will.state, None, shards)
-        origin.complete(content, files, self._owners.assign(origin.pieces))
+        content = writer.manifest(number, coordinator_state.algorithm, coordinator_state.state, None, shards)
+        writer.complete(content, files, self._owners.assign(writer.pieces))
         return number
 
-    def _contribute(self, executor: int) -> None:
+    def _contribute(self, root: int) -> None:
         """Write this shard's slice, and tell."""
-        estate = self._receive(np.zeros(1, ESTATE), executor)[0]
-        number, count = int(estate["number"]), int(estate["vectors"])
+        record = self._receive(np.zeros(1, EMERGENCY), root)[0]
+        number, count = int(record["number"]), int(record["vectors"])
         if number == NOTHING:
             return
         numbers = np.zeros(max(count, 0), np.int64)
         if count > 0:
-            self._receive(numbers, executor)
-        file = self._write(number, int(estate["mirror"]), None if count == DOWNPOUR else numbers.tolist())
-        file.fill(estate)
-        self._tell([executor], estate.reshape(1))
+            self._receive(numbers, root)
+        file = self._write_slice(
+            number, int(record["mirror"]), None if count == DOWNPOUR else numbers.tolist()
+        )
+        file.fill(record)
+        self._tell([root], record.reshape(1))
 
-    def _write(self, number: int, mirror: int, vectors: Sequence[int] | None) -> FileRecord:
-        path = construction_directory(self._origin.run_dir, number) / shard_file_name(self._index)
+    def _write_slice(self, number: int, mirror: int, vectors: Sequence[int] | None) -> FileRecord:
+        path = construction_directory(self._writer.run_dir, number) / shard_file_name(self._index)
         return shard_file.write(path, self._copy(mirror, vectors))
 
     def _tell(self, shards: Sequence[int], records: Record) -> None:
         for shard in shards:
-            sent = self._comm.Isend(records.view(np.uint8), shard, ESTATE_TAG)
+            sent = self._comm.Isend(records.view(np.uint8), shard, EMERGENCY_TAG)
             self._waiter.until(sent.Test, partial(str, f"shard {shard} (the coordinator's will)"))
 
     def _receive(self, into: Record, shard: int) -> Record:
-        status, request = MPI.Status(), self._comm.Irecv(into.view(np.uint8), shard, ESTATE_TAG)
+        status, request = MPI.Status(), self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
         what = "the coordinator's will"
         self._waiter.until(partial(request.Test, status), partial(str, f"shard {shard} ({what})"))
         check_size(status.Get_count(), into.nbytes, what, shard)

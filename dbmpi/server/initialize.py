@@ -48,9 +48,9 @@ def _bound(layer: Layer, tensor: Tensor) -> float:
     return float(np.sqrt(6.0 / (tensor.fan_in + tensor.fan_out)))
 
 
-def piece(plan: Partitioning, piece: Piece, seed: int, out: NDArray[Any]) -> None:
+def piece(partitioning: Partitioning, piece: Piece, seed: int, out: NDArray[Any]) -> None:
     """Fill `out`, `(piece.size,)`, with the first values of a piece of the parameter vector. Local."""
-    for part in plan.slices(piece.partition):
+    for part in partitioning.slices(piece.partition):
         first = max(piece.start, part.offset)
         last = min(piece.stop, part.offset + part.size)
         if first < last:
@@ -58,7 +58,7 @@ def piece(plan: Partitioning, piece: Piece, seed: int, out: NDArray[Any]) -> Non
             for start, length in segments(
                 part.box, part.tensor.shape, first - part.offset, last - part.offset
             ):
-                _fill(plan.network, part.tensor, seed, start, out[filled : filled + length])
+                _fill(partitioning.network, part.tensor, seed, start, out[filled : filled + length])
                 filled += length
 
 

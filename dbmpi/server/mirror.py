@@ -22,9 +22,9 @@ from mpi4py import MPI
 from dbmpi.checkpoint.names import UPDATES
 from dbmpi.comm.protocol import mirror_tag
 from dbmpi.layout.sharding import Owners, Piece, of_shard
-from dbmpi.server.transfer import Copy, Layout, Receiving, Sending, Whole
+from dbmpi.server.transfer import Copy, Layout, Receiving, Sending, WholeMirror
 
-LOOK_S = 5e-3  # between looks at what travels
+POLL_S = 5e-3  # between looks at what travels
 Pieces = tuple[Piece, ...]
 
 
@@ -63,7 +63,7 @@ class Mirror:
         self._names, self._dtype, self._every_s = tuple(names), dtype, every_s
         self._ordered = 0  # number of the last mirror that was ordered
         self._told = 0  # number of the last one that `take_done` has returned
-        self._renewals, self._look_at, self._due = 0, 0.0, 0.0
+        self._renewals, self._poll_at, self._due = 0, 0.0, 0.0
         self._ends: tuple[tuple[int, Pieces], tuple[int, Pieces]] | None = None
         self._sending: Sending | None = None
         self._receiving: Receiving | None = None
@@ -75,13 +75,13 @@ class Mirror:
         """Size of the largest piece that may ever be served here."""
         return max((piece.size for piece in self._pieces), default=0)
 
-    def look(self, now: float, snapshot: Callable[[], Copy]) -> None:
+    def poll(self, now: float, snapshot: Callable[[], Copy]) -> None:
         """Let mirrors move on, and begin one of `shard_file` if it is time. Local."""
-        if now < self._look_at or self._sending is None or self._receiving is None:
+        if now < self._poll_at or self._sending is None or self._receiving is None:
             return
-        self._look_at = now + LOOK_S
+        self._poll_at = now + POLL_S
         self._receive(now)
-        self._sending.look()
+        self._sending.poll()
         if not self._ordered and now >= self._due and not self._sending.busy:
             self._sending.begin(self._layout(self._names), snapshot())
             self._due = now + self._every_s
@@ -95,7 +95,7 @@ class Mirror:
             if not self._ordered and not receiving.busy:
                 receiving.expect(self._names, self._dtype)
             before = receiving.whole
-            receiving.look(now)
+            receiving.poll(now)
             if receiving.whole is before:
                 return
 
@@ -119,7 +119,7 @@ class Mirror:
         if self._sending is not None and self._receiving is not None:
             self._receiving.expect(names, self._dtype, number)
             self._sending.begin(self._layout(names), copy)
-        self._look_at = 0.0
+        self._poll_at = 0.0
 
     def take_done(self) -> int | None:
         """Return the number of the mirror ordered last, once: it has left, and the other one is whole."""
@@ -130,7 +130,7 @@ class Mirror:
         self._told = self._ordered
         return self._told
 
-    def bury(self, dead: int, now: float) -> tuple[Pieces, Whole | None] | None:
+    def fail_over(self, dead: int, now: float) -> tuple[Pieces, WholeMirror | None] | None:
         """Take note that a shard has died.
 
         Returns
@@ -141,10 +141,10 @@ class Mirror:
         """
         inherited, held = self._of(dead), self._receiving
         self._receive(now)  # the last parts may just have come
-        heir = self.owners.bury(dead)
+        successor = self.owners.mark_dead(dead)
         self._told = self._ordered  # it is not awaited any more
         self._renew()
-        if heir != self._index:
+        if successor != self._index:
             return None
         return inherited, held.whole if held is not None and held.pieces == inherited else None
 
@@ -156,7 +156,7 @@ class Mirror:
 
     def _renew(self) -> None:
         """Begin anew what does not go on as it was: with another peer, or with other pieces."""
-        to, source = self.owners.heir(self._index), self.owners.before(self._index)
+        to, source = self.owners.successor(self._index), self.owners.before(self._index)
         ends = (to, self._of(self._index)), (source, self._of(source))
         before, self._ends = self._ends, ends
         tag, self._renewals = mirror_tag(self._renewals), self._renewals + 1

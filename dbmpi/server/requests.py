@@ -20,12 +20,12 @@ from dbmpi.server.shard import Shard
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-    from dbmpi.comm.ulfm import Watch
+    from dbmpi.comm.ulfm import FailureDetector
 
 REPLY_BUFFERS = 4
 
 
-class Exchange:
+class RequestHandler:
     """Receives what REQUESTs announce, and replies.
 
     Parameters
@@ -46,9 +46,9 @@ class Exchange:
     """
 
     def __init__(
-        self, shard: Shard, largest: int, comm: "MPI.Intracomm", waiter: Waiter, watch: "Watch"
+        self, shard: Shard, largest: int, comm: "MPI.Intracomm", waiter: Waiter, detector: "FailureDetector"
     ) -> None:
-        self._shard, self._comm, self._waiter, self._watch = shard, comm, waiter, watch
+        self._shard, self._comm, self._waiter, self._detector = shard, comm, waiter, detector
         self._received = np.empty(largest * shard.dtype.itemsize, np.uint8)
         self._decoded = np.empty(largest, shard.dtype)
         self._replies = [_Reply(np.empty(largest, shard.dtype)) for _ in range(REPLY_BUFFERS)]
@@ -65,7 +65,7 @@ class Exchange:
         try:
             self._serve(Op(int(header["op"])), header, source)
         except MPI.Exception as error:
-            self._watch.learn(error)
+            self._detector.learn(error)
 
     def _serve(self, op: Op, header: Record, source: int) -> None:
         piece = int(header["piece"])
@@ -130,7 +130,7 @@ class Exchange:
         try:
             return reply.sent()
         except MPI.Exception as error:
-            self._watch.learn(error)
+            self._detector.learn(error)
             reply.forget()
             return True
 

@@ -1,4 +1,4 @@
-"""The service loop of one shard: requests in, replies out (`exchange`), and what the coordinator orders."""
+"""The service loop of one shard: requests in, replies out (`handler`), and what the coordinator orders."""
 
 import time
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.checkpoint.names import PARAMETER_VECTOR
-from dbmpi.checkpoint.shard_file import Saver
+from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.comm.messages import Outbox
 from dbmpi.comm.protocol import MIRRORED, OPERATION, REQUEST_HEADER, WRITTEN, Op, Status, Tag, check_size
-from dbmpi.comm.signals import Herald, Signals
-from dbmpi.comm.ulfm import Watch
-from dbmpi.comm.wait import Idle, Waiter
+from dbmpi.comm.signals import SignalForwarder, Signals
+from dbmpi.comm.ulfm import FailureDetector
+from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.layout.sharding import Owners
-from dbmpi.server.requests import Exchange
+from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ShardService:
         coordinator: int,
         waiter: Waiter,
         save: Callable[[], None],
-        saver: Saver,
+        shard_writer: ShardWriter,
         signals: Signals,
         report_every_s: float,
         owners: Owners,
@@ -70,15 +70,15 @@ class ShardService:
         self.owners, self._mirror = owners, mirror
         self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
         self._save, self._report_every_s = save, report_every_s
-        self._saver, self._herald = saver, Herald(comm, coordinator, signals)
-        self._watch = Watch(comm, {coordinator: f"rank {coordinator} (coordinator)"})
+        self._shard_writer, self._forwarder = shard_writer, SignalForwarder(comm, coordinator, signals)
+        self._detector = FailureDetector(comm, {coordinator: f"rank {coordinator} (coordinator)"})
         largest = max((len(held.value) for held in shard.held.values()), default=0)
         largest = mirror.largest if mirror is not None else largest  # it may come to serve any
-        self._exchange = Exchange(shard, largest, comm, waiter, self._watch)
+        self._handler = RequestHandler(shard, largest, comm, waiter, self._detector)
         self._header_buffer = np.zeros(1, REQUEST_HEADER)
         self._header = self._header_buffer[0]  # a view
         self._busy_s = 0.0
-        self.will: bytes | None = None
+        self.coordinator_state: bytes | None = None
         self._report: list[MPI.Request] = []
         self._outbox = Outbox(comm)
         self._orders: dict[Op, Callable[[int], None]] = {
@@ -87,19 +87,19 @@ class ShardService:
             Op.CHECKPOINT: self._checkpoint,
             Op.ADOPT: self._adopt,
             Op.MIRROR: self._order_mirror,
-            Op.WILL: self._keep_will,
+            Op.KEEP_STATE: self._keep_coordinator_state,
             Op.REVERT: lambda source: self.shard.back(int(self._header["version"])),
         }
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status that the coordinator gives."""
-        idle, next_report = Idle(), time.monotonic()
+        idle, next_report = IdleBackoff(), time.monotonic()
         while True:
             now = time.monotonic()
             if now >= next_report:
                 self._send_report(last=False)
                 next_report = now + self._report_every_s
-            self._look(now)
+            self._poll(now)
             source = self._next_request()
             if source is None:
                 idle.rest()
@@ -118,15 +118,15 @@ class ShardService:
         if op in self._orders:
             self._orders[op](source)
         elif op is not Op.STOP:
-            self._exchange.serve(self._header, source)
+            self._handler.serve(self._header, source)
         return op
 
-    def _look(self, now: float) -> None:
+    def _poll(self, now: float) -> None:
         """Let what is under way move on, and tell the coordinator what is done."""
-        self._herald.look()
+        self._forwarder.poll()
         self._report_written()
         if self._mirror is not None:
-            self._mirror.look(now, partial(self.shard.snapshot, None))
+            self._mirror.poll(now, partial(self.shard.snapshot, None))
             number = self._mirror.take_done()
             if number is not None:
                 record = np.array((self.shard.index, number), MIRRORED)
@@ -140,7 +140,7 @@ class ShardService:
         try:
             message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
         except MPI.Exception as error:
-            self._watch.learn(error)
+            self._detector.learn(error)
             return None
         if message is None:
             return None
@@ -157,29 +157,29 @@ class ShardService:
         try:
             self._save()
         except MPI.Exception as error:
-            self._watch.learn(error)
+            self._detector.learn(error)
             status = Status.LOST
-        self._exchange.answer(source, status)
+        self._handler.answer(source, status)
 
     def _adopt(self, source: int) -> None:
         """A shard has died: take over its pieces and answer, if this one is its heir."""
         assert self._mirror is not None
         now = time.monotonic()
-        inherited = self._mirror.bury(int(self._header["piece"]), now)
+        inherited = self._mirror.fail_over(int(self._header["piece"]), now)
         if inherited is None:
             return
         pieces, whole = inherited
         if whole is None:
-            self._exchange.answer(source, Status.LOST)
+            self._handler.answer(source, Status.LOST)
             return
         updates = self.shard.adopt(pieces, whole.copy)
         age_ms = round(1000 * (now - whole.taken_at))
-        self._exchange.answer(source, Status.OK, age_ms, whole.number or updates)
+        self._handler.answer(source, Status.OK, age_ms, whole.number or updates)
 
     def _operate(self, source: int) -> None:
         """Perform the vector operations that follow the request, and answer the dot products."""
         records = np.zeros(int(self._header["steps"]), OPERATION)
-        self._exchange.receive(records, source, Tag.OPERATIONS)
+        self._handler.receive(records, source, Tag.OPERATIONS)
         scalars = self.shard.operate(records)
         request = self._comm.Isend(scalars, source, Tag.SCALARS)
         self._waiter.until(request.Test, lambda: f"rank {source} (scalars)")
@@ -188,8 +188,8 @@ class ShardService:
         """Copy what a checkpoint holds of this shard, answer, and begin to write the copy."""
         number, vectors = int(self._header["version"]), self._receive_vectors(source)
         self._send_report(last=False)
-        self._saver.begin(number, self.shard.snapshot(vectors))
-        self._exchange.answer(source)
+        self._shard_writer.begin(number, self.shard.snapshot(vectors))
+        self._handler.answer(source)
 
     def _order_mirror(self, source: int) -> None:
         """Copy some vectors, and begin to send the copy."""
@@ -199,23 +199,23 @@ class ShardService:
         self.shard.keep(number, copy[PARAMETER_VECTOR])
         self._mirror.order(number, copy, anew)
 
-    def _keep_will(self, source: int) -> None:
+    def _keep_coordinator_state(self, source: int) -> None:
         """Keep what a checkpoint would need of the coordinator."""
         text = np.empty(int(self._header["steps"]), np.uint8)
-        self._exchange.receive(text, source, Tag.WILL)
-        self.will = text.tobytes()
+        self._handler.receive(text, source, Tag.STATE)
+        self.coordinator_state = text.tobytes()
 
     def _receive_vectors(self, source: int) -> list[int] | None:
         """Receive the vectors that a request is about; None for what Downpour has."""
         count = int(self._header["steps"])
         numbers = np.zeros(max(count, 0), np.int64)
         if count > 0:
-            self._exchange.receive(numbers, source, Tag.VECTORS)
+            self._handler.receive(numbers, source, Tag.VECTORS)
         return None if count < 0 else numbers.tolist()
 
     def _report_written(self) -> None:
         """Tell the coordinator when the copy is on disk."""
-        written = self._saver.take_written()
+        written = self._shard_writer.take_written()
         if written is not None:
             record = np.zeros((), WRITTEN)
             record["shard"], record["number"] = written.shard, written.number
@@ -226,9 +226,9 @@ class ShardService:
         """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
         if self._report and not self._report[0].Test():
             return
-        record, exchange = self.shard.report(), self._exchange
-        record["clients"], record["busy_s"], record["last"] = len(exchange.clients), self._busy_s, last
-        record["bytes_in"], record["bytes_out"] = exchange.bytes_in, exchange.bytes_out
+        record, handler = self.shard.report(), self._handler
+        record["clients"], record["busy_s"], record["last"] = len(handler.clients), self._busy_s, last
+        record["bytes_in"], record["bytes_out"] = handler.bytes_in, handler.bytes_out
         self._report = [self._comm.Isend(record.reshape(1).view(np.uint8), self._coordinator, Tag.SHARD)]
 
     def _finish(self) -> None:
@@ -237,9 +237,9 @@ class ShardService:
         if self._report:
             self._waiter.until(self._report[0].Test, peer)
         self._outbox.drain(self._waiter)
-        self._herald.close()
+        self._forwarder.close()
         if self._mirror is not None:
             self._mirror.close()
         self._send_report(last=True)
         self._waiter.until(self._report[0].Test, peer)
-        self._exchange.drain()
+        self._handler.drain()

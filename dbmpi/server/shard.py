@@ -36,7 +36,7 @@ class Held:
 
 
 @dataclass
-class Tally:
+class ServiceCounts:
     """What a shard counts of its service."""
 
     fetches: int = 0
@@ -75,7 +75,7 @@ class Shard:
             piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
             for piece, value in values.items()
         }
-        self.tally = Tally()
+        self.tally = ServiceCounts()
         self._before: Sequence[int] = ()  # updates of every piece of the model in the checkpoint
         self._kept: dict[int, dict[int, Array]] = {}  # number, piece: parameters to go back to
 
@@ -195,7 +195,7 @@ class Shard:
         self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1
         return Status.OK
 
-    def accrue(self, piece: int, gradient: Array, evaluation: int) -> Status:
+    def accrue(self, piece: int, gradient: Array, pass_number: int) -> Status:
         """Add to the batch gradient of an evaluation, unless that is over.
 
         Parameters
@@ -203,7 +203,7 @@ class Shard:
         gradient : (piece.size,)
             A share of the gradient of the batch's mean loss.
         """
-        return Status.OK if self._batch.accrue(piece, gradient, evaluation) else Status.STALE
+        return Status.OK if self._batch.accrue(piece, gradient, pass_number) else Status.STALE
 
     def operate(self, records: Array) -> NDArray[np.float64]:
         """Perform `OPERATION` records on this shard's slices; return its part of the dot products."""

@@ -43,10 +43,10 @@ class Slices:
         """Perform operations on all of them, and return the sums of their dot products; see `Vectors.run`."""
         return np.sum([block.run(records) for block in self._blocks], axis=0)
 
-    def accrue(self, piece: int, gradient: Array, evaluation: int) -> bool:
+    def accrue(self, piece: int, gradient: Array, pass_number: int) -> bool:
         """Add a gradient to that of a piece, and return whether it was added; see `Vectors.accrue`."""
         block, place = self._places[piece]
-        return block.accrue(evaluation, place.start, place.stop, gradient)
+        return block.accrue(pass_number, place.start, place.stop, gradient)
 
     def part(self, number: int, piece: int) -> Array:
         """Return the part of a vector that belongs to a piece, not a copy."""
@@ -64,7 +64,7 @@ class Slices:
             values[number] = row
         self._add(values, pieces)
         for block in self._blocks:
-            block.evaluation = 0
+            block.pass_number = 0
 
     def parameters(self, piece: int) -> Array:
         """Return the parameters of a piece, not a copy."""

@@ -29,9 +29,12 @@ class Layout:
         """Elements of each vector."""
         return sum(piece.size for piece in self.pieces)
 
-    def room(self, spare: list[Array]) -> dict[str, Array]:
-        """Return buffers for a copy; vectors are taken from `spare` as long as there are some."""
-        vectors = {name: spare.pop() if spare else np.empty(self.size, self.dtype) for name in self.names}
+    def room(self, wait_as_spare: list[Array]) -> dict[str, Array]:
+        """Return buffers for a copy; vectors are taken from `wait_as_spare` as long as there are some."""
+        vectors = {
+            name: wait_as_spare.pop() if wait_as_spare else np.empty(self.size, self.dtype)
+            for name in self.names
+        }
         return {UPDATES: np.empty(len(self.pieces), np.int64)} | vectors
 
     def stretches(self, copy: Copy) -> Iterator[Array]:
@@ -44,7 +47,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Whole:
+class WholeMirror:
     """A mirror that has arrived as a whole: its number, and when it began to, `time.monotonic`."""
 
     copy: dict[str, Array]
@@ -84,7 +87,7 @@ class Sending:
 
         self._unless_dead(send)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """See what has left. Local."""
 
         def drop() -> None:
@@ -120,7 +123,7 @@ class Receiving:
 
     def __init__(self, comm: MPI.Intracomm, source: int, tag: int, pieces: Sequence[Piece]) -> None:
         self._comm, self._source, self._tag, self.pieces = comm, source, tag, tuple(pieces)
-        self.whole: Whole | None = None
+        self.whole: WholeMirror | None = None
         self.lost = False  # the source is dead
         self._arriving: dict[str, Array] = {}
         self._spare: list[Array] = []
@@ -146,7 +149,7 @@ class Receiving:
 
         self.lost = self.lost or not survives(post, self._comm)
 
-    def look(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         """See what has arrived. Local."""
 
         def take() -> None:
@@ -164,7 +167,7 @@ class Receiving:
         """Let what has arrived take its place in the mirror; what was there is room for the next."""
         copy = dict(self.whole.copy) if self.whole is not None else {}
         self._spare += [copy[name] for name in self._arriving if name in copy and name != UPDATES]
-        self.whole = Whole(copy | self._arriving, self._number, self._began)
+        self.whole = WholeMirror(copy | self._arriving, self._number, self._began)
 
     def close(self) -> None:
         """Expect no more; the buffers must live on, as a part may be arriving. Local."""

@@ -53,7 +53,7 @@ class Vectors:
         ordered = sorted(ranges)
         if [0, *(stop for _, stop in ordered)] != [*(start for start, _ in ordered), values_VN.shape[1]]:
             raise ValueError(f"{ordered} does not tile a slice of {values_VN.shape[1]} elements")
-        self.evaluation = 0
+        self.pass_number = 0
         self._values, self._ranges = values_VN, frozenset(ordered)
         self._untouched: set[Range] = set()  # of GRADIENT: these count as zero, whatever memory holds
         self._performers: dict[int, Callable[[list[_Operation]], Iterable[float]]] = {
@@ -91,7 +91,7 @@ class Vectors:
             scalars.extend(self._performers[batch[0].kind](batch))
         return np.array(scalars, np.float64)
 
-    def accrue(self, evaluation: int, start: int, stop: int, gradient: Array) -> bool:
+    def accrue(self, pass_number: int, start: int, stop: int, gradient: Array) -> bool:
         """Add a gradient to a range of GRADIENT, in the precision of the vectors.
 
         Parameters
@@ -112,7 +112,7 @@ class Vectors:
         ProtocolError
             No such range, or a gradient of another size.
         """
-        if evaluation != self.evaluation or evaluation == 0:
+        if pass_number != self.pass_number or pass_number == 0:
             return False
         if (start, stop) not in self._ranges or gradient.shape != (stop - start,):
             raise ProtocolError(f"a gradient of shape {gradient.shape} came for the range [{start}, {stop})")
@@ -168,7 +168,7 @@ class Vectors:
         return ()
 
     def _open(self, batch: list[_Operation]) -> Iterable[float]:
-        self.evaluation = batch[0].number
+        self.pass_number = batch[0].number
         self._untouched = set(self._ranges)
         return ()
 

@@ -36,7 +36,7 @@ ALGORITHMS = {
 
 
 @dataclass
-class Assassin:
+class WriterKiller:
     """Kills the coordinator or a shard while a checkpoint is under construction; for `processes.run`."""
 
     run_dir: Path
@@ -74,19 +74,19 @@ def attempt(
     """Make one run, kill it, go on with it; return a line about it, which ends in "good" if all was well."""
     program = [str(environment.python), "-m", "dbmpi.train", "--run-dir", str(run_dir), "--set", *settings]
     changes = {**environment.variables(), "PYTHONPATH": str(launcher.ROOT)}
-    assassin = Assassin(run_dir, draw)
+    killer = WriterKiller(run_dir, draw)
     killed = processes.run(
-        [*environment.mpiexec(RANKS), *program], timeout_s=TIMEOUT_S, env=changes, during=assassin
+        [*environment.mpiexec(RANKS), *program], timeout_s=TIMEOUT_S, env=changes, during=killer
     )
     whole = [one.manifest.number for one in manifest.whole(run_dir) if isinstance(one, manifest.Checkpoint)]
-    unfinished = construction_directory(run_dir, assassin.number).exists()
+    unfinished = construction_directory(run_dir, killer.number).exists()
     resume = [*program, "cluster.shards=1", "train.max_time=0.5"]
     again = processes.run(resume, timeout_s=TIMEOUT_S, env=changes)
     newest = f"goes on from checkpoint {max(whole, default=0)}"
     good = killed.status != 0 and not killed.survivors and bool(whole) and newest in again.out
     good &= again.status in (0, 85)
     return (
-        f"rank {assassin.rank} killed in checkpoint {assassin.number} ({'left' if unfinished else 'made'}), "
+        f"rank {killer.rank} killed in checkpoint {killer.number} ({'left' if unfinished else 'made'}), "
         f"whole: {whole}, resumed with status {again.status}: {'good' if good else 'BAD'}"
     )
 

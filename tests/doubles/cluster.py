@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.comm.world import World, meet
-from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout.boxes import whole, within
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.replica.service import Desk
+from dbmpi.replica.service import ReplicaService
 from dbmpi.replica.worker import Replica
 from dbmpi.run import cli, coordinator_rank, replica_rank, setup, shard_rank
-from dbmpi.run.context import Blueprint
+from dbmpi.run.context import RunContext
 from dbmpi.run.warmup import warm_up
 from dbmpi.server import initialize
 from dbmpi.server.service import ShardService
@@ -27,45 +27,47 @@ def run_cluster(
     asked: cli.Arguments,
     on_replica: Callable[[Replica, Any], None] = lambda replica, role: None,
     on_shard: Callable[[ShardService], None] = lambda service: None,
-) -> Blueprint:
+) -> RunContext:
     """Run a training; `on_replica` is called before a partition starts, `on_shard` after a shard ends."""
-    blueprint = Blueprint(setup.prepare(asked, comm))
-    warm_up(blueprint, comm)
-    with World(blueprint.setup.topology, comm) as world:
+    context = RunContext(setup.prepare(asked, comm))
+    warm_up(context, comm)
+    with World(context.setup.topology, comm) as world:
         role = world.role
         if role.kind == "coordinator":
-            coordinate(blueprint, world)
+            coordinate(context, world)
         elif role.kind == "shard":
-            service = shard_rank.shard_service(blueprint, world.service, role.shard_index)
+            service = shard_rank.shard_service(context, world.service, role.shard_index)
             service.run()
             on_shard(service)
         elif role.kind == "replica":
-            desk = Desk(world.service, world.topology.coordinator, blueprint.waiter, blueprint.signals)
-            link = replica_rank.remote_link(blueprint, world.service, role.partition_index)
+            service = ReplicaService(
+                world.service, world.topology.coordinator, context.waiter, context.signals
+            )
+            link = replica_rank.mpi_client(context, world.service, role.partition_index)
             who = role.replica_index, role.partition_index
-            replica = replica_rank.replica(blueprint, who, link, world.replica, desk.between)
+            replica = replica_rank.replica(context, who, link, world.replica, service.on_minibatch)
             on_replica(replica, role)
-            desk.run(replica)
+            service.run(replica)
             replica.close()
-            desk.close()
+            service.close()
         meet(world.service, 30.0, "the end of the test")
-    return blueprint
+    return context
 
 
-def coordinate(blueprint: Blueprint, world: World) -> None:
-    book = coordinator_rank.book(blueprint, 0.0)
-    post = Post(world.service, world.topology)
-    carries = world.service, world.topology, post, book, blueprint.waiter, 5.0, blueprint.signals
+def coordinate(context: RunContext, world: World) -> None:
+    log = coordinator_rank.metrics_log(context, 0.0)
+    post = MpiDispatcher(world.service, world.topology)
+    carries = world.service, world.topology, post, log, context.waiter, 5.0, context.signals
     service = CoordinatorService(*carries)
-    coordinator_rank.coordinate(blueprint, service, post, book, lambda r, p: "?")
+    coordinator_rank.coordinate(context, service, post, log, lambda r, p: "?")
     service.shards.save_model()
     service.dismiss()
-    book.close()
+    log.close()
 
 
-def first_values(blueprint: Blueprint) -> list[Array]:
+def first_values(context: RunContext) -> list[Array]:
     """The tensors before training, each drawn whole."""
-    net, seed = blueprint.setup.network, blueprint.config.train.seed
+    net, seed = context.setup.network, context.config.train.seed
     return [initialize.values(net, t, seed, 0, t.size).reshape(t.shape) for t in net.tensors]
 
 

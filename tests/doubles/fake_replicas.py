@@ -11,19 +11,19 @@ import numpy as np
 
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.config.sections import Train
-from dbmpi.coordinator.replicas import Roster
+from dbmpi.coordinator.replicas import ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
 from dbmpi.output.tally import Tally
-from dbmpi.sandblaster.pass_scheduler import BatchLedger, Rules, first_homes
+from dbmpi.sandblaster.pass_scheduler import PassScheduler, Rules, first_homes
 from dbmpi.sandblaster.passes import Pass
 
 ROWS = 10  # of each portion
 Key = tuple[int, int]
 
 
-class Crew:
+class FakeReplicas:
     """Replicas of two partitions, whose reports wait until the test delivers them."""
 
     def __init__(self, replicas: int, loss: Callable[[int], float] = lambda portion: 1.0 + portion) -> None:
@@ -38,11 +38,11 @@ class Crew:
         self.counted: list[Key] = []
         self.stopping, self.tally = Stopping(Train()), Tally(replicas)
         with tempfile.TemporaryDirectory() as folder:  # the open file is all that is needed
-            self.book = Book(Path(folder) / "metrics.jsonl", 100, True, 1.0, Silent(io.StringIO()))
-        self.roster = Roster((replicas, 2), 100.0, self, lambda r, p: f"replica {r}", lambda: 0.0)
+            self.log = MetricsLog(Path(folder) / "metrics.jsonl", 100, True, 1.0, Silent(io.StringIO()))
+        self.table = ReplicaTable((replicas, 2), 100.0, self, lambda r, p: f"replica {r}", lambda: 0.0)
 
     def send(self, replica: int, assignment: Any) -> None:
-        key = int(assignment["evaluation"]), int(assignment["index"])
+        key = int(assignment["pass_number"]), int(assignment["index"])
         work = Work(int(assignment["work"]))
         if work is Work.GRADIENT:
             self.work[replica].append(assignment)
@@ -57,9 +57,9 @@ class Crew:
 
     def start(self, evaluation: int, portions: int, rules: Rules) -> Pass:
         """Begin a pass."""
-        ledger = BatchLedger(first_homes(portions, len(self.replicas)), rules)
+        scheduler = PassScheduler(first_homes(portions, len(self.replicas)), rules)
         batch = 0, ROWS * portions
-        this = Pass(self.roster, self.book, self.stopping, ledger, evaluation, batch, self.tally)
+        this = Pass(self.table, self.log, self.stopping, scheduler, evaluation, batch, self.tally)
         this.start()
         return this
 
@@ -97,7 +97,7 @@ class Crew:
 
     def compute(self, replica: int, evaluation: int) -> None:
         assignment = self.work[replica].popleft()
-        key = int(assignment["evaluation"]), int(assignment["index"])
+        key = int(assignment["pass_number"]), int(assignment["index"])
         dropped = key in self.dropped[replica]
         self.dropped[replica].discard(key)
         if not dropped:
@@ -108,7 +108,7 @@ class Crew:
         for partition in (0, 1):
             report = np.zeros((), REPORT)
             report["work"], report["replica"], report["partition"] = work, replica, partition
-            report["evaluation"], report["index"] = key
+            report["pass_number"], report["index"] = key
             report["examples"], report["busy_s"] = examples, 2.0
             report["loss_sum"] = examples * self.loss(key[1]) / 2
             self.reports[2 * replica + partition].append(report)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import places
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.run import cli
 from dbmpi.server import rules
 from dbmpi.server.service import ShardService
@@ -32,13 +32,13 @@ def arguments(run_dir: Path, shape: tuple[int, int, int], *texts: str) -> cli.Ar
 def whole_tensors(comm: Any, asked: cli.Arguments, vectors: tuple[int, ...] = ()) -> Tensors:
     """Run a training, and return on every rank what the shards hold at its end. Collective."""
     services: list[ShardService] = []
-    blueprint = run_cluster(comm, asked, on_shard=services.append)
+    context = run_cluster(comm, asked, on_shard=services.append)
     mine: list[tuple[str, tuple[slice, ...], Array]] = []
     for service in services:
-        states = rules.make(blueprint.config.downpour).states
-        mine += parts(service, blueprint.plan, blueprint.pieces, states, vectors)
+        states = rules.make(context.config.downpour).states
+        mine += parts(service, context.partitioning, context.pieces, states, vectors)
     found: Tensors = {}
-    shapes = {tensor.name: tensor.shape for tensor in blueprint.plan.network.tensors}
+    shapes = {tensor.name: tensor.shape for tensor in context.partitioning.network.tensors}
     for part in comm.allgather(mine):
         for name, at, values in part:
             found.setdefault(name, np.full(shapes[name.split(":")[1]], np.nan))[at] = values
@@ -61,7 +61,7 @@ def parts(service: ShardService, plan: Partitioning, pieces: Any, states: Any, v
             named = {"parameters": held.value} | dict(zip(states, held.states, strict=False))
             named |= {f"vector {number}": shard.part(number, piece.index) for number in vectors}
             for name, values in named.items():
-                for place in places(plan, piece):
+                for place in tensor_boxes(plan, piece):
                     some = values[place.start : place.stop].reshape(place.shape)
                     yield f"{name}:{place.tensor.name}", place.at, some.copy()
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dbmpi.data import digits
-from dbmpi.data.portions import Plan
+from dbmpi.data.portions import PortionPlan
 from dbmpi.layout import sharding
 from dbmpi.replica.downpour import Downpour
 from dbmpi.run import cli
@@ -50,7 +50,7 @@ def arguments(rule: str, shards: int, partitions: int, run_dir: Path) -> cli.Arg
     return cli.Arguments(overrides=(LAYERS, *texts), run_dir=run_dir)
 
 
-def watch(seen: list[Array], replica: Any, role: Any) -> None:
+def detector(seen: list[Array], replica: Any, role: Any) -> None:
     """Keep a copy of the parameters after every step."""
     client: Downpour = replica._downpour
     step: Callable[..., Any] = client.step
@@ -70,7 +70,7 @@ def batches() -> Iterator[tuple[Array, Array]]:
     with h5py.File(digits.path()) as file:
         x, y = file["train/x"][:].reshape(-1, 64) / 16.0, file["train/y"][:]
         chunk = file["train/x"].chunks
-    plan = Plan(len(x), B, 1, SEED, "auto", chunk[0] if chunk else None)
+    plan = PortionPlan(len(x), B, 1, SEED, "auto", chunk[0] if chunk else None)
     for index in range(plan.portions(0, 0)):
         rows = np.concatenate([np.arange(a, b) for a, b in plan.blocks(0, 0, index)])
         rows = rows[plan.order(0, 0, index)]
@@ -120,14 +120,14 @@ def test_one_replica_equals_serial_training_step_by_step(comm: Any, rule: str, f
     for shards, partitions in shapes(comm.size):
         run_dir = folder / f"{shards}x{partitions}"
         seen: list[Array] = []
-        blueprint = run_cluster(comm, arguments(rule, shards, partitions, run_dir), partial(watch, seen))
-        role = blueprint.setup.topology.roles[comm.rank]
+        context = run_cluster(comm, arguments(rule, shards, partitions, run_dir), partial(detector, seen))
+        role = context.setup.topology.roles[comm.rank]
         if role.kind != "replica":
             continue
-        history = serial(rule, first_values(blueprint))
+        history = serial(rule, first_values(context))
         assert len(seen) == len(history) == STEPS
         for step, (mine, tensors) in enumerate(zip(seen, history, strict=True)):
-            expected = slice_of(blueprint.plan, role.partition_index, tensors)
+            expected = slice_of(context.partitioning, role.partition_index, tensors)
             np.testing.assert_allclose(mine, expected, rtol=1e-7, atol=1e-10, err_msg=f"step {step}")
 
 
@@ -136,15 +136,15 @@ def test_a_partition_contacts_exactly_the_shards_that_hold_its_parameters(comm: 
     for shards, partitions in shapes(comm.size):
         asked = arguments("sgd", shards, partitions, folder / f"{shards}x{partitions}")
         clients: set[int] = set()
-        note = partial(lambda seen, service: seen.update(service._exchange.clients), clients)
-        blueprint = run_cluster(comm, asked, on_shard=note)
-        topology = blueprint.setup.topology
+        note = partial(lambda seen, service: seen.update(service._handler.clients), clients)
+        context = run_cluster(comm, asked, on_shard=note)
+        topology = context.setup.topology
         role = topology.roles[comm.rank]
         if role.kind == "shard":
-            holding = {p.partition for p in sharding.of_shard(blueprint.pieces, role.shard_index)}
+            holding = {p.partition for p in sharding.of_shard(context.pieces, role.shard_index)}
             readers = {topology.shards[0]} if role.shard_index else set()  # shard 0 saves the model
             assert clients - readers == {topology.replicas[0][p] for p in holding}
-    assert len({p.partition for p in blueprint.pieces}) == partitions
+    assert len({p.partition for p in context.pieces}) == partitions
 
 
 @pytest.mark.mpi(ranks=4)
@@ -152,8 +152,8 @@ def test_pieces_may_be_much_smaller_than_a_shard(comm: Any, folder: Path, monkey
     """Large models go in many messages; the steps are the same."""
     monkeypatch.setattr("dbmpi.run.context.MAX_PIECE_BYTES", 1000)
     seen: list[Array] = []
-    blueprint = run_cluster(comm, arguments("adam", 2, 1, folder / "run"), partial(watch, seen))
-    assert len(blueprint.pieces) > 4
+    context = run_cluster(comm, arguments("adam", 2, 1, folder / "run"), partial(detector, seen))
+    assert len(context.pieces) > 4
     if seen:
-        last = serial("adam", first_values(blueprint))[-1]
-        np.testing.assert_allclose(seen[-1], slice_of(blueprint.plan, 0, last), rtol=1e-7, atol=1e-10)
+        last = serial("adam", first_values(context))[-1]
+        np.testing.assert_allclose(seen[-1], slice_of(context.partitioning, 0, last), rtol=1e-7, atol=1e-10)

@@ -18,7 +18,7 @@ def test_an_error_tells_of_no_death_where_nobody_is_dead(comm: Any, name: str) -
     assert ulfm.failed(comm) == [] and not ulfm.revoked(comm)
     assert not ulfm.tells_of_death(error, comm) and not ulfm.lost(error, comm)
     with pytest.raises(MPI.Exception) as raised:
-        ulfm.Watch(comm, {0: "rank 0"}).learn(error)
+        ulfm.FailureDetector(comm, {0: "rank 0"}).learn(error)
     assert raised.value is error
     with pytest.raises(MPI.Exception) as raised, ulfm.readable(comm):
         raise error

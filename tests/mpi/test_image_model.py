@@ -74,7 +74,7 @@ def made(net: Network, partitions: int, rank: int, comm: Any = None, l2: float =
 
 def one_step(model: PartitionModel, theta: Array, x_NB: Array, labels: Array) -> tuple[float, int, Array]:
     """Differentiate at step 0, so that the dropout masks repeat."""
-    plan, p = model.plan, model.partition
+    plan, p = model.partitioning, model.partition
     gradient = np.full_like(theta, np.nan)
     space = model.space(B)
     space.states[0][...] = x_NB[within(space.held[0], full(plan.network.input))]
@@ -94,24 +94,24 @@ def test_tiles_compute_what_the_image_computes(comm: Any, name: str) -> None:
     net = from_layers(NETWORKS[name][1], NETWORKS[name][0], "softmax")
     complete, (x, labels) = parameters(net), data(net)
     alone = made(net, 1, 0)
-    loss, correct, whole_gradient = one_step(alone, cut(alone.plan, 0, complete), x, labels)
-    views = tensors(alone.plan, 0, whole_gradient)
+    loss, correct, whole_gradient = one_step(alone, cut(alone.partitioning, 0, complete), x, labels)
+    views = tensors(alone.partitioning, 0, whole_gradient)
     pairs = zip(net.layers, views.weights, views.biases, strict=True)
     expected = {
         t.name: v for layer, *vs in pairs for t, v in zip((layer.weight, layer.bias), vs, strict=True) if t
     }
 
     model = made(net, comm.size, comm.rank, comm)
-    mine = one_step(model, cut(model.plan, comm.rank, complete), x, labels)
+    mine = one_step(model, cut(model.partitioning, comm.rank, complete), x, labels)
     assert comm.allreduce(mine[0]) == pytest.approx(loss, rel=1e-12)
     assert comm.allreduce(mine[1]) == correct
-    np.testing.assert_allclose(mine[2], cut(model.plan, comm.rank, expected), rtol=1e-8, atol=1e-12)  # type: ignore[arg-type]
+    np.testing.assert_allclose(mine[2], cut(model.partitioning, comm.rank, expected), rtol=1e-8, atol=1e-12)  # type: ignore[arg-type]
 
     steps = 2
     model.take_sent()
     for _ in range(steps):
-        one_step(model, cut(model.plan, comm.rank, complete), x, labels)
-    traffic, sent = model.plan.traffic(comm.rank, B, 8), model.take_sent()
+        one_step(model, cut(model.partitioning, comm.rank, complete), x, labels)
+    traffic, sent = model.partitioning.traffic(comm.rank, B, 8), model.take_sent()
     assert sent == Traffic(steps * traffic.messages, steps * traffic.bytes)
     model.free()
 
@@ -123,16 +123,16 @@ def test_gradient_agrees_with_finite_differences(comm: Any, name: str) -> None:
     x, labels = data(net)
     l2, me = 0.03, comm.rank
     model = made(net, comm.size, me, comm, l2)
-    theta = cut(model.plan, me, parameters(net))
+    theta = cut(model.partitioning, me, parameters(net))
 
     def objective(at: Array) -> float:
         loss, _, _ = one_step(model, at, x, labels)
-        return float(comm.allreduce(loss / B + model.penalty(tensors(model.plan, me, at))))
+        return float(comm.allreduce(loss / B + model.penalty(tensors(model.partitioning, me, at))))
 
     _, _, gradient = one_step(model, theta, x, labels)
     h, rng = 1e-6, np.random.default_rng(1)
     for rank in range(comm.size):
-        size = model.plan.sizes[rank]
+        size = model.partitioning.sizes[rank]
         for i in rng.choice(size, min(size, 25), replace=False):
             ahead, behind = theta.copy(), theta.copy()
             if rank == me:
@@ -151,11 +151,11 @@ def test_a_rank_holds_no_more_than_its_tile_and_halo(comm: Any) -> None:
     net = from_layers(layers, shape, "softmax")
     model = made(net, comm.size, comm.rank, comm)
     space = model.space(B)
-    local = next(s for s in model.plan.slices(comm.rank) if s.tensor.name == "layers.0.weight")
+    local = next(s for s in model.partitioning.slices(comm.rank) if s.tensor.name == "layers.0.weight")
     assert local.size <= net.layers[0].weight.size / comm.size * 1.35  # type: ignore[union-attr]
     for number, state in enumerate(space.states):
-        own, need = model.plan.own(number, comm.rank), model.plan.need(number, comm.rank)
-        assert state.size == volume(model.plan.held(number, comm.rank)) * B
+        own, need = model.partitioning.own(number, comm.rank), model.partitioning.need(number, comm.rank)
+        assert state.size == volume(model.partitioning.held(number, comm.rank)) * B
         if number and volume(own):
-            assert volume(model.plan.held(number, comm.rank)) <= volume(own) + volume(need)
+            assert volume(model.partitioning.held(number, comm.rank)) <= volume(own) + volume(need)
     model.free()

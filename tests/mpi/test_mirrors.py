@@ -34,7 +34,7 @@ def run_until(comm: Any, one: Mirror, shard: Shard, done: Any) -> None:
     """Serve mirrors until all of `comm` are done. Collective."""
     deadline, said = time.monotonic() + LONG_S, None
     while said is None or not said.Test():
-        one.look(time.monotonic(), lambda: shard.snapshot(None))
+        one.poll(time.monotonic(), lambda: shard.snapshot(None))
         if said is None and done():
             said = comm.Ibarrier()
         assert time.monotonic() < deadline
@@ -61,7 +61,7 @@ def test_heirs_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: int) -
     run_until(comm, one, shard, lambda: one._receiving is not None and one._receiving.whole is not None)
 
     if rank != shards - 1:  # which is dead from here on: its heir is the first
-        inherited = one.bury(shards - 1, time.monotonic())
+        inherited = one.fail_over(shards - 1, time.monotonic())
         assert (inherited is not None) == (rank == 0)
         if inherited is not None:
             theirs, whole = inherited
@@ -71,7 +71,7 @@ def test_heirs_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: int) -
                 assert_holds(shard, piece)
         run_until(living, one, shard, lambda: one._receiving is not None and one._receiving.whole is not None)
 
-        inherited = one.bury(0, time.monotonic())  # and now the heir, which had adopted
+        inherited = one.fail_over(0, time.monotonic())  # and now the heir, which had adopted
         assert (inherited is not None) == (rank == 1)
         if inherited is not None:
             theirs, whole = inherited

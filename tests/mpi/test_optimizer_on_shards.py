@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dbmpi.checkpoint.shard_file import Saver
+from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.comm import operations
 from dbmpi.comm.operations import PARAMETERS, Program
 from dbmpi.comm.protocol import Op
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
-from dbmpi.coordinator.dispatcher import Post
+from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
 from dbmpi.layout.topology import Topology
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
-from dbmpi.replica.mpi_client import RemoteLink
+from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.sandblaster import minimize as optimizer
 from dbmpi.sandblaster.optimizer_state import Limits
 from dbmpi.server import rules
@@ -59,7 +59,7 @@ class Remote:
 
     sampled = False
 
-    def __init__(self, service: CoordinatorService, link: RemoteLink, pieces: int, function: Any) -> None:
+    def __init__(self, service: CoordinatorService, link: MpiClient, pieces: int, function: Any) -> None:
         self._service, self._link, self._pieces, self._function = service, link, pieces, function
         self.trips = self.passes = 0
 
@@ -100,8 +100,8 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
-    saver, owners = Saver(folder, index), sharding.Owners(comm.size - 1)
-    ShardService(shard, comm, 0, WAITER, lambda: None, saver, Signals(), 1.0, owners).run()
+    shard_writer, owners = ShardWriter(folder, index), sharding.Owners(comm.size - 1)
+    ShardService(shard, comm, 0, WAITER, lambda: None, shard_writer, Signals(), 1.0, owners).run()
 
 
 def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, limits: Limits) -> Any:
@@ -113,15 +113,15 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
         serve(comm, folder, pieces, start, operations.count(made.pairs))
         return None
     topology = Topology(comm.size, ranks, ((0,),))
-    book = Book(folder / "metrics.jsonl", 1, False, 1.0, Silent(io.StringIO()))
-    service = CoordinatorService(comm, topology, Post(comm, topology), book, WAITER, 1.0, Signals())
-    link = RemoteLink(comm, pieces, ranks, np.empty(SIZE), "float64", WAITER)
+    log = MetricsLog(folder / "metrics.jsonl", 1, False, 1.0, Silent(io.StringIO()))
+    service = CoordinatorService(comm, topology, MpiDispatcher(comm, topology), log, WAITER, 1.0, Signals())
+    link = MpiClient(comm, pieces, ranks, np.empty(SIZE), "float64", WAITER)
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)
     found = problem.parameters().copy()
     service.shards.stop(0)
     service.shards.await_leave()
-    book.close()
+    log.close()
     return found, end, problem
 
 

@@ -48,7 +48,7 @@ def cut(plan: Partitioning, partition: int, whole: dict[str, Array]) -> Array:
 
 
 def one_step(model: PartitionModel, theta: Array, x_IB: Array, targets: Array) -> tuple[float, int, Array]:
-    plan, p = model.plan, model.partition
+    plan, p = model.partitioning, model.partition
     own = targets if targets.ndim == 1 else np.ascontiguousarray(targets[slice(*model.outputs)])
     gradient = np.full_like(theta, np.nan)
     space = model.space(x_IB.shape[1])
@@ -69,14 +69,14 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
     t = rng.integers(0, net.outputs, B) if labels else rng.normal(size=(net.outputs, B))
 
     alone = PartitionModel(Partitioning(net, 1), 0, labels, np.dtype("f8"), l2=0.01)
-    expected = one_step(alone, cut(alone.plan, 0, whole), x_IB, t)
+    expected = one_step(alone, cut(alone.partitioning, 0, whole), x_IB, t)
     plan = Partitioning(net, comm.size)
     model = PartitionModel(plan, comm.rank, labels, np.dtype("f8"), 0.01, comm, Waiter(30.0))
     loss, correct, gradient = one_step(model, cut(plan, comm.rank, whole), x_IB, t)
 
     assert comm.allreduce(loss) == pytest.approx(expected[0], rel=1e-12)
     assert comm.allreduce(correct) == expected[1]
-    views = tensors(alone.plan, 0, expected[2])
+    views = tensors(alone.partitioning, 0, expected[2])
     named = [tensor for pair in zip(views.weights, views.biases, strict=True) for tensor in pair]
     complete = dict(zip((t.name for t in net.tensors), named, strict=True))
     np.testing.assert_allclose(gradient, cut(plan, comm.rank, complete), rtol=1e-9, atol=1e-12)

@@ -143,8 +143,8 @@ def test_iterates_are_those_of_a_serial_program_on_every_shape(comm: Any, folder
     expected: tuple[list[float], list[Array]] | None = None
     for shape in shapes(comm.size):
         run_dir = folder / "x".join(map(str, shape))
-        blueprint = run_cluster(comm, arguments(shape, run_dir))
-        expected = expected or serial(first_values(blueprint))
+        context = run_cluster(comm, arguments(shape, run_dir))
+        expected = expected or serial(first_values(context))
         losses = [record["loss"] for record in records(run_dir, "iteration")]
         np.testing.assert_allclose(losses, expected[0], rtol=1e-6, err_msg=str(shape))
         for mine, right in zip(parameters(run_dir), expected[1], strict=True):
@@ -155,15 +155,15 @@ def test_iterates_are_those_of_a_serial_program_on_every_shape(comm: Any, folder
 def test_a_slow_replica_and_backup_copies_change_nothing(comm: Any, folder: Path) -> None:
     partitions = 1 if comm.size == 4 else 2
     shape, run_dir = (1, 2, partitions), folder / "run"
-    blueprint = run_cluster(comm, arguments(shape, run_dir), partial(slow, (1, partitions - 1), 0.01))
-    losses, tensors = serial(first_values(blueprint))
+    context = run_cluster(comm, arguments(shape, run_dir), partial(slow, (1, partitions - 1), 0.01))
+    losses, tensors = serial(first_values(context))
     np.testing.assert_allclose([r["loss"] for r in records(run_dir, "iteration")], losses, rtol=1e-6)
     for mine, right in zip(parameters(run_dir), tensors, strict=True):
         np.testing.assert_allclose(mine, right, rtol=1e-4, atol=1e-6)
     if comm.rank == 0:
         counts = records(run_dir, "replica")
         passes = sum(r["evaluations"] for r in records(run_dir, "iteration"))
-        assert sum(r["won"] for r in counts) == passes * batches_of(blueprint).portions
+        assert sum(r["won"] for r in counts) == passes * batches_of(context).portions
         assert counts[0]["won"] > 2 * counts[1]["won"] and counts[1]["lost"] > 0
 
 

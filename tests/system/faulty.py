@@ -24,9 +24,9 @@ PLACES = {
     "replica": ("dbmpi.replica.downpour", "Downpour", "step"),  # a minibatch
     "gradient": ("dbmpi.model.partition", "PartitionModel", "differentiate"),
     "coordinator": ("dbmpi.coordinator.service", "CoordinatorService", "_receive"),  # look for a report
-    "booking": ("dbmpi.output.metrics", "Book", "train"),  # the coordinator has a portion's reports
+    "booking": ("dbmpi.output.metrics", "MetricsLog", "train"),  # the coordinator has a portion's reports
     "evaluation": ("dbmpi.model.partition", "PartitionModel", "evaluate"),
-    "reader": ("dbmpi.data.prefetch", "ReadAhead", "_portion"),  # in a thread
+    "reader": ("dbmpi.data.prefetch", "Prefetcher", "_portion"),  # in a thread
     "saving": ("dbmpi.checkpoint.model_file", "write", ""),
     "slice": (
         "dbmpi.checkpoint.shard_file",

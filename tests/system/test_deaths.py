@@ -160,8 +160,10 @@ def test_sandblaster_goes_back_to_an_iterate_when_a_shard_is_killed(
     fault = ("kill", "shard", 1 + victim, request_number)
     done = launch_in_ft(tmp_path)(3 + shards, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
     assert (done.status, messages(done)) == (0, [])
-    heir = (victim + 1) % shards
-    assert f"shard {victim} has died (rank {1 + victim}): shard {heir} (rank {1 + heir})" in done.out
+    successor = (victim + 1) % shards
+    assert (
+        f"shard {victim} has died (rank {1 + victim}): shard {successor} (rank {1 + successor})" in done.out
+    )
     run, calm = tmp_path / "run", undisturbed["sandblaster"]
     numbers = [record["iteration"] for record in records(run, "iteration")]
     assert all(n - 1 <= after <= n + 1 for n, after in pairwise(numbers))

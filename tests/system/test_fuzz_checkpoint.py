@@ -39,8 +39,8 @@ def results(environment, tmp_path_factory):
         more = arguments(str(directory / "data.h5"), True, case["run"])
         shown = [case["run"], "--show", str(int(case["newest"]))]
         for program, words in (
-            ("dbmpi.checkpoint", [case["run"]]),
-            ("dbmpi.checkpoint", shown),
+            ("dbmpi.checkpoint.listing", [case["run"]]),
+            ("dbmpi.checkpoint.listing", shown),
             ("dbmpi.train", [*more, *TAKEN, "train.epochs=152", "--resume"]),
         ):
             cases.append({**case, "number": len(cases), "program": program, "argv": words})
@@ -55,7 +55,7 @@ def fault(result):
     case, status, err = result["case"], result["status"], result["err"]
     if result["late"] or "Traceback" in err + result["out"] or status not in (0, 1, 2):
         return f"ends with status {status}"
-    if case["program"] == "dbmpi.checkpoint":
+    if case["program"] == "dbmpi.checkpoint.listing":
         told = result["out"].count("damaged: ") + err.count("dbmpi: error: ")
         return "" if status == 0 or told else "says nothing"
     warned = [line for line in err.splitlines() if line.startswith("dbmpi: warning: checkpoint ")]

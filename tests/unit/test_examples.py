@@ -84,7 +84,7 @@ def test_the_plane_has_rows_and_columns_for_each_tile_of_the_grid(path: Path) ->
 def test_the_comment_tells_the_ranks(path: Path) -> None:
     cluster, text = load(path).cluster, path.read_text("utf-8")
     size = 1 + cluster.shards + cluster.replicas * cluster.partitions
-    plan = topology.plan(size, cluster.shards, cluster.replicas, cluster.partitions)
+    plan = topology.assign_roles(size, cluster.shards, cluster.replicas, cluster.partitions)
     assert not plan.spares
     equation = plan.equation().replace("partitions", "tiles")
     assert f"# {equation}" in text.replace("partitions", "tiles")
@@ -129,4 +129,4 @@ def test_the_way_to_train_in_one_process(name: str) -> None:
     path = FOLDER / f"{name}.toml"
     (overrides,) = re.findall(r"in one process: add --set (.*)", path.read_text("utf-8"))
     cluster = load(path, overrides.split()).cluster
-    assert topology.plan(1, cluster.shards, cluster.replicas, cluster.partitions).serial
+    assert topology.assign_roles(1, cluster.shards, cluster.replicas, cluster.partitions).serial

@@ -17,7 +17,7 @@ from dbmpi.config.load import load
 from dbmpi.config.sections import Config, Model
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import places
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece, cut
 
 
@@ -113,7 +113,7 @@ def test_a_piece_of_a_tile_is_few_boxes_of_the_tensor():
     size = plan.slices(3)[0].size
     found = [
         place
-        for place in places(plan, Piece(0, 3, 0, 8, size - 12))
+        for place in tensor_boxes(plan, Piece(0, 3, 0, 8, size - 12))
         if place.tensor.name == "layers.0.weight"
     ]
     assert 1 < len(found) <= 2 * len(found[0].tensor.shape) - 1

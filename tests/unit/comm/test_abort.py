@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dbmpi.comm import abort
-from dbmpi.comm.abort import STATUS_INTERRUPTED, Who, guarded, report
+from dbmpi.comm.abort import STATUS_INTERRUPTED, RankIdentity, guarded, report
 from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, PeerSilent, UserError
 
 
@@ -26,8 +26,8 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signal.signal(signal.SIGINT, handler)
 
 
-def who(job: str = "") -> Who:
-    made = Who(3)
+def who(job: str = "") -> RankIdentity:
+    made = RankIdentity(3)
     made.role, made.job = "shard 1", job
     return made
 
@@ -132,5 +132,5 @@ def test_before_the_job_has_a_name_everyone_speaks():
 
 
 def test_a_rank_has_a_name_before_it_has_a_role():
-    assert Who(5)() == "rank 5"
-    assert "rank 5" in report(ValueError("x"), Who(5)())
+    assert RankIdentity(5)() == "rank 5"
+    assert "rank 5" in report(ValueError("x"), RankIdentity(5)())

@@ -13,7 +13,7 @@ from dbmpi.errors import STATUS_STOPPED
 
 
 @pytest.fixture
-def watch():
+def detector():
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
     before = {number: signal.getsignal(number) for number in numbers}
     yield Signals()
@@ -22,39 +22,39 @@ def watch():
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "USR2"])
-def test_a_signal_stops_the_run(watch, name):
-    watch.install("USR2")
-    watch.install_interrupt()
-    stopping = Stopping(Train(), watch)
-    stopping.look_at_signals()
+def test_a_signal_stops_the_run(detector, name):
+    detector.install("USR2")
+    detector.install_interrupt()
+    stopping = Stopping(Train(), detector)
+    stopping.check_signals()
     assert not stopping.reason
     os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
-    stopping.look_at_signals()
+    stopping.check_signals()
     assert (stopping.reason, stopping.status, stopping.hasty) == ("signal", STATUS_STOPPED, True)
-    assert not stopping.finished and watch.name == f"SIG{name}"
+    assert not stopping.finished and detector.name == f"SIG{name}"
 
 
-def test_the_signal_of_the_configuration_alone_is_taken(watch):
+def test_the_signal_of_the_configuration_alone_is_taken(detector):
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    watch.install("none")
+    detector.install("none")
     os.kill(os.getpid(), signal.SIGUSR1)
-    assert not watch
+    assert not detector
 
 
-def test_the_first_word_counts(watch):
-    watch.note(signal.SIGUSR1)
-    watch.note(signal.SIGTERM)
-    assert watch.name == "SIGUSR1"
+def test_the_first_word_counts(detector):
+    detector.note(signal.SIGUSR1)
+    detector.note(signal.SIGTERM)
+    assert detector.name == "SIGUSR1"
 
 
-def test_a_second_interrupt_ends_the_job_unless_it_is_an_echo(watch, monkeypatch):
+def test_a_second_interrupt_ends_the_job_unless_it_is_an_echo(detector, monkeypatch):
     now = 100.0
     monkeypatch.setattr(signals.time, "monotonic", lambda: now)
-    watch.install_interrupt()
+    detector.install_interrupt()
     for seconds in (0.0, 0.5 * signals.ECHO_S):
         now = 100.0 + seconds
         os.kill(os.getpid(), signal.SIGINT)
-    assert watch.name == "SIGINT"
+    assert detector.name == "SIGINT"
     now = 100.0 + 2 * signals.ECHO_S
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from dbmpi.comm import wait
-from dbmpi.comm.wait import Idle, Waiter
+from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.errors import PeerSilent
 
 
@@ -106,7 +106,7 @@ def test_an_error_while_polling_passes():
 
 
 def test_idle_sleeps_longer_the_longer_it_is_quiet(clock):
-    idle = Idle()
+    idle = IdleBackoff()
     for _ in range(2000):
         idle.rest()
     assert clock.sleeps == sorted(clock.sleeps)
@@ -117,7 +117,7 @@ def test_idle_sleeps_longer_the_longer_it_is_quiet(clock):
 
 
 def test_an_idle_loop_is_quick_for_as_long_as_it_was_busy_just_before(clock):
-    idle = Idle()
+    idle = IdleBackoff()
     while clock.now < 1e-3:
         idle.rest()
     assert max(clock.sleeps) <= 0.11e-3  # a tenth of the quiet: little latency is added
@@ -125,7 +125,7 @@ def test_an_idle_loop_is_quick_for_as_long_as_it_was_busy_just_before(clock):
 
 def test_a_resting_loop_wakes_seldom(clock):
     """Some tens of microseconds each: little of a core, which tests/system measures."""
-    idle = Idle()
+    idle = IdleBackoff()
     while clock.now < 0.5:
         idle.rest()
     assert len(clock.sleeps) < 500

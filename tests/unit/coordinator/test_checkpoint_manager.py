@@ -8,8 +8,8 @@ import pytest
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import CHECKPOINTS, FileRecord
 from dbmpi.checkpoint.manifest import Written
-from dbmpi.checkpoint.writer import Origin
-from dbmpi.coordinator.checkpoint_manager import Keeper
+from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.layout.sharding import Owners, cut
 
 
@@ -26,7 +26,7 @@ class Shards:
         self.taken.append(number)
         self.written = lambda shard: written(Written(number, shard, FileRecord(1, "0")))
         for dead in self.deaths:
-            self.owners.bury(dead)
+            self.owners.mark_dead(dead)
         self.deaths.clear()
 
     def await_files(self) -> None:
@@ -48,16 +48,16 @@ class Anything:
         return {}
 
     def event(self, text: str) -> None:
-        """See `metrics.Book`."""
+        """See `metrics.MetricsLog`."""
         self.events.append(text)
 
     def record(self, kind: str, **values: Any) -> None:
-        """See `metrics.Book`."""
+        """See `metrics.MetricsLog`."""
         self.events.append(kind)
 
 
 @pytest.fixture
-def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointManager:
     """A keeper whose manifests and indexes are nothing."""
     from dbmpi.checkpoint import index as assembly
     from dbmpi.config import sections
@@ -70,12 +70,12 @@ def keeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keeper:
 
     monkeypatch.setattr(assembly, "write_index", index)
     content = manifest.Manifest(0, "", "downpour", {}, {}, {}, "", {}, None, {})
-    monkeypatch.setattr(Origin, "manifest", lambda self, *state: content)
+    monkeypatch.setattr(CheckpointWriter, "manifest", lambda self, *state: content)
     monkeypatch.setattr(manifest, "publish", lambda run_dir, content: None)
-    origin = Origin(tmp_path, sections.Config(), None, cut([90], 3, 99), 1, {"shards": 3})  # type: ignore[arg-type]
-    book: Any = Anything()
-    made = Keeper(origin, Shards(), book, book, 0)
-    made.indexed, made.log = indexed, book.events  # type: ignore[attr-defined]
+    origin = CheckpointWriter(tmp_path, sections.Config(), None, cut([90], 3, 99), 1, {"shards": 3})  # type: ignore[arg-type]
+    log: Any = Anything()
+    made = CheckpointManager(origin, Shards(), log, log, 0)
+    made.indexed, made.log = indexed, log.events  # type: ignore[attr-defined]
     return made
 
 
@@ -83,46 +83,48 @@ def parts(path: Path) -> list[str]:
     return sorted(each.name for each in (path / CHECKPOINTS).glob(".*.part"))
 
 
-def test_a_checkpoint_that_a_dead_shard_has_not_written_is_given_up(keeper: Any, tmp_path: Path) -> None:
-    keeper.save("downpour", {})
-    shards = keeper._shards
+def test_a_checkpoint_that_a_dead_shard_has_not_written_is_given_up(checkpoints: Any, tmp_path: Path) -> None:
+    checkpoints.save("downpour", {})
+    shards = checkpoints._shards
     shards.written(1)
-    shards.owners.bury(0)
-    keeper.look()
+    shards.owners.mark_dead(0)
+    checkpoints.poll()
     assert parts(tmp_path) == [".000001.part"]  # shard 2 is still writing into it
     shards.written(2)
-    keeper.look()
-    assert parts(tmp_path) == [] and "given up" in keeper.log[0]
-    keeper.save("downpour", {})
-    keeper.finish()
-    assert shards.taken == [1, 2] and keeper.log[1:] == ["checkpoint"]
-    assert keeper.indexed == [{1, 2}]  # the heir's file has the pieces of the dead
+    checkpoints.poll()
+    assert parts(tmp_path) == [] and "given up" in checkpoints.log[0]
+    checkpoints.save("downpour", {})
+    checkpoints.finish()
+    assert shards.taken == [1, 2] and checkpoints.log[1:] == ["checkpoint"]
+    assert checkpoints.indexed == [{1, 2}]  # the heir's file has the pieces of the dead
 
 
-def test_one_that_the_dead_shard_has_written_is_completed(keeper: Any) -> None:
-    keeper.save("downpour", {})
-    keeper._shards.written(0)
-    keeper._shards.owners.bury(0)
-    keeper.finish()
-    assert keeper._shards.taken == [1] and keeper.log == ["checkpoint"]
-    assert keeper.indexed == [{0, 1, 2}]  # as they were when it was taken
+def test_one_that_the_dead_shard_has_written_is_completed(checkpoints: Any) -> None:
+    checkpoints.save("downpour", {})
+    checkpoints._shards.written(0)
+    checkpoints._shards.owners.mark_dead(0)
+    checkpoints.finish()
+    assert checkpoints._shards.taken == [1] and checkpoints.log == ["checkpoint"]
+    assert checkpoints.indexed == [{0, 1, 2}]  # as they were when it was taken
 
 
-def test_the_last_one_is_taken_again(keeper: Any, tmp_path: Path) -> None:
-    keeper._shards.deaths = [2]
-    keeper.save("downpour", {})
-    keeper.finish()
-    assert keeper._shards.taken == [1, 2] and keeper.log[1:] == ["checkpoint"]
-    assert keeper.indexed == [{0, 1}] and parts(tmp_path) == [".000002.part"]  # nothing publishes it here
+def test_the_last_one_is_taken_again(checkpoints: Any, tmp_path: Path) -> None:
+    checkpoints._shards.deaths = [2]
+    checkpoints.save("downpour", {})
+    checkpoints.finish()
+    assert checkpoints._shards.taken == [1, 2] and checkpoints.log[1:] == ["checkpoint"]
+    assert checkpoints.indexed == [{0, 1}] and parts(tmp_path) == [
+        ".000002.part"
+    ]  # nothing publishes it here
 
 
-def test_what_was_written_of_another_one_counts_for_nothing(keeper: Any) -> None:
-    keeper.save("downpour", {})
-    late = keeper._shards.written
-    keeper._shards.owners.bury(0)
-    keeper._shards.await_files()
-    keeper.look()
-    keeper.save("downpour", {})
+def test_what_was_written_of_another_one_counts_for_nothing(checkpoints: Any) -> None:
+    checkpoints.save("downpour", {})
+    late = checkpoints._shards.written
+    checkpoints._shards.owners.mark_dead(0)
+    checkpoints._shards.await_files()
+    checkpoints.poll()
+    checkpoints.save("downpour", {})
     late(0)
     late(1)
-    assert keeper._pending._missing == {1, 2} and not keeper._pending._files
+    assert checkpoints._pending._missing == {1, 2} and not checkpoints._pending._files

@@ -13,13 +13,13 @@ from dbmpi.comm.assignments import evaluation_of, leave, plain, portion_of
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.config.algorithms import Downpour, Warmstart
 from dbmpi.config.sections import Evaluation, Train
-from dbmpi.coordinator.portion_scheduler import Ledger
-from dbmpi.coordinator.replicas import Roster
-from dbmpi.data.portions import Plan
+from dbmpi.coordinator.portion_scheduler import PortionScheduler
+from dbmpi.coordinator.replicas import ReplicaTable
+from dbmpi.data.portions import PortionPlan
 from dbmpi.errors import PeerDied
 from dbmpi.sandblaster.pass_scheduler import Rules
 from dbmpi.sandblaster.passes import Pass
-from tests.doubles.fake_replicas import ROWS, Crew
+from tests.doubles.fake_replicas import ROWS, FakeReplicas
 from tests.unit.coordinator.test_downpour import TEST_ROWS, Fleet, config
 
 ORDERS_OF_THE_DEAD = {Work.ALIVE, Work.RETIRE}  # their living partitions wait for the order to leave
@@ -93,11 +93,11 @@ def test_every_portion_of_downpour_counts_once_although_replicas_die(
     fleet = MortalFleet(config(train, **sections), shape, rows)
     fleet.run_with_deaths(deaths, random.Random(seed))
     assert set(Counter((p.epoch, p.part, p.index) for p in fleet.counted).values()) == {1}
-    assert fleet.book.examples == fleet.ledger.examples >= epochs * rows
+    assert fleet.log.examples == fleet.scheduler.examples >= epochs * rows
     assert fleet.coordinator.stopping.reason == "epochs"
-    assert fleet.book.final_evaluation.rows == TEST_ROWS
+    assert fleet.log.final_evaluation.rows == TEST_ROWS
     if not warm:
-        assert fleet.book.examples == epochs * rows
+        assert fleet.log.examples == epochs * rows
 
 
 def test_the_warmstart_goes_on_with_the_first_replica_that_lives():
@@ -127,27 +127,27 @@ def test_what_a_dead_replica_owed_goes_to_another_first():
     seed=st.integers(0, 1 << 30),
 )
 def test_portions_given_back_are_handed_out_again_and_none_is_lost(rows, parts, steps, seed):
-    draw, plan = random.Random(seed), Plan(rows, 10, parts, 1, 2)
-    ledger = Ledger(plan, 2 * rows, steps)
+    draw, plan = random.Random(seed), PortionPlan(rows, 10, parts, 1, 2)
+    scheduler = PortionScheduler(plan, 2 * rows, steps)
     held, learned = [], []
     for _ in range(2000):
-        portion = ledger.next(draw.randrange(parts))
+        portion = scheduler.next(draw.randrange(parts))
         held += [portion] if portion is not None else []
         if not held:
             break
         portion = held.pop(draw.randrange(len(held)))
         if draw.random() < 0.3:
-            ledger.give_back(portion)
-            assert ledger.limit == ""
+            scheduler.give_back(portion)
+            assert scheduler.limit == ""
         else:
             learned.append(portion)
     assert set(Counter((p.epoch, p.part, p.index) for p in learned).values()) == {1}
-    assert sum(p.examples for p in learned) == ledger.examples
-    assert sum(p.minibatches for p in learned) == ledger.steps
-    assert ledger.limit in ("epochs", "steps") and (steps is None) <= (ledger.limit == "epochs")
+    assert sum(p.examples for p in learned) == scheduler.examples
+    assert sum(p.minibatches for p in learned) == scheduler.steps
+    assert scheduler.limit in ("epochs", "steps") and (steps is None) <= (scheduler.limit == "epochs")
 
 
-class MortalCrew(Crew):
+class MortalCrew(FakeReplicas):
     """A crew whose replicas may die, even in the middle of a push."""
 
     def __init__(self, replicas: int, draw: random.Random) -> None:
@@ -155,8 +155,8 @@ class MortalCrew(Crew):
         self.draw, self.dead = draw, set[int]()
 
     def send(self, replica: int, assignment: Any) -> None:
-        """See `Crew.send`; as `GradientClient`, it forgets or remembers what it is told to drop."""
-        key = int(assignment["evaluation"]), int(assignment["index"])
+        """See `FakeReplicas.send`; what is to be dropped is forgotten or remembered, as by the client."""
+        key = int(assignment["pass_number"]), int(assignment["index"])
         if replica in self.dead or assignment["work"] == Work.RETIRE:
             assert int(assignment["work"]) in ORDERS_OF_THE_DEAD
             self.dead.add(replica)
@@ -185,7 +185,7 @@ class MortalCrew(Crew):
         if kind == "report":
             this.receive(self.reports[which].popleft())
         elif kind == "compute":
-            self._begin(which, int(self.work[which][0]["evaluation"]))
+            self._begin(which, int(self.work[which][0]["pass_number"]))
             self.compute(which, evaluation)
         else:
             self._arrive(which, self.flying[which][0][0] == evaluation)
@@ -198,7 +198,7 @@ class MortalCrew(Crew):
         self.flying[replica] = []
 
     def _begin(self, replica: int, evaluation: int) -> None:
-        """As `GradientClient` begins another evaluation: the push in flight ends first."""
+        """As `SandblasterClient` begins another evaluation: the push in flight ends first."""
         left = [*self.flying[replica], *self.accrued[replica], *self.undecided[replica]]
         if any(number < evaluation for number, _ in left):
             if self.flying[replica]:
@@ -230,15 +230,15 @@ def test_a_pass_that_is_whole_has_counted_every_portion_once(replicas, portions,
         while not whole:
             passes += 1
             this = crew.make(passes, portions, rules, deaths)
-            whole = this.ledger.done
-            broken += this.ledger.broken
-            assert whole or this.ledger.broken
+            whole = this.scheduler.done
+            broken += this.scheduler.broken
+            assert whole or this.scheduler.broken
         mine = [portion for number, portion in crew.counted if number == passes]
-        if not this.ledger.broken:
+        if not this.scheduler.broken:
             assert Counter(mine) == Counter(range(portions))
         assert this.loss == pytest.approx(sum(1.0 + portion for portion in range(portions)) / portions)
     assert broken <= deaths
-    assert 3 * portions * ROWS <= crew.book.examples <= passes * portions * ROWS
+    assert 3 * portions * ROWS <= crew.log.examples <= passes * portions * ROWS
 
 
 class Mailbox(list[tuple[int, Work]]):
@@ -248,38 +248,38 @@ class Mailbox(list[tuple[int, Work]]):
         self.append((replica, Work(int(assignment["work"]))))
 
 
-def roster_of(replicas: int) -> tuple[Roster, Mailbox, list[float]]:
+def roster_of(replicas: int) -> tuple[ReplicaTable, Mailbox, list[float]]:
     mail, now = Mailbox(), [0.0]
-    return Roster((replicas, 1), 100.0, mail, lambda r, p: f"replica {r}", lambda: now[0]), mail, now
+    return ReplicaTable((replicas, 1), 100.0, mail, lambda r, p: f"replica {r}", lambda: now[0]), mail, now
 
 
 def test_a_replica_that_died_retires_and_what_it_owed_is_returned():
-    roster, mail, _ = roster_of(2)
-    roster.order(0, evaluation_of(0, 5))
-    roster.order(0, plain(Work.FLUSH))
-    jobs = roster.died(0, "rank 2")
+    table, mail, _ = roster_of(2)
+    table.order(0, evaluation_of(0, 5))
+    table.order(0, plain(Work.FLUSH))
+    jobs = table.died(0, "rank 2")
     assert [job.work for job in jobs] == [Work.EVALUATE, Work.FLUSH]
     assert mail[-1] == (0, Work.RETIRE)
-    assert roster.idle and roster.living == [1] and roster.dead == [0] and roster.least_busy() == 1
+    assert table.idle and table.living == [1] and table.dead == [0] and table.least_busy() == 1
 
 
 def test_nobody_waits_for_a_dead_replica_but_its_partitions_get_signs_of_life():
-    roster, mail, now = roster_of(2)
-    roster.order(0, plain(Work.FLUSH))
-    roster.died(0, "rank 2")
+    table, mail, now = roster_of(2)
+    table.order(0, plain(Work.FLUSH))
+    table.died(0, "rank 2")
     now[0] = 1000.0
-    roster.keep_alive()
+    table.keep_alive()
     assert (0, Work.ALIVE) in mail
     late = np.zeros((), REPORT)
     late["work"] = Work.FLUSH
-    assert roster.receive(late) is None
+    assert table.receive(late) is None
 
 
 def test_the_death_of_the_last_replica_ends_the_run():
-    roster, _, _ = roster_of(2)
-    roster.died(1, "rank 3")
+    table, _, _ = roster_of(2)
+    table.died(1, "rank 3")
     with pytest.raises(PeerDied, match="no replica is left to go on with: rank 2 died"):
-        roster.died(0, "rank 2")
+        table.died(0, "rank 2")
 
 
 def test_the_order_to_leave_gives_the_status():

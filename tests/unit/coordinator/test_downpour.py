@@ -19,14 +19,14 @@ from dbmpi.comm.assignments import portion_of
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.config.algorithms import Downpour, Warmstart
 from dbmpi.config.sections import Cluster, Config, Evaluation, Target, Train
-from dbmpi.coordinator.downpour import DEPTH, Coordinator, Phase
-from dbmpi.coordinator.portion_scheduler import Ledger
-from dbmpi.coordinator.replicas import PATIENCE, Roster
+from dbmpi.coordinator.downpour import DEPTH, DownpourActivity, Phase
+from dbmpi.coordinator.portion_scheduler import PortionScheduler
+from dbmpi.coordinator.replicas import PATIENCE, ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.coordinator.trigger import Due
-from dbmpi.data.portions import Plan
+from dbmpi.coordinator.trigger import IntervalTrigger
+from dbmpi.data.portions import PortionPlan
 from dbmpi.errors import PeerSilent
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
 
 TEST_ROWS = 37
@@ -44,16 +44,16 @@ class Fleet:
         loss: Callable[[Work], float] = lambda work: 1.0,
     ) -> None:
         self.now, self.shape, self.rows, self.loss = 1000.0, shape, rows, loss
-        self.plan = Plan(rows, config.train.minibatch, shape[0], 1, config.train.portion)
+        self.plan = PortionPlan(rows, config.train.minibatch, shape[0], 1, config.train.portion)
         examples = None if config.train.epochs is None else ceil(config.train.epochs * rows)
-        self.ledger = Ledger(self.plan, examples, config.train.steps)
+        self.scheduler = PortionScheduler(self.plan, examples, config.train.steps)
         self.queues = {(r, p): deque[Any]() for r in range(shape[0]) for p in range(shape[1])}
         self.sent: list[tuple[int, Any]] = []
         self.done: list[tuple[int, Any]] = []
         with tempfile.TemporaryDirectory() as folder:  # the open file is all that is needed
-            self.book = Book(Path(folder) / "metrics.jsonl", rows, True, 1.0, Silent(io.StringIO()))
-        self.book.start(self.now)
-        roster = Roster(
+            self.log = MetricsLog(Path(folder) / "metrics.jsonl", rows, True, 1.0, Silent(io.StringIO()))
+        self.log.start(self.now)
+        table = ReplicaTable(
             shape,
             config.cluster.timeout_s,
             self,
@@ -61,7 +61,9 @@ class Fleet:
             clock=lambda: self.now,
         )
         stopping = Stopping(config.train)
-        self.coordinator = Coordinator(config, self.ledger, rows, TEST_ROWS, roster, self.book, stopping)
+        self.coordinator = DownpourActivity(
+            config, self.scheduler, rows, TEST_ROWS, table, self.log, stopping
+        )
 
     def send(self, replica: int, assignment: Any) -> None:
         """Put an assignment into the mail box of every partition."""
@@ -149,9 +151,9 @@ def test_any_order_of_replicas_ends_with_every_epoch_handed_out(
     portions = [portion_of(a) for _, a in cluster.sent if a["work"] == Work.TRAIN]
     trained = Counter((p.epoch, p.part, p.index) for p in portions)
     assert set(trained.values()) == {1}
-    assert cluster.book.examples == cluster.ledger.examples >= epochs * rows
+    assert cluster.log.examples == cluster.scheduler.examples >= epochs * rows
     if not warm:
-        assert cluster.book.examples == epochs * rows == rows_trained(cluster)
+        assert cluster.log.examples == epochs * rows == rows_trained(cluster)
     assert cluster.coordinator.stopping.reason == "epochs"
     assert_ended_in_order(cluster)
 
@@ -166,7 +168,7 @@ def assert_ended_in_order(cluster: Fleet) -> None:
     final = [a for _, a in cluster.done[last_flush:]]
     assert all(a["work"] == Work.EVALUATE and a["stop"] > a["start"] for a in final)
     assert sorted(row for a in final for row in range(a["start"], a["stop"])) == list(range(TEST_ROWS))
-    assert cluster.book.final_evaluation.rows == TEST_ROWS
+    assert cluster.log.final_evaluation.rows == TEST_ROWS
     assert not any(cluster.queues.values())
 
 
@@ -187,7 +189,7 @@ def test_partitions_of_a_replica_get_the_same_assignments_in_the_same_order():
     cluster.work(1, 0)  # one partition is two assignments ahead
     cluster.work(1, 1)
     cluster.work(1, 1)
-    assert cluster.book.step == 4
+    assert cluster.log.step == 4
     assert list(cluster.queues[1, 0]) == list(cluster.queues[1, 1])
 
 
@@ -247,7 +249,7 @@ def test_warmstart_is_replica_0_alone_until_its_steps_are_done(warm, data):
     sections = {"downpour": Downpour(warmstart=Warmstart(steps=warm))}
     cluster = Fleet(config(Train(minibatch=10, epochs=4.0, portion=2), **sections))
     cluster.coordinator.start()
-    while cluster.book.step < warm:
+    while cluster.log.step < warm:
         assert not any(cluster.queues[r, p] for r in (1, 2) for p in range(2))
         cluster.work_whole(0)
         cluster.now += 1
@@ -284,7 +286,7 @@ def test_a_warmstart_longer_than_the_timeout_makes_nobody_silent():
 def test_steps_end_the_run_exactly():
     cluster = Fleet(config(Train(minibatch=10, epochs=None, steps=17, portion=2)))
     cluster.run(lambda n: n - 1)
-    assert cluster.book.step == 17 and cluster.coordinator.stopping.reason == "steps"
+    assert cluster.log.step == 17 and cluster.coordinator.stopping.reason == "steps"
     assert_ended_in_order(cluster)
 
 
@@ -292,7 +294,7 @@ def test_time_ends_the_run():
     cluster = Fleet(config(Train(minibatch=10, epochs=None, max_time=1.0, portion=2)))
     cluster.run(lambda n: 0)
     assert cluster.coordinator.stopping.reason == "max_time"
-    assert 1.0 <= cluster.book.train_s < 1.5
+    assert 1.0 <= cluster.log.train_s < 1.5
     assert_ended_in_order(cluster)
 
 
@@ -317,7 +319,7 @@ def test_divergence_ends_the_run(loss):
     cluster = Fleet(config(train), loss=lambda work: loss if work is Work.TRAIN else 1.0)
     cluster.run(lambda n: 0)
     assert cluster.coordinator.stopping.reason == "diverged"
-    assert cluster.book.step < 0.01 * 100 * 60
+    assert cluster.log.step < 0.01 * 100 * 60
     assert_ended_in_order(cluster)
 
 
@@ -377,7 +379,7 @@ def test_a_sign_of_life_keeps_a_slow_partition():
         for report in alive:
             cluster.coordinator.receive(report)
         cluster.coordinator.tick()
-    assert cluster.book.step == 0 and len(cluster.queues[0, 0]) == DEPTH
+    assert cluster.log.step == 0 and len(cluster.queues[0, 0]) == DEPTH
 
 
 def test_an_idle_replica_is_not_silent_and_gets_signs_of_life():
@@ -412,25 +414,25 @@ def test_a_replica_idle_at_the_end_of_training_is_not_silent_at_the_flush():
 
 
 def test_evaluation_times():
-    times = Due(100, 0)
-    times.look_at(99, 1e6)
+    times = IntervalTrigger(100, 0)
+    times.update(99, 1e6)
     assert not times.take()
-    times.look_at(350, 0.0)  # three are missed: one is taken
+    times.update(350, 0.0)  # three are missed: one is taken
     assert times.take() and not times.take()
-    times.look_at(399, 0.0)
+    times.update(399, 0.0)
     assert not times.take()
-    times.look_at(400, 0.0)
+    times.update(400, 0.0)
     assert times.take()
 
 
 def test_evaluation_times_by_either_clock_and_by_none():
-    times = Due(100, 5.0)
-    times.look_at(50, 5.0)
+    times = IntervalTrigger(100, 5.0)
+    times.update(50, 5.0)
     assert times.take()
-    times.look_at(100, 6.0)
+    times.update(100, 6.0)
     assert times.take()
-    never = Due(0, 0.0)
-    never.look_at(10**9, 1e9)
+    never = IntervalTrigger(0, 0.0)
+    never.update(10**9, 1e9)
     assert not never.take()
 
 
@@ -450,7 +452,7 @@ def test_what_is_outstanding_when_the_coordinator_dies_is_done_again_and_nothing
     handed = [assignment for _, assignment in fleet.sent if assignment["work"] == Work.TRAIN]
     waiting = [a for queue in fleet.queues.values() for a in queue]
     done = [portion_of(a) for a in handed if not any(a is other for other in waiting)]
-    successor = Ledger(fleet.plan, 2 * fleet.rows, None)
+    successor = PortionScheduler(fleet.plan, 2 * fleet.rows, None)
     successor.restore(state)
     while (portion := successor.next(0)) is not None:
         done.append(portion)

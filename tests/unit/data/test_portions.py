@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.data.portions import Plan, ranges_for_evaluation
+from dbmpi.data.portions import PortionPlan, ranges_for_evaluation
 
 plans = st.builds(
-    Plan,
+    PortionPlan,
     rows=st.integers(1, 700),
     minibatch=st.integers(1, 40),
     replicas=st.integers(1, 9) | st.just(800),
@@ -23,13 +23,13 @@ plans = st.builds(
 )
 
 
-def portions_of(plan: Plan, epoch: int, part: int) -> list[np.ndarray]:
+def portions_of(plan: PortionPlan, epoch: int, part: int) -> list[np.ndarray]:
     """Return the rows of each portion, in the order in which they are read."""
     portions = range(plan.portions(epoch, part))
     return [np.concatenate([np.arange(*r) for r in plan.blocks(epoch, part, i)]) for i in portions]
 
 
-def sequence(plan: Plan, epoch: int, part: int = 0) -> list[int]:
+def sequence(plan: PortionPlan, epoch: int, part: int = 0) -> list[int]:
     """Return the rows of a part in the order in which they are learned from."""
     read = portions_of(plan, epoch, part)
     return np.concatenate([rows[plan.order(epoch, part, i)] for i, rows in enumerate(read)]).tolist()
@@ -59,7 +59,7 @@ def test_portions_are_whole_minibatches_but_the_last_of_a_part(plan, epoch):
 
 
 def test_rows_stay_in_their_part_and_parts_are_balanced():
-    plan = Plan(rows=1003, minibatch=8, replicas=7, seed=3)
+    plan = PortionPlan(rows=1003, minibatch=8, replicas=7, seed=3)
     sizes = [stop - start for start, stop in map(plan.part, range(7))]
     assert max(sizes) - min(sizes) == 1
     for part in range(7):
@@ -68,19 +68,19 @@ def test_rows_stay_in_their_part_and_parts_are_balanced():
 
 
 def test_more_parts_than_rows_leaves_some_empty():
-    plan = Plan(rows=3, minibatch=8, replicas=5, seed=1)
+    plan = PortionPlan(rows=3, minibatch=8, replicas=5, seed=1)
     assert sorted(plan.portions(0, part) for part in range(5)) == [0, 0, 1, 1, 1]
 
 
 def test_auto_portion_is_sixteen_minibatches_but_at_most_a_quarter_of_a_part():
-    assert Plan(60000, 100, 2, 1).portion_rows == 1600
-    assert Plan(1437, 16, 4, 1).portion_rows == 5 * 16  # 22 minibatches in a part
-    assert Plan(1437, 16, 31, 1).portion_rows == 16
-    assert Plan(60000, 100, 2, 1, 3).portion_rows == 300
+    assert PortionPlan(60000, 100, 2, 1).portion_rows == 1600
+    assert PortionPlan(1437, 16, 4, 1).portion_rows == 5 * 16  # 22 minibatches in a part
+    assert PortionPlan(1437, 16, 31, 1).portion_rows == 16
+    assert PortionPlan(60000, 100, 2, 1, 3).portion_rows == 300
 
 
 def test_blocks_are_whole_chunks():
-    plan = Plan(60000, 100, 1, 5, "auto", chunk_rows=128)
+    plan = PortionPlan(60000, 100, 1, 5, "auto", chunk_rows=128)
     assert plan.block_rows == 256
     edges = np.array([edge for i in range(plan.portions(0, 0)) for edge in plan.blocks(0, 0, i)]).ravel()
     # Off the chunk grid are only the two cuts between neighbouring portions, and the end of the file.
@@ -88,32 +88,32 @@ def test_blocks_are_whole_chunks():
 
 
 def test_a_portion_reads_few_ranges_and_from_all_over_its_part():
-    plan = Plan(1_000_000, 100, 1, 5)
+    plan = PortionPlan(1_000_000, 100, 1, 5)
     blocks = plan.blocks(0, 0, 3)
     assert len(blocks) <= 10
     assert blocks[-1][0] - blocks[0][0] > 300_000
 
 
 def test_chunks_too_coarse_for_the_parts_are_cut():
-    assert Plan(1437, 16, 2, 1, "auto", chunk_rows=1437).block_rows == 16 * 11 // 8
-    assert Plan(1_000_000, 16, 2, 1, "auto", chunk_rows=5000).block_rows == 5000
+    assert PortionPlan(1437, 16, 2, 1, "auto", chunk_rows=1437).block_rows == 16 * 11 // 8
+    assert PortionPlan(1_000_000, 16, 2, 1, "auto", chunk_rows=5000).block_rows == 5000
 
 
 def test_order_changes_with_epoch_seed_and_part_but_not_otherwise():
-    plan = Plan(500, 10, 2, seed=1)
-    assert sequence(plan, 0) == sequence(Plan(500, 10, 2, seed=1), 0)
+    plan = PortionPlan(500, 10, 2, seed=1)
+    assert sequence(plan, 0) == sequence(PortionPlan(500, 10, 2, seed=1), 0)
     assert sequence(plan, 0) != sequence(plan, 1)
-    assert sequence(plan, 0) != sequence(Plan(500, 10, 2, seed=2), 0)
+    assert sequence(plan, 0) != sequence(PortionPlan(500, 10, 2, seed=2), 0)
     assert portions_of(plan, 0, 0)[0].tolist() != portions_of(plan, 1, 0)[0].tolist()
     orders = [plan.order(*key).tolist() for key in ((0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0))]
     assert len({tuple(order) for order in orders}) == 4
 
 
 def test_order_is_the_same_in_another_process_and_whatever_was_asked_before():
-    plan = Plan(500, 10, 2, seed=1)
+    plan = PortionPlan(500, 10, 2, seed=1)
     for epoch in range(9):
         plan.blocks(epoch, 1, 0)
-    code = "from dbmpi.data.portions import Plan; p = Plan(500, 10, 2, seed=1); "
+    code = "from dbmpi.data.portions import PortionPlan; p = PortionPlan(500, 10, 2, seed=1); "
     code += "print(p.blocks(4, 1, 2), p.order(4, 1, 2).tolist())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == f"{plan.blocks(4, 1, 2)} {plan.order(4, 1, 2).tolist()}"
@@ -121,14 +121,14 @@ def test_order_is_the_same_in_another_process_and_whatever_was_asked_before():
 
 def test_shuffle_is_thorough():
     """The place of a row in one epoch tells next to nothing of its place in the next."""
-    plan = Plan(4000, 10, 1, seed=9)
+    plan = PortionPlan(4000, 10, 1, seed=9)
     places = [np.argsort(sequence(plan, epoch)) for epoch in range(2)]
     assert abs(np.corrcoef(*places)[0, 1]) < 0.2
     assert abs(np.corrcoef(places[0], np.arange(4000))[0, 1]) < 0.2
 
 
 def test_huge_set_is_planned_in_little_time():
-    plan = Plan(10**9, 100, 100, seed=1)
+    plan = PortionPlan(10**9, 100, 100, seed=1)
     began = time.perf_counter()
     assert sum(stop - start for start, stop in plan.blocks(0, 7, 5)) == 1600
     for index in range(100):
@@ -137,7 +137,7 @@ def test_huge_set_is_planned_in_little_time():
 
 
 def test_huge_set_of_tiny_minibatches_is_planned_in_little_memory():
-    plan = Plan(10**9, 1, 1, seed=1)
+    plan = PortionPlan(10**9, 1, 1, seed=1)
     tracemalloc.start()
     assert sum(stop - start for start, stop in plan.blocks(0, 0, 12345)) == 16
     peak_bytes = tracemalloc.get_traced_memory()[1]
@@ -148,11 +148,11 @@ def test_huge_set_of_tiny_minibatches_is_planned_in_little_memory():
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"minibatch": 0}, {"replicas": 0}, {"seed": -1}])
 def test_impossible_plans_are_refused(wrong):
     with pytest.raises(ValueError):
-        Plan(**({"rows": 10, "minibatch": 2, "replicas": 1, "seed": 1} | wrong))
+        PortionPlan(**({"rows": 10, "minibatch": 2, "replicas": 1, "seed": 1} | wrong))
 
 
 def test_portions_that_do_not_exist_are_refused():
-    plan = Plan(10, 2, 2, 1)
+    plan = PortionPlan(10, 2, 2, 1)
     for part, index in ((0, plan.portions(0, 0)), (0, -1), (2, 0), (-1, 0)):
         with pytest.raises(ValueError):
             plan.blocks(0, part, index)

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from dbmpi.data.prefetch import ReadAhead
+from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
 from dbmpi.errors import PeerSilent, UserError
 
@@ -40,7 +40,7 @@ def slow():
 
 @pytest.fixture
 def ahead(slow):
-    reader = ReadAhead(slow, depth=2)
+    reader = Prefetcher(slow, depth=2)
     yield reader
     slow.gate.set()
     reader.close()
@@ -55,7 +55,7 @@ def wait_until(condition) -> bool:
 
 def test_gives_what_the_split_reads():
     with Split("digits", "train", (8, 24)) as split:
-        reader = ReadAhead(split)
+        reader = Prefetcher(split)
         reader.request([(100, 140), (3, 7)])
         x_NI, y_N = reader.take(5)
         assert np.array_equal(x_NI, split.read([(100, 140), (3, 7)])) and x_NI.shape == (44, 16)
@@ -66,7 +66,7 @@ def test_gives_what_the_split_reads():
 def test_gives_windows_of_images():
     window = ((2, 7), (0, 4), (0, 1))
     with Split("digits", "train", window=window) as split, Split("digits", "train") as everything:
-        reader = ReadAhead(split)
+        reader = Prefetcher(split)
         reader.request([(100, 140), (3, 7)])
         x_NHWC, _ = reader.take(5)
         images = everything.read([(100, 140), (3, 7)]).reshape(44, 8, 8, 1)
@@ -76,7 +76,7 @@ def test_gives_windows_of_images():
 
 def test_without_labels_none_are_read():
     with Split("digits", "train") as split:
-        reader = ReadAhead(split, with_labels=False)
+        reader = Prefetcher(split, with_labels=False)
         reader.request([(0, 5)])
         assert reader.take(5)[1] is None
         reader.close()
@@ -130,7 +130,7 @@ def test_take_without_request_does_not_wait(ahead):
 
 @pytest.mark.parametrize("requests", [0, 1, 10])
 def test_close_ends_the_thread(slow, requests):
-    reader = ReadAhead(slow, depth=2)
+    reader = Prefetcher(slow, depth=2)
     for start in range(requests):
         reader.request([(start, start + 1)])
     reader.close()
@@ -138,7 +138,7 @@ def test_close_ends_the_thread(slow, requests):
 
 
 def test_close_gives_up_a_read_that_hangs(slow):
-    reader = ReadAhead(slow)
+    reader = Prefetcher(slow)
     slow.gate.clear()
     reader.request([(0, 1)])
     began = time.monotonic()

@@ -8,14 +8,14 @@ from dbmpi.layout.sharding import Owners, cut, of_shard
 
 def test_the_heir_is_the_next_in_the_ring() -> None:
     owners = Owners(4)
-    assert [owners.heir(i) for i in range(4)] == [1, 2, 3, 0]
+    assert [owners.successor(i) for i in range(4)] == [1, 2, 3, 0]
     assert [owners.before(i) for i in range(4)] == [3, 0, 1, 2]
-    assert owners.bury(3) == 0
-    assert owners.bury(0) == 1  # with what it had of 3
+    assert owners.mark_dead(3) == 0
+    assert owners.mark_dead(0) == 1  # with what it had of 3
     assert [owners.of(i) for i in range(4)] == [1, 1, 2, 1]
-    assert owners.living == [1, 2] and owners.heir(2) == 1 and owners.before(1) == 2
-    owners.bury(1)
-    assert owners.heir(2) == owners.before(2) == 2
+    assert owners.living == [1, 2] and owners.successor(2) == 1 and owners.before(1) == 2
+    owners.mark_dead(1)
+    assert owners.successor(2) == owners.before(2) == 2
 
 
 @given(shards=st.integers(2, 7), draw=st.randoms(use_true_random=False))
@@ -23,14 +23,14 @@ def test_every_piece_has_one_owner_that_lives(shards: int, draw: "st.Random") ->
     owners, pieces = Owners(shards), cut([100, 57], shards, 20)
     while len(owners.living) > 1:
         dead = draw.choice(owners.living)
-        expected = owners.heir(dead)
+        expected = owners.successor(dead)
         inherited = of_shard(owners.assign(pieces), dead)
         assert owners.before(expected) == dead
-        assert owners.bury(dead) == expected
+        assert owners.mark_dead(dead) == expected
         now = owners.assign(pieces)
         held = [piece.index for shard in owners.living for piece in of_shard(now, shard)]
         assert sorted(held) == [piece.index for piece in pieces]
         mine = {piece.index for piece in of_shard(now, expected)}
         assert {piece.index for piece in inherited} <= mine
         for one, other in zip(owners.living, owners.living[1:], strict=False):
-            assert owners.heir(one) == other and owners.before(other) == one
+            assert owners.successor(one) == other and owners.before(other) == one

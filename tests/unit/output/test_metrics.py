@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dbmpi.comm.protocol import REPORT, SHARD_REPORT
-from dbmpi.output.metrics import Book
+from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import View
 from dbmpi.output.summary import conclusion, summary
-from dbmpi.output.totals import Evaluated, histogram, plain, service
+from dbmpi.output.totals import EvaluationSums, histogram, plain, service
 
 
 class Shown:
@@ -48,8 +48,8 @@ def shard_report(shard: int, **values: Any) -> np.ndarray:
     return record
 
 
-def book(path: Path, labels: bool = True, every_s: float = 1.0) -> Book:
-    made = Book(path / "metrics.jsonl", 100, labels, every_s, Shown())
+def log(path: Path, labels: bool = True, every_s: float = 1.0) -> MetricsLog:
+    made = MetricsLog(path / "metrics.jsonl", 100, labels, every_s, Shown())
     made.start(50.0)
     return made
 
@@ -60,18 +60,18 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 def test_evaluated_adds_shares_of_partitions_and_counts_rows_once():
     reports = [report(loss_sum=3.0, correct=4, examples=10), report(loss_sum=1.0, correct=0, examples=10)]
-    total = Evaluated().add(reports).add([report(loss_sum=2.0, correct=5, examples=5)])
+    total = EvaluationSums().add(reports).add([report(loss_sum=2.0, correct=5, examples=5)])
     assert (total.loss_sum, total.correct, total.rows) == (6.0, 9, 15)
     assert (total.loss, total.accuracy) == (6.0 / 15, 9 / 15)
 
 
 def test_nothing_evaluated_has_neither_loss_nor_accuracy():
-    assert math.isnan(Evaluated().loss) and math.isnan(Evaluated().accuracy)
-    assert math.isnan(Evaluated(1.0, 0, 10, labels=False).accuracy)
+    assert math.isnan(EvaluationSums().loss) and math.isnan(EvaluationSums().accuracy)
+    assert math.isnan(EvaluationSums(1.0, 0, 10, labels=False).accuracy)
 
 
 def test_train_records_cover_what_came_since_the_last(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     loss = books.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
     assert loss == 1.5
     books.tick(50.9)
@@ -97,7 +97,7 @@ def test_train_records_cover_what_came_since_the_last(tmp_path):
 
 
 def test_partitions_of_one_portion_count_its_steps_once_and_its_messages_each(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     common = {"steps": 2, "examples": 20}
     books.train(
         [
@@ -110,10 +110,10 @@ def test_partitions_of_one_portion_count_its_steps_once_and_its_messages_each(tm
 
 
 def test_every_record_has_the_four_common_keys(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     books.train([report(steps=1, examples=10, loss_sum=1.0)])
     books.tick(52.0)
-    books.evaluation(Evaluated(2.0, 5, 10))
+    books.evaluation(EvaluationSums(2.0, 5, 10))
     books.shard(shard_report(0))
     books.event("something")
     kinds = [record["kind"] for record in records(tmp_path)]
@@ -123,20 +123,20 @@ def test_every_record_has_the_four_common_keys(tmp_path):
 
 
 def test_evaluations_say_which_is_final(tmp_path):
-    books = book(tmp_path)
-    books.evaluation(Evaluated(2.0, 5, 10))
+    books = log(tmp_path)
+    books.evaluation(EvaluationSums(2.0, 5, 10))
     assert books.last_evaluation.rows == 10 and books.final_evaluation.rows == 0
-    books.final(Evaluated(1.0, 9, 10))
+    books.final(EvaluationSums(1.0, 9, 10))
     assert books.final_evaluation.accuracy == 0.9
     said = [(r["final"], r["loss"], r["rows"]) for r in records(tmp_path)]
     assert said == [(False, 0.2, 10), (True, 0.1, 10)]
 
 
 def test_what_is_not_finite_is_null_and_every_line_is_strict_json(tmp_path):
-    books = book(tmp_path, labels=False)
+    books = log(tmp_path, labels=False)
     books.train([report(steps=1, examples=10, loss_sum=math.nan)])
     books.tick(52.0)
-    books.evaluation(Evaluated(math.inf, 0, 10, labels=False))
+    books.evaluation(EvaluationSums(math.inf, 0, 10, labels=False))
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
     assert [(r["loss"], r["accuracy"]) for r in records(tmp_path)] == [(None, None)] * 2
 
@@ -145,7 +145,7 @@ def test_shard_records(tmp_path):
     counts = np.zeros(256, np.int64)
     counts[[0, 3]] = 7, 1
     values = {"updates": 8, "pieces": 2, "fetches": 5, "staleness_sum": 4, "staleness_max": 3}
-    books = book(tmp_path)
+    books = log(tmp_path)
     books.shard(shard_report(1, **values, stale=1, histogram=counts))
     books.shard(shard_report(1, **values, stale=2, histogram=counts, last=1))
     first, last = records(tmp_path)
@@ -157,7 +157,7 @@ def test_shard_records(tmp_path):
 
 
 def test_a_shard_without_updates_has_staleness_zero(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     books.shard(shard_report(0, last=1))
     assert records(tmp_path)[0]["staleness_mean"] == 0.0
     assert histogram(shard_report(0)) == []
@@ -177,10 +177,10 @@ def test_an_update_of_the_model_is_one_of_each_piece():
 
 
 def test_summary_has_what_was_promised(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     books.train([report(steps=5, examples=50, loss_sum=1.0, boundary_messages=3, boundary_bytes=30)])
     books.end_training(52.0)
-    books.final(Evaluated(1.0, 9, 10))
+    books.final(EvaluationSums(1.0, 9, 10))
     books.shard(shard_report(0, updates=10, pieces=2, staleness_sum=5, staleness_max=2))
     content = summary(books, "epochs", 0)
     expected = {
@@ -199,24 +199,24 @@ def test_summary_has_what_was_promised(tmp_path):
 
 
 def test_summary_of_a_run_that_learned_nothing(tmp_path):
-    content = summary(book(tmp_path), "max_time", 0)
+    content = summary(log(tmp_path), "max_time", 0)
     assert (content["test_accuracy"], content["test_loss"], content["examples_per_s"]) == (None, None, 0.0)
     assert "not finite" in conclusion(content, tmp_path)
 
 
 def test_conclusion_says_why_how_good_and_where(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     books.end_training(52.0)
-    books.final(Evaluated(1.0, 9, 10))
+    books.final(EvaluationSums(1.0, 9, 10))
     text = conclusion(summary(books, "target", 0), tmp_path)
     assert "ended by target" in text and "accuracy 90.00%" in text and str(tmp_path) in text
 
 
 def test_user_sees_progress_and_events(tmp_path):
     shown = Shown()
-    books = Book(tmp_path / "metrics.jsonl", 100, True, 1.0, shown)
+    books = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, shown)
     books.start(0.0)
-    books.evaluation(Evaluated(2.0, 5, 10))
+    books.evaluation(EvaluationSums(2.0, 5, 10))
     books.train([report(steps=2, examples=20, loss_sum=30.0, correct=5)])
     books.tick(2.0)
     books.event("shard 0 lost")
@@ -226,7 +226,7 @@ def test_user_sees_progress_and_events(tmp_path):
 
 
 def test_records_are_on_disk_while_the_run_goes_on(tmp_path):
-    books = book(tmp_path)
+    books = log(tmp_path)
     books.event("one")
     assert len(records(tmp_path)) == 1  # not closed yet
 

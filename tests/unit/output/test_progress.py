@@ -9,7 +9,7 @@ import pytest
 
 from dbmpi.config.sections import Train
 from dbmpi.output import progress
-from dbmpi.output.progress import Bar, Limits, Plain, Silent, View, duration, make, on_terminal, parts
+from dbmpi.output.progress import Bar, Plain, ProgressLimits, Silent, View, duration, make, on_terminal, parts
 
 
 def view(**values: float) -> View:
@@ -18,17 +18,17 @@ def view(**values: float) -> View:
     return View(**(base | values))
 
 
-NONE = Limits(None, None, None)
+NONE = ProgressLimits(None, None, None)
 
 
 @pytest.mark.parametrize(
     ("limits", "share"),
     [
         (NONE, 0.0),
-        (Limits(1000, None, None), 0.5),
-        (Limits(1000, 60, None), 50 / 60),
-        (Limits(1000, 60, 11.0), 10 / 11),
-        (Limits(400, None, None), 1.0),
+        (ProgressLimits(1000, None, None), 0.5),
+        (ProgressLimits(1000, 60, None), 50 / 60),
+        (ProgressLimits(1000, 60, 11.0), 10 / 11),
+        (ProgressLimits(400, None, None), 1.0),
     ],
 )
 def test_share_is_that_of_the_nearest_limit(limits, share):
@@ -53,7 +53,7 @@ def test_duration(seconds, text):
 
 
 def test_a_moment_in_words():
-    assert parts(view(), Limits(2000, None, None)) == [
+    assert parts(view(), ProgressLimits(2000, None, None)) == [
         " 25%",
         "loss 0.25",
         "accuracy 90.00%",
@@ -84,7 +84,7 @@ def test_silent_shows_only_lines():
 
 def test_plain_lines_come_at_their_interval():
     out = io.StringIO()
-    shown = Plain(out, Limits(1000, None, None), every_s=30.0)
+    shown = Plain(out, ProgressLimits(1000, None, None), every_s=30.0)
     for time_s in (1.0, 20.0, 30.9, 31.0, 60.0, 61.0):
         shown.show(view(time_s=time_s))
     lines = out.getvalue().splitlines()
@@ -94,7 +94,7 @@ def test_plain_lines_come_at_their_interval():
 def test_bar_draws_over_itself_and_makes_room_for_lines(monkeypatch):
     monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: os.terminal_size((200, 24)))
     out = io.StringIO()
-    bar = Bar(out, Limits(1000, None, None))
+    bar = Bar(out, ProgressLimits(1000, None, None))
     bar.show(view())
     bar.line("something")
     bar.show(view(examples=1000))

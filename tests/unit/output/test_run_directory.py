@@ -60,7 +60,7 @@ def test_a_written_file_leaves_no_temporary_name(tmp_path):
 
 def test_run_json_names_every_rank(tmp_path):
     config = Config(train=Train(seed=7))
-    plan = topology.plan(6, 1, 2, 1)
+    plan = topology.assign_roles(6, 1, 2, 1)
     hosts = [f"n{rank}" for rank in range(6)]
     run_directory.describe_run(tmp_path, config, plan, hosts, "Some MPI 1.0", [1, 1, 2, 2, 1, 1])
     run = json.loads((tmp_path / "run.json").read_text())
@@ -74,7 +74,7 @@ def test_run_json_names_every_rank(tmp_path):
 
 def test_the_resolved_configuration_can_be_run_again(tmp_path):
     config = load(None, ["train.seed=5", "downpour.rule=adam", "train.target.accuracy=0.9"])
-    run_directory.describe_run(tmp_path, config, topology.plan(3), ["n"] * 3, "MPI", [1] * 3)
+    run_directory.describe_run(tmp_path, config, topology.assign_roles(3), ["n"] * 3, "MPI", [1] * 3)
     assert load(tmp_path / "config.toml", []) == config
 
 

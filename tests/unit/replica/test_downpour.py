@@ -17,20 +17,20 @@ from dbmpi.model.losses import Score
 from dbmpi.model.tensors import Tensors
 from dbmpi.replica.client import Outcome
 from dbmpi.replica.downpour import Downpour as Client
-from dbmpi.replica.learning_rate import Rate
-from dbmpi.run.serial import LocalLink
+from dbmpi.replica.learning_rate import LearningRate
+from dbmpi.run.serial import LocalClient
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 
-PLAN = Partitioning(from_layers([Dense(units=2)], 3, "squared"), 1)
-SIZE = PLAN.sizes[0]  # 8
+PARTITIONING = Partitioning(from_layers([Dense(units=2)], 3, "squared"), 1)
+SIZE = PARTITIONING.sizes[0]  # 8
 BOTH = Op.FETCH | Op.PUSH
 
 
 class Model:
     """Stands for a model: the gradient of step k is 2^k everywhere (sums tell which steps are in them)."""
 
-    plan, partition, parameters, dtype = PLAN, 0, SIZE, np.dtype(np.float64)
+    partitioning, partition, parameters, dtype = PARTITIONING, 0, SIZE, np.dtype(np.float64)
 
     def __init__(self, gradients: list[float] | None = None) -> None:
         self.gradients = [2.0**k for k in range(50)] if gradients is None else gradients
@@ -100,18 +100,18 @@ class ScriptedLink:
     def forget(self) -> None:
         self.forgotten = True
 
-    def adopt(self, spare: np.ndarray) -> None:
-        assert spare is not self.incoming
-        self.incoming = spare
+    def adopt(self, wait_as_spare: np.ndarray) -> None:
+        assert wait_as_spare is not self.incoming
+        self.incoming = wait_as_spare
 
 
 def client(waits: bool = False, gradients: list[float] | None = None, **keys: Any) -> Client:
     """Make a client that has fetched its first parameters, version 1."""
     settings = Downpour(**({"learning_rate": 0.5, "local_rate": 0.0, "overlap": not waits} | keys))
-    rate = Rate(settings.learning_rate, settings.schedule, 100)
+    rate = LearningRate(settings.learning_rate, settings.schedule, 100)
     made = Client(settings, rate, Model(gradients), ScriptedLink(), 1)
     made.fetch()
-    made.link.asked.clear()
+    made.client.asked.clear()
     return made
 
 
@@ -121,25 +121,25 @@ def step(made: Client, count: int = 1, examples: int = 0) -> None:
 
 
 def ops(made: Client) -> list[Op]:
-    return [asked.op for asked in made.link.asked]
+    return [asked.op for asked in made.client.asked]
 
 
 def test_both_fire_at_step_0_in_one_round_trip():
     made = client(n_fetch=7, n_push=5)
     step(made)
-    assert made.link.asked == [Asked(BOTH, 1.0, 1, 0.5, 1)]
+    assert made.client.asked == [Asked(BOTH, 1.0, 1, 0.5, 1)]
 
 
 @given(n_fetch=st.integers(1, 6), n_push=st.integers(1, 6), wait=st.booleans())
 def test_fetch_and_push_come_at_their_own_intervals(n_fetch, n_push, wait):
     made = client(waits=wait, n_fetch=n_fetch, n_push=n_push)
     for k in range(20):
-        before = len(made.link.asked)
+        before = len(made.client.asked)
         step(made)
         due = (Op.FETCH if k % n_fetch == 0 else Op(0)) | (Op.PUSH if k % n_push == 0 else Op(0))
         assert ops(made)[before:] == ([due] if due else [])
-        if made.link.busy:
-            made.link.end()
+        if made.client.busy:
+            made.client.end()
 
 
 @settings(max_examples=60)
@@ -148,10 +148,10 @@ def test_every_gradient_is_pushed_exactly_once_whatever_is_in_flight(n_push, n_f
     made = client(n_push=n_push, n_fetch=n_fetch)
     for end in ends:
         step(made)
-        if end and made.link.busy and made.link._ended is None:
-            made.link.end()
+        if end and made.client.busy and made.client._ended is None:
+            made.client.end()
     made.flush(0)
-    pushed = [asked for asked in made.link.asked if asked.op & Op.PUSH]
+    pushed = [asked for asked in made.client.asked if asked.op & Op.PUSH]
     # Sums of different powers of two: equal only if each step is in exactly one push.
     assert sum(asked.gradient for asked in pushed) == 2.0 ** len(ends) - 1
     assert sum(asked.steps for asked in pushed) == len(ends)
@@ -161,15 +161,15 @@ def test_what_falls_due_while_busy_begins_as_soon_as_it_can():
     made = client(n_fetch=100, n_push=2)
     step(made, 4)  # the first exchange, of step 0, is still in flight; a push fell due at step 2
     assert ops(made) == [BOTH]
-    made.link.end()
+    made.client.end()
     step(made)
-    assert made.link.asked[1:] == [Asked(Op.PUSH, 2.0 + 4 + 8 + 16, 1, 0.5, 4)]
+    assert made.client.asked[1:] == [Asked(Op.PUSH, 2.0 + 4 + 8 + 16, 1, 0.5, 4)]
 
 
 def test_fetch_and_push_that_wait_go_together():
     made = client(n_fetch=3, n_push=2)
     step(made, 4)  # push due at 2, fetch at 3
-    made.link.end()
+    made.client.end()
     step(made)
     assert ops(made) == [BOTH, BOTH]
 
@@ -177,36 +177,36 @@ def test_fetch_and_push_that_wait_go_together():
 def test_a_due_fetch_alone_leaves_the_accrued_gradient():
     made = client(n_fetch=1, n_push=4)
     step(made)
-    made.link.end()
+    made.client.end()
     step(made)
-    made.link.end()
+    made.client.end()
     step(made)
     assert ops(made) == [BOTH, Op.FETCH, Op.FETCH]
-    made.link.end()
+    made.client.end()
     step(made)
-    made.link.end()
+    made.client.end()
     step(made)
-    assert made.link.asked[-1].op == BOTH and made.link.asked[-1].gradient == 2.0 + 4 + 8 + 16
+    assert made.client.asked[-1].op == BOTH and made.client.asked[-1].gradient == 2.0 + 4 + 8 + 16
 
 
 def test_parameters_arrive_in_the_background_and_replace_the_copy():
     made = client(n_fetch=1, n_push=1)
     step(made, 2)
     assert made.theta.flat[0] == 100.0
-    made.link.end()
+    made.client.end()
     assert made.theta.flat[0] == 100.0  # not before the next step looks
     step(made, 2)
     assert [seen[0] for seen in made.model.seen] == [100.0, 100.0, 100.0, 200.0]
-    assert made.link.incoming is not made.theta.flat
+    assert made.client.incoming is not made.theta.flat
 
 
 def test_a_push_carries_the_version_of_its_oldest_gradient():
     made = client(n_fetch=1, n_push=3)
     for _ in range(4):
         step(made)
-        made.link.end()
+        made.client.end()
     # Steps 1, 2 and 3 are in the second push; parameters of version 2 arrived during step 1.
-    pushes = [asked for asked in made.link.asked if asked.op & Op.PUSH]
+    pushes = [asked for asked in made.client.asked if asked.op & Op.PUSH]
     assert [(p.gradient, p.version) for p in pushes] == [(1.0, 1), (2.0 + 4 + 8, 1)]
 
 
@@ -214,7 +214,7 @@ def test_a_push_carries_the_version_of_its_oldest_gradient():
 def test_local_steps_at_a_fixed_rate_between_fetches(n_push):
     made = client(n_fetch=100, n_push=n_push, local_rate=0.25)
     step(made)
-    made.link.end()  # version 2, which step 1 will find, after computing its gradient on the old copy
+    made.client.end()  # version 2, which step 1 will find, after computing its gradient on the old copy
     step(made, 4)
     values = [100.0, 99.75, 200 - 0.25 * 2, 200 - 0.25 * 6, 200 - 0.25 * 14]
     assert [seen[0] for seen in made.model.seen] == values
@@ -223,16 +223,16 @@ def test_local_steps_at_a_fixed_rate_between_fetches(n_push):
 def test_local_steps_use_raw_gradients_and_leave_what_is_pushed_alone():
     made = client(n_fetch=100, n_push=4, local_rate=0.25)
     step(made)
-    made.link.end()
+    made.client.end()
     step(made, 4)
-    assert [asked.gradient for asked in made.link.asked] == [1.0, 2.0 + 4 + 8 + 16]
+    assert [asked.gradient for asked in made.client.asked] == [1.0, 2.0 + 4 + 8 + 16]
 
 
 def test_one_that_waits_computes_on_what_it_fetched_with_no_step_of_its_own():
     made = client(waits=True, n_fetch=2, n_push=1, local_rate=0.25)
     step(made, 5)
     assert [seen[0] for seen in made.model.seen] == [100.0, 200.0, 200.0 - 0.25 * 2, 300.0, 300.0 - 0.25 * 8]
-    assert not made.link.busy
+    assert not made.client.busy
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5])
@@ -243,15 +243,15 @@ def test_max_staleness_makes_the_replica_fetch(limit, n_push):
         step(made)
         assert made.steps - made._read_at <= limit
     made.flush(0)
-    assert sum(asked.gradient for asked in made.link.asked if asked.op & Op.PUSH) == 2.0**30 - 1
+    assert sum(asked.gradient for asked in made.client.asked if asked.op & Op.PUSH) == 2.0**30 - 1
 
 
 def test_max_staleness_waits_for_the_fetch_in_flight_before_it_asks_again():
     made = client(n_fetch=1, n_push=1, max_staleness=3)
     step(made, 3)
-    assert ops(made) == [BOTH] and made.link.busy
+    assert ops(made) == [BOTH] and made.client.busy
     step(made)  # the copy of version 1 is 4 steps old: wait for the one asked for after step 0
-    assert made.fetches == 2 and not made.link.busy
+    assert made.fetches == 2 and not made.client.busy
     assert [seen[0] for seen in made.model.seen] == [100.0] * 4
     step(made)
     assert made.model.seen[-1][0] == 200.0
@@ -261,13 +261,13 @@ def test_a_fetch_that_max_staleness_asks_for_takes_the_gradient_along():
     made = client(n_fetch=1000, n_push=1000, max_staleness=2)
     step(made, 4)  # step 2 waits for what step 0 asked for, step 3 asks anew
     # What was computed from older parameters is in no later push.
-    assert made.link.asked[1:] == [Asked(BOTH, 2.0 + 4 + 8, 1, 0.5, 3)]
+    assert made.client.asked[1:] == [Asked(BOTH, 2.0 + 4 + 8, 1, 0.5, 3)]
 
 
 def test_the_age_of_a_copy_counts_from_when_it_was_asked_for():
     made = client(n_fetch=1, n_push=1, max_staleness=3)
     step(made, 2)
-    made.link.end()
+    made.client.end()
     step(made)  # finds what was asked for after step 0, and asks again
     step(made)  # the copy in use is now 3 steps old
     assert made.fetches == 2
@@ -278,20 +278,20 @@ def test_the_age_of_a_copy_counts_from_when_it_was_asked_for():
 def test_without_max_staleness_a_shard_that_never_answers_is_never_waited_for():
     made = client(n_fetch=1, n_push=1)
     step(made, 30)
-    assert ops(made) == [BOTH] and made.link.busy
+    assert ops(made) == [BOTH] and made.client.busy
 
 
 def test_a_refusal_makes_it_fetch():
     made = client(n_fetch=1000, n_push=2)
     step(made)
-    made.link.end()
+    made.client.end()
     step(made)
-    assert len(made.link.asked) == 1
-    made.link.refuse = 1
+    assert len(made.client.asked) == 1
+    made.client.refuse = 1
     step(made)
     assert ops(made)[1:] == [Op.PUSH]
-    made.link.end()
-    made.link.refuse = 0
+    made.client.end()
+    made.client.refuse = 0
     step(made)
     assert ops(made)[2:] == [Op.FETCH] and made.refused == 1
 
@@ -300,16 +300,16 @@ def test_flush_pushes_what_is_left_and_waits():
     made = client(n_fetch=1, n_push=4)
     step(made, 3)
     made.flush(0)
-    assert made.link.asked[1:] == [Asked(Op.PUSH, 2.0 + 4, 1, 0.5, 2)]
-    assert not made.link.busy
+    assert made.client.asked[1:] == [Asked(Op.PUSH, 2.0 + 4, 1, 0.5, 2)]
+    assert not made.client.busy
     made.flush(0)
-    assert len(made.link.asked) == 2
+    assert len(made.client.asked) == 2
 
 
 def test_flush_with_nothing_learned_asks_nothing():
     made = client()
     made.flush(0)
-    assert made.link.asked == []
+    assert made.client.asked == []
 
 
 def test_fetch_waits_for_what_is_in_flight():
@@ -318,7 +318,7 @@ def test_fetch_waits_for_what_is_in_flight():
     made.fetch()
     assert ops(made) == [BOTH, Op.FETCH] and made.theta.flat[0] == 300.0
     made.flush(0)
-    assert made.link.asked[-1].gradient == 2.0  # a fetch drops no gradient
+    assert made.client.asked[-1].gradient == 2.0  # a fetch drops no gradient
 
 
 def test_counts():
@@ -332,25 +332,25 @@ def test_rate_of_a_push_follows_the_schedule():
     made = client(waits=True, schedule=schedule)
     step(made, examples=0)
     step(made, examples=50)
-    assert [asked.rate for asked in made.link.asked] == [0.5, 0.25]
+    assert [asked.rate for asked in made.client.asked] == [0.5, 0.25]
 
 
 def test_rate_of_a_flush_follows_the_schedule():
     made = client(n_push=10, schedule=Schedule(kind="linear", decay_epochs=1.0))
     step(made, 2)
     made.flush(75)
-    assert made.link.asked[-1].rate == 0.125
+    assert made.client.asked[-1].rate == 0.125
 
 
 @pytest.mark.parametrize("n_push", [1, 3])
 def test_a_gradient_that_is_not_finite_is_pushed_but_moves_no_copy(n_push):
     made = client(gradients=[1.0, np.inf, 2.0], n_fetch=100, n_push=n_push, local_rate=0.25)
     step(made)
-    made.link.end()
+    made.client.end()
     step(made, 2)
     made.flush(0)
     assert made.theta.flat[0] == 200.0 - 0.25 * 2
-    assert np.inf in [asked.gradient for asked in made.link.asked]  # for the shard to refuse and count
+    assert np.inf in [asked.gradient for asked in made.client.asked]  # for the shard to refuse and count
 
 
 @pytest.mark.parametrize("n_push", [1, 2, 3])
@@ -358,9 +358,9 @@ def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_s
     values = np.ones(SIZE)
     settings = Downpour(rule="sgd", learning_rate=0.5, n_push=n_push, overlap=False)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
-    link = LocalLink(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
+    link = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     model = Model([1.0, np.inf, 1.0, np.nan, 1.0, 1.0])
-    made = Client(settings, Rate(0.5, settings.schedule, 100), model, link, 1)
+    made = Client(settings, LearningRate(0.5, settings.schedule, 100), model, link, 1)
     made.fetch()
     step(made, 6)
     made.flush(0)
@@ -372,8 +372,8 @@ def test_shared_parameters_are_changed_by_the_shard_alone():
     values = np.ones(SIZE)
     settings = Downpour(rule="sgd", learning_rate=0.5, n_push=2, overlap=False)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
-    link = LocalLink(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
-    made = Client(settings, Rate(0.5, settings.schedule, 100), Model([1.0] * 5), link, 1)
+    link = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
+    made = Client(settings, LearningRate(0.5, settings.schedule, 100), Model([1.0] * 5), link, 1)
     made.fetch()
     assert made.theta.flat is values
     step(made, 5)  # pushes of 1, 2 and 2 gradients after steps 0, 2 and 4

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi.config.algorithms import Schedule
-from dbmpi.replica.learning_rate import Rate
+from dbmpi.replica.learning_rate import LearningRate
 
 ROWS = 1000
 KINDS = ["constant", "linear", "cosine", "exponential", "step"]
 
 
-def rate(kind: str, **keys: float) -> Rate:
-    return Rate(0.5, Schedule(kind=kind, **keys), ROWS)
+def rate(kind: str, **keys: float) -> LearningRate:
+    return LearningRate(0.5, Schedule(kind=kind, **keys), ROWS)
 
 
 @pytest.mark.parametrize(
@@ -61,5 +61,5 @@ def test_warmup_rises_linearly_and_comes_before_the_decay(kind):
 )
 def test_never_negative_and_never_above_the_base(kind, warmup, decay, factor, final, examples):
     schedule = Schedule(kind=kind, warmup_epochs=warmup, decay_epochs=decay, decay_factor=factor, final=final)
-    at = Rate(0.5, schedule, ROWS).at(examples)
+    at = LearningRate(0.5, schedule, ROWS).at(examples)
     assert 0 <= at <= 0.5

@@ -9,7 +9,7 @@ from mpi4py import MPI
 from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.layout.sharding import Piece
-from dbmpi.replica.mpi_client import RemoteLink
+from dbmpi.replica.mpi_client import MpiClient
 from tests.doubles.fake_mpi import Comm, tell
 
 PIECES = [Piece(0, 0, 0, 0, 3), Piece(1, 0, 1, 3, 5), Piece(2, 0, 2, 5, 9)]
@@ -26,7 +26,7 @@ class Case:
         self.into = np.zeros(9)
         look = self.look if patient else None
         comm: Any = self.comm
-        self.link = RemoteLink(comm, PIECES, RANKS, self.into, "float64", Waiter(0.2), look)
+        self.link = MpiClient(comm, PIECES, RANKS, self.into, "float64", Waiter(0.2), look)
         self.gradients: dict[int, list[tuple[int, float]]] = {1: [], 2: [], 3: []}  # piece, first value
 
     def look(self) -> None:

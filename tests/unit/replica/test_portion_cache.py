@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi.data.portions import Plan
-from dbmpi.replica.portion_cache import BatchFeed
+from dbmpi.data.portions import PortionPlan
+from dbmpi.replica.portion_cache import PortionCache
 
 ROWS, WIDTH = 100, 10
 BYTES = 8 * 20  # of a portion of 20 rows of one float64
 
 
 class Reader:
-    """Reads rows that say which they are, in the order of the requests, as `Feed` does; counts them."""
+    """Reads rows that say which they are, in the order of the requests, as `Loader` does; counts them."""
 
     def __init__(self) -> None:
         self.requests: deque[list[tuple[int, int]]] = deque()
@@ -36,16 +36,16 @@ def reader() -> Reader:
     return Reader()
 
 
-def made(reader: Reader, room: int) -> tuple[BatchFeed, Plan]:
-    plan = Plan(ROWS, WIDTH, 1, 1, 2)
-    return BatchFeed(reader, plan, room), plan  # type: ignore[arg-type]
+def made(reader: Reader, room: int) -> tuple[PortionCache, PortionPlan]:
+    plan = PortionPlan(ROWS, WIDTH, 1, 1, 2)
+    return PortionCache(reader, plan, room), plan  # type: ignore[arg-type]
 
 
-def rows_of(plan: Plan, sample: int, index: int) -> list[int]:
+def rows_of(plan: PortionPlan, sample: int, index: int) -> list[int]:
     return [row for a, b in plan.blocks(sample, 0, index) for row in range(a, b)]
 
 
-def used(feed: BatchFeed, sample: int, index: int) -> list[int]:
+def used(feed: PortionCache, sample: int, index: int) -> list[int]:
     return [int(row) for minibatch in feed.minibatches(sample, index) for row in minibatch]
 
 

@@ -19,11 +19,11 @@ from dbmpi.layout import network, sharding
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
-from dbmpi.replica.leader import Lead
-from dbmpi.replica.loader import Feed
-from dbmpi.replica.portion_cache import BatchFeed
-from dbmpi.replica.sandblaster import GradientClient
-from dbmpi.run.serial import LocalLink
+from dbmpi.replica.leader import Leader
+from dbmpi.replica.loader import Loader
+from dbmpi.replica.portion_cache import PortionCache
+from dbmpi.replica.sandblaster import SandblasterClient
+from dbmpi.run.serial import LocalClient
 from dbmpi.sandblaster.batch import Batches, batches
 from dbmpi.server import initialize, rules
 from dbmpi.server.shard import Shard
@@ -51,14 +51,14 @@ class Bench:
         limits = Downpour(rule="sgd")
         self.slices = Slices(self.matrix, pieces)
         shard = Shard(0, held, rules.make(limits), limits, self.slices)
-        link = LocalLink(shard, pieces, self.matrix[PARAMETERS], True)
+        link = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
         self.model = PartitionModel(self.plan, 0, True, np.dtype("f8"), L2)
         self.batch: Batches = batches(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
-        self.feed = Feed(str(digits.path()), self.batch.plan, self.model, 30.0)
-        rows, lead = BatchFeed(self.feed, self.batch.plan, 10**9), Lead(None, Waiter(30.0))
-        self.between: Callable[[], None] = lambda: None
-        pause = lambda: self.between()  # noqa: E731
-        self.client = GradientClient(self.model, rows, link, lead, len(pieces), pause)
+        self.feed = Loader(str(digits.path()), self.batch.plan, self.model, 30.0)
+        rows, lead = PortionCache(self.feed, self.batch.plan, 10**9), Leader(None, Waiter(30.0))
+        self.on_minibatch: Callable[[], None] = lambda: None
+        pause = lambda: self.on_minibatch()  # noqa: E731
+        self.client = SandblasterClient(self.model, rows, link, lead, len(pieces), pause)
 
     def compute(self, portion: int, evaluation: int = 1) -> Any:
         order, report = gradient_of(evaluation, 0, portion, self.batch.examples), np.zeros((), REPORT)
@@ -137,11 +137,11 @@ def test_a_dropped_portion_leaves_no_trace(bench: Bench) -> None:
 
 def test_a_portion_dropped_half_way_is_given_up_and_may_come_again(bench: Bench) -> None:
     bench.open(1)
-    bench.between = lambda: bench.drop(3)
+    bench.on_minibatch = lambda: bench.drop(3)
     report = bench.compute(3)
     assert report["examples"] == report["steps"] == 0 and report["index"] == 3
     bench.drop(3)  # late: it was given up already
-    bench.between = lambda: None
+    bench.on_minibatch = lambda: None
     assert bench.compute(3)["examples"] > 0
     bench.accept(3)
     bench.push()

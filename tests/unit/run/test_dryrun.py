@@ -19,7 +19,7 @@ from dbmpi.model.workspace import Workspace
 from dbmpi.run import dryrun
 from dbmpi.run.dryrun import report
 from dbmpi.run.launch import resolve_overlap
-from dbmpi.run.memory import Memory, Outline
+from dbmpi.run.memory import Memory, MemoryReport
 from dbmpi.server import rules
 from dbmpi.server import service as server
 from dbmpi.server.shard import Shard
@@ -78,8 +78,8 @@ def array_bytes(*holders: Any) -> int:
 @pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
 def test_activations_are_those_of_the_workspaces_and_stages(layers: str, partitions: int, dtype: str) -> None:
     settings = config(layers, f"cluster.partitions={partitions}", f"model.dtype={dtype}")
-    outline = Outline(settings, 40, description())
-    plan = outline.plan
+    outline = MemoryReport(settings, 40, description())
+    plan = outline.partitioning
     windows = 5 * outline.item if layers is IMAGE_LAYERS else 0  # the Gaussian of the normalization
     for p in range(partitions):
         for width in (1, 16):
@@ -93,7 +93,7 @@ def test_activations_are_those_of_the_workspaces_and_stages(layers: str, partiti
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam"])
 def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) -> None:
     settings = config(f"downpour.rule={name}")
-    outline = Outline(settings, 10, description())
+    outline = MemoryReport(settings, 10, description())
     for index in range(3):
         pieces = sharding.of_shard(outline.pieces, index)
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
@@ -105,13 +105,13 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)
         assert memory.snapshot == copied
         assert memory.rule_state == sum(s.nbytes for held in shard.held.values() for s in held.states)
-        exchange = service._exchange
+        exchange = service._handler
         buffers = [exchange._received, exchange._decoded, *(reply.values for reply in exchange._replies)]
         assert memory.messages == sum(buffer.nbytes for buffer in buffers)
 
 
 def test_mirrors_are_counted_where_there_are_any() -> None:
-    outline = Outline(config("downpour.rule=adam"), 10, description())
+    outline = MemoryReport(config("downpour.rule=adam"), 10, description())
     largest = max(outline.of_shard(s).parameters for s in range(3))
     assert outline.mirrors() == 3 * 3 * largest  # parameters, two states; held, arriving, on their way
     text = dryrun.report(config("downpour.rule=adam"), 10, description())
@@ -121,18 +121,18 @@ def test_mirrors_are_counted_where_there_are_any() -> None:
 
 def test_a_batch_method_has_vectors_on_the_shards_and_five_gradients_a_partition() -> None:
     settings = config("train.algorithm=sandblaster", "sandblaster.history=4")
-    outline = Outline(settings, 10, description())
+    outline = MemoryReport(settings, 10, description())
     memory = outline.of_shard(0)
     assert memory.vectors == memory.parameters * (5 + 2 * 5 - 1) and memory.rule_state == 0
     partition = outline.of_partition(0)
-    assert partition.gradients == 5 * partition.parameters == 5 * 4 * outline.plan.sizes[0]
+    assert partition.gradients == 5 * partition.parameters == 5 * 4 * outline.partitioning.sizes[0]
     warm = config("train.algorithm=sandblaster", "sandblaster.warmstart_examples=9")
-    shard = Outline(warm, 10, description()).of_shard(0)
+    shard = MemoryReport(warm, 10, description()).of_shard(0)
     assert shard.rule_state == shard.parameters
 
 
 def test_parameters_add_up_over_partitions_and_shards() -> None:
-    outline = Outline(config(), 10, description())
+    outline = MemoryReport(config(), 10, description())
     item = 4
     assert sum(outline.of_shard(s).parameters for s in range(3)) == outline.network.parameters * item
     partitions = sum(outline.of_partition(p).parameters for p in range(3))
@@ -149,8 +149,8 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
         f"downpour.n_push={n_push}",
         f"downpour.wire={wire}",
     )
-    outline = Outline(settings, 10, description())
-    memory, size = outline.of_partition(0), outline.plan.sizes[0] * 4
+    outline = MemoryReport(settings, 10, description())
+    memory, size = outline.of_partition(0), outline.partitioning.sizes[0] * 4
     waits = not resolve_overlap(settings.downpour.overlap, replicas, 1, 1)
     assert memory.gradients == size * (1 if waits and n_push == 1 else 2 if waits else 3)
     assert memory.messages == (0 if wire == "float32" else size * 3 // 2)
@@ -161,12 +161,12 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
 @pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
 def test_traffic_is_the_minimum_of_the_plan(layers: str, loss: str, targets: int | None) -> None:
     settings = config(layers, f"model.loss={loss}", "train.minibatch=7")
-    outline = Outline(settings, 10, description(targets=targets))
+    outline = MemoryReport(settings, 10, description(targets=targets))
     for p in range(3):
         parts = outline.crossings(p)
         in_all = parts.pop("in all")
         assert sum(parts.values(), Traffic(0, 0)) == in_all
-        assert in_all == outline.plan.traffic(p, 7, 4, reduction=targets is None)
+        assert in_all == outline.partitioning.traffic(p, 7, 4, reduction=targets is None)
     each = [outline.crossings(p) for p in range(3)]
     assert all(one["for the loss"] == Traffic(0, 0) for one in each) == (targets is not None)
     forward, backward = (sum((one[kind] for one in each), Traffic(0, 0)) for kind in ("forward", "backward"))
@@ -183,15 +183,15 @@ def test_traffic_is_the_minimum_of_the_plan(layers: str, loss: str, targets: int
 
 
 def test_an_image_s_partition_reads_its_tile_and_halo() -> None:
-    outline = Outline(config(IMAGE_LAYERS, "train.portion=5", "train.minibatch=10"), 10, description())
+    outline = MemoryReport(config(IMAGE_LAYERS, "train.portion=5", "train.minibatch=10"), 10, description())
     # tiles of 10, 9 and 9 columns, and 2 more of each neighbour
     assert [outline.of_partition(p).data for p in range(3)] == [3 * 50 * 28 * n for n in (12, 13, 11)]
 
 
 def test_read_ahead_holds_portions_of_the_file() -> None:
-    outline = Outline(config("train.portion=5", "train.minibatch=10"), 10, description())
+    outline = MemoryReport(config("train.portion=5", "train.minibatch=10"), 10, description())
     assert outline.of_partition(0).data == 3 * 50 * 784
-    whole = Outline(config("train.portion=500", "train.minibatch=10"), 10, description(dtype="float32"))
+    whole = MemoryReport(config("train.portion=500", "train.minibatch=10"), 10, description(dtype="float32"))
     assert whole.of_partition(0).data == 3 * 1000 * 784 * 4
 
 
@@ -225,7 +225,7 @@ def test_the_report_of_an_image_network() -> None:
 
 def test_of_many_partitions_the_extremes_and_the_sum_are_listed() -> None:
     settings = config(IMAGE_LAYERS, "cluster.partitions=20", "cluster.grid=[4, 5]", "cluster.replicas=1")
-    text, outline = report(settings, None, description()), Outline(settings, 24, description())
+    text, outline = report(settings, None, description()), MemoryReport(settings, 24, description())
     totals = [outline.of_partition(p).total for p in range(20)]
     (most,) = re.findall(r"(?m)^partition (\d+) \(most of 20\) +1 ", text)
     assert totals[int(most)] == max(totals)
@@ -249,7 +249,7 @@ def test_ranks_left_over_are_named() -> None:
 def test_a_single_process() -> None:
     text = report(load(None), 1, description())
     assert text.startswith("1 rank = serial training") and re.search(r"(?m)^all +0$", text)
-    assert Outline(load(None), 1, description()).of_serial().messages == 0
+    assert MemoryReport(load(None), 1, description()).of_serial().messages == 0
 
 
 def test_ranks_follow_from_the_configuration_where_it_gives_them() -> None:

@@ -8,23 +8,23 @@ from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.client import Outcome
-from dbmpi.replica.mpi_client import RemoteLink
-from dbmpi.run.serial import LocalLink
+from dbmpi.replica.mpi_client import MpiClient
+from dbmpi.run.serial import LocalClient
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 
 PIECES = [Piece(0, 0, 0, 0, 3), Piece(1, 0, 0, 3, 8)]
 
 
-def pair(shared: bool, **keys: float) -> tuple[Shard, LocalLink, np.ndarray]:
+def pair(shared: bool, **keys: float) -> tuple[Shard, LocalClient, np.ndarray]:
     values = np.arange(8.0)
     config = Downpour(rule="sgd", **keys)
     held = {piece: values[piece.start : piece.stop] for piece in PIECES}
     shard = Shard(0, held, make(config), config)
-    return shard, LocalLink(shard, PIECES, values, shared), values
+    return shard, LocalClient(shard, PIECES, values, shared), values
 
 
-def exchange(link: LocalLink, op: Op, gradient: float = 1.0, version: int = 0) -> Outcome:
+def exchange(link: LocalClient, op: Op, gradient: float = 1.0, version: int = 0) -> Outcome:
     link.begin(op, np.full(8, gradient), np.full(2, version), 0.5, 1)
     assert link.busy
     outcome = link.poll()
@@ -76,14 +76,14 @@ def test_versions_of_each_piece_are_its_own():
 
 def test_the_next_fetch_arrives_in_the_spare():
     _, link, values = pair(shared=False)
-    spare = np.zeros(8)
-    link.adopt(spare)
+    wait_as_spare = np.zeros(8)
+    link.adopt(wait_as_spare)
     exchange(link, Op.FETCH)
-    assert link.incoming is spare and np.array_equal(spare, values)
+    assert link.incoming is wait_as_spare and np.array_equal(wait_as_spare, values)
 
 
 def test_a_partition_without_parameters_asks_nobody():
-    link = RemoteLink(None, [], [], np.empty(0), "float32", Waiter(1.0))
+    link = MpiClient(None, [], [], np.empty(0), "float32", Waiter(1.0))
     link.begin(Op.FETCH | Op.PUSH, np.empty(0), np.zeros(0, np.int64), 0.5, 1)
     assert not link.busy and link.poll() is None
     outcome = link.wait()

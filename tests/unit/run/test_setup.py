@@ -10,12 +10,12 @@ import pytest
 from dbmpi.config.load import load
 from dbmpi.data import describe
 from dbmpi.errors import UserError
-from dbmpi.layout.topology import plan
+from dbmpi.layout.topology import assign_roles
 from dbmpi.run import setup
 from dbmpi.run.cli import Arguments
 from dbmpi.run.refusal import Refused, agree, warn
 
-SERIAL = plan(1)
+SERIAL = assign_roles(1)
 
 
 class Comm:
@@ -67,7 +67,7 @@ def test_each_warning_is_printed_once(capsys):
 
 def test_the_data_and_the_network_fit_together(tmp_path):
     arguments = Arguments(run_dir=tmp_path / "run")
-    description, network, run_dir, saved = setup._look(arguments, load(None, []), SERIAL)
+    description, network, run_dir, saved = setup._inspect(arguments, load(None, []), SERIAL)
     assert network.inputs == description.inputs == 64 and network.outputs == 10
     assert run_dir == tmp_path / "run" and run_dir.is_dir()
     assert saved is None
@@ -77,19 +77,19 @@ def test_the_data_and_the_network_fit_together(tmp_path):
 def test_a_missing_file_is_told_before_the_run_directory_is_made(tmp_path, missing):
     config = load(None, [f"data.path={missing}"])
     with pytest.raises(UserError, match=missing):
-        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_network_with_too_few_outputs_is_refused(tmp_path):
     config = load(None, ["model.layers.1.units=9"])
     with pytest.raises(UserError, match="10"):
-        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
 
 
 def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, _, run_dir, _ = setup._look(Arguments(), load(None, []), SERIAL)
+    _, _, run_dir, _ = setup._inspect(Arguments(), load(None, []), SERIAL)
     assert run_dir.is_absolute() and run_dir.parent == Path.cwd() / "runs"
     assert run_dir.name.startswith("digits-")
 
@@ -97,10 +97,10 @@ def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypat
 def test_a_network_larger_than_the_memory_is_refused(tmp_path: Path) -> None:
     config = load(None, ["model.layers.0.units=14000000000"])  # 1.05e12 parameters
     with pytest.raises(UserError, match="parameters takes at least .* GB on each rank of a replica, but"):
-        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
     config = load(None, ["model.layers.0.units=9007199254740992"])
     with pytest.raises(UserError, match=r"model\.layers: a network of [\d,]* parameters.* is beyond"):
-        setup._look(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
+        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, SERIAL)
     assert not (tmp_path / "run").exists()
 
 
@@ -112,4 +112,4 @@ def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
             file[f"{name}/y"] = np.zeros(10, int)
     assert describe.describe(path).train_rows == 10
     with pytest.raises(UserError, match="of its 5 chunks 0 were written"):
-        setup._look(Arguments(run_dir=tmp_path / "run"), load(None, [f"data.path={path}"]), SERIAL)
+        setup._inspect(Arguments(run_dir=tmp_path / "run"), load(None, [f"data.path={path}"]), SERIAL)

@@ -43,14 +43,14 @@ class Walk:
         self._x, self.g = self._x + s, self.g + y
         self.shards.put(PARAMETERS, self._x)
         program = Program()
-        self.method.keep(program, -1.0)
+        self.method.update_history(program, -1.0)
         if curvature > 0 and self.history:
             self.pairs = [*self.pairs, (s, y)][-self.history :]
         self._look(program)
 
     def _look(self, program):
         self.shards.put(GRADIENT, self.g)
-        self.method.measure(program)
+        self.method.request_products(program)
         self.direction = self.method.direction(self.shards.run(program))
         self.shards.run(Program().combine(DIRECTION, self.direction.terms))
 
@@ -106,8 +106,8 @@ def test_a_pair_of_rounding_is_none():
     kept = list(method._kept)
     for cosine, admitted in ((0.5 * least, False), (2 * least, True)):
         program = Program()
-        method.keep(program, -1.0)
-        method.measure(program)
+        method.update_history(program, -1.0)
+        method.request_products(program)
         answers = dict.fromkeys(method._asked, 0.0)
         s, y = step(method._new), change(method._new)
         answers |= {(s, s): 4.0, (y, y): 9.0, (s, y): 6 * cosine, (BASE_GRADIENT, BASE_GRADIENT): 1.0}
@@ -119,7 +119,7 @@ def test_after_it_has_forgotten_it_begins_anew():
     walk = Walk(3)
     for _ in range(5):
         walk.step()
-    walk.method.forget()
+    walk.method.restart()
     walk.pairs = []
     for _ in range(5):
         walk.step()

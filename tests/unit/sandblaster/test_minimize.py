@@ -102,8 +102,8 @@ def test_conjugate_gradients_are_those_of_the_formula():
         shards.put(GRADIENT, g)
         program = Program()
         if number:
-            method.keep(program, -2.5)
-        method.measure(program)
+            method.update_history(program, -2.5)
+        method.request_products(program)
         direction = method.direction(shards.run(program))
         shards.run(Program().combine(DIRECTION, direction.terms))
         assert np.allclose(shards.vector(DIRECTION), p, rtol=1e-12)

@@ -7,7 +7,7 @@ import pytest
 
 from dbmpi.comm.operations import BASE, PARAMETERS, Program
 from dbmpi.sandblaster.minimize import make, minimize
-from dbmpi.sandblaster.optimizer_state import Limits, standing_of
+from dbmpi.sandblaster.optimizer_state import Limits, optimizer_state_of
 from tests.doubles.fake_shards import Sliced, quadratic, rosenbrock, rosenbrock_start
 
 LIMITS = Limits(12)
@@ -39,7 +39,7 @@ def run(objectives, name, stop_at=None, saved=None, stop_after=None):
         for number in (PARAMETERS, *numbers):
             problem.put(number, saved.vector(number))
         method.restore(known)
-        standing, problem.samples = standing_of(state), samples + (state["at"] is None)
+        standing, problem.samples = optimizer_state_of(state), samples + (state["at"] is None)
     try:
         minimize(problem, method, LIMITS, take, standing)
     except TimeoutError:

@@ -12,7 +12,7 @@ from dbmpi.sandblaster.pass_scheduler import (
     DEPTH,
     Act,
     Action,
-    BatchLedger,
+    PassScheduler,
     Rules,
     State,
     first_homes,
@@ -28,7 +28,7 @@ class Yard:
     """
 
     def __init__(self, homes: list[list[int]], rules: Rules, delays: bool = False) -> None:
-        self.ledger, self.delays = BatchLedger(homes, rules), delays
+        self.scheduler, self.delays = PassScheduler(homes, rules), delays
         replicas = range(len(homes))
         self.orders: list[deque[Action]] = [deque() for _ in replicas]
         self.reports: list[deque[tuple[str, int]]] = [deque() for _ in replicas]
@@ -67,7 +67,7 @@ class Yard:
         """A replica dies; its push, if one is under way, has reached all shards or only some."""
         self.alive[replica] = False
         self.counted += self.flying[replica] if counted else []
-        self.ledger.died(replica)
+        self.scheduler.died(replica)
         self._act()
 
     def _deliver(self) -> None:
@@ -79,16 +79,16 @@ class Yard:
                 self._tell(replica, *self.reports[replica].popleft())
 
     def _act(self) -> None:
-        for action in self.ledger.actions():
+        for action in self.scheduler.actions():
             assert self.alive[action.replica], f"{action} to a dead replica"
             self.orders[action.replica].append(action)
         self._deliver()
 
     def _tell(self, replica: int, what: str, portion: int) -> None:
         if what == "pushed":
-            self.ledger.pushed(replica)
+            self.scheduler.pushed(replica)
         else:
-            getattr(self.ledger, what)(replica, portion)
+            getattr(self.scheduler, what)(replica, portion)
         self._act()
 
     def _compute(self, replica: int, portion: int) -> None:
@@ -122,10 +122,10 @@ class Yard:
 def run(yard: Yard, pick: Any, most: int = 10_000) -> None:
     """Let things happen until the pass is done, or broken."""
     for _ in range(most):
-        if yard.ledger.done or yard.ledger.broken:
+        if yard.scheduler.done or yard.scheduler.broken:
             return
         moves = yard.moves()
-        assert moves, f"nothing can happen, and the pass is not done: {yard.ledger.states}"
+        assert moves, f"nothing can happen, and the pass is not done: {yard.scheduler.states}"
         yard.move(*moves[pick(len(moves))])
     raise AssertionError("the pass does not end")
 
@@ -139,7 +139,7 @@ def test_every_portion_counts_exactly_once_under_any_schedule(replicas, portions
     yard = Yard(first_homes(portions, replicas), rules, delays=True)
     run(yard, lambda n: data.draw(st.integers(0, n - 1)))
     assert Counter(yard.counted) == Counter(range(portions))
-    assert set(yard.ledger.states) == {State.DONE}
+    assert set(yard.scheduler.states) == {State.DONE}
     assert not any(yard.accrued) and not any(yard.flying)
 
 
@@ -157,16 +157,16 @@ def test_every_portion_counts_exactly_once_although_replicas_die(replicas, porti
     yard = Yard(first_homes(portions, replicas), rules, delays=True)
     left = min(deaths, replicas - 1)
     for _ in range(10_000):
-        if yard.ledger.done or yard.ledger.broken:
+        if yard.scheduler.done or yard.scheduler.broken:
             break
         if left and draw.random() < 0.05:
             yard.die(draw.choice([r for r, here in enumerate(yard.alive) if here]), draw.random() < 0.5)
             left -= 1
             continue
         moves = yard.moves()
-        assert moves, f"nothing can happen, and the pass is not done: {yard.ledger.states}"
+        assert moves, f"nothing can happen, and the pass is not done: {yard.scheduler.states}"
         yard.move(*draw.choice(moves))
-    assert yard.ledger.broken or Counter(yard.counted) == Counter(range(portions))
+    assert yard.scheduler.broken or Counter(yard.counted) == Counter(range(portions))
 
 
 def test_a_replica_s_own_portions_come_first_and_in_order():
@@ -194,11 +194,11 @@ def test_copies_of_the_oldest_go_to_the_idle_and_the_first_to_finish_wins():
     yard.move("compute", 0)
     assert yard.given[-1] == Action(Act.COPY, 0, 2)
     yard.move("compute", 0)
-    assert yard.ledger.winners == [0, 0, 0, -1] and yard.dropped[1] == {2}
+    assert yard.scheduler.winners == [0, 0, 0, -1] and yard.dropped[1] == {2}
     assert yard.given[-1] == Action(Act.COPY, 0, 3)
     yard.move("compute", 1)  # it gives up portion 2, and goes on with 3
     yard.move("compute", 1)
-    assert yard.ledger.winners == [0, 0, 0, 1]
+    assert yard.scheduler.winners == [0, 0, 0, 1]
     assert yard.flying == [[0, 1, 2], [3]]
 
 
@@ -245,7 +245,7 @@ def test_what_a_dead_replica_accrued_is_computed_again():
     assert yard.accrued[0] == [0, 1]
     yard.die(0, counted=False)
     run(yard, lambda n: 0)
-    assert sorted(yard.counted) == [0, 1, 2, 3] and yard.ledger.winners == [1, 1, 1, 1]
+    assert sorted(yard.counted) == [0, 1, 2, 3] and yard.scheduler.winners == [1, 1, 1, 1]
 
 
 def test_a_replica_is_not_given_again_what_it_was_told_to_drop_and_has_not_answered_for():
@@ -262,36 +262,36 @@ def test_a_replica_is_not_given_again_what_it_was_told_to_drop_and_has_not_answe
 
 
 def test_a_result_that_was_dropped_does_not_count_when_its_portion_is_outstanding_again():
-    ledger = BatchLedger([[0], [1], []], Rules(push_every=100))
-    assert Action(Act.COPY, 2, 0) in list(ledger.actions())
-    ledger.finished(2, 0)
-    assert Action(Act.DROP, 0, 0) in list(ledger.actions())
-    ledger.died(2)
-    assert list(ledger.actions()) == [Action(Act.GIVE, 1, 0)]
-    ledger.finished(0, 0)  # sent before the order to drop it came
-    assert Action(Act.ACCEPT, 0, 0) not in list(ledger.actions())
-    ledger.finished(1, 0)
-    assert Action(Act.ACCEPT, 1, 0) in list(ledger.actions())
+    scheduler = PassScheduler([[0], [1], []], Rules(push_every=100))
+    assert Action(Act.COPY, 2, 0) in list(scheduler.actions())
+    scheduler.finished(2, 0)
+    assert Action(Act.DROP, 0, 0) in list(scheduler.actions())
+    scheduler.died(2)
+    assert list(scheduler.actions()) == [Action(Act.GIVE, 1, 0)]
+    scheduler.finished(0, 0)  # sent before the order to drop it came
+    assert Action(Act.ACCEPT, 0, 0) not in list(scheduler.actions())
+    scheduler.finished(1, 0)
+    assert Action(Act.ACCEPT, 1, 0) in list(scheduler.actions())
 
 
 def test_a_portion_that_only_losers_have_is_queued_again():
-    ledger = BatchLedger([[0], [1], []], Rules(push_every=100))
-    list(ledger.actions())
-    ledger.finished(2, 0)
-    list(ledger.actions())
-    ledger.died(2)
-    list(ledger.actions())  # replica 1 has it; replica 0 was told to drop it, and has not answered
-    ledger.died(1)
-    assert ledger.states[0] is State.QUEUED
-    ledger.gave_up(0, 0)
-    assert Action(Act.GIVE, 0, 0) in list(ledger.actions())
+    scheduler = PassScheduler([[0], [1], []], Rules(push_every=100))
+    list(scheduler.actions())
+    scheduler.finished(2, 0)
+    list(scheduler.actions())
+    scheduler.died(2)
+    list(scheduler.actions())  # replica 1 has it; replica 0 was told to drop it, and has not answered
+    scheduler.died(1)
+    assert scheduler.states[0] is State.QUEUED
+    scheduler.gave_up(0, 0)
+    assert Action(Act.GIVE, 0, 0) in list(scheduler.actions())
 
 
 def test_a_death_in_the_middle_of_a_push_breaks_the_pass():
     yard = Yard([[0], [1, 2, 3]], Rules(push_every=1))
     yard.move("compute", 0)
     yard.die(0, counted=False)
-    assert yard.ledger.broken
+    assert yard.scheduler.broken
 
 
 def test_portions_stay_with_who_did_them_last():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbmpi.sandblaster.rollback import Iterates, Place, ShardLost
+from dbmpi.sandblaster.rollback import Rollback, RollbackPoint, ShardLost
 
 
 class Orders:
@@ -27,49 +27,49 @@ class Orders:
 
 
 def place(sample):
-    return Place(None, {}, sample)
+    return RollbackPoint(None, {}, sample)
 
 
 def test_only_what_was_written_is_mirrored_after_the_first_time():
     orders = Orders()
-    iterates = Iterates(orders)
-    assert iterates.fresh
-    assert iterates.mirror(place(0), [3, 5, 6]) == 1
-    assert not iterates.fresh
-    iterates.wrote({3, 4})
-    iterates.mirror(place(1), [3, 5, 6])
-    iterates.mirror(place(2), [3, 5, 6])
+    rollback = Rollback(orders)
+    assert rollback.fresh
+    assert rollback.mirror(place(0), [3, 5, 6]) == 1
+    assert not rollback.fresh
+    rollback.wrote({3, 4})
+    rollback.mirror(place(1), [3, 5, 6])
+    rollback.mirror(place(2), [3, 5, 6])
     assert orders.given == [([3, 5, 6], True), ([3], False), ([], False)]
     assert orders.awaited == 3  # each order waits for the mirror before
 
 
 def test_after_a_death_all_of_it_is_mirrored_again():
     orders = Orders()
-    iterates = Iterates(orders)
-    iterates.mirror(place(0), [3])
-    iterates.mirror(place(1), [3])
+    rollback = Rollback(orders)
+    rollback.mirror(place(0), [3])
+    rollback.mirror(place(1), [3])
     orders.lost = 1
     with pytest.raises(ShardLost) as told:
-        iterates.look()
-    assert told.value.number == 1 and iterates.back_to(1) == place(0)
+        rollback.check()
+    assert told.value.number == 1 and rollback.back_to(1) == place(0)
     assert orders.reverted == [1]
-    assert iterates.fresh
-    iterates.mirror(place(0), [3])
+    assert rollback.fresh
+    rollback.mirror(place(0), [3])
     assert orders.given[-1] == ([3], True)
 
 
 def test_the_last_two_places_are_known():
     orders = Orders()
-    iterates = Iterates(orders)
+    rollback = Rollback(orders)
     for sample in range(4):
-        iterates.mirror(place(sample), [])
-    assert [iterates.back_to(number) for number in (3, 4)] == [place(2), place(3)]
+        rollback.mirror(place(sample), [])
+    assert [rollback.back_to(number) for number in (3, 4)] == [place(2), place(3)]
     with pytest.raises(KeyError):
-        iterates.back_to(2)
+        rollback.back_to(2)
 
 
 def test_without_mirrors_nothing_is_asked():
-    iterates = Iterates(None)
-    assert iterates.mirror(place(0), [3]) == 0
-    iterates.settle()
-    iterates.look()
+    rollback = Rollback(None)
+    assert rollback.mirror(place(0), [3]) == 0
+    rollback.settle()
+    rollback.check()

@@ -1,4 +1,4 @@
-"""scripts/bench, scripts/chaos, scripts/compare: found by name and from any directory; --help runs nothing."""
+"""scripts/bench, scripts/chaos and scripts/compare: found by name, from any directory. Runs none of them."""
 
 import ast
 import os

@@ -69,14 +69,14 @@ def test_what_is_there_is_always_the_last_whole_mirror(comm: Comm) -> None:
     for mark in range(1, 5):
         receiving.expect(NAMES, DTYPE, mark)
         for n, part in enumerate(parts_of(layout, mark)):
-            receiving.look(10.0 * mark + n)
+            receiving.poll(10.0 * mark + n)
             whole = receiving.whole
             assert (whole is None) == (mark == 1)
             if whole is not None:
                 assert whole.number == mark - 1
                 assert all((values == mark - 1).all() for values in whole.copy.values())
             comm.give(0, 0, part)
-        receiving.look(10.0 * mark + parts)
+        receiving.poll(10.0 * mark + parts)
         assert not receiving.busy
     assert receiving.whole is not None and receiving.whole.taken_at == 41.0  # when its first part was seen
     assert all((values == 4).all() for values in receiving.whole.copy.values())
@@ -89,13 +89,13 @@ def test_a_death_leaves_the_last_whole_mirror(comm: Comm, arrived: int) -> None:
     receiving.expect(NAMES, DTYPE)
     for part in parts_of(layout, 1):
         comm.give(0, 0, part)
-    receiving.look(1.0)
+    receiving.poll(1.0)
     receiving.expect(NAMES, DTYPE)
     for part in parts_of(layout, 2)[:arrived]:
         comm.give(0, 0, part)
     comm.dead.add(0)
     for now in (3.0, 4.0):
-        receiving.look(now)
+        receiving.poll(now)
         assert receiving.lost and receiving.whole is not None
         assert all((values == 1).all() for values in receiving.whole.copy.values())
 
@@ -106,27 +106,27 @@ def mirror_at(comm: Comm, index: int) -> Mirror:
 
 def test_a_mirror_leaves_every_interval_and_not_before_the_last_has_left(comm: Comm) -> None:
     one, shard = mirror_at(comm, 1), shard_of(1)
-    one.look(0.0, lambda: shard.snapshot(None))
+    one.poll(0.0, lambda: shard.snapshot(None))
     messages = comm.waiting(2, 0)
     assert messages == len(parts_of(layout_of(1), 0))
-    one.look(20.0, lambda: shard.snapshot(None))
+    one.poll(20.0, lambda: shard.snapshot(None))
     assert comm.waiting(2, 0) == messages  # the heir has taken nothing yet
     for _ in range(messages):
         comm.take(2, 0, np.uint8)
-    one.look(21.0, lambda: shard.snapshot(None))
-    one.look(22.0, lambda: shard.snapshot(None))
+    one.poll(21.0, lambda: shard.snapshot(None))
+    one.poll(22.0, lambda: shard.snapshot(None))
     assert comm.waiting(2, 0) == messages
 
 
 def test_the_heir_adopts_what_was_copied(comm: Comm) -> None:
-    heir, mine, theirs = mirror_at(comm, 1), shard_of(1), shard_of(0)
+    successor, mine, theirs = mirror_at(comm, 1), shard_of(1), shard_of(0)
     gradient = np.ones(PIECES[0].size)
     theirs.push(0, gradient, 0, 0.1)
-    heir.look(0.0, lambda: mine.snapshot(None))
+    successor.poll(0.0, lambda: mine.snapshot(None))
     for part in layout_of(0).stretches(theirs.snapshot(None)):
         comm.give(0, 0, part)
     comm.dead.add(0)
-    inherited = heir.bury(0, 0.1)
+    inherited = successor.fail_over(0, 0.1)
     assert inherited is not None
     pieces, whole = inherited
     assert whole is not None and pieces == of_shard(PIECES, 0)
@@ -139,27 +139,27 @@ def test_the_heir_adopts_what_was_copied(comm: Comm) -> None:
     assert mine.push(0, gradient, 9, 0.1) is Status.OK  # computed from updates that are lost
     assert mine.tally.staleness_max == 0 and mine.report()["updates"] == 2
     # The next mirror has it all, for the shard after, with a tag of its own.
-    heir.look(20.0, lambda: mine.snapshot(None))
+    successor.poll(20.0, lambda: mine.snapshot(None))
     sizes = sum(2 * 8 * piece.size for piece in PIECES if piece.shard in (0, 1))
     sent = [request.buffer.nbytes for request in comm.sent[2, 1]]
     assert sum(sent) == sizes + 8 * len(mine.held)
 
 
 def test_without_a_whole_mirror_there_is_none_to_adopt(comm: Comm) -> None:
-    heir = mirror_at(comm, 1)
-    heir.look(0.0, lambda: shard_of(1).snapshot(None))
+    successor = mirror_at(comm, 1)
+    successor.poll(0.0, lambda: shard_of(1).snapshot(None))
     comm.give(0, 0, parts_of(layout_of(0), 1)[0])
     comm.dead.add(0)
-    inherited = heir.bury(0, 0.1)
+    inherited = successor.fail_over(0, 0.1)
     assert inherited is not None and inherited[1] is None
 
 
 def test_others_begin_anew_only_where_they_are_concerned(comm: Comm) -> None:
     other, shard = mirror_at(comm, 2), shard_of(2)
-    other.look(0.0, lambda: shard.snapshot(None))  # to shard 0
+    other.poll(0.0, lambda: shard.snapshot(None))  # to shard 0
     comm.dead.add(0)
-    assert other.bury(0, 1.0) is None
-    other.look(1.0, lambda: shard.snapshot(None))
+    assert other.fail_over(0, 1.0) is None
+    other.poll(1.0, lambda: shard.snapshot(None))
     assert comm.waiting(1, 1) == len(parts_of(layout_of(2), 0))  # at once: 1 has nothing of it
     assert all(request.cancelled for request in comm.expected[1, 0])  # 1 has more pieces now
     assert comm.expected[1, 1]
@@ -168,8 +168,8 @@ def test_others_begin_anew_only_where_they_are_concerned(comm: Comm) -> None:
 def test_a_shard_that_is_left_alone_mirrors_nothing(comm: Comm) -> None:
     pieces = cut([50], 2, 16)
     last = Mirror(comm, 1, Owners(2), pieces, NAMES, DTYPE, 10.0)  # type: ignore[arg-type]
-    last.bury(0, 0.0)
-    last.look(1.0, lambda: {})
+    last.fail_over(0, 0.0)
+    last.poll(1.0, lambda: {})
     assert not comm.sent and all(one.cancelled for all_of in comm.expected.values() for one in all_of)
 
 
@@ -192,23 +192,23 @@ def order_at(one: Mirror, shard: Shard, number: int, names: tuple[str, ...], ane
 
 
 def test_what_is_ordered_replaces_its_vectors_in_the_mirror_and_no_others(comm: Comm) -> None:
-    heir, mine, theirs, layout = mirror_at(comm, 1), shard_of(1), shard_of(0), layout_of(0)
-    order_at(heir, mine, 1, NAMES, anew=True)
-    assert heir.take_done() is None
+    successor, mine, theirs, layout = mirror_at(comm, 1), shard_of(1), shard_of(0), layout_of(0)
+    order_at(successor, mine, 1, NAMES, anew=True)
+    assert successor.take_done() is None
     for part in parts_of(layout, 1):
         comm.give(0, 1, part)
-    heir.look(1.0, dict)
-    assert heir.take_done() is None  # its own has not left yet
+    successor.poll(1.0, dict)
+    assert successor.take_done() is None  # its own has not left yet
     for _ in range(comm.waiting(2, 1)):
         comm.take(2, 1, np.uint8)
-    heir.look(2.0, dict)
-    assert heir.take_done() == 1 and heir.take_done() is None
-    order_at(heir, mine, 2, NAMES[:1])
+    successor.poll(2.0, dict)
+    assert successor.take_done() == 1 and successor.take_done() is None
+    order_at(successor, mine, 2, NAMES[:1])
     first = Layout(of_shard(PIECES, 0), NAMES[:1], DTYPE)
     for part in first.stretches(theirs.snapshot(None)):
         comm.give(0, 1, part)
     comm.dead.add(0)
-    inherited = heir.bury(0, 3.0)
+    inherited = successor.fail_over(0, 3.0)
     assert inherited is not None and inherited[1] is not None and inherited[1].number == 2
     whole = inherited[1].copy
     assert np.array_equal(whole[NAMES[0]], theirs.snapshot(None)[NAMES[0]]) and (whole[NAMES[1]] == 1).all()
@@ -216,19 +216,19 @@ def test_what_is_ordered_replaces_its_vectors_in_the_mirror_and_no_others(comm: 
 
 @pytest.mark.parametrize("arrived", range(4))
 def test_half_of_what_is_ordered_is_never_used(comm: Comm, arrived: int) -> None:
-    heir, mine = mirror_at(comm, 1), shard_of(1)
-    order_at(heir, mine, 1, NAMES, anew=True)
+    successor, mine = mirror_at(comm, 1), shard_of(1)
+    order_at(successor, mine, 1, NAMES, anew=True)
     for part in parts_of(layout_of(0), 1):
         comm.give(0, 1, part)
-    heir.look(1.0, dict)
-    order_at(heir, mine, 2, NAMES)
+    successor.poll(1.0, dict)
+    order_at(successor, mine, 2, NAMES)
     for part in parts_of(layout_of(0), 2)[:arrived]:
         comm.give(0, 1, part)
     comm.dead.add(0)
-    inherited = heir.bury(0, 3.0)
+    inherited = successor.fail_over(0, 3.0)
     assert inherited is not None and inherited[1] is not None and inherited[1].number == 1
     assert all((values == 1).all() for values in inherited[1].copy.values())
-    assert heir.take_done() is None
+    assert successor.take_done() is None
 
 
 def test_after_a_death_nothing_is_mirrored_until_all_of_it_is_ordered(comm: Comm) -> None:
@@ -236,12 +236,12 @@ def test_after_a_death_nothing_is_mirrored_until_all_of_it_is_ordered(comm: Comm
     order_at(other, shard, 1, NAMES, anew=True)
     for part in parts_of(layout_of(1), 1):
         comm.give(1, 1, part)
-    other.look(1.0, dict)
+    other.poll(1.0, dict)
     comm.dead.add(0)
-    assert other.bury(0, 2.0) is None
-    other.look(100.0, lambda: shard.snapshot(None))  # not by the clock either
+    assert other.fail_over(0, 2.0) is None
+    other.poll(100.0, lambda: shard.snapshot(None))  # not by the clock either
     assert not any(comm.waiting(1, tag) for tag in range(2, 9))
-    inherited = other.bury(1, 3.0)  # which had got more pieces by then
+    inherited = other.fail_over(1, 3.0)  # which had got more pieces by then
     assert inherited is not None and inherited[1] is None
 
 
@@ -252,8 +252,8 @@ def test_another_death_at_once_finds_the_mirror_that_it_does_not_concern(comm: C
     order_at(one, shard, 1, NAMES, anew=True)
     for part in parts_of(Layout(of_shard(pieces, 1), NAMES, DTYPE), 1):
         comm.give(1, 1, part)
-    one.look(1.0, dict)
+    one.poll(1.0, dict)
     comm.dead |= {3, 1}
-    assert one.bury(3, 2.0) is None  # 0 goes on for it
-    inherited = one.bury(1, 2.0)
+    assert one.fail_over(3, 2.0) is None  # 0 goes on for it
+    inherited = one.fail_over(1, 2.0)
     assert inherited is not None and inherited[1] is not None and inherited[1].number == 1

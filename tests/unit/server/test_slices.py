@@ -30,52 +30,55 @@ def shard_of(index):
 
 
 def test_operations_reach_the_adopted_pieces_too():
-    heir, dead = shard_of(0), shard_of(1)
+    successor, dead = shard_of(0), shard_of(1)
     rows = [PARAMETERS, PAIR]
-    apart = [sum(np.sum(shard.part(a, p) * shard.part(b, p)) for shard in (heir, dead) for p in shard.held)
+    apart = [sum(np.sum(shard.part(a, p) * shard.part(b, p)) for shard in (successor, dead)
+                 for p in shard.held)
              for a, b in ((PARAMETERS, PAIR), (PAIR, PAIR))]  # fmt: skip
-    heir.adopt(of_shard(PIECES, 1), dead.snapshot(rows))
+    successor.adopt(of_shard(PIECES, 1), dead.snapshot(rows))
     program = Program().dots([(PARAMETERS, PAIR), (PAIR, PAIR)]).scale(PARAMETERS, 2.0)
-    assert heir.operate(program.records) == pytest.approx(apart, rel=1e-12)
+    assert successor.operate(program.records) == pytest.approx(apart, rel=1e-12)
     for piece, held in dead.held.items():
-        assert np.array_equal(heir.held[piece].value, 2 * held.value)
-        assert np.array_equal(heir.part(PAIR, piece), dead.part(PAIR, piece))
-    assert list(heir.held) == sorted(heir.held)
+        assert np.array_equal(successor.held[piece].value, 2 * held.value)
+        assert np.array_equal(successor.part(PAIR, piece), dead.part(PAIR, piece))
+    assert list(successor.held) == sorted(successor.held)
 
 
 def test_what_is_adopted_is_copied_in_the_order_of_the_pieces():
-    heir, dead, whole = shard_of(1), shard_of(0), []
-    heir.adopt(of_shard(PIECES, 0), dead.snapshot([PAIR]))
+    successor, dead, whole = shard_of(1), shard_of(0), []
+    successor.adopt(of_shard(PIECES, 0), dead.snapshot([PAIR]))
     whole = [(dead if piece.shard == 0 else shard_of(1)).part(PAIR, piece.index) for piece in PIECES]
-    assert np.array_equal(heir.snapshot([PAIR])[names.numbered_vector(PAIR)], np.concatenate(whole))
+    assert np.array_equal(successor.snapshot([PAIR])[names.numbered_vector(PAIR)], np.concatenate(whole))
 
 
 def test_an_adoption_ends_the_evaluation_under_way():
-    heir, dead = shard_of(0), shard_of(1)
-    heir.operate(Program().open(3).records)
+    successor, dead = shard_of(0), shard_of(1)
+    successor.operate(Program().open(3).records)
     ones = {piece.index: np.ones(piece.size) for piece in PIECES}
-    assert heir.accrue(0, ones[0], 3) is Status.OK
-    heir.adopt(of_shard(PIECES, 1), dead.snapshot([]))
+    assert successor.accrue(0, ones[0], 3) is Status.OK
+    successor.adopt(of_shard(PIECES, 1), dead.snapshot([]))
     mine, adopted = 0, PIECES[-1].index
-    assert {heir.accrue(piece, ones[piece], 3) for piece in (mine, adopted)} == {Status.STALE}
-    heir.operate(Program().open(4).records)
-    assert {heir.accrue(piece, ones[piece], 4) for piece in (mine, adopted)} == {Status.OK}
-    assert all((heir.part(GRADIENT, piece) == 1).all() for piece in (mine, adopted))
+    assert {successor.accrue(piece, ones[piece], 3) for piece in (mine, adopted)} == {Status.STALE}
+    successor.operate(Program().open(4).records)
+    assert {successor.accrue(piece, ones[piece], 4) for piece in (mine, adopted)} == {Status.OK}
+    assert all((successor.part(GRADIENT, piece) == 1).all() for piece in (mine, adopted))
 
 
 def test_a_shard_goes_back_to_the_last_two_parameters_that_it_kept():
-    heir, dead, first = shard_of(0), shard_of(1), shard_of(0)
+    successor, dead, first = shard_of(0), shard_of(1), shard_of(0)
     for number in (1, 2, 3):
-        heir.keep(number, heir.snapshot([])[names.PARAMETER_VECTOR])
-        heir.operate(Program().scale(PARAMETERS, 2.0).records)
-    heir.adopt(of_shard(PIECES, 1), dead.snapshot([]))
+        successor.keep(number, successor.snapshot([])[names.PARAMETER_VECTOR])
+        successor.operate(Program().scale(PARAMETERS, 2.0).records)
+    successor.adopt(of_shard(PIECES, 1), dead.snapshot([]))
     for number in (3, 2):
-        heir.back(number)
+        successor.back(number)
         for piece, held in first.held.items():
-            assert np.array_equal(heir.held[piece].value, 2 ** (number - 1) * held.value)
-        assert all(np.array_equal(heir.held[piece].value, held.value) for piece, held in dead.held.items())
+            assert np.array_equal(successor.held[piece].value, 2 ** (number - 1) * held.value)
+        assert all(
+            np.array_equal(successor.held[piece].value, held.value) for piece, held in dead.held.items()
+        )
     with pytest.raises(ProtocolError, match=r"has kept the iterates \[2, 3\], not 1"):
-        heir.back(1)
+        successor.back(1)
 
 
 def test_the_state_of_a_warmstart_s_rule_is_not_missed():

@@ -29,7 +29,7 @@ class Plain:
     """What programs mean, in NumPy: one whole vector each, operation by operation."""
 
     def __init__(self, values):
-        self.values, self.evaluation = values.copy(), 0
+        self.values, self.pass_number = values.copy(), 0
 
     def run(self, program):
         answer, sums = [], {}
@@ -47,11 +47,11 @@ class Plain:
                 v[step(left)], v[change(left)] = v[PARAMETERS] - v[BASE], v[GRADIENT] - v[BASE_GRADIENT]
                 v[BASE], v[BASE_GRADIENT] = v[PARAMETERS], v[GRADIENT]
             else:
-                v[GRADIENT], self.evaluation = 0, number
+                v[GRADIENT], self.pass_number = 0, number
         return answer
 
     def accrue(self, evaluation, start, stop, gradient):
-        if evaluation == self.evaluation:
+        if evaluation == self.pass_number:
             self.values[GRADIENT, start:stop] += gradient
 
 
@@ -142,7 +142,7 @@ def test_random_programs_mean_what_plain_numpy_says(session, shards, n):
             shard, start, stop, origin = sliced.whole_ranges()[place % (2 * shards)]
             gradient = np.random.default_rng(seed).uniform(-1, 1, stop - start)
             taken = shard.accrue(evaluation, start, stop, gradient)
-            assert taken == (evaluation == plain.evaluation != 0)
+            assert taken == (evaluation == plain.pass_number != 0)
             plain.accrue(evaluation if taken else -1, origin, origin + stop - start, gradient)
     np.testing.assert_allclose(sliced.values, plain.values, rtol=1e-9, atol=1e-9)
 
@@ -155,12 +155,12 @@ def _shard(dtype=np.float32):
 def test_gradients_add_up_in_the_open_evaluation_alone():
     matrix, shard = _shard()
     before = matrix.copy()
-    assert shard.evaluation == 0
+    assert shard.pass_number == 0
     assert not shard.accrue(0, 0, 4, np.ones(4, np.float32))  # before the first OPEN none is open
     assert not shard.accrue(1, 0, 4, np.ones(4, np.float32))
     np.testing.assert_array_equal(matrix, before)
     shard.run(Program().combine(PARAMETERS, [(1.0, BASE), (0.5, DIRECTION)]).open(7).records)
-    assert shard.evaluation == 7
+    assert shard.pass_number == 7
     assert shard.accrue(7, 0, 4, np.full(4, 2, np.float32))
     assert shard.accrue(7, 0, 4, np.full(4, 3, np.float32))
     assert not shard.accrue(6, 0, 4, np.full(4, np.nan, np.float32))
@@ -257,7 +257,7 @@ def test_what_is_no_operation_is_refused_before_anything_is_done(fields):
     with pytest.raises(ProtocolError):
         shard.run(np.concatenate([good, _record(**fields)]))
     np.testing.assert_array_equal(matrix, before)
-    assert shard.evaluation == 0
+    assert shard.pass_number == 0
 
 
 def test_a_combination_with_two_results_is_refused():
