@@ -6,9 +6,7 @@ import numpy as np
 
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
-from dbmpi.layout import sharding
-from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.sharding import MAX_PIECE_BYTES
+from dbmpi.layout.decomposition import decompose
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.writer import CheckpointWriter
@@ -23,10 +21,8 @@ class RunContext:
     def __init__(self, setup: "Setup") -> None:
         self.setup, self.config = setup, setup.config
         self.dtype = np.dtype(self.config.model.dtype)
-        topology = setup.topology
-        self.partitioning = Partitioning(setup.network, topology.partitions, self.config.cluster.grid)
-        largest = MAX_PIECE_BYTES // self.dtype.itemsize
-        self.pieces = sharding.cut(self.partitioning.sizes, len(topology.shards), largest)
+        parts = decompose(self.config, setup.topology, setup.network)
+        self.partitioning, self.pieces = parts.partitioning, parts.pieces
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
         self.signals = Signals()
 

@@ -1,6 +1,6 @@
 """What `--dry-run` prints: who would do what, what it takes, and what crosses the boundaries.
 
-The figures are those of `run.memory`; MPI is not needed.
+The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,10 @@ from dbmpi.config.schema import MOST_RANKS
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
-from dbmpi.layout.network import IMAGE, Shape
-from dbmpi.layout.topology import Topology
+from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
+from dbmpi.layout.network import IMAGE, Shape, build
+from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run.memory import Memory, MemoryReport
 
 if TYPE_CHECKING:
@@ -42,16 +44,30 @@ def report(config: Config, ranks: int | None, data: "Description") -> str:
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
     number, why = _ranks(config, ranks)
-    outline = MemoryReport(config, number, data)
+    parts = decomposition_of(config, number, data)
+    memory = MemoryReport(config, parts, data)
     sections = [
-        _heading(outline, why),
-        _layers(outline),
-        _roles(outline.topology),
-        _memory(outline),
-        _traffic(outline),
-        _shard_map(outline),
+        _heading(config, parts, data, why),
+        _layers(parts),
+        _roles(parts.topology),
+        _memory(memory),
+        _traffic(config, parts.partitioning, data),
+        _shard_map(parts, ITEM_BYTES[config.model.dtype]),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def decomposition_of(config: Config, ranks: int, data: "Description") -> Decomposition:
+    """Cut the network of a configuration for a number of ranks of which nothing else is known. Local.
+
+    Raises
+    ------
+    UserError
+        As `report`.
+    """
+    cluster = config.cluster
+    topology = assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
+    return decompose(config, topology, build(config, data.input_shape))
 
 
 def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
@@ -70,19 +86,19 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(outline: MemoryReport, why: str) -> str:
-    net, config, data = outline.network, outline.config, outline.data
-    size = f"{net.parameters:,} parameters in {config.model.dtype}, {_bytes(net.parameters * outline.item)}"
+def _heading(config: Config, parts: Decomposition, data: "Description", why: str) -> str:
+    net, dtype = parts.network, config.model.dtype
+    size = f"{net.parameters:,} parameters in {dtype}, {_bytes(net.parameters * ITEM_BYTES[dtype])}"
     return "\n".join(
         [
-            outline.topology.equation() + why,
+            parts.topology.equation() + why,
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
             f"network: {_shape(net.input)} inputs, {_count(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )
 
 
-def _layers(outline: MemoryReport) -> str:
+def _layers(parts: Decomposition) -> str:
     header = ["layer", "", "output", "units", "parameters"]
     rows = [
         [
@@ -92,10 +108,10 @@ def _layers(outline: MemoryReport) -> str:
             f"{layer.units:,}",
             f"{sum(tensor.size for tensor in (layer.weight, layer.bias) if tensor is not None):,}",
         ]
-        for layer in outline.network.layers
+        for layer in parts.network.layers
     ]
-    images = any(len(space) == IMAGE for space in outline.network.spaces[1:])
-    tiles = f" (images are cut into {_shape(outline.partitioning.grid)} tiles)" if images else ""
+    images = any(len(space) == IMAGE for space in parts.network.spaces[1:])
+    tiles = f" (images are cut into {_shape(parts.partitioning.grid)} tiles)" if images else ""
     return f"Layers{tiles}\n\n" + _table(header, rows, left=2)
 
 
@@ -111,42 +127,42 @@ def _roles(topo: Topology) -> str:
     )
 
 
-def _memory(outline: MemoryReport) -> str:
-    each = [("all", 1, outline.network.parameters, outline.of_serial())]
-    if not outline.topology.serial:
-        each = [("coordinator", 1, 0, Memory()), *_shard_memory(outline), *_partition_memory(outline)]
+def _memory(memory: MemoryReport) -> str:
+    roles = [("all", 1, memory.network.parameters, memory.of_serial())]
+    if not memory.topology.serial:
+        roles = [("coordinator", 1, 0, Memory()), *_shard_memory(memory), *_partition_memory(memory)]
     header = ["each rank of", "ranks", "owns", *(f.name.replace("_", " ") for f in fields(Memory)), "total"]
     rows = [
-        [role, str(count), f"{size:,}", *map(_bytes, astuple(memory)), _bytes(memory.total)]
-        for role, count, size, memory in each
+        [role, str(count), f"{size:,}", *map(_bytes, astuple(each)), _bytes(each.total)]
+        for role, count, size, each in roles
     ]
     title = "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n"
-    return title + _table(header, rows) + _mirrors(outline)
+    return title + _table(header, rows) + _mirrors(memory)
 
 
-def _mirrors(outline: MemoryReport) -> str:
-    if len(outline.topology.shards) < 2 or not outline.config.checkpoint.mirror_s:
+def _mirrors(memory: MemoryReport) -> str:
+    if len(memory.topology.shards) < 2 or not memory.config.checkpoint.mirror_s:
         return ""
     return (
         "\n\nWhere ranks may die (mpirun --with-ft ulfm) each shard takes up to "
-        f"{_bytes(outline.mirrors())} more, for its mirrors."
+        f"{_bytes(memory.mirrors())} more, for its mirrors."
     )
 
 
-def _shard_memory(outline: MemoryReport) -> list[tuple[str, int, int, Memory]]:
+def _shard_memory(memory: MemoryReport) -> list[tuple[str, int, int, Memory]]:
     owned = [
-        sum(piece.size for piece in sharding.of_shard(outline.pieces, shard))
-        for shard in range(len(outline.topology.shards))
+        sum(piece.size for piece in sharding.of_shard(memory.pieces, shard))
+        for shard in range(len(memory.topology.shards))
     ]
-    return [(f"shard {shard}", 1, size, outline.of_shard(shard)) for shard, size in enumerate(owned)]
+    return [(f"shard {shard}", 1, size, memory.of_shard(shard)) for shard, size in enumerate(owned)]
 
 
-def _partition_memory(outline: MemoryReport) -> list[tuple[str, int, int, Memory]]:
-    memories = [outline.of_partition(p) for p in range(outline.partitioning.partitions)]
-    ranks = len(outline.topology.replicas)
+def _partition_memory(memory: MemoryReport) -> list[tuple[str, int, int, Memory]]:
+    memories = [memory.of_partition(p) for p in range(memory.partitioning.partitions)]
+    ranks = len(memory.topology.replicas)
     return [
-        (name, ranks, outline.partitioning.sizes[p], memories[p])
-        for name, p in _listed(outline.partitioning.partitions, lambda p: memories[p].total)
+        (name, ranks, memory.partitioning.sizes[p], memories[p])
+        for name, p in _listed(memory.partitioning.partitions, lambda p: memories[p].total)
     ]
 
 
@@ -159,8 +175,8 @@ def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]
     return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
 
 
-def _traffic(outline: MemoryReport) -> str:
-    sent = [outline.crossings(p) for p in range(outline.partitioning.partitions)]
+def _traffic(config: Config, partitioning: Partitioning, data: "Description") -> str:
+    sent = [crossings(config, partitioning, data, p) for p in range(partitioning.partitions)]
     header = ["a rank of", *(word for kind in sent[0] for word in (kind, "bytes"))]
     rows = []
     for name, p in _listed(len(sent), lambda p: sent[p]["in all"].bytes):
@@ -168,25 +184,49 @@ def _traffic(outline: MemoryReport) -> str:
     if len(sent) > len(rows):
         sums = [sum(astuple(one[kind])[i] for one in sent) for kind in sent[0] for i in (0, 1)]
         rows.append([f"all {len(sent)} partitions together", *(f"{n:,}" for n in sums)])
-    title = f"Boundary messages that a rank sends for one minibatch of {outline.config.train.minibatch}"
+    title = f"Boundary messages that a rank sends for one minibatch of {config.train.minibatch}"
     return f"{title}\n\n{_table(header, rows)}"
 
 
-def _shard_map(outline: MemoryReport) -> str:
-    bases = [sum(outline.partitioning.sizes[:p]) for p in range(outline.partitioning.partitions)]
+def crossings(
+    config: Config, partitioning: Partitioning, data: "Description", partition: int
+) -> dict[str, Traffic]:
+    """Return what a partition sends per minibatch, by purpose: states, derivatives, ..., and in all."""
+    minibatch, item = config.train.minibatch, ITEM_BYTES[config.model.dtype]
+    forward = [t.units for t in partitioning.transfers if t.owner == partition]
+    backward = [t.units for t in partitioning.transfers if t.reader == partition]
+    kinds = {
+        "forward": Traffic(len(forward), sum(forward) * minibatch * item),
+        "backward": Traffic(len(backward), sum(backward) * minibatch * item),
+    }
+    states = sum(kinds.values(), Traffic(0, 0))
+    without_loss = partitioning.traffic(partition, minibatch, item, reduction=False)
+    in_all = partitioning.traffic(partition, minibatch, item, reduction=data.targets is None)
+    if partitioning.shared:
+        kinds["shared weights"] = _less(without_loss, states)
+    return kinds | {"for the loss": _less(in_all, without_loss), "in all": in_all}
+
+
+def _less(a: Traffic, b: Traffic) -> Traffic:
+    return Traffic(a.messages - b.messages, a.bytes - b.bytes)
+
+
+def _shard_map(parts: Decomposition, item: int) -> str:
+    sizes = parts.partitioning.sizes
+    bases = [sum(sizes[:p]) for p in range(len(sizes))]
     header = ["shard", "rank", "of the model's vector", "partition", "of its vector", "pieces", "bytes"]
     rows = []
-    for shard, rank in enumerate(outline.topology.shards):
-        owned = groupby(sharding.of_shard(outline.pieces, shard), lambda piece: piece.partition)
-        for partition, group in owned:
+    for shard, rank in enumerate(parts.topology.shards):
+        owned = sharding.of_shard(parts.pieces, shard)
+        for partition, group in groupby(owned, lambda piece: piece.partition):
             pieces = list(group)
             first, last, base = pieces[0].start, pieces[-1].stop, bases[partition]
             of_model, of_partition = _range(base + first, base + last), _range(first, last)
-            size = f"{(last - first) * outline.item:,}"
+            size = f"{(last - first) * item:,}"
             rows.append(
                 [str(shard), str(rank), of_model, str(partition), of_partition, str(len(pieces)), size]
             )
-        if not sharding.of_shard(outline.pieces, shard):
+        if not owned:
             rows.append([str(shard), str(rank), "nothing", "-", "-", "0", "0"])
     return "Shard map\n\n" + _table(header, rows)
 

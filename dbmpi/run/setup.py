@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.config import load
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout import topology
@@ -51,7 +50,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     from dbmpi.comm.world import survey
 
     places = survey(comm)
-    config = agree(comm, lambda: load.load(arguments.config, arguments.overrides))
+    config = agree(comm, lambda: _load(arguments))
     cluster, nodes = config.cluster, tuple(place.node for place in places)
     roles = agree(
         comm,
@@ -63,6 +62,13 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     config = _resolved(config, roles, places)
     seen = agree(comm, lambda: _inspect(arguments, config, roles))
     return Setup(config, roles, tuple(places), threads, crowded, *seen)
+
+
+def _load(arguments: cli.Arguments) -> Config:
+    """Read the configuration: on rank 0, for what reads TOML is loaded here."""
+    from dbmpi.config.load import load
+
+    return load(arguments.config, arguments.overrides)
 
 
 def _threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:
@@ -96,12 +102,12 @@ def _inspect(
     """Look at the data and at the run directory."""
     from dbmpi.data import describe
     from dbmpi.layout import network
-    from dbmpi.run import memory
+    from dbmpi.run.capacity import check_memory
 
     description = describe.describe(config.data.path, stand_in=False)
     net = network.build(config, description.input_shape)
     describe.check_fits(description, net.outputs, net.loss)
-    memory.check_memory(net, config, roles, description.train_rows)
+    check_memory(net, config, roles, description.train_rows)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "

@@ -51,6 +51,7 @@ WITHOUT_MPI = {
     "dbmpi.coordinator": {"service", "dispatcher", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
     "dbmpi.replica": {"service", "mpi_client", "worker"},
+    "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
