@@ -1,4 +1,4 @@
-"""What follows from the setup of a run alone, the same on every rank."""
+"""What follows from the setup of a run alone, the same on every rank; roles are made from it."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 class RunContext:
-    """What follows from the setup alone, the same on every rank."""
+    """A run as the roles are made from it: the setup, and what follows from it.
+
+    Parameters
+    ----------
+    setup
+        What rank 0 has decided for all.
+    """
 
     def __init__(self, setup: "Setup") -> None:
         self.setup, self.config = setup, setup.config
@@ -28,7 +34,7 @@ class RunContext:
 
     @property
     def mirrors(self) -> bool:
-        """Whether shards are mirrored, and have the coordinator's will, for where ranks may die."""
+        """Whether shards are mirrored and keep the state of the coordinator: where ranks may die."""
         if not self.config.checkpoint.mirror_s:
             return False
         from dbmpi.comm.ulfm import enabled
@@ -62,7 +68,7 @@ def portion_plan(context: RunContext) -> "PortionPlan":
 
 
 def portion_plans(context: RunContext) -> "PortionPlans":
-    """Return the order of the examples, of an epoch under way too if the run was resumed in one."""
+    """Return the order of the examples; of a run resumed within an epoch, also what is left of that epoch."""
     from dbmpi.data.portions import course
 
     saved = context.setup.resume
@@ -71,7 +77,7 @@ def portion_plans(context: RunContext) -> "PortionPlans":
 
 
 def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
-    """Return what all checkpoints of the job have in common."""
+    """Return what writes the checkpoints of this job."""
     from dbmpi.checkpoint.writer import CheckpointWriter
 
     topology, rows = context.setup.topology, context.setup.description.train_rows
