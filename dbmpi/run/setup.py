@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
-from dbmpi.output import run_directory
 from dbmpi.run import cli, launch
 from dbmpi.run.refusal import agree, warn
 
@@ -134,6 +133,7 @@ def _open(
     """Make the run directory, or find in it what to go on from."""
     from dbmpi.checkpoint import manifest, resume
     from dbmpi.checkpoint.directory import clear_unfinished
+    from dbmpi.output import run_directory
 
     wanted = arguments.run_dir
     if wanted is None and arguments.resume:

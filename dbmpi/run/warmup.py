@@ -6,8 +6,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbmpi.output import run_directory
-
 if TYPE_CHECKING:
     import numpy as np
     from mpi4py import MPI
@@ -26,12 +24,12 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
         return
     from mpi4py import MPI
 
+    from dbmpi.output.run_directory import describe_run
+
     hosts = [place.host for place in setup.places]
     library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
-    run_directory.describe_run(
-        setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from
-    )
+    describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from)
     _announce(setup)
 
 
