@@ -3,30 +3,27 @@
 The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import astuple, fields
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from dbmpi.config.schema import MOST_RANKS
 from dbmpi.config.sections import Config
+from dbmpi.data.describe import Description, check_fits
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
-from dbmpi.layout.network import IMAGE, Shape, build
+from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run.memory import Memory, MemoryReport
-
-if TYPE_CHECKING:
-    from dbmpi.data.describe import Description
+from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 
 ASSUMED_RANKS = 8
 MOST_ROWS = 16  # partitions that are listed one by one
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-def report(config: Config, ranks: int | None, data: "Description") -> str:
+def report(config: Config, ranks: int | None, data: Description) -> str:
     """Describe the run that a configuration would make. Local.
 
     Parameters
@@ -43,8 +40,12 @@ def report(config: Config, ranks: int | None, data: "Description") -> str:
     UserError
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
+    network = build(config, data.input_shape)
+    check_fits(data, network.outputs, network.loss)
     number, why = _ranks(config, ranks)
-    parts = decomposition_of(config, number, data)
+    cluster = config.cluster
+    topology = assign_roles(number, cluster.shards, cluster.replicas, cluster.partitions)
+    parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
     sections = [
         _heading(config, parts, data, why),
@@ -55,19 +56,6 @@ def report(config: Config, ranks: int | None, data: "Description") -> str:
         _shard_map(parts, ITEM_BYTES[config.model.dtype]),
     ]
     return "\n\n".join(sections) + "\n"
-
-
-def decomposition_of(config: Config, ranks: int, data: "Description") -> Decomposition:
-    """Cut the network of a configuration for a number of ranks of which nothing else is known. Local.
-
-    Raises
-    ------
-    UserError
-        As `report`.
-    """
-    cluster = config.cluster
-    topology = assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
-    return decompose(config, topology, build(config, data.input_shape))
 
 
 def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
@@ -86,14 +74,14 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(config: Config, parts: Decomposition, data: "Description", why: str) -> str:
+def _heading(config: Config, parts: Decomposition, data: Description, why: str) -> str:
     net, dtype = parts.network, config.model.dtype
-    size = f"{net.parameters:,} parameters in {dtype}, {_bytes(net.parameters * ITEM_BYTES[dtype])}"
+    size = f"{net.parameters:,} parameters in {dtype}, {quantity(net.parameters * ITEM_BYTES[dtype])}"
     return "\n".join(
         [
             parts.topology.equation() + why,
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            f"network: {_shape(net.input)} inputs, {_count(net.layers, 'layer')}, {net.loss} loss: {size}",
+            f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )
 
@@ -104,25 +92,25 @@ def _layers(parts: Decomposition) -> str:
         [
             str(layer.index),
             str(layer.spec),
-            _shape(layer.output),
+            times(layer.output),
             f"{layer.units:,}",
             f"{sum(tensor.size for tensor in (layer.weight, layer.bias) if tensor is not None):,}",
         ]
         for layer in parts.network.layers
     ]
     images = any(len(space) == IMAGE for space in parts.network.spaces[1:])
-    tiles = f" (images are cut into {_shape(parts.partitioning.grid)} tiles)" if images else ""
-    return f"Layers{tiles}\n\n" + _table(header, rows, left=2)
+    tiles = f" (images are cut into {times(parts.partitioning.grid)} tiles)" if images else ""
+    return f"Layers{tiles}\n\n" + table(header, rows, left=2)
 
 
 def _roles(topo: Topology) -> str:
     if topo.serial:
-        return "Ranks\n\n" + _table(["role", "ranks"], [["all", "0"]], left=2)
-    rows = [["coordinator", str(topo.coordinator)], ["shards", _spans(topo.shards)]]
-    rows += [[f"replica {r}", _spans(members)] for r, members in enumerate(topo.replicas)]
+        return "Ranks\n\n" + table(["role", "ranks"], [["all", "0"]], left=2)
+    rows = [["coordinator", str(topo.coordinator)], ["shards", spans(topo.shards)]]
+    rows += [[f"replica {r}", spans(members)] for r, members in enumerate(topo.replicas)]
     if topo.spares:
-        rows.append(["left over (leave at once)", _spans(topo.spares)])
-    return "Ranks (on one node; on several, shards are spread over them)\n\n" + _table(
+        rows.append(["left over (leave at once)", spans(topo.spares)])
+    return "Ranks (on one node; on several, shards are spread over them)\n\n" + table(
         ["role", "ranks"], rows, left=2
     )
 
@@ -133,11 +121,11 @@ def _memory(memory: MemoryReport) -> str:
         roles = [("coordinator", 1, 0, Memory()), *_shard_memory(memory), *_partition_memory(memory)]
     header = ["each rank of", "ranks", "owns", *(f.name.replace("_", " ") for f in fields(Memory)), "total"]
     rows = [
-        [role, str(count), f"{size:,}", *map(_bytes, astuple(each)), _bytes(each.total)]
+        [role, str(count), f"{size:,}", *map(quantity, astuple(each)), quantity(each.total)]
         for role, count, size, each in roles
     ]
     title = "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n"
-    return title + _table(header, rows) + _mirrors(memory)
+    return title + table(header, rows) + _mirrors(memory)
 
 
 def _mirrors(memory: MemoryReport) -> str:
@@ -145,7 +133,7 @@ def _mirrors(memory: MemoryReport) -> str:
         return ""
     return (
         "\n\nWhere ranks may die (mpirun --with-ft ulfm) each shard takes up to "
-        f"{_bytes(memory.mirrors())} more, for its mirrors."
+        f"{quantity(memory.mirrors())} more, for its mirrors."
     )
 
 
@@ -175,7 +163,7 @@ def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]
     return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
 
 
-def _traffic(config: Config, partitioning: Partitioning, data: "Description") -> str:
+def _traffic(config: Config, partitioning: Partitioning, data: Description) -> str:
     sent = [crossings(config, partitioning, data, p) for p in range(partitioning.partitions)]
     header = ["a rank of", *(word for kind in sent[0] for word in (kind, "bytes"))]
     rows = []
@@ -185,11 +173,11 @@ def _traffic(config: Config, partitioning: Partitioning, data: "Description") ->
         sums = [sum(astuple(one[kind])[i] for one in sent) for kind in sent[0] for i in (0, 1)]
         rows.append([f"all {len(sent)} partitions together", *(f"{n:,}" for n in sums)])
     title = f"Boundary messages that a rank sends for one minibatch of {config.train.minibatch}"
-    return f"{title}\n\n{_table(header, rows)}"
+    return f"{title}\n\n{table(header, rows)}"
 
 
 def crossings(
-    config: Config, partitioning: Partitioning, data: "Description", partition: int
+    config: Config, partitioning: Partitioning, data: Description, partition: int
 ) -> dict[str, Traffic]:
     """Return what a partition sends per minibatch, by purpose: states, derivatives, ..., and in all."""
     minibatch, item = config.train.minibatch, ITEM_BYTES[config.model.dtype]
@@ -221,57 +209,11 @@ def _shard_map(parts: Decomposition, item: int) -> str:
         for partition, group in groupby(owned, lambda piece: piece.partition):
             pieces = list(group)
             first, last, base = pieces[0].start, pieces[-1].stop, bases[partition]
-            of_model, of_partition = _range(base + first, base + last), _range(first, last)
+            of_model, of_partition = interval(base + first, base + last), interval(first, last)
             size = f"{(last - first) * item:,}"
             rows.append(
                 [str(shard), str(rank), of_model, str(partition), of_partition, str(len(pieces)), size]
             )
         if not owned:
             rows.append([str(shard), str(rank), "nothing", "-", "-", "0", "0"])
-    return "Shard map\n\n" + _table(header, rows)
-
-
-def _range(start: int, stop: int) -> str:
-    return f"[{start:,}, {stop:,})"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Align columns: the first `left` at their left, the others at their right."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _shape(shape: Shape) -> str:
-    return " x ".join(f"{extent:,}" for extent in shape)
-
-
-def _count(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}" + "s" * (len(things) != 1)
-
-
-def _spans(ranks: Sequence[int]) -> str:
-    """Write ranks as spans: `2-5, 9`."""
-    spans: list[list[int]] = []
-    for rank in ranks:
-        if spans and rank == spans[-1][1] + 1:
-            spans[-1][1] = rank
-        else:
-            spans.append([rank, rank])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def _bytes(number: int) -> str:
-    """Write a number of bytes with three digits: `38.4 kB`."""
-    value, unit = float(number), 0
-    while value >= 999.5 and unit < len(UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {UNITS[unit]}" if number else "-"
+    return "Shard map\n\n" + table(header, rows)

@@ -56,6 +56,7 @@ WITHOUT_MPI = {
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
     "dbmpi.run.memory": set(),
+    "dbmpi.run.tables": set(),
 }
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.

@@ -15,11 +15,14 @@ from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout import partitioning as partition
 from dbmpi.layout import sharding
+from dbmpi.layout.decomposition import decompose
+from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Traffic
+from dbmpi.layout.topology import assign_roles
 from dbmpi.model.spatial import STAGES
 from dbmpi.model.workspace import Workspace
 from dbmpi.run import dryrun
-from dbmpi.run.dryrun import crossings, decomposition_of, report
+from dbmpi.run.dryrun import crossings, report
 from dbmpi.run.launch import resolve_overlap
 from dbmpi.run.memory import RULE_STATES, Memory, MemoryReport
 from dbmpi.server import rules
@@ -56,7 +59,9 @@ def config(*overrides: str) -> Config:
 
 
 def memory_of(settings: Config, ranks: int, data: Description) -> MemoryReport:
-    return MemoryReport(settings, decomposition_of(settings, ranks, data), data)
+    cluster = settings.cluster
+    topology = assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
+    return MemoryReport(settings, decompose(settings, topology, build(settings, data.input_shape)), data)
 
 
 def array_bytes(*holders: Any) -> int:
@@ -278,11 +283,6 @@ def test_a_cluster_that_does_not_fit_is_a_user_error() -> None:
 @pytest.mark.parametrize("ranks", [1, 3, 8, 64, 500])
 def test_every_number_of_ranks_has_a_report(ranks: int) -> None:
     assert f"{ranks} rank" in report(load(None), ranks, description())
-
-
-def test_units_of_bytes() -> None:
-    written = [dryrun._bytes(n) for n in (0, 1, 999, 1000, 38440, 999_499, 999_500, 10**6, 123_456_789_000)]
-    assert written == ["-", "1 B", "999 B", "1.00 kB", "38.4 kB", "999 kB", "1.00 MB", "1.00 MB", "123 GB"]
 
 
 def test_total_is_the_sum() -> None:
