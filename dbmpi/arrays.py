@@ -1,8 +1,8 @@
-"""Names for the array types that signatures use."""
+"""Names for the array types that signatures use; without `numpy.typing`, which takes time to load."""
 
 from typing import Any, TypeAlias
 
-from numpy.typing import NDArray
+import numpy as np
 
-Array: TypeAlias = NDArray[Any]  # of numbers; the name's shape letters or the docstring give the shape
-Record: TypeAlias = NDArray[Any]  # one record, `()`, or several, of a layout in `comm.protocol`
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # of numbers; the docstring or the name gives the shape
+Record: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # one record, `()`, or several, as in `comm.protocol`

@@ -6,7 +6,7 @@ STATUS_OK = 0
 STATUS_FAILURE = 1
 STATUS_USER_ERROR = 2
 STATUS_DIVERGED = 3
-STATUS_STOPPED = 85  # before its end, with a checkpoint to go on from
+STATUS_STOPPED = 85  # before the end of the run, with a checkpoint to go on from
 
 
 class UserError(Exception):
@@ -26,17 +26,17 @@ class PeerDied(Exception):
 
     @classmethod
     def named(cls, names: Sequence[str]) -> "PeerDied":
-        """Say so of ranks."""
+        """Make the error for ranks, by their names."""
         has, it = ("has", "it") if len(names) == 1 else ("have", "them")
         return cls(f"{', '.join(names)} {has} died, and the run cannot go on without {it}")
 
 
 class CoordinatorDied(PeerDied):
-    """The coordinator has died, but there is a checkpoint of what it knew; the job's status says so."""
+    """The coordinator has died, after a checkpoint: the job ends with `STATUS_STOPPED`."""
 
 
 class JobEnded(Exception):
-    """Another rank ends the job, and says why."""
+    """Another rank ends the job, and prints why."""
 
 
 class ProtocolError(Exception):

@@ -1,22 +1,18 @@
 """How values, places and lists are written in messages. Pure Python."""
 
-import difflib
 import json
 import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+Trail = tuple[str, ...]  # ("train", "target", "accuracy")
+SHOWN = 60  # characters of a value in a message
+
 
 def listed(items: list[str]) -> str:
     """Join alternatives for reading: `a, b or c`."""
     return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
-
-
-Trail = tuple[str, ...]  # ("train", "target", "accuracy")
-
-
-SHOWN = 60  # characters of a value in a message
 
 
 def has_control(text: str) -> bool:
@@ -28,6 +24,8 @@ def nearest(word: Any, candidates: Iterable[str]) -> str:
     """Suggest the candidate that a misspelt word is nearest to, in parentheses; nothing if none is near."""
     if not isinstance(word, str):
         return ""
+    import difflib  # here: only a mistake needs it
+
     match = difflib.get_close_matches(word[:SHOWN].lower(), list(candidates), n=1)
     return f" (did you mean {json.dumps(match[0])}?)" if match else ""
 

@@ -1,6 +1,8 @@
 """Train a network: `mpirun -n 64 python -m dbmpi.train [CONFIG.toml]`, or without mpirun, serially.
 
-The outline of a run. What a role does not use it does not import: 64 processes start at once.
+The outline of a run, from top to bottom: read the command line, load MPI, check everything, warm up, do the
+work of this rank's role, and leave. What a role does stands in `run.coordinator_rank`, `run.shard_rank` and
+`run.replica_rank`. What a role does not use it does not import: 64 processes start at once.
 """
 
 import os
@@ -20,20 +22,21 @@ if TYPE_CHECKING:
 
     from dbmpi.comm.world import World
     from dbmpi.run.context import RunContext
-    from dbmpi.run.setup import Setup
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
+    started = time.monotonic()
     try:
         abort.interrupt_once()
-        return _main(sys.argv[1:] if argv is None else argv, time.monotonic())
+        return _main(sys.argv[1:] if argv is None else argv, started)
     except KeyboardInterrupt:  # before there is anything to abort
         print("dbmpi: interrupted", file=sys.stderr, flush=True)
         return abort.STATUS_INTERRUPTED
 
 
 def _main(argv: Sequence[str], started: float) -> int:
+    """Read the command line, do what needs no MPI or load it, and train."""
     try:
         arguments = cli.parse(argv)
         if arguments.dry_run or arguments.print_config:
@@ -46,15 +49,14 @@ def _main(argv: Sequence[str], started: float) -> int:
         return refuse_without_mpi(error)
 
     comm = MPI.COMM_WORLD
-    end: abort.Abort = abort.leave
     who = abort.RankIdentity(comm.Get_rank())
-    if comm.Get_size() > 1:
-        end = _end_of_job(comm, who)
-    return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
+    return abort.guarded(lambda: train(arguments, comm, who, started), who, _end_of_job(comm, who))
 
 
 def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
     """Return what ends the job after a failure."""
+    if comm.Get_size() == 1:
+        return abort.leave
     from dbmpi.comm import ulfm
 
     if not ulfm.enabled():
@@ -64,7 +66,7 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
-    """Train, as one rank of `comm`. Collective over `comm`."""
+    """Check everything, and train as one rank of `comm`; return the exit status. Collective over `comm`."""
     from dbmpi.comm import ulfm
     from dbmpi.run.setup import prepare
 
@@ -78,25 +80,28 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
         except Refused:
             return STATUS_USER_ERROR
     with ulfm.readable(comm, setup.topology):
-        return _train(setup, comm, who, started)
+        from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
+
+        context = RunContext(setup)
+        who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
+        _warm_up(context, comm)
+        if setup.topology.serial:
+            return _serial(context, started)
+        return _parallel(context, comm, who, started)
 
 
-def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
-    from dbmpi.run.context import RunContext
+def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
+    """Describe the run in its directory, and compile the kernels of this role. Collective over `comm`."""
     from dbmpi.run.warmup import describe, warm_up
 
-    context = RunContext(setup)
-    who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
-    context.signals.install(setup.config.checkpoint.signal)
-    describe(setup, comm)
+    context.signals.install(context.config.checkpoint.signal)
+    describe(context.setup, comm)
     warm_up(context, comm)
     context.signals.install_interrupt()
-    if setup.topology.serial:
-        return _serial(context, started)
-    return _parallel(context, comm, who, started)
 
 
 def _serial(context: "RunContext", started: float) -> int:
+    """Play all roles in this process."""
     from dbmpi.run import coordinator_rank, serial
 
     log = coordinator_rank.metrics_log(context, started)

@@ -108,7 +108,7 @@ JOURNEYS = {
         inside=["dbmpi.server.service:ShardService._serve"],
     ),
     "save": Journey(
-        "a checkpoint, from the moment that it is taken until it has its name and is booked",
+        "a checkpoint, from the moment that it is taken until it has its name and is recorded",
         5,
         [*TWO_SHARDS, "train.epochs=30", "checkpoint.every_examples=10000", "output.shard_every_s=600"],
         [

@@ -1,7 +1,8 @@
 """From a TOML file and `--set` to a checked `Config`. Pure Python, without MPI.
 
-What is allowed stands in `config.sections`; here it is enforced. Every mistake is a `UserError` that
-names the place (`run.toml: train.minibatch`, `--set train.minibatch`), the value and the remedy.
+What each key accepts is declared in `config.sections` and checked here, and so is what several keys say
+together. Every mistake is a `UserError` that names the place (`run.toml: train.minibatch`,
+`--set train.minibatch`), the value and the remedy.
 """
 
 from collections.abc import Sequence
@@ -62,30 +63,6 @@ def _resolve(source: Source) -> Config:
     return _with_partitions(_without_default_epochs(config, source), source)
 
 
-def _without_default_epochs(config: Config, source: Source) -> Config:
-    """Take the default number of epochs away where another way to stop is given."""
-    train, given = config.train, source.values.get("train", {})
-    limits = (train.steps, train.max_time, train.target.accuracy, train.target.loss)
-    if "epochs" in given or (train.algorithm == "downpour" and all(limit is None for limit in limits)):
-        return config
-    return replace(config, train=replace(train, epochs=None))
-
-
-def _with_partitions(config: Config, source: Source) -> Config:
-    """Give each tile of `cluster.grid` its partition, and refuse another number of them."""
-    cluster = config.cluster
-    if cluster.grid is None:
-        return config
-    rows, columns = cluster.grid
-    if cluster.partitions not in ("auto", rows * columns):
-        raise UserError(
-            f"{source.place(('cluster', 'grid'))} = [{rows}, {columns}] has {rows * columns} tiles, but "
-            f"cluster.partitions = {cluster.partitions}; give two numbers whose product is that, or leave "
-            "one of the two keys out"
-        )
-    return replace(config, cluster=replace(cluster, partitions=rows * columns))
-
-
 def _build(section: Any, table: Any, trail: Trail, source: Source) -> Any:
     """Make a section's dataclass from its table, key by key."""
     known = keys(section)
@@ -103,6 +80,7 @@ def _build(section: Any, table: Any, trail: Trail, source: Source) -> Any:
 
 
 def _convert(key: Key, value: Any, trail: Trail, source: Source) -> Any:
+    """Return the value of a key in its type."""
     if key.table:
         return _build(key.kind, value, trail, source)
     if key.kind is tuple:
@@ -124,16 +102,16 @@ def _layers(value: Any, trail: Trail, source: Source) -> tuple[Any, ...]:
         )
     if not value:
         raise UserError(f"{source.place(trail)} = [] leaves no layer; give at least the output layer")
-    layers = []
-    for index, table in enumerate(value):
-        here = (*trail, str(index))
-        kind = table.get("type")
-        if not isinstance(kind, str) or kind not in LAYERS:
-            given = "is missing" if kind is None else f"= {show(kind)} is no type of layer"
-            choices = listed([f'"{name}"' for name in LAYERS])
-            raise UserError(f"{source.place((*here, 'type'))} {given}; give {choices}{nearest(kind, LAYERS)}")
-        layers.append(_build(LAYERS[kind], table, here, source))
-    return tuple(layers)
+    return tuple(_layer(table, (*trail, str(index)), source) for index, table in enumerate(value))
+
+
+def _layer(table: dict[str, Any], trail: Trail, source: Source) -> Any:
+    kind = table.get("type")
+    if not isinstance(kind, str) or kind not in LAYERS:
+        given = "is missing" if kind is None else f"= {show(kind)} is no type of layer"
+        choices = listed([f'"{name}"' for name in LAYERS])
+        raise UserError(f"{source.place((*trail, 'type'))} {given}; give {choices}{nearest(kind, LAYERS)}")
+    return _build(LAYERS[kind], table, trail, source)
 
 
 def _unknown(name: str, value: Any, section: Any, trail: Trail, source: Source) -> UserError:
@@ -146,6 +124,7 @@ def _unknown(name: str, value: Any, section: Any, trail: Trail, source: Source) 
 
 
 def _elsewhere(name: str) -> str:
+    """Name the sections, or the types of layer, that have a key of this name; nothing if none has."""
     homes = [dotted(trail) for trail in _every_key(Config, ()) if trail[-1] == name]
     if homes:
         return f" (did you mean {listed(homes)}?)"
@@ -212,3 +191,27 @@ def _check_output_layer(config: Config, source: Source) -> None:
         f'"{model.loss}" applies {function} to its output itself; give "identity" there, or '
         'model.loss = "squared"'
     )
+
+
+def _without_default_epochs(config: Config, source: Source) -> Config:
+    """Take the default number of epochs away where another way to stop is given."""
+    train, given = config.train, source.values.get("train", {})
+    limits = (train.steps, train.max_time, train.target.accuracy, train.target.loss)
+    if "epochs" in given or (train.algorithm == "downpour" and all(limit is None for limit in limits)):
+        return config
+    return replace(config, train=replace(train, epochs=None))
+
+
+def _with_partitions(config: Config, source: Source) -> Config:
+    """Give each tile of `cluster.grid` its partition, and refuse another number of them."""
+    cluster = config.cluster
+    if cluster.grid is None:
+        return config
+    rows, columns = cluster.grid
+    if cluster.partitions not in ("auto", rows * columns):
+        raise UserError(
+            f"{source.place(('cluster', 'grid'))} = [{rows}, {columns}] has {rows * columns} tiles, but "
+            f"cluster.partitions = {cluster.partitions}; give two numbers whose product is that, or leave "
+            "one of the two keys out"
+        )
+    return replace(config, cluster=replace(cluster, partitions=rows * columns))

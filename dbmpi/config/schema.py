@@ -1,7 +1,8 @@
-"""What a key of the configuration accepts, read from the fields of the dataclasses that hold it.
+"""How the keys of the configuration are declared, and what each accepts.
 
-A section is a frozen dataclass, a key one of its fields, made with `key`. Its annotation and its metadata
-say what it accepts; the checks, the default file and docs/configuration.md are derived from them.
+A section is a frozen dataclass, a key one of its fields, declared with `key`. Its annotation and its metadata
+say what it accepts; `keys` reads them. The checks, the default file and docs/configuration.md are derived
+from them.
 """
 
 import dataclasses
@@ -12,8 +13,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from dbmpi.text import listed
 
+DEFAULT_FILE = Path(__file__).with_name("default.toml")
+Auto = Literal["auto"]
 LARGEST_INTEGER = 2**53  # counts stay exact as float64, as JSON and HDF5 readers take them
-MOST_RANKS = 100_000  # beyond any cluster; more would only keep the plan of the roles busy
+MOST_RANKS = 100_000  # beyond any cluster; more would only make the assignment of roles slow
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,3 @@ def _limit(key: Key) -> str:
         f"below {key.below:g}" if key.below is not None else "",
     ]
     return " and ".join(part for part in limits if part)
-
-
-Auto = Literal["auto"]
-
-
-DEFAULT_FILE = Path(__file__).with_name("default.toml")

@@ -1,8 +1,9 @@
-"""The configuration: one table of sections, keys, defaults, units and limits.
+"""The configuration: the sections of the TOML file, and the keys of each with defaults, units and limits.
 
-Each section of the TOML file is a frozen dataclass, each key one of its fields. What a key accepts
-follows from its annotation and its metadata (`config.sections.schema`), and from nowhere else: the checks in
-`config.load` and the pages that `config.page` writes are derived from it.
+A section is a frozen dataclass, a key one of its fields. What a key accepts follows from its annotation and
+its metadata alone (`config.schema`): the checks in `config.load` and the pages that `config.page` writes are
+derived from them. The sections of one training algorithm are in `config.algorithms`, the types of layer in
+`config.layers`.
 """
 
 from dataclasses import dataclass

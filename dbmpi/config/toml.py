@@ -1,4 +1,4 @@
-"""A configuration written out: as TOML, which gives it back, and as plain dictionaries."""
+"""A configuration written as TOML, which gives it back when it is read."""
 
 import dataclasses
 import json
@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbmpi.config.sections import Config
-
-
-def to_dict(config: "Config") -> dict[str, Any]:
-    """Return the configuration as nested dictionaries and lists, ready for JSON; unset keys are None."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def to_toml(config: "Config") -> str:

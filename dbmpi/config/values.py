@@ -1,7 +1,4 @@
-"""The check of one value: what it must be follows from its `config.sections.schema.Key`. Pure Python.
-
-Also how values and places are written in messages.
-"""
+"""The check of one value: what it must be follows from its `config.schema.Key`. Pure Python."""
 
 import datetime
 import math

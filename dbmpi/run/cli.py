@@ -77,7 +77,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> A
     parser = _parser()
     given = parser.parse_args(argv)
     if given.help or given.version:
-        _tell(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
+        _print_and_leave(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
     config, overrides = _take_config(given.config, given.set)
     for path in (config, given.run_dir):
         if path is not None and has_control(str(path)):
@@ -106,14 +106,10 @@ def print_report(arguments: Arguments) -> int:
     loaded = load(arguments.config, arguments.overrides)
     text = to_toml(loaded)
     if arguments.dry_run:
-        from dbmpi.data.describe import check_fits, describe
-        from dbmpi.layout.network import build
+        from dbmpi.data.describe import describe
         from dbmpi.run.dryrun import report
 
-        description = describe(loaded.data.path)
-        net = build(loaded, description.input_shape)
-        check_fits(description, net.outputs, net.loss)
-        text = report(loaded, arguments.ranks, description)
+        text = report(loaded, arguments.ranks, describe(loaded.data.path))
     if env_rank(os.environ) == 0:
         print(text)
     return STATUS_OK
@@ -173,7 +169,8 @@ def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None
     return config, tuple(items)
 
 
-def _tell(text: str, environment: Mapping[str, str]) -> NoReturn:
+def _print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
+    """Print a text on one rank only, and leave with status 0."""
     if env_rank(environment) == 0:
         sys.stdout.write(text)
     raise SystemExit(0)

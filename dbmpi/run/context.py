@@ -1,4 +1,4 @@
-"""What follows from the setup of a run alone, the same on every rank."""
+"""What follows from the setup of a run alone, the same on every rank; roles are made from it."""
 
 from typing import TYPE_CHECKING
 
@@ -6,9 +6,7 @@ import numpy as np
 
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
-from dbmpi.layout import sharding
-from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.sharding import MAX_PIECE_BYTES
+from dbmpi.layout.decomposition import decompose
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.writer import CheckpointWriter
@@ -18,21 +16,25 @@ if TYPE_CHECKING:
 
 
 class RunContext:
-    """What follows from the setup alone, the same on every rank."""
+    """A run as the roles are made from it: the setup, and what follows from it.
+
+    Parameters
+    ----------
+    setup
+        What rank 0 has decided for all.
+    """
 
     def __init__(self, setup: "Setup") -> None:
         self.setup, self.config = setup, setup.config
         self.dtype = np.dtype(self.config.model.dtype)
-        topology = setup.topology
-        self.partitioning = Partitioning(setup.network, topology.partitions, self.config.cluster.grid)
-        largest = MAX_PIECE_BYTES // self.dtype.itemsize
-        self.pieces = sharding.cut(self.partitioning.sizes, len(topology.shards), largest)
+        parts = decompose(self.config, setup.topology, setup.network)
+        self.partitioning, self.pieces = parts.partitioning, parts.pieces
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
         self.signals = Signals()
 
     @property
     def mirrors(self) -> bool:
-        """Whether shards are mirrored, and have the coordinator's will, for where ranks may die."""
+        """Whether shards are mirrored and keep the state of the coordinator: where ranks may die."""
         if not self.config.checkpoint.mirror_s:
             return False
         from dbmpi.comm.ulfm import enabled
@@ -66,7 +68,7 @@ def portion_plan(context: RunContext) -> "PortionPlan":
 
 
 def portion_plans(context: RunContext) -> "PortionPlans":
-    """Return the order of the examples, of an epoch under way too if the run was resumed in one."""
+    """Return the order of the examples; of a run resumed within an epoch, also what is left of that epoch."""
     from dbmpi.data.portions import course
 
     saved = context.setup.resume
@@ -75,7 +77,7 @@ def portion_plans(context: RunContext) -> "PortionPlans":
 
 
 def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
-    """Return what all checkpoints of the job have in common."""
+    """Return what writes the checkpoints of this job."""
     from dbmpi.checkpoint.writer import CheckpointWriter
 
     topology, rows = context.setup.topology, context.setup.description.train_rows

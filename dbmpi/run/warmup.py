@@ -6,13 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbmpi.output import run_directory
-
 if TYPE_CHECKING:
     import numpy as np
     from mpi4py import MPI
 
-    from dbmpi.config.sections import Config
     from dbmpi.layout.topology import Role
     from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
@@ -27,31 +24,32 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
         return
     from mpi4py import MPI
 
+    from dbmpi.output.run_directory import describe_run
+
     hosts = [place.host for place in setup.places]
     library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
-    run_directory.describe_run(
-        setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from
-    )
+    describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from)
+    _announce(setup)
+
+
+def _announce(setup: "Setup") -> None:
+    """Print who does what, and what to expect."""
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
-    fixed = setup.config.batch and setup.config.sandblaster.deterministic
-    if len(setup.topology.replicas) > 1 and not fixed:
-        print(f"dbmpi: {_order(setup.config)}: results vary a little from run to run", flush=True)
+    batch = setup.config.batch
+    if len(setup.topology.replicas) > 1 and not (batch and setup.config.sandblaster.deterministic):
+        why = "gradients are added up as they come" if batch else "replicas are asynchronous"
+        print(f"dbmpi: {why}: results vary a little from run to run", flush=True)
     print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
-
-
-def _order(config: "Config") -> str:
-    """Say why a run with several replicas does not repeat exactly."""
-    return "gradients are added up as they come" if config.batch else "replicas are asynchronous"
 
 
 def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     """Compile the kernels on one rank of a node, then load them on the others. Collective over `comm`.
 
-    Training begins when all have them: a rank that still loads would hand its work to the others.
+    No rank trains before all have them: the others would do the work of one that still loads.
     """
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
     setup, rank = context.setup, comm.Get_rank()

@@ -21,7 +21,7 @@ from scripts.chaos.victims import Killer
 SHAPES = {1: 5, 3: 7}  # shards: ranks, of 1 coordinator + shards + 3 replicas
 MIRROR_S = 0.2
 SETTINGS = [f"checkpoint.mirror_s={MIRROR_S}", "checkpoint.every_s=1"]
-EARLIEST_S = 3 * MIRROR_S  # before that there may be no will yet
+EARLIEST_S = 3 * MIRROR_S  # before that the shards may not have the state of the coordinator
 
 
 def run_once(algorithm: str, shards: int, run_dir: Path, killer: Killer | None) -> Run:

@@ -1,8 +1,8 @@
 """Kill a shard at a random time, again and again: `kill_shards [N] [--seed S] [--mirror-s T]` (N = 10).
 
 N runs of each algorithm on the embedded digits under `mpirun --with-ft ulfm` (Open MPI), with 2 and with 3
-shards in turn; those of Downpour are mirrored every T seconds. A run is good if it ends with status 0, says
-who goes on for the shard, and leaves model.h5 and whole checkpoints and no process behind. Downpour's comes
+shards in turn; those of Downpour are mirrored every T seconds. A run is good if it ends with status 0, names
+the shard that takes over, and leaves model.h5 and whole checkpoints and no process behind. Downpour's comes
 within 1.5 points of the accuracy of the undisturbed run (20 of these lay within 1.1 of one another), has done
 as many minibatches, and its mirror was not older than the interval and what its transfer takes. Sandblaster's
 has the losses of the undisturbed run, iteration by iteration, and its last mirror is of the iteration under

@@ -150,7 +150,7 @@ def test_a_partition_contacts_exactly_the_shards_that_hold_its_parameters(comm: 
 @pytest.mark.mpi(ranks=4)
 def test_pieces_may_be_much_smaller_than_a_shard(comm: Any, folder: Path, monkeypatch: Any) -> None:
     """Large models go in many messages; the steps are the same."""
-    monkeypatch.setattr("dbmpi.run.context.MAX_PIECE_BYTES", 1000)
+    monkeypatch.setattr("dbmpi.layout.decomposition.MAX_PIECE_BYTES", 1000)
     seen: list[Array] = []
     context = run_cluster(comm, arguments("adam", 2, 1, folder / "run"), partial(detector, seen))
     assert len(context.pieces) > 4

@@ -1,9 +1,16 @@
-"""Run dbmpi.train, and fail if numpy is loaded before the number of threads is chosen."""
+"""Run dbmpi.train, fail if numpy is loaded too early, and say which modules that read TOML a rank has loaded.
 
+Too early is before the number of threads is chosen. The last line of each rank is `rank 1: [...]`.
+"""
+
+import json
+import os
 import sys
 
 from dbmpi import train
 from dbmpi.run import launch
+
+READERS = ["tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"]
 
 choose = launch.thread_environment
 
@@ -16,4 +23,7 @@ def checked(threads: int) -> dict[str, str]:
 
 if __name__ == "__main__":
     launch.thread_environment = checked
-    sys.exit(train.main(sys.argv[1:]))
+    status = train.main(sys.argv[1:])
+    loaded = [name for name in READERS if name in sys.modules]
+    print(f"rank {launch.env_rank(os.environ)}: {json.dumps(loaded)}", flush=True)
+    sys.exit(status)

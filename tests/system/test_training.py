@@ -1,6 +1,7 @@
 """Whole training runs: what they write, that its numbers are right, and every way to configure them."""
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -273,3 +274,12 @@ def test_no_numpy_before_the_threads_are_chosen(launch):
     for ranks in (0, 3):
         done = launch(ranks, "--set", "train.steps=1", module="tests.system.early")
         assert done.status == 0, done
+
+
+def test_only_rank_0_reads_toml(launch):
+    """It sends the configuration to the others, which start sooner without what reads and checks it."""
+    done = launch(3, "--set", "train.steps=1", module="tests.system.early")
+    lines = re.findall(r"(?m)^rank (\d): (.*)$", done.out)
+    loaded = {int(rank): json.loads(names) for rank, names in lines}
+    assert loaded[1] == loaded[2] == []
+    assert loaded[0] == ["tomllib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"]

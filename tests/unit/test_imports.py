@@ -50,19 +50,23 @@ WITHOUT_MPI = {
     "dbmpi.server": {"service", "requests", "mirror", "transfer", "emergency"},
     "dbmpi.coordinator": {"service", "dispatcher", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
-    "dbmpi.replica": {"service", "mpi_client", "worker"},
+    "dbmpi.replica": {"service", "mpi_client"},
+    "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
     "dbmpi.run.memory": set(),
+    "dbmpi.run.tables": set(),
 }
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
     "dbmpi.errors", "dbmpi.text", "dbmpi.files", "dbmpi.config", "dbmpi.layout", "dbmpi.comm.abort",
-    "dbmpi.comm.wait", "dbmpi.run.cli", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
-    "dbmpi.train",
+    "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli", "dbmpi.run.launch", "dbmpi.run.refusal",
+    "dbmpi.run.setup", "dbmpi.train",
 )  # fmt: skip
+# What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
+READERS_OF_TOML = {"tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"}
 
 
 def name_of(path: Path) -> str:
@@ -237,11 +241,21 @@ def test_the_exceptions_are_modules():
     assert named | set(WITHOUT_NUMPY) <= set(FILES)
 
 
+@pytest.mark.parametrize("name", sorted(f"{p}.{name}" for p, names in WITHOUT_MPI.items() for name in names))
+def test_every_exception_is_needed(name):
+    assert "mpi4py" in tops(imports(FILES[name]) | loaded_by_import(name, FILES))
+
+
 @pytest.mark.parametrize(
     "name", [n for n in FILES if n in WITHOUT_NUMPY or n.rpartition(".")[0] in WITHOUT_NUMPY]
 )
 def test_start_up_modules_load_no_numpy(name):
     assert not tops(loaded_by_import(name, FILES)) & {"numpy", "numba", "h5py", "scipy"}
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n == "dbmpi.train" or n.startswith("dbmpi.run.")])
+def test_what_every_rank_loads_reads_no_toml(name):
+    assert not loaded_by_import(name, FILES) & READERS_OF_TOML
 
 
 def test_train_loads_nothing_heavy_before_it_has_read_its_arguments():

@@ -13,7 +13,7 @@ from dbmpi.config.layers import LAYERS, Conv, Dense, Dropout, Lcn, Local, Pool, 
 from dbmpi.config.load import loads
 from dbmpi.config.schema import Key, accepts, keys
 from dbmpi.config.sections import Cluster, Config, Model, Target
-from dbmpi.config.toml import literal, to_dict, to_toml
+from dbmpi.config.toml import literal, to_toml
 from tests import ROOT
 
 CHANGED = b"""
@@ -122,13 +122,6 @@ def test_the_resolved_configuration_gives_itself_back(content: bytes) -> None:
 def test_toml_strings_are_escaped() -> None:
     text = 'a"b\\c\n\x7f\x01é\U0001f600'
     assert tomllib.loads(f"value = {literal(text)}")["value"] == text
-
-
-def test_to_dict_is_plain_and_complete() -> None:
-    plain = to_dict(Config())
-    assert plain["train"]["steps"] is None
-    assert plain["model"]["layers"][1] == {"type": "dense", "units": 10, "activation": "identity"}
-    assert plain["downpour"]["warmstart"] == {"steps": 0, "time": 0.0}
 
 
 @pytest.mark.parametrize(("name", "key"), scalars())

@@ -7,19 +7,24 @@ import numpy as np
 import pytest
 
 from dbmpi.comm.signals import Signals
+from dbmpi.config.algorithms import Downpour
 from dbmpi.config.load import load
+from dbmpi.config.schema import keys
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout import partitioning as partition
 from dbmpi.layout import sharding
+from dbmpi.layout.decomposition import decompose
+from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Traffic
+from dbmpi.layout.topology import assign_roles
 from dbmpi.model.spatial import STAGES
 from dbmpi.model.workspace import Workspace
 from dbmpi.run import dryrun
-from dbmpi.run.dryrun import report
+from dbmpi.run.dryrun import crossings, report
 from dbmpi.run.launch import resolve_overlap
-from dbmpi.run.memory import Memory, MemoryReport
+from dbmpi.run.memory import RULE_STATES, Memory, MemoryReport
 from dbmpi.server import rules
 from dbmpi.server import service as server
 from dbmpi.server.shard import Shard
@@ -53,6 +58,12 @@ def config(*overrides: str) -> Config:
     return load(None, ["cluster.shards=3", "cluster.replicas=2", "cluster.partitions=3", *overrides])
 
 
+def memory_of(settings: Config, ranks: int, data: Description) -> MemoryReport:
+    cluster = settings.cluster
+    topology = assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
+    return MemoryReport(settings, decompose(settings, topology, build(settings, data.input_shape)), data)
+
+
 def array_bytes(*holders: Any) -> int:
     """Return the bytes of all arrays that objects hold, each buffer once."""
     buffers: dict[int, int] = {}
@@ -76,31 +87,31 @@ def array_bytes(*holders: Any) -> int:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("partitions", [1, 3, 12])
 @pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
-def test_activations_are_those_of_the_workspaces_and_stages(layers: str, partitions: int, dtype: str) -> None:
+def test_activations_are_those_of_the_workspaces_and_layers(layers: str, partitions: int, dtype: str) -> None:
     settings = config(layers, f"cluster.partitions={partitions}", f"model.dtype={dtype}")
-    outline = MemoryReport(settings, 40, description())
-    plan = outline.partitioning
-    windows = 5 * outline.item if layers is IMAGE_LAYERS else 0  # the Gaussian of the normalization
+    needs = memory_of(settings, 40, description())
+    plan = needs.partitioning
+    windows = 5 * needs.item if layers is IMAGE_LAYERS else 0  # the Gaussian of the normalization
     for p in range(partitions):
         for width in (1, 16):
             space = Workspace(plan, p, width, np.dtype(dtype))
             boundary: Any = None
-            stages = [STAGES[type(one.spec)](one, plan, p, space, boundary) for one in plan.network.layers]
-            assert outline.workspace(p, width) == array_bytes(space, *stages) - windows
-        assert outline.of_partition(p).activations == outline.workspace(p, 16) + outline.workspace(p, 250)
+            layers_of = [STAGES[type(one.spec)](one, plan, p, space, boundary) for one in plan.network.layers]
+            assert needs.workspace(p, width) == array_bytes(space, *layers_of) - windows
+        assert needs.of_partition(p).activations == needs.workspace(p, 16) + needs.workspace(p, 250)
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam"])
 def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) -> None:
     settings = config(f"downpour.rule={name}")
-    outline = MemoryReport(settings, 10, description())
+    needs = memory_of(settings, 10, description())
     for index in range(3):
-        pieces = sharding.of_shard(outline.pieces, index)
+        pieces = sharding.of_shard(needs.pieces, index)
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
         shard = Shard(index, values, rules.make(settings.downpour), settings.downpour)
         rest: Any = (None, 0, None, lambda: None, None, Signals(), 1.0, sharding.Owners(3))
         service: Any = server.ShardService(shard, *rest)
-        memory = outline.of_shard(index)
+        memory = needs.of_shard(index)
         assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
         copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)
         assert memory.snapshot == copied
@@ -110,10 +121,15 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         assert memory.messages == sum(buffer.nbytes for buffer in buffers)
 
 
+def test_the_vectors_of_every_rule_are_counted() -> None:
+    assert {name: len(rules.make(Downpour(rule=name)).states) for name in RULE_STATES} == RULE_STATES
+    assert set(RULE_STATES) == set(keys(Downpour)["rule"].words)
+
+
 def test_mirrors_are_counted_where_there_are_any() -> None:
-    outline = MemoryReport(config("downpour.rule=adam"), 10, description())
-    largest = max(outline.of_shard(s).parameters for s in range(3))
-    assert outline.mirrors() == 3 * 3 * largest  # parameters, two states; held, arriving, on their way
+    needs = memory_of(config("downpour.rule=adam"), 10, description())
+    largest = max(needs.of_shard(s).parameters for s in range(3))
+    assert needs.mirrors() == 3 * 3 * largest  # parameters, two states; held, arriving, on their way
     text = dryrun.report(config("downpour.rule=adam"), 10, description())
     assert "for its mirrors" in text
     assert "mirrors" not in dryrun.report(config("checkpoint.mirror_s=0"), 10, description())
@@ -121,22 +137,22 @@ def test_mirrors_are_counted_where_there_are_any() -> None:
 
 def test_a_batch_method_has_vectors_on_the_shards_and_five_gradients_a_partition() -> None:
     settings = config("train.algorithm=sandblaster", "sandblaster.history=4")
-    outline = MemoryReport(settings, 10, description())
-    memory = outline.of_shard(0)
+    needs = memory_of(settings, 10, description())
+    memory = needs.of_shard(0)
     assert memory.vectors == memory.parameters * (5 + 2 * 5 - 1) and memory.rule_state == 0
-    partition = outline.of_partition(0)
-    assert partition.gradients == 5 * partition.parameters == 5 * 4 * outline.partitioning.sizes[0]
+    partition = needs.of_partition(0)
+    assert partition.gradients == 5 * partition.parameters == 5 * 4 * needs.partitioning.sizes[0]
     warm = config("train.algorithm=sandblaster", "sandblaster.warmstart_examples=9")
-    shard = MemoryReport(warm, 10, description()).of_shard(0)
+    shard = memory_of(warm, 10, description()).of_shard(0)
     assert shard.rule_state == shard.parameters
 
 
 def test_parameters_add_up_over_partitions_and_shards() -> None:
-    outline = MemoryReport(config(), 10, description())
+    needs = memory_of(config(), 10, description())
     item = 4
-    assert sum(outline.of_shard(s).parameters for s in range(3)) == outline.network.parameters * item
-    partitions = sum(outline.of_partition(p).parameters for p in range(3))
-    assert partitions == 2 * outline.network.parameters * item
+    assert sum(needs.of_shard(s).parameters for s in range(3)) == needs.network.parameters * item
+    partitions = sum(needs.of_partition(p).parameters for p in range(3))
+    assert partitions == 2 * needs.network.parameters * item
 
 
 @pytest.mark.parametrize("overlap", ["auto", "true", "false"])
@@ -149,8 +165,8 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
         f"downpour.n_push={n_push}",
         f"downpour.wire={wire}",
     )
-    outline = MemoryReport(settings, 10, description())
-    memory, size = outline.of_partition(0), outline.partitioning.sizes[0] * 4
+    needs = memory_of(settings, 10, description())
+    memory, size = needs.of_partition(0), needs.partitioning.sizes[0] * 4
     waits = not resolve_overlap(settings.downpour.overlap, replicas, 1, 1)
     assert memory.gradients == size * (1 if waits and n_push == 1 else 2 if waits else 3)
     assert memory.messages == (0 if wire == "float32" else size * 3 // 2)
@@ -161,13 +177,14 @@ def test_copies_of_gradients_and_messages(overlap: str, replicas: int, n_push: i
 @pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
 def test_traffic_is_the_minimum_of_the_plan(layers: str, loss: str, targets: int | None) -> None:
     settings = config(layers, f"model.loss={loss}", "train.minibatch=7")
-    outline = MemoryReport(settings, 10, description(targets=targets))
+    data = description(targets=targets)
+    needs = memory_of(settings, 10, data)
     for p in range(3):
-        parts = outline.crossings(p)
+        parts = crossings(settings, needs.partitioning, data, p)
         in_all = parts.pop("in all")
         assert sum(parts.values(), Traffic(0, 0)) == in_all
-        assert in_all == outline.partitioning.traffic(p, 7, 4, reduction=targets is None)
-    each = [outline.crossings(p) for p in range(3)]
+        assert in_all == needs.partitioning.traffic(p, 7, 4, reduction=targets is None)
+    each = [crossings(settings, needs.partitioning, data, p) for p in range(3)]
     assert all(one["for the loss"] == Traffic(0, 0) for one in each) == (targets is not None)
     forward, backward = (sum((one[kind] for one in each), Traffic(0, 0)) for kind in ("forward", "backward"))
     assert forward == backward
@@ -183,15 +200,15 @@ def test_traffic_is_the_minimum_of_the_plan(layers: str, loss: str, targets: int
 
 
 def test_an_image_s_partition_reads_its_tile_and_halo() -> None:
-    outline = MemoryReport(config(IMAGE_LAYERS, "train.portion=5", "train.minibatch=10"), 10, description())
+    needs = memory_of(config(IMAGE_LAYERS, "train.portion=5", "train.minibatch=10"), 10, description())
     # tiles of 10, 9 and 9 columns, and 2 more of each neighbour
-    assert [outline.of_partition(p).data for p in range(3)] == [3 * 50 * 28 * n for n in (12, 13, 11)]
+    assert [needs.of_partition(p).data for p in range(3)] == [3 * 50 * 28 * n for n in (12, 13, 11)]
 
 
 def test_read_ahead_holds_portions_of_the_file() -> None:
-    outline = MemoryReport(config("train.portion=5", "train.minibatch=10"), 10, description())
-    assert outline.of_partition(0).data == 3 * 50 * 784
-    whole = MemoryReport(config("train.portion=500", "train.minibatch=10"), 10, description(dtype="float32"))
+    needs = memory_of(config("train.portion=5", "train.minibatch=10"), 10, description())
+    assert needs.of_partition(0).data == 3 * 50 * 784
+    whole = memory_of(config("train.portion=500", "train.minibatch=10"), 10, description(dtype="float32"))
     assert whole.of_partition(0).data == 3 * 1000 * 784 * 4
 
 
@@ -225,11 +242,12 @@ def test_the_report_of_an_image_network() -> None:
 
 def test_of_many_partitions_the_extremes_and_the_sum_are_listed() -> None:
     settings = config(IMAGE_LAYERS, "cluster.partitions=20", "cluster.grid=[4, 5]", "cluster.replicas=1")
-    text, outline = report(settings, None, description()), MemoryReport(settings, 24, description())
-    totals = [outline.of_partition(p).total for p in range(20)]
+    data = description()
+    text, needs = report(settings, None, data), memory_of(settings, 24, data)
+    totals = [needs.of_partition(p).total for p in range(20)]
     (most,) = re.findall(r"(?m)^partition (\d+) \(most of 20\) +1 ", text)
     assert totals[int(most)] == max(totals)
-    sent = [outline.crossings(p)["in all"] for p in range(20)]
+    sent = [crossings(settings, needs.partitioning, data, p)["in all"] for p in range(20)]
     together = f"{sum(one.messages for one in sent):,} +{sum(one.bytes for one in sent):,}"
     assert re.search(rf"(?m)^all 20 partitions together .* {together}$", text)
     assert len(re.findall(r"(?m)^\d+ +\d+ +\[", text)) == 22  # 20 partitions, two of them on two shards each
@@ -249,7 +267,7 @@ def test_ranks_left_over_are_named() -> None:
 def test_a_single_process() -> None:
     text = report(load(None), 1, description())
     assert text.startswith("1 rank = serial training") and re.search(r"(?m)^all +0$", text)
-    assert MemoryReport(load(None), 1, description()).of_serial().messages == 0
+    assert memory_of(load(None), 1, description()).of_serial().messages == 0
 
 
 def test_ranks_follow_from_the_configuration_where_it_gives_them() -> None:
@@ -265,11 +283,6 @@ def test_a_cluster_that_does_not_fit_is_a_user_error() -> None:
 @pytest.mark.parametrize("ranks", [1, 3, 8, 64, 500])
 def test_every_number_of_ranks_has_a_report(ranks: int) -> None:
     assert f"{ranks} rank" in report(load(None), ranks, description())
-
-
-def test_units_of_bytes() -> None:
-    written = [dryrun._bytes(n) for n in (0, 1, 999, 1000, 38440, 999_499, 999_500, 10**6, 123_456_789_000)]
-    assert written == ["-", "1 B", "999 B", "1.00 kB", "38.4 kB", "999 kB", "1.00 MB", "1.00 MB", "123 GB"]
 
 
 def test_total_is_the_sum() -> None:

@@ -1,4 +1,4 @@
-"""The link to a shard in the same process, and a link to no shard at all."""
+"""The client of a shard in the same process, and a client of no shard at all."""
 
 import numpy as np
 import pytest
@@ -24,73 +24,73 @@ def pair(shared: bool, **keys: float) -> tuple[Shard, LocalClient, np.ndarray]:
     return shard, LocalClient(shard, PIECES, values, shared), values
 
 
-def exchange(link: LocalClient, op: Op, gradient: float = 1.0, version: int = 0) -> Outcome:
-    link.begin(op, np.full(8, gradient), np.full(2, version), 0.5, 1)
-    assert link.busy
-    outcome = link.poll()
-    assert not link.busy and outcome is not None
+def exchange(client: LocalClient, op: Op, gradient: float = 1.0, version: int = 0) -> Outcome:
+    client.begin(op, np.full(8, gradient), np.full(2, version), 0.5, 1)
+    assert client.busy
+    outcome = client.poll()
+    assert not client.busy and outcome is not None
     return outcome
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_fetch_brings_values_and_versions(shared):
-    _, link, values = pair(shared)
-    outcome = exchange(link, Op.FETCH)
+    _, client, values = pair(shared)
+    outcome = exchange(client, Op.FETCH)
     assert outcome.versions.tolist() == [0, 0] and outcome.refused == 0
-    assert np.array_equal(link.incoming, values) and (link.incoming is values) == shared == link.shared
+    assert np.array_equal(client.incoming, values) and (client.incoming is values) == shared == client.shared
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_push_and_fetch_brings_what_the_push_made(shared):
-    _, link, values = pair(shared)
-    outcome = exchange(link, Op.FETCH | Op.PUSH)
+    _, client, values = pair(shared)
+    outcome = exchange(client, Op.FETCH | Op.PUSH)
     assert outcome.versions.tolist() == [1, 1]
-    assert link.incoming.tolist() == values.tolist() == (np.arange(8.0) - 0.5).tolist()
+    assert client.incoming.tolist() == values.tolist() == (np.arange(8.0) - 0.5).tolist()
 
 
 def test_push_alone_brings_nothing():
-    _, link, values = pair(shared=False)
-    exchange(link, Op.FETCH)
-    assert exchange(link, Op.PUSH) == Outcome(None, 0)
-    assert link.incoming.tolist() == list(range(8)) != values.tolist()
+    _, client, values = pair(shared=False)
+    exchange(client, Op.FETCH)
+    assert exchange(client, Op.PUSH) == Outcome(None, 0)
+    assert client.incoming.tolist() == list(range(8)) != values.tolist()
 
 
 def test_refused_pieces_are_counted_each():
-    shard, link, _ = pair(shared=False)
+    shard, client, _ = pair(shared=False)
     gradient = np.ones(8)
     gradient[7] = np.nan
-    link.begin(Op.PUSH, gradient, np.zeros(2, np.int64), 0.5, 1)
-    assert link.wait() == Outcome(None, 1)
+    client.begin(Op.PUSH, gradient, np.zeros(2, np.int64), 0.5, 1)
+    assert client.wait() == Outcome(None, 1)
     assert [held.version for held in shard.held.values()] == [1, 0]
-    assert exchange(link, Op.PUSH, np.inf).refused == 2
+    assert exchange(client, Op.PUSH, np.inf).refused == 2
 
 
 def test_versions_of_each_piece_are_its_own():
-    _, link, _ = pair(shared=False, max_staleness=1)
+    _, client, _ = pair(shared=False, max_staleness=1)
     for _ in range(3):
-        exchange(link, Op.PUSH, version=3)
-    link.begin(Op.PUSH | Op.FETCH, np.ones(8), np.array([3, 0]), 0.5, 1)
-    outcome = link.wait()
+        exchange(client, Op.PUSH, version=3)
+    client.begin(Op.PUSH | Op.FETCH, np.ones(8), np.array([3, 0]), 0.5, 1)
+    outcome = client.wait()
     assert (outcome.versions.tolist(), outcome.refused) == ([4, 3], 1)
 
 
 def test_the_next_fetch_arrives_in_the_spare():
-    _, link, values = pair(shared=False)
-    wait_as_spare = np.zeros(8)
-    link.adopt(wait_as_spare)
-    exchange(link, Op.FETCH)
-    assert link.incoming is wait_as_spare and np.array_equal(wait_as_spare, values)
+    _, client, values = pair(shared=False)
+    buffer = np.zeros(8)
+    client.adopt(buffer)
+    exchange(client, Op.FETCH)
+    assert client.incoming is buffer and np.array_equal(buffer, values)
 
 
 def test_a_partition_without_parameters_asks_nobody():
-    link = MpiClient(None, [], [], np.empty(0), "float32", Waiter(1.0))
-    link.begin(Op.FETCH | Op.PUSH, np.empty(0), np.zeros(0, np.int64), 0.5, 1)
-    assert not link.busy and link.poll() is None
-    outcome = link.wait()
+    client = MpiClient(None, [], [], np.empty(0), "float32", Waiter(1.0))
+    client.begin(Op.FETCH | Op.PUSH, np.empty(0), np.zeros(0, np.int64), 0.5, 1)
+    assert not client.busy and client.poll() is None
+    outcome = client.wait()
     assert outcome.versions.shape == (0,) and outcome.refused == 0
 
 
 def test_nothing_in_flight():
-    _, link, _ = pair(shared=False)
-    link.progress()
-    assert not link.busy and link.poll() is None
+    _, client, _ = pair(shared=False)
+    client.progress()
+    assert not client.busy and client.poll() is None
