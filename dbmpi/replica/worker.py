@@ -160,8 +160,7 @@ class Replica:
 
     def _sign(self, report: Record, busy_s: float) -> None:
         report["busy_s"], report["wait_s"] = busy_s, self._waiter.take_waited()
-        sent = self._model.take_sent()
-        report["boundary_messages"], report["boundary_bytes"] = sent.messages, sent.bytes
+        report["boundary_messages"], report["boundary_bytes"] = self._model.take_sent()
         counts = np.array([self._algorithm.pushes, self._algorithm.fetches, self._algorithm.refused])
         report["pushes"], report["fetches"], report["refused"] = counts - self._counted
         self._counted = counts

@@ -48,6 +48,7 @@ def replica(
     on_minibatch: Callable[[], None],
 ) -> "Replica":
     """Make partition `who = (replica_index, partition_index)`."""
+    from dbmpi.model.boundary import Peers
     from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.downpour import Downpour
     from dbmpi.replica.learning_rate import LearningRate
@@ -61,9 +62,7 @@ def replica(
         context.labels,
         context.dtype,
         config.model.l2,
-        comm,
-        context.waiter,
-        client.progress,
+        Peers(comm, context.waiter, client.progress),
         seed=config.train.seed + DRAW_STRIDE * who[0],
     )
     rate = LearningRate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)

@@ -89,7 +89,7 @@ class Bench:
         raw, labels = split.read([(0, ROWS)]), split.labels_or_targets([(0, ROWS)])
         vectors = self.matrix[PARAMETERS], np.empty(self.matrix.shape[1])
         theta, gradient = (tensors(self.plan, 0, vector) for vector in vectors)
-        x_IB = self.model.space(ROWS).states[0].reshape(64, ROWS)
+        x_IB = self.model.workspace(ROWS).states[0].reshape(64, ROWS)
         x_IB[...] = raw.reshape(ROWS, -1).T * split.scale
         score = self.model.differentiate(theta, gradient, ROWS, labels)
         return score.loss_sum / ROWS + self.model.penalty(theta), gradient.flat

@@ -14,7 +14,7 @@ from dbmpi.errors import UserError
 from dbmpi.layout import partitioning as partition
 from dbmpi.layout import sharding
 from dbmpi.layout.partitioning import Traffic
-from dbmpi.model.spatial import STAGES
+from dbmpi.model.spatial import LAYER_CLASSES
 from dbmpi.model.workspace import Workspace
 from dbmpi.run import dryrun
 from dbmpi.run.dryrun import report
@@ -76,17 +76,17 @@ def array_bytes(*holders: Any) -> int:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("partitions", [1, 3, 12])
 @pytest.mark.parametrize("layers", ["model.l2=0", IMAGE_LAYERS], ids=["dense", "image"])
-def test_activations_are_those_of_the_workspaces_and_stages(layers: str, partitions: int, dtype: str) -> None:
+def test_activations_are_those_of_the_workspaces_and_layers(layers: str, partitions: int, dtype: str) -> None:
     settings = config(layers, f"cluster.partitions={partitions}", f"model.dtype={dtype}")
     outline = MemoryReport(settings, 40, description())
     plan = outline.partitioning
     windows = 5 * outline.item if layers is IMAGE_LAYERS else 0  # the Gaussian of the normalization
     for p in range(partitions):
         for width in (1, 16):
-            space = Workspace(plan, p, width, np.dtype(dtype))
-            boundary: Any = None
-            stages = [STAGES[type(one.spec)](one, plan, p, space, boundary) for one in plan.network.layers]
-            assert outline.workspace(p, width) == array_bytes(space, *stages) - windows
+            workspace = Workspace(plan, p, width, np.dtype(dtype))
+            given: Any = plan, p, workspace, None
+            layers_here = [LAYER_CLASSES[type(one.spec)](one, *given) for one in plan.network.layers]
+            assert outline.workspace(p, width) == array_bytes(workspace, *layers_here) - windows
         assert outline.of_partition(p).activations == outline.workspace(p, 16) + outline.workspace(p, 250)
 
 
