@@ -75,7 +75,7 @@ class PartitionModel:
         self.partitioning, self.partition, self.dtype, self.l2 = partitioning, partition, dtype, l2
         self._labels = labels
         self.outputs: Range = partitioning.outputs(partition)
-        self._peers, self._progress, self._seed, self.position = peers, peers.progress, seed, 0
+        self.peers, self._progress, self._seed, self.position = peers, peers.progress, seed, 0
         self._loss = losses.make(partitioning.network.loss, labels, partition, self.outputs[0])
         self._widths: dict[int, _Width] = {}
         self._sent_before = 0, 0
@@ -97,7 +97,7 @@ class PartitionModel:
     def _make(self, width: int) -> _Width:
         partitioning, partition = self.partitioning, self.partition
         workspace = Workspace(partitioning, partition, width, self.dtype)
-        boundary = Boundary(self._peers, partitioning, partition, workspace, self._labels)
+        boundary = Boundary(self.peers, partitioning, partition, workspace, self._labels)
         layers = [
             LAYER_CLASSES[type(one.spec)](one, partitioning, partition, workspace, boundary)
             for one in partitioning.network.layers
