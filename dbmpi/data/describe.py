@@ -62,7 +62,7 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
     Parameters
     ----------
     path : str or Path
-        As `describe.path`: an HDF5 file, or "digits".
+        As `data.path`: an HDF5 file, or "digits".
     stand_in : bool
         Whether nothing but shapes is needed, which does for a dry run.
 

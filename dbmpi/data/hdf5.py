@@ -19,6 +19,8 @@ from dbmpi.text import SHOWN, show
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
 CACHE_BYTES = 16 << 20
+# h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any; and memory.
+READ_ERRORS = MemoryError, OSError, RuntimeError, KeyError, ValueError, TypeError
 MOST_NAMES = 8  # of what a group holds, in a message
 # Of scale (the least too) and offset, in magnitude: beyond, float32 rounds inputs to 0 or overflows.
 ATTRIBUTE_RANGE = 1e-30, 1e15
@@ -47,27 +49,31 @@ def opened(path: Path) -> h5py.File:
         raise UserError(f"{path}: may not be read by this user (data.path); change its permissions")
     if not h5py.is_hdf5(path):
         raise UserError(f"{path}: is not an HDF5 file (data.path); {FORMAT}")
-    with clear_errors(path, "the file"):
+    with explain_errors(path, "the file"):
         return h5py.File(path, "r", driver="sec2", locking=False, rdcc_nbytes=CACHE_BYTES)
 
 
 @contextmanager
-def clear_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn what HDF5 raises into one message which names the file and what was read of it."""
+def explain_errors(path: Path, what: str) -> Iterator[None]:
+    """Raise as `unreadable` what HDF5 raises."""
     try:
         yield
-    except MemoryError as error:
-        raise UserError(
+    except READ_ERRORS as error:
+        raise unreadable(path, what, error) from error
+
+
+def unreadable(path: Path, what: str, error: Exception) -> UserError:
+    """Return an error of `READ_ERRORS` as one message which names the file and what was read of it. Local."""
+    if isinstance(error, MemoryError):
+        return UserError(
             f"{path}: {what} does not fit into memory: {error}; a damaged file can declare any size; if this "
             "one is whole, a row or chunk of it is too large"
-        ) from error
-    # h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any.
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).strip("'\"").split())
-        raise UserError(
-            f"{path}: {what} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
-            "check that it is whole (h5dump -H shows its content), copy or write it again"
-        ) from error
+        )
+    reason = " ".join(str(error).strip("'\"").split())
+    return UserError(
+        f"{path}: {what} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
+        "check that it is whole (h5dump -H shows its content), copy or write it again"
+    )
 
 
 def data_set(file: h5py.File, path: Path, name: str, key: str) -> h5py.Dataset:

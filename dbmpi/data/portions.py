@@ -186,24 +186,6 @@ class ResumedPlan:
         return self.before if epoch <= self.epoch else self.plan
 
 
-def ranges_for_evaluation(rows: int, pieces: int) -> list[Range]:
-    """Cut the rows of a split into balanced consecutive ranges.
-
-    Parameters
-    ----------
-    rows : int
-        Examples in the split.
-    pieces : int
-        Number of ranges wanted, at least 1.
-
-    Returns
-    -------
-    list of (start, stop), length `pieces`
-        Each row is in exactly one; lengths differ by at most 1, so some are empty if pieces > rows.
-    """
-    return [(rows * piece // pieces, rows * (piece + 1) // pieces) for piece in range(pieces)]
-
-
 @lru_cache(maxsize=EPOCHS_KEPT)
 def _sequence(
     start: int, stop: int, block_rows: int, seed: int, epoch: int, part: int
@@ -237,8 +219,16 @@ def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def course(plan: PortionPlan, state: Mapping[str, Any] | None) -> PortionPlans:
-    """Return the plans of a run: `plan`, but for the epoch of a `PortionScheduler.state` the plan of then."""
+def plans_of_run(plan: PortionPlan, state: Mapping[str, Any] | None) -> PortionPlans:
+    """Return the plan of each epoch of a run: `plan`, but in a resumed epoch the one it began with.
+
+    Parameters
+    ----------
+    plan
+        As the run is configured now.
+    state
+        Of the scheduler (`PortionScheduler.state`) of the run that goes on; None for a new run.
+    """
     if state is None or state["plan"] == plan.numbers():
         return plan
     return ResumedPlan(plan, PortionPlan(**state["plan"]), int(state["epoch"]))

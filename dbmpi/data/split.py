@@ -14,7 +14,17 @@ import numpy as np
 
 from dbmpi.data import digits
 from dbmpi.data.completeness import check_complete
-from dbmpi.data.hdf5 import attribute, clear_errors, data_set, examined_x, examined_y, opened, read_dtype
+from dbmpi.data.hdf5 import (
+    READ_ERRORS,
+    attribute,
+    data_set,
+    examined_x,
+    examined_y,
+    explain_errors,
+    opened,
+    read_dtype,
+    unreadable,
+)
 from dbmpi.data.sanity import LARGEST, check_labels, check_values
 from dbmpi.layout.boxes import Box, Range, extents, volume, whole
 
@@ -27,7 +37,7 @@ class Split:
     Parameters
     ----------
     path : str or Path
-        As `describe.path`: an HDF5 file, or "digits".
+        As `data.path`: an HDF5 file, or "digits".
     name : {"train", "test"}
         The group.
     columns : (start, stop), optional
@@ -66,7 +76,7 @@ class Split:
         self.classes: int | None = None
         self._file = opened(self.path)
         try:
-            with clear_errors(self.path, name):
+            with explain_errors(self.path, name):
                 self._examine()
             self._choose(columns, window)
         except BaseException:
@@ -93,7 +103,7 @@ class Split:
         With `stand_in` a data set of which nothing at all was written passes too.
         """
         for key, stored in (("x", self._x), ("y", self._y)):
-            with clear_errors(self.path, f"{self.name}/{key}"):
+            with explain_errors(self.path, f"{self.name}/{key}"):
                 check_complete(stored, self.path, self._place(key), stand_in)
 
     @property
@@ -119,6 +129,8 @@ class Split:
         else:
             self._stored = tuple(slice(*edges) for edges in window[: len(self.input_shape)])
             self._cut = slice(0, volume(window))
+        self._extent = tuple(part.stop - part.start for part in self._stored)
+        self._shape = extents(self._part)
 
     def read(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read inputs as they are stored.
@@ -138,11 +150,10 @@ class Split:
             The file cannot be read any more or has changed, or holds a value that is not finite or, scaled,
             larger than `LARGEST`.
         """
-        extent = tuple(part.stop - part.start for part in self._stored)
-        rows = self._read(self._x, ranges, self._stored, extent, self.dtype)
-        values = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
+        rows = self._read(self._x, ranges, self._stored, self._extent, self.dtype)
+        values = np.ascontiguousarray(rows.reshape(len(rows), prod(self._extent))[:, self._cut])
         check_values(values, self._bound, ranges, self._place("x"), self._part, self._space)
-        return values.reshape(len(rows), *extents(self._part))
+        return values.reshape(len(rows), *self._shape)
 
     def labels(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
@@ -187,15 +198,17 @@ class Split:
         """Return the window, of such an extent, of the rows of the ranges, one after another."""
         if not all(0 <= start <= stop <= self.rows for start, stop in ranges):
             raise ValueError(f"rows {ranges} of {self.rows}")
-        filled = 0
-        with clear_errors(self.path, stored.name.lstrip("/")):
+        try:
             out = np.empty((_total(ranges), *extent), dtype)
+            filled = 0
             for start, stop in ranges:
                 if out[filled : filled + stop - start].size:
                     rows = np.s_[filled : filled + stop - start]
                     stored.read_direct(out, (slice(start, stop), *window), rows)
                 filled += stop - start
             self._check_unchanged()
+        except READ_ERRORS as error:
+            raise unreadable(self.path, stored.name.lstrip("/"), error) from error
         return out
 
     def _state(self) -> tuple[int, int]:

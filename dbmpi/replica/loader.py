@@ -28,7 +28,7 @@ class Loader:
     Parameters
     ----------
     path
-        `describe.path`.
+        `data.path`.
     plans
         The order of the training examples.
     model
