@@ -6,6 +6,7 @@ channels (maps). Shape letters: I fan-in units, O fan-out units, K side of a win
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from dbmpi.config.layers import Conv, Dense, Dropout, Lcn, Local, Pool, pair
@@ -31,7 +32,7 @@ class Tensor:
     fan_out: int
     shared: bool = False
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
         return prod(self.shape)
@@ -72,12 +73,12 @@ class Layer:
     bias: Tensor | None = None
     window: Window | None = None
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """Units of the space that it reads."""
         return prod(self.input)
 
-    @property
+    @cached_property
     def units(self) -> int:
         """Units of the space that it computes."""
         return prod(self.output)
@@ -96,7 +97,7 @@ class Network:
     layers: tuple[Layer, ...]
     loss: str
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """Units of the input."""
         return prod(self.input)
@@ -106,17 +107,17 @@ class Network:
         """Units of the last layer."""
         return self.layers[-1].units
 
-    @property
+    @cached_property
     def spaces(self) -> tuple[Shape, ...]:
         """The shape of the input, and of the output of each layer."""
         return (self.input, *(layer.output for layer in self.layers))
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """All parameter tensors, in the order of the layers."""
         return tuple(t for layer in self.layers for t in (layer.weight, layer.bias) if t is not None)
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Number of parameters."""
         return sum(tensor.size for tensor in self.tensors)

@@ -10,6 +10,7 @@ sit on one node where they fit. A single process (N = 1) trains serially and has
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from dbmpi.errors import UserError
@@ -54,7 +55,7 @@ class Topology:
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", _roles(self))
 
-    @property
+    @cached_property
     def partitions(self) -> int:
         """The number of partitions of each replica, P."""
         return len(self.replicas[0])

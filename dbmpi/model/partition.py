@@ -89,9 +89,13 @@ class PartitionModel:
         """Return the buffers for minibatches of `width` examples; the input goes to `.states[0]`."""
         return self._of(width).workspace
 
-    def _of(self, width: int) -> _Width:
+    def prepare(self, width: int) -> None:
+        """Make all that minibatches of `width` examples need; of other widths the first one makes it."""
         if width not in self._widths:
             self._widths[width] = self._make(width)
+
+    def _of(self, width: int) -> _Width:
+        self.prepare(width)
         return self._widths[width]
 
     def _make(self, width: int) -> _Width:

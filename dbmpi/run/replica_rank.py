@@ -61,6 +61,7 @@ def partition_worker(
     config, labels, peers = context.config, context.labels, Peers(comm, context.waiter, client.progress)
     seed = config.train.seed + DRAW_STRIDE * who[0]
     model = PartitionModel(context.partitioning, who[1], labels, context.dtype, config.model.l2, peers, seed)
+    model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
     loader = Loader(context.setup.description.path, portion_plans(context), model, config.cluster.timeout_s)
     algorithms: list[AlgorithmClient] = []
     if config.uses_downpour:

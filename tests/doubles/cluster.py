@@ -74,7 +74,7 @@ def first_values(context: RunContext) -> list[Array]:
 def slice_of(plan: Partitioning, partition: int, tensors: list[Array]) -> Array:
     """The vector of a partition, of whole tensors."""
     named = dict(zip((t.name for t in plan.network.tensors), tensors, strict=True))
-    parts = [named[s.tensor.name][within(s.box, whole(s.tensor.shape))] for s in plan.slices(partition)]
+    parts = [named[s.tensor.name][within(s.box, whole(s.tensor.shape))] for s in plan.slices[partition]]
     return np.concatenate([part.ravel() for part in parts])
 
 

@@ -63,7 +63,7 @@ def parameters(net: Network) -> dict[str, Array]:
 
 def cut(plan: Partitioning, partition: int, complete: dict[str, Array]) -> Array:
     """The vector of one partition, from whole tensors."""
-    slices = plan.slices(partition)
+    slices = plan.slices[partition]
     parts = [complete[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in slices]
     return np.concatenate(parts)
 
@@ -152,7 +152,7 @@ def test_a_rank_holds_no_more_than_its_tile_and_halo(comm: Any) -> None:
     net = from_layers(layers, shape, "softmax")
     model = made(net, comm.size, comm.rank, comm)
     workspace = model.workspace(B)
-    local = next(s for s in model.partitioning.slices(comm.rank) if s.tensor.name == "layers.0.weight")
+    local = next(s for s in model.partitioning.slices[comm.rank] if s.tensor.name == "layers.0.weight")
     assert local.size <= net.layers[0].weight.size / comm.size * 1.35  # type: ignore[union-attr]
     for number, state in enumerate(workspace.states):
         own, need = model.partitioning.own(number, comm.rank), model.partitioning.need(number, comm.rank)

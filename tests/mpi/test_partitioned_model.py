@@ -43,7 +43,7 @@ def parameters(net: Network) -> dict[str, Array]:
 def cut(plan: Partitioning, partition: int, whole: dict[str, Array]) -> Array:
     """The vector of one partition, from whole tensors."""
     parts = [
-        whole[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in plan.slices(partition)
+        whole[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in plan.slices[partition]
     ]
     return np.concatenate(parts)
 
