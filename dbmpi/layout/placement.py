@@ -7,7 +7,7 @@ a box of one tensor, in C order.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dbmpi.layout.boxes import slabs, volume
+from dbmpi.layout.boxes import extents, slabs, volume
 from dbmpi.layout.network import Tensor
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Piece
@@ -37,7 +37,7 @@ def tensor_boxes(partitioning: Partitioning, piece: Piece) -> Iterator[TensorBox
             continue
         at = first - piece.start
         corner = [start for start, _ in part.box]
-        for slab in slabs(part.shape, first - part.offset, last - part.offset):
+        for slab in slabs(extents(part.box), first - part.offset, last - part.offset):
             box = tuple(slice(c + i, c + j) for c, (i, j) in zip(corner, slab, strict=True))
             yield TensorBox(part.tensor, box, at, at + volume(slab))
             at += volume(slab)
