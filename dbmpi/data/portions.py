@@ -22,7 +22,7 @@ Range = tuple[int, int]  # rows start <= row < stop
 
 AUTO_MINIBATCHES = 16  # a portion large enough to make asking for it cheap ...
 AUTO_PORTIONS = 4  # ... and so small that a part has several, which a faster replica can take over
-BLOCKS_PER_PORTION = 8  # enough different places of the file in one shuffle
+BLOCKS_PER_PORTION = 8  # enough different parts of the file in one shuffle
 CHUNKS_PER_PART = 8  # with fewer chunks than this in a part, whole chunks could not be shuffled
 MOST_BLOCKS = 1 << 20  # in a part: its block order takes 16 MiB at most, however small minibatches are
 EPOCHS_KEPT = 4  # block orders remembered: one's own part, and those one helps with

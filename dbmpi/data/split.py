@@ -87,13 +87,13 @@ class Split:
         """Look at everything but the rows themselves."""
         self._state_at_opening = self._state()
         self._x, self._y = (data_set(self._file, self.path, self.name, key) for key in ("x", "y"))
-        self.rows, self.input_shape = examined_x(self._x, self._place("x"))
-        self.targets_width = examined_y(self._y, self.rows, self._place("y"))
+        self.rows, self.input_shape = examined_x(self._x, self._where("x"))
+        self.targets_width = examined_y(self._y, self.rows, self._where("y"))
         self.inputs = prod(self.input_shape)
         self.dtype = read_dtype(self._x)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
-        self.scale = attribute(self._x, "scale", unscaled, self._place("x"))
-        self.offset = attribute(self._x, "offset", 0.0, self._place("x"))
+        self.scale = attribute(self._x, "scale", unscaled, self._where("x"))
+        self.offset = attribute(self._x, "offset", 0.0, self._where("x"))
         self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
         self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
 
@@ -104,7 +104,7 @@ class Split:
         """
         for key, stored in (("x", self._x), ("y", self._y)):
             with explain_errors(self.path, f"{self.name}/{key}"):
-                check_complete(stored, self.path, self._place(key), stand_in)
+                check_complete(stored, self.path, self._where(key), stand_in)
 
     @property
     def has_labels(self) -> bool:
@@ -152,25 +152,25 @@ class Split:
         """
         rows = self._read(self._x, ranges, self._stored, self._extent, self.dtype)
         values = np.ascontiguousarray(rows.reshape(len(rows), prod(self._extent))[:, self._cut])
-        check_values(values, self._bound, ranges, self._place("x"), self._part, self._space)
+        check_values(values, self._bound, ranges, self._where("x"), self._part, self._space)
         return values.reshape(len(rows), *self._shape)
 
     def labels(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
         if self.targets_width is not None:
-            raise ValueError(f"{self._place('y')} holds float targets, not labels")
+            raise ValueError(f"{self._where('y')} holds float targets, not labels")
         labels = self._read(self._y, ranges, (), (), np.dtype(np.int64))
-        check_labels(labels, self.classes, ranges, self._place("y"))
+        check_labels(labels, self.classes, ranges, self._where("y"))
         return labels
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
         if self.targets_width is None:
-            raise ValueError(f"{self._place('y')} holds labels, not float targets")
+            raise ValueError(f"{self._where('y')} holds labels, not float targets")
         stored = self._read(self._y, ranges, (), self._y.shape[1:], read_dtype(self._y))
         targets_NT = stored.reshape(len(stored), self.targets_width)
         shape = targets_NT.shape[1:]
-        check_values(targets_NT, LARGEST, ranges, self._place("y"), whole(shape), shape)
+        check_values(targets_NT, LARGEST, ranges, self._where("y"), whole(shape), shape)
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -228,7 +228,7 @@ class Split:
         if changed != changed_then:
             raise OSError("the file was changed after it was opened; leave it alone while a run reads it")
 
-    def _place(self, key: str) -> str:
+    def _where(self, key: str) -> str:
         return f"{self.path}: {self.name}/{key}"
 
 

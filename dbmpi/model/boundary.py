@@ -1,6 +1,6 @@
 """Movement across the boundaries of one replica: persistent point-to-point sends, made once.
 
-`Partitioning.transfers` says who sends what to whom. Messages leave from and arrive in the buffers of a
+`Partitioning.transfers` says who sends what to whom. Messages are sent from and received in the buffers of a
 `Workspace`. The states of consecutive units are contiguous rows of `(units, B)` and are sent as they are; of
 the edge of a tile MPI picks out the rows itself (a subarray datatype).
 """
@@ -186,7 +186,7 @@ class Boundary:
             self._start(self._shared_in)
 
     def send_states(self, space: int) -> None:
-        """Begin to send this partition's states of a space to those who need them."""
+        """Begin to send this partition's states of a space to the partitions that read them."""
         self._start(self._states_out[space])
 
     def wait_states(self, space: int) -> None:
@@ -198,7 +198,7 @@ class Boundary:
         self._start(self._derivatives_out[space])
 
     def wait_derivatives(self, space: int) -> None:
-        """Wait for the derivatives by own states of a space from those who read them."""
+        """Wait for the derivatives by own states of a space from the partitions that read them."""
         self._wait(self._derivatives_in[space])
 
     def exchange_stats(self) -> None:
@@ -241,7 +241,7 @@ class Boundary:
     def _wait(self, channel: _Channel) -> None:
         if channel.requests:
             done = partial(channel.requests[0].Testall, channel.requests)
-            # Longer than the other partition waits for a shard: then that one knows who is silent.
+            # Longer than the other partition waits for a shard: then that one names the shard that is silent.
             self._waiter.until(done, partial(self._silent, channel), PATIENCE)
 
     def _silent(self, channel: _Channel) -> str:

@@ -34,7 +34,7 @@ class PartitionLayer:
     x, y
         The input that this partition reads, and the output that it computes.
     dx, dy
-        Derivatives by them; `dy` of the last layer is its output, where the loss leaves it.
+        Derivatives by them; `dy` of the last layer is its output, where the loss writes them.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Loss(Protocol):
 
 
 class _Split:
-    """What all losses know: which output units are here, and who counts the right answers."""
+    """What all losses know: which output units are here, and which partition counts the right answers."""
 
     def __init__(self, partition: int, first: int) -> None:
         self.partition, self.first = partition, first

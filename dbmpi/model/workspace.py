@@ -17,13 +17,13 @@ class Workspace:
 
     Spaces are numbered as in `Network.spaces`. The buffer of a space holds the box that this
     partition computes or reads of it, (U, B) or (H, W, C, B); what other partitions compute of the box
-    is received into its place there.
+    is received there.
 
     Attributes
     ----------
     states, derivatives : list of arrays, a space each
         States, and the partial derivatives of the loss by them. The output has no derivatives: the
-        loss leaves them in its states; nor has the input.
+        loss writes them to its states; nor has the input.
     output : (O, B) array
         The output units that this partition computes, a view of their states.
     returned : list of {partition: array}, a space each

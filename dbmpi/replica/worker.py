@@ -20,7 +20,7 @@ UrgentHandler = Callable[[Record], None]  # does at once what an ASSIGNMENT says
 
 
 class Retired(Exception):
-    """The replica has lost a rank, and leaves."""
+    """The replica has lost a rank, and gives up all work."""
 
 
 class AlgorithmClient(Protocol):
@@ -50,7 +50,7 @@ class AlgorithmClient(Protocol):
         """Return what to do with each kind of urgent assignment of this algorithm."""
 
     def prepare(self, assignment: Record) -> None:
-        """Begin to read what an assignment of this algorithm will need; others mean nothing to it."""
+        """Begin to read what an assignment needs, if it is one of this algorithm."""
 
     def take_pushed(self) -> Iterable[Record]:
         """Return the orders to push that all shards have acknowledged since the last call."""
@@ -67,8 +67,8 @@ class PartitionWorker:
 
     Parameters
     ----------
-    who
-        Indices of the replica and of the partition.
+    indices
+        Of the replica and of the partition.
     model, loader
         What computes, and what reads.
     algorithms
@@ -84,7 +84,7 @@ class PartitionWorker:
 
     def __init__(
         self,
-        who: tuple[int, int],
+        indices: tuple[int, int],
         model: PartitionModel,
         loader: Loader,
         algorithms: Sequence[AlgorithmClient],
@@ -92,7 +92,7 @@ class PartitionWorker:
         on_minibatch: Callable[[], None],
         width: int,
     ) -> None:
-        self._who, self._model, self._loader = who, model, loader
+        self._indices, self._model, self._loader = indices, model, loader
         self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
         self._use(algorithms)
 
@@ -107,7 +107,7 @@ class PartitionWorker:
             self._urgent |= algorithm.urgent_handlers()
 
     def prepare(self, assignment: Record) -> None:
-        """Begin to read what an assignment will need, as soon as it is known."""
+        """Begin to read what an assignment needs, before its turn comes."""
         for algorithm in self._algorithms:
             algorithm.prepare(assignment)
 
@@ -167,13 +167,13 @@ class PartitionWorker:
         self._counted = counts
 
     def alive(self) -> Record:
-        """Return the `REPORT` that says no more than that this partition lives."""
+        """Return the `REPORT` that says only that this partition is alive."""
         return self._blank(Work.ALIVE)
 
     def _blank(self, work: Work) -> Record:
         report = np.zeros((), REPORT)
         report["work"] = work
-        report["replica"], report["partition"] = self._who
+        report["replica"], report["partition"] = self._indices
         return report
 
     def retire(self) -> None:

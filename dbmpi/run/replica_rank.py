@@ -47,20 +47,21 @@ def mpi_client(
 
 def partition_worker(
     context: RunContext,
-    who: tuple[int, int],
+    indices: tuple[int, int],
     client: "ParameterClient",
     comm: "MPI.Intracomm | None",
     on_minibatch: Callable[[], None],
 ) -> "PartitionWorker":
-    """Make the worker of partition `who = (replica_index, partition_index)`."""
+    """Make the worker of partition `indices = (replica_index, partition_index)`."""
     from dbmpi.model.boundary import Peers
     from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.loader import Loader
     from dbmpi.replica.worker import PartitionWorker
 
-    config, labels, peers = context.config, context.labels, Peers(comm, context.waiter, client.progress)
-    seed = config.train.seed + DRAW_STRIDE * who[0]
-    model = PartitionModel(context.partitioning, who[1], labels, context.dtype, config.model.l2, peers, seed)
+    config, labels, l2 = context.config, context.labels, context.config.model.l2
+    peers = Peers(comm, context.waiter, client.progress)
+    seed = config.train.seed + DRAW_STRIDE * indices[0]
+    model = PartitionModel(context.partitioning, indices[1], labels, context.dtype, l2, peers, seed)
     model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
     loader = Loader(context.setup.description.path, portion_plans(context), model, config.cluster.timeout_s)
     algorithms: list[AlgorithmClient] = []
@@ -69,7 +70,7 @@ def partition_worker(
     if config.batch:
         algorithms.append(_sandblaster(context, model, loader, client, on_minibatch))
     width = config.evaluation.minibatch
-    return PartitionWorker(who, model, loader, algorithms, context.waiter, on_minibatch, width)
+    return PartitionWorker(indices, model, loader, algorithms, context.waiter, on_minibatch, width)
 
 
 def _downpour(
@@ -117,8 +118,8 @@ def run_replica(context: "RunContext", world: "World") -> int:
         world.service, context.setup.topology.coordinator, context.waiter, context.signals
     )
     client = mpi_client(context, world.service, partition, service.on_minibatch)
-    who = world.role.replica_index, partition
-    worker = partition_worker(context, who, client, world.replica, service.on_minibatch)
+    indices = world.role.replica_index, partition
+    worker = partition_worker(context, indices, client, world.replica, service.on_minibatch)
     status = service.run(worker, world.replica)
     if not service.retired:
         worker.close()
@@ -127,7 +128,7 @@ def run_replica(context: "RunContext", world: "World") -> int:
 
 
 def run_spare(context: "RunContext", world: "World") -> int:
-    """Spare ranks have nothing to do, for as long as the run takes."""
+    """Wait, as a spare rank without work, for the end of the run; return the exit status."""
     from dbmpi.replica.service import wait_as_spare
 
     return wait_as_spare(world.service, context.setup.topology.coordinator)

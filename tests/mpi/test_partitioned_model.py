@@ -1,4 +1,4 @@
-"""Invariants 1 and 2: P partitions compute what one computes, and send no more than the plan's minimum."""
+"""Invariants 1 and 2: P partitions compute what one computes, and send no more than they must."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
 
 @pytest.mark.parametrize("targets", ["softmax", "logistic", "floats"])
 @pytest.mark.mpi(ranks=PARTITIONS)
-def test_boundary_traffic_is_the_plans_minimum(comm: Any, targets: str) -> None:
+def test_boundary_traffic_is_the_minimum(comm: Any, targets: str) -> None:
     """Counted on the wire's side of the model, and worked out here from the layers alone."""
     net = network("uneven", "squared" if targets == "floats" else targets)
     labels, P, me = targets != "floats", comm.size, comm.rank

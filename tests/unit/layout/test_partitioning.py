@@ -1,4 +1,4 @@
-"""Ownership of units and parameters over P partitions, and the plan of what crosses."""
+"""Ownership of units and parameters over P partitions, and the transfers between them."""
 
 from itertools import product
 

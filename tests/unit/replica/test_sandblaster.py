@@ -40,17 +40,17 @@ class Bench:
     """One partition and one shard, joined by calls, on the digits."""
 
     def __init__(self) -> None:
-        self.plan = Partitioning(network.build(CONFIG, (8, 8)), 1)
-        pieces = sharding.cut(self.plan.sizes, 1, 200)
-        self.matrix = np.zeros((operations.count(0), self.plan.sizes[0]))
+        self.partitioning = Partitioning(network.build(CONFIG, (8, 8)), 1)
+        pieces = sharding.cut(self.partitioning.sizes, 1, 200)
+        self.matrix = np.zeros((operations.count(0), self.partitioning.sizes[0]))
         held = {piece: self.matrix[PARAMETERS, piece.start : piece.stop] for piece in pieces}
         for piece, room in held.items():
-            initialize.piece(self.plan, piece, 1, room)
+            initialize.piece(self.partitioning, piece, 1, room)
         limits = Downpour(rule="sgd")
         self.slices = Slices(self.matrix, pieces)
         shard = Shard(0, held, rules.make(limits), limits, self.slices)
         service = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
-        self.model = PartitionModel(self.plan, 0, True, np.dtype("f8"), L2)
+        self.model = PartitionModel(self.partitioning, 0, True, np.dtype("f8"), L2)
         self.batch: Batches = batches(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
         self.loader = Loader(str(digits.path()), self.batch.plan, self.model, 30.0)
         portions = PortionCache(self.loader, self.batch.plan, 10**9)
@@ -86,7 +86,7 @@ class Bench:
         split = self.loader._train
         raw, labels = split.read([(0, ROWS)]), split.labels_or_targets([(0, ROWS)])
         vectors = self.matrix[PARAMETERS], np.empty(self.matrix.shape[1])
-        theta, gradient = (tensors(self.plan, 0, vector) for vector in vectors)
+        theta, gradient = (tensors(self.partitioning, 0, vector) for vector in vectors)
         x_IB = self.model.workspace(ROWS).states[0].reshape(64, ROWS)
         x_IB[...] = raw.reshape(ROWS, -1).T * split.scale
         score = self.model.differentiate(theta, gradient, ROWS, labels)
