@@ -88,7 +88,7 @@ JOURNEYS = {
         4,
         [*TWO_REPLICAS, "train.epochs=3", "downpour.overlap=false"],
         [
-            during("dbmpi.replica.downpour:Downpour.step"),
+            during("dbmpi.replica.downpour:DownpourClient.step"),
             during("dbmpi.server.service:ShardService._serve"),
         ],
         occurrence=20,
@@ -131,7 +131,10 @@ JOURNEYS = {
                 "call dbmpi.coordinator.service:CoordinatorService.drive",
             ),
             during("dbmpi.run.shard_rank:restore_shard"),
-            ("call dbmpi.replica.worker:Replica._train", "call dbmpi.replica.downpour:Downpour.step"),
+            (
+                "call dbmpi.replica.downpour:DownpourClient.train",
+                "call dbmpi.replica.downpour:DownpourClient.step",
+            ),
         ],
         resumed=["train.epochs=2"],
     ),
@@ -147,7 +150,7 @@ JOURNEYS = {
             ),
             ("call dbmpi.comm.ulfm:lost", "call dbmpi.replica.service:ReplicaService._next"),
         ],
-        dies=(5, "call dbmpi.replica.downpour:Downpour.step", 40),
+        dies=(5, "call dbmpi.replica.downpour:DownpourClient.step", 40),
     ),
 }
 

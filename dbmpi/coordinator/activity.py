@@ -9,7 +9,7 @@ from dbmpi.comm.assignments import evaluation_of
 from dbmpi.comm.protocol import Work
 from dbmpi.coordinator.replicas import Job, ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.data.portions import ranges_for_evaluation
+from dbmpi.layout.boxes import balanced
 from dbmpi.output.metrics import MetricsLog
 
 
@@ -85,7 +85,7 @@ class Evaluation(Activity):
     def start(self) -> None:
         """Order a range from each replica."""
         living = self._replicas.living
-        ranges = ranges_for_evaluation(self._rows, len(living))
+        ranges = balanced(self._rows, len(living))
         for replica, (start, stop) in zip(living, ranges, strict=True):
             if stop > start:
                 self._replicas.order(replica, evaluation_of(start, stop))

@@ -82,7 +82,7 @@ class PortionScheduler:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`; the plans must be those of `course`."""
+        """Go on from `state`; the plans must be those of `portions.plans_of_run`."""
         self.examples, self.steps, self.epoch = state["examples"], state["steps"], state["epoch"]
         self._left = [(int(start), int(stop)) for start, stop in state["left"]]
         self._returned = deque(Portion(**portion) for portion in state["returned"])

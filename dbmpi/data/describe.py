@@ -62,7 +62,7 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
     Parameters
     ----------
     path : str or Path
-        As `describe.path`: an HDF5 file, or "digits".
+        As `data.path`: an HDF5 file, or "digits".
     stand_in : bool
         Whether nothing but shapes is needed, which does for a dry run.
 
@@ -114,20 +114,20 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
     UserError
         They do not; the text names both numbers and the remedy.
     """
-    place = f"{description.path}: train/y and test/y"
+    where = f"{description.path}: train/y and test/y"
     if description.targets is not None and loss != "squared":
         raise UserError(
-            f'{place} hold float targets, but model.loss = "{loss}" needs integer labels; '
+            f'{where} hold float targets, but model.loss = "{loss}" needs integer labels; '
             "store y.astype('int64'), or set model.loss = \"squared\""
         )
     if description.targets is not None and description.targets != outputs:
         raise UserError(
-            f"{place} hold {description.targets} targets for each example, but the last layer has {outputs} "
+            f"{where} hold {description.targets} targets for each example, but the last layer has {outputs} "
             f"units (model.layers); give it {description.targets}"
         )
     if description.classes is not None and description.classes > outputs:
         raise UserError(
-            f"{place} hold labels up to {description.classes - 1}, but the last layer has {outputs} "
+            f"{where} hold labels up to {description.classes - 1}, but the last layer has {outputs} "
             f"units (model.layers), for labels up to {outputs - 1}; give it {description.classes}"
         )
 

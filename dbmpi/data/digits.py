@@ -7,7 +7,7 @@ Repository, CC BY 4.0: the 1,797 images of the repository's test set. 36 images 
 
 from pathlib import Path
 
-NAME = "digits"  # what `describe.path` is set to
+NAME = "digits"  # what `data.path` is set to
 
 
 def path() -> Path:
@@ -16,7 +16,7 @@ def path() -> Path:
 
 
 def located(data_path: str | Path) -> Path:
-    """Return the file that `describe.path` means. Local.
+    """Return the file that `data.path` means. Local.
 
     Parameters
     ----------

@@ -19,6 +19,8 @@ from dbmpi.text import SHOWN, show
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
 CACHE_BYTES = 16 << 20
+# h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any; and memory.
+READ_ERRORS = MemoryError, OSError, RuntimeError, KeyError, ValueError, TypeError
 MOST_NAMES = 8  # of what a group holds, in a message
 # Of scale (the least too) and offset, in magnitude: beyond, float32 rounds inputs to 0 or overflows.
 ATTRIBUTE_RANGE = 1e-30, 1e15
@@ -47,27 +49,31 @@ def opened(path: Path) -> h5py.File:
         raise UserError(f"{path}: may not be read by this user (data.path); change its permissions")
     if not h5py.is_hdf5(path):
         raise UserError(f"{path}: is not an HDF5 file (data.path); {FORMAT}")
-    with clear_errors(path, "the file"):
+    with explain_errors(path, "the file"):
         return h5py.File(path, "r", driver="sec2", locking=False, rdcc_nbytes=CACHE_BYTES)
 
 
 @contextmanager
-def clear_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn what HDF5 raises into one message which names the file and what was read of it."""
+def explain_errors(path: Path, what: str) -> Iterator[None]:
+    """Raise as `unreadable` what HDF5 raises."""
     try:
         yield
-    except MemoryError as error:
-        raise UserError(
+    except READ_ERRORS as error:
+        raise unreadable(path, what, error) from error
+
+
+def unreadable(path: Path, what: str, error: Exception) -> UserError:
+    """Return an error of `READ_ERRORS` as one message which names the file and what was read of it. Local."""
+    if isinstance(error, MemoryError):
+        return UserError(
             f"{path}: {what} does not fit into memory: {error}; a damaged file can declare any size; if this "
             "one is whole, a row or chunk of it is too large"
-        ) from error
-    # h5py picks one of these by the code that HDF5 gives, which for a damaged file can be any.
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).strip("'\"").split())
-        raise UserError(
-            f"{path}: {what} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
-            "check that it is whole (h5dump -H shows its content), copy or write it again"
-        ) from error
+        )
+    reason = " ".join(str(error).strip("'\"").split())
+    return UserError(
+        f"{path}: {what} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
+        "check that it is whole (h5dump -H shows its content), copy or write it again"
+    )
 
 
 def data_set(file: h5py.File, path: Path, name: str, key: str) -> h5py.Dataset:
@@ -103,23 +109,23 @@ def _names(group: h5py.Group) -> str:
     return ", ".join(show(name).strip('"') for name in itertools.islice(group, MOST_NAMES)) or "nothing"
 
 
-def _check_source(path: Path, place: str, source: str) -> None:
-    """Look for one file of a virtual data set: HDF5 reads zeros, without a word, where it is missing."""
+def _check_source(path: Path, where: str, source: str) -> None:
+    """Look for one file of a virtual data set: if it is missing, HDF5 reads zeros and says nothing."""
     candidates = (path.parent / source, Path(source))
     patterned = "%" in source or "HDF5_VDS_PREFIX" in os.environ
     if source != "." and not patterned and not any(one.exists() for one in candidates):
         raise UserError(
-            f"{place} is virtual and takes rows from {source}, which is missing; put it beside {path}"
+            f"{where} is virtual and takes rows from {source}, which is missing; put it beside {path}"
         )
 
 
-def examined_x(x: h5py.Dataset, place: str) -> tuple[int, tuple[int, ...]]:
+def examined_x(x: h5py.Dataset, where: str) -> tuple[int, tuple[int, ...]]:
     """Return the number of rows and the shape of one. Local.
 
     Parameters
     ----------
     x : h5py.Dataset
-    place : str
+    where : str
         File and data set, for messages.
 
     Raises
@@ -129,19 +135,19 @@ def examined_x(x: h5py.Dataset, place: str) -> tuple[int, tuple[int, ...]]:
     """
     if not x.shape or not 2 <= x.ndim <= 4:
         raise UserError(
-            f"{place} has shape {x.shape}; reshape it to (N, features), (N, H, W) or (N, H, W, C) "
+            f"{where} has shape {x.shape}; reshape it to (N, features), (N, H, W) or (N, H, W, C) "
             "when you write it"
         )
     if not (x.dtype == np.uint8 or _is_float(x.dtype)):
         raise UserError(
-            f"{place} has type {x.dtype}; store uint8 or a float type, for instance x.astype('float32')"
+            f"{where} has type {x.dtype}; store uint8 or a float type, for instance x.astype('float32')"
         )
     if 0 in x.shape:
-        raise UserError(f"{place} has shape {x.shape} and so holds no values; write at least one example")
+        raise UserError(f"{where} has shape {x.shape} and so holds no values; write at least one example")
     return int(x.shape[0]), tuple(int(extent) for extent in x.shape[1:])
 
 
-def examined_y(y: h5py.Dataset, rows: int, place: str) -> int | None:
+def examined_y(y: h5py.Dataset, rows: int, where: str) -> int | None:
     """Return the number of float targets, None for integer labels. Local.
 
     Parameters
@@ -149,7 +155,7 @@ def examined_y(y: h5py.Dataset, rows: int, place: str) -> int | None:
     y : h5py.Dataset
     rows : int
         Rows of the `x` beside it.
-    place : str
+    where : str
         File and data set, for messages.
 
     Raises
@@ -160,19 +166,19 @@ def examined_y(y: h5py.Dataset, rows: int, place: str) -> int | None:
     labels = y.dtype.kind in "iu"
     if not labels and not _is_float(y.dtype):
         raise UserError(
-            f"{place} has type {y.dtype}; store labels as integers (y.astype('int64')) or targets as floats"
+            f"{where} has type {y.dtype}; store labels as integers (y.astype('int64')) or targets as floats"
         )
     if not y.shape or y.ndim > (1 if labels else 2) or 0 in y.shape:
         allowed = "(N,) for integer labels" if labels else "(N,) or (N, targets) for float targets"
-        raise UserError(f"{place} has shape {y.shape}; it must be {allowed}, reshape it when you write it")
+        raise UserError(f"{where} has shape {y.shape}; it must be {allowed}, reshape it when you write it")
     if y.shape[0] != rows:
         raise UserError(
-            f"{place} has {y.shape[0]} rows but x beside it has {rows}; write one for each example"
+            f"{where} has {y.shape[0]} rows but x beside it has {rows}; write one for each example"
         )
     return None if labels else prod(y.shape[1:])
 
 
-def attribute(x: h5py.Dataset, key: str, default: float, place: str) -> float:
+def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> float:
     """Return an attribute of `x` that is one finite number, `default` where it is absent. Local.
 
     Parameters
@@ -180,7 +186,7 @@ def attribute(x: h5py.Dataset, key: str, default: float, place: str) -> float:
     x : h5py.Dataset
     key : {"scale", "offset"}
     default : float
-    place : str
+    where : str
         File and data set, for messages.
 
     Raises
@@ -196,7 +202,7 @@ def attribute(x: h5py.Dataset, key: str, default: float, place: str) -> float:
         if key == "scale":
             wanted = f"other than 0, from {least:g} {wanted}"
         given = repr(value.tolist())[:SHOWN]
-        raise UserError(f"{place} has the attribute {key} = {given}; it must be one finite number {wanted}")
+        raise UserError(f"{where} has the attribute {key} = {given}; it must be one finite number {wanted}")
     return number
 
 

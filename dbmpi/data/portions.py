@@ -22,7 +22,7 @@ Range = tuple[int, int]  # rows start <= row < stop
 
 AUTO_MINIBATCHES = 16  # a portion large enough to make asking for it cheap ...
 AUTO_PORTIONS = 4  # ... and so small that a part has several, which a faster replica can take over
-BLOCKS_PER_PORTION = 8  # enough different places of the file in one shuffle
+BLOCKS_PER_PORTION = 8  # enough different parts of the file in one shuffle
 CHUNKS_PER_PART = 8  # with fewer chunks than this in a part, whole chunks could not be shuffled
 MOST_BLOCKS = 1 << 20  # in a part: its block order takes 16 MiB at most, however small minibatches are
 EPOCHS_KEPT = 4  # block orders remembered: one's own part, and those one helps with
@@ -186,24 +186,6 @@ class ResumedPlan:
         return self.before if epoch <= self.epoch else self.plan
 
 
-def ranges_for_evaluation(rows: int, pieces: int) -> list[Range]:
-    """Cut the rows of a split into balanced consecutive ranges.
-
-    Parameters
-    ----------
-    rows : int
-        Examples in the split.
-    pieces : int
-        Number of ranges wanted, at least 1.
-
-    Returns
-    -------
-    list of (start, stop), length `pieces`
-        Each row is in exactly one; lengths differ by at most 1, so some are empty if pieces > rows.
-    """
-    return [(rows * piece // pieces, rows * (piece + 1) // pieces) for piece in range(pieces)]
-
-
 @lru_cache(maxsize=EPOCHS_KEPT)
 def _sequence(
     start: int, stop: int, block_rows: int, seed: int, epoch: int, part: int
@@ -237,8 +219,16 @@ def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def course(plan: PortionPlan, state: Mapping[str, Any] | None) -> PortionPlans:
-    """Return the plans of a run: `plan`, but for the epoch of a `PortionScheduler.state` the plan of then."""
+def plans_of_run(plan: PortionPlan, state: Mapping[str, Any] | None) -> PortionPlans:
+    """Return the plan of each epoch of a run: `plan`, but in a resumed epoch the one it began with.
+
+    Parameters
+    ----------
+    plan
+        As the run is configured now.
+    state
+        Of the scheduler (`PortionScheduler.state`) of the run that goes on; None for a new run.
+    """
     if state is None or state["plan"] == plan.numbers():
         return plan
     return ResumedPlan(plan, PortionPlan(**state["plan"]), int(state["epoch"]))

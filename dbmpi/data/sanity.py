@@ -14,7 +14,7 @@ from dbmpi.layout.boxes import Box, Range, segments
 LARGEST = 1e18
 
 
-def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range], place: str) -> None:
+def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range], where: str) -> None:
     """Refuse a label that no unit stands for: a kernel would read and write beyond its arrays.
 
     Parameters
@@ -24,7 +24,7 @@ def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range
         Labels are below this; None: not known yet.
     ranges : sequence of (start, stop)
         The rows that were read.
-    place : str
+    where : str
         File and data set, for messages.
 
     Raises
@@ -34,7 +34,7 @@ def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range
     if not labels.size or (labels.min() >= 0 and (classes is None or labels.max() < classes)):
         return
     at = int(((labels < 0) | (labels >= (classes or np.inf))).argmax())
-    start = f"{place} holds the label {labels[at]} in row {_row(ranges, at)}"
+    start = f"{where} holds the label {labels[at]} in row {_row(ranges, at)}"
     if labels[at] < 0 or classes is None:
         raise UserError(
             f"{start}; labels count from 0: number the classes 0, 1, 2, ... when you write the file"
@@ -45,7 +45,7 @@ def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range
 
 
 def check_values(
-    values: np.ndarray, bound: float, ranges: Sequence[Range], place: str, part: Box, shape: tuple[int, ...]
+    values: np.ndarray, bound: float, ranges: Sequence[Range], where: str, part: Box, shape: tuple[int, ...]
 ) -> None:
     """Refuse a float that is not finite, or too large to compute with.
 
@@ -55,7 +55,7 @@ def check_values(
         As stored; integers pass.
     bound : float
         Largest magnitude that is allowed, before scaling.
-    ranges, place
+    ranges, where
         As for `check_labels`.
     part : Box
         Which values of each row were read, for messages: a box of a row of such a `shape`.
@@ -73,7 +73,7 @@ def check_values(
     remedy = "every value must be finite; replace or leave out such rows when you write the file"
     if np.isfinite(value):
         remedy = f"scaled, it is beyond {LARGEST:g}; store it in another unit, or lower the attribute scale"
-    raise UserError(f"{place} holds {value} in row {_row(ranges, at)}, column {column}: {remedy}")
+    raise UserError(f"{where} holds {value} in row {_row(ranges, at)}, column {column}: {remedy}")
 
 
 def _row(ranges: Sequence[Range], at: int) -> int:

@@ -14,7 +14,17 @@ import numpy as np
 
 from dbmpi.data import digits
 from dbmpi.data.completeness import check_complete
-from dbmpi.data.hdf5 import attribute, clear_errors, data_set, examined_x, examined_y, opened, read_dtype
+from dbmpi.data.hdf5 import (
+    READ_ERRORS,
+    attribute,
+    data_set,
+    examined_x,
+    examined_y,
+    explain_errors,
+    opened,
+    read_dtype,
+    unreadable,
+)
 from dbmpi.data.sanity import LARGEST, check_labels, check_values
 from dbmpi.layout.boxes import Box, Range, extents, volume, whole
 
@@ -27,7 +37,7 @@ class Split:
     Parameters
     ----------
     path : str or Path
-        As `describe.path`: an HDF5 file, or "digits".
+        As `data.path`: an HDF5 file, or "digits".
     name : {"train", "test"}
         The group.
     columns : (start, stop), optional
@@ -66,7 +76,7 @@ class Split:
         self.classes: int | None = None
         self._file = opened(self.path)
         try:
-            with clear_errors(self.path, name):
+            with explain_errors(self.path, name):
                 self._examine()
             self._choose(columns, window)
         except BaseException:
@@ -77,13 +87,13 @@ class Split:
         """Look at everything but the rows themselves."""
         self._state_at_opening = self._state()
         self._x, self._y = (data_set(self._file, self.path, self.name, key) for key in ("x", "y"))
-        self.rows, self.input_shape = examined_x(self._x, self._place("x"))
-        self.targets_width = examined_y(self._y, self.rows, self._place("y"))
+        self.rows, self.input_shape = examined_x(self._x, self._where("x"))
+        self.targets_width = examined_y(self._y, self.rows, self._where("y"))
         self.inputs = prod(self.input_shape)
         self.dtype = read_dtype(self._x)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
-        self.scale = attribute(self._x, "scale", unscaled, self._place("x"))
-        self.offset = attribute(self._x, "offset", 0.0, self._place("x"))
+        self.scale = attribute(self._x, "scale", unscaled, self._where("x"))
+        self.offset = attribute(self._x, "offset", 0.0, self._where("x"))
         self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
         self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
 
@@ -93,8 +103,8 @@ class Split:
         With `stand_in` a data set of which nothing at all was written passes too.
         """
         for key, stored in (("x", self._x), ("y", self._y)):
-            with clear_errors(self.path, f"{self.name}/{key}"):
-                check_complete(stored, self.path, self._place(key), stand_in)
+            with explain_errors(self.path, f"{self.name}/{key}"):
+                check_complete(stored, self.path, self._where(key), stand_in)
 
     @property
     def has_labels(self) -> bool:
@@ -119,6 +129,8 @@ class Split:
         else:
             self._stored = tuple(slice(*edges) for edges in window[: len(self.input_shape)])
             self._cut = slice(0, volume(window))
+        self._extent = tuple(part.stop - part.start for part in self._stored)
+        self._shape = extents(self._part)
 
     def read(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read inputs as they are stored.
@@ -138,28 +150,27 @@ class Split:
             The file cannot be read any more or has changed, or holds a value that is not finite or, scaled,
             larger than `LARGEST`.
         """
-        extent = tuple(part.stop - part.start for part in self._stored)
-        rows = self._read(self._x, ranges, self._stored, extent, self.dtype)
-        values = np.ascontiguousarray(rows.reshape(len(rows), prod(extent))[:, self._cut])
-        check_values(values, self._bound, ranges, self._place("x"), self._part, self._space)
-        return values.reshape(len(rows), *extents(self._part))
+        rows = self._read(self._x, ranges, self._stored, self._extent, self.dtype)
+        values = np.ascontiguousarray(rows.reshape(len(rows), prod(self._extent))[:, self._cut])
+        check_values(values, self._bound, ranges, self._where("x"), self._part, self._space)
+        return values.reshape(len(rows), *self._shape)
 
     def labels(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
         if self.targets_width is not None:
-            raise ValueError(f"{self._place('y')} holds float targets, not labels")
+            raise ValueError(f"{self._where('y')} holds float targets, not labels")
         labels = self._read(self._y, ranges, (), (), np.dtype(np.int64))
-        check_labels(labels, self.classes, ranges, self._place("y"))
+        check_labels(labels, self.classes, ranges, self._where("y"))
         return labels
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
         if self.targets_width is None:
-            raise ValueError(f"{self._place('y')} holds labels, not float targets")
+            raise ValueError(f"{self._where('y')} holds labels, not float targets")
         stored = self._read(self._y, ranges, (), self._y.shape[1:], read_dtype(self._y))
         targets_NT = stored.reshape(len(stored), self.targets_width)
         shape = targets_NT.shape[1:]
-        check_values(targets_NT, LARGEST, ranges, self._place("y"), whole(shape), shape)
+        check_values(targets_NT, LARGEST, ranges, self._where("y"), whole(shape), shape)
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -187,15 +198,17 @@ class Split:
         """Return the window, of such an extent, of the rows of the ranges, one after another."""
         if not all(0 <= start <= stop <= self.rows for start, stop in ranges):
             raise ValueError(f"rows {ranges} of {self.rows}")
-        filled = 0
-        with clear_errors(self.path, stored.name.lstrip("/")):
+        try:
             out = np.empty((_total(ranges), *extent), dtype)
+            filled = 0
             for start, stop in ranges:
                 if out[filled : filled + stop - start].size:
                     rows = np.s_[filled : filled + stop - start]
                     stored.read_direct(out, (slice(start, stop), *window), rows)
                 filled += stop - start
             self._check_unchanged()
+        except READ_ERRORS as error:
+            raise unreadable(self.path, stored.name.lstrip("/"), error) from error
         return out
 
     def _state(self) -> tuple[int, int]:
@@ -215,7 +228,7 @@ class Split:
         if changed != changed_then:
             raise OSError("the file was changed after it was opened; leave it alone while a run reads it")
 
-    def _place(self, key: str) -> str:
+    def _where(self, key: str) -> str:
         return f"{self.path}: {self.name}/{key}"
 
 

@@ -55,7 +55,7 @@ def within(box: Box, outer: Box) -> tuple[slice, ...]:
     if not inside(box, outer):
         raise ValueError(f"{box} is not inside {outer}")
     pairs = zip(box, outer, strict=True)
-    return tuple(slice(start - origin, stop - origin) for (start, stop), (origin, _) in pairs)
+    return tuple(slice(start - corner, stop - corner) for (start, stop), (corner, _) in pairs)
 
 
 def contiguous(box: Box, shape: tuple[int, ...]) -> bool:

@@ -6,6 +6,7 @@ channels (maps). Shape letters: I fan-in units, O fan-out units, K side of a win
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from dbmpi.config.layers import Conv, Dense, Dropout, Lcn, Local, Pool, pair
@@ -31,7 +32,7 @@ class Tensor:
     fan_out: int
     shared: bool = False
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements."""
         return prod(self.shape)
@@ -46,7 +47,7 @@ class Window:
     padding: tuple[int, int]
 
     def outputs(self, extent: int, axis: int) -> int:
-        """Return the number of places that the window takes on `extent` rows (axis 0) or columns (1)."""
+        """Return the number of positions that the window takes on `extent` rows (axis 0) or columns (1)."""
         return (extent + 2 * self.padding[axis] - self.size[axis]) // self.stride[axis] + 1
 
     def inputs(self, start: int, stop: int, axis: int, extent: int) -> tuple[int, int]:
@@ -59,7 +60,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer with its place in the network.
+    """A layer of the network, with the spaces that it reads and computes.
 
     `window` is None where a layer reads its whole input (dense), or only the unit itself (dropout).
     """
@@ -72,12 +73,12 @@ class Layer:
     bias: Tensor | None = None
     window: Window | None = None
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """Units of the space that it reads."""
         return prod(self.input)
 
-    @property
+    @cached_property
     def units(self) -> int:
         """Units of the space that it computes."""
         return prod(self.output)
@@ -96,7 +97,7 @@ class Network:
     layers: tuple[Layer, ...]
     loss: str
 
-    @property
+    @cached_property
     def inputs(self) -> int:
         """Units of the input."""
         return prod(self.input)
@@ -106,17 +107,17 @@ class Network:
         """Units of the last layer."""
         return self.layers[-1].units
 
-    @property
+    @cached_property
     def spaces(self) -> tuple[Shape, ...]:
         """The shape of the input, and of the output of each layer."""
         return (self.input, *(layer.output for layer in self.layers))
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """All parameter tensors, in the order of the layers."""
         return tuple(t for layer in self.layers for t in (layer.weight, layer.bias) if t is not None)
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """Number of parameters."""
         return sum(tensor.size for tensor in self.tensors)
@@ -166,19 +167,19 @@ def _dense(index: int, spec: Dense, shape: Shape) -> Layer:
 def _local(index: int, spec: Local | Conv, shape: Shape) -> Layer:
     """Make a layer of receptive fields: untied weights at each location, or one set for all."""
     window = Window(pair(spec.size), pair(spec.stride), pair(spec.padding))
-    rows, columns = _places(index, spec, window, shape)
+    rows, columns = _positions(index, spec, window, shape)
     field = (spec.filters, *window.size, shape[2])
     shared = isinstance(spec, Conv)
     fans = prod(field[1:]), spec.filters * prod(window.size)
-    places = () if shared else (rows, columns)
-    weight = Tensor(f"layers.{index}.weight", (*places, *field), *fans, shared)
-    bias = Tensor(f"layers.{index}.bias", (*places, spec.filters), *fans, shared)
+    locations = () if shared else (rows, columns)
+    weight = Tensor(f"layers.{index}.weight", (*locations, *field), *fans, shared)
+    bias = Tensor(f"layers.{index}.bias", (*locations, spec.filters), *fans, shared)
     return Layer(index, spec, shape, (rows, columns, spec.filters), weight, bias, window)
 
 
 def _pool(index: int, spec: Pool, shape: Shape) -> Layer:
     window = Window(pair(spec.size), pair(spec.stride), (0, 0))
-    rows, columns = _places(index, spec, window, shape)
+    rows, columns = _positions(index, spec, window, shape)
     return Layer(index, spec, shape, (rows, columns, shape[-1]), window=window)
 
 
@@ -186,7 +187,7 @@ def _lcn(index: int, spec: Lcn, shape: Shape) -> Layer:
     """Twice the window's half on each side: once for the means, once for the deviations."""
     half = spec.size // 2
     window = Window((4 * half + 1,) * 2, (1, 1), (2 * half,) * 2)
-    _places(index, spec, window, shape)
+    _positions(index, spec, window, shape)
     return Layer(index, spec, shape, shape, window=window)
 
 
@@ -194,7 +195,7 @@ def _dropout(index: int, spec: Dropout, shape: Shape) -> Layer:
     return Layer(index, spec, shape, shape)
 
 
-def _places(index: int, spec: Spec, window: Window, shape: Shape) -> tuple[int, int]:
+def _positions(index: int, spec: Spec, window: Window, shape: Shape) -> tuple[int, int]:
     """Return the rows and columns of an image layer's output, or say why there are none."""
     kind = f"model.layers[{index}] ({spec.type})"
     if len(shape) != IMAGE:

@@ -30,12 +30,12 @@ class TensorSlice:
     box: Box
     offset: int
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """Shape of the slice."""
         return extents(self.box)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Number of elements in the slice."""
         return volume(self.box)
@@ -91,7 +91,7 @@ def grid_of(partitions: int, grid: tuple[int, int] | None = None) -> tuple[int, 
 
 
 class Partitioning:
-    """A network cut into P partitions: ownership of units and parameters, and the boundary plan.
+    """A network cut into P partitions: ownership of units and parameters, and the transfers between them.
 
     Spaces are numbered as in `Network.spaces`: 0 is the input, l + 1 the output of layer l.
     """
@@ -101,6 +101,10 @@ class Partitioning:
         self.partitions = partitions
         self.grid = grid_of(partitions, grid)
         self._owned = [self._cut(shape) for shape in network.spaces]
+        self._needed = [
+            [self._need(space, partition) for partition in range(partitions)]
+            for space in range(len(network.spaces))
+        ]
 
     def _cut(self, shape: Shape) -> list[Box]:
         """Cut a space: a flat one into ranges, an image into tiles, row by row of the grid."""
@@ -108,6 +112,14 @@ class Partitioning:
             return [(one,) for one in balanced(shape[0], self.partitions)]
         rows, columns = balanced(shape[0], self.grid[0]), balanced(shape[1], self.grid[1])
         return [(r, c, (0, shape[2])) for r in rows for c in columns]
+
+    def _need(self, space: int, partition: int) -> Box:
+        """Return the units of a space that a partition reads to compute its own of the next, if any."""
+        nothing = tuple((0, 0) for _ in self.network.spaces[space])
+        if space == len(self.network.layers):
+            return nothing
+        own = self._owned[space + 1][partition]
+        return _read(self.network.layers[space], own) if volume(own) else nothing
 
     def own(self, space: int, partition: int) -> Box:
         """Return the units of a space that a partition computes; of the input, which it does not, none."""
@@ -117,12 +129,7 @@ class Partitioning:
 
     def need(self, space: int, partition: int) -> Box:
         """Return the units of a space that a partition reads to compute its own of the next."""
-        shape = self.network.spaces[space]
-        nothing = tuple((0, 0) for _ in shape)
-        if space == len(self.network.layers):
-            return nothing
-        own = self._owned[space + 1][partition]
-        return _read(self.network.layers[space], own) if volume(own) else nothing
+        return self._needed[space][partition]
 
     def held(self, space: int, partition: int) -> Box:
         """Return the smallest box with all units of a space that a partition computes or reads."""
@@ -135,8 +142,12 @@ class Partitioning:
         """Return the range of output units that a partition computes."""
         return self._owned[-1][partition][0]
 
-    def slices(self, partition: int) -> tuple[TensorSlice, ...]:
-        """Return the tensor slices of one partition, in the order of its vector."""
+    @cached_property
+    def slices(self) -> tuple[tuple[TensorSlice, ...], ...]:
+        """The tensor slices of each partition, in the order of its vector."""
+        return tuple(self._slices(partition) for partition in range(self.partitions))
+
+    def _slices(self, partition: int) -> tuple[TensorSlice, ...]:
         slices: list[TensorSlice] = []
         offset = 0
         for layer in self.network.layers:
@@ -151,13 +162,13 @@ class Partitioning:
         if tensor.shared:
             return whole(tensor.shape) if partition == 0 else tuple((0, 0) for _ in tensor.shape)
         own = self._owned[layer.index + 1][partition]
-        places = own if len(own) < IMAGE else own[:-1]  # the channels of a location are its filters
-        return (*places, *whole(tensor.shape[len(places) :]))
+        locations = own if len(own) < IMAGE else own[:-1]  # the channels of a location are its filters
+        return (*locations, *whole(tensor.shape[len(locations) :]))
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Number of parameters of each partition."""
-        return tuple(sum(s.size for s in self.slices(p)) for p in range(self.partitions))
+        return tuple(sum(part.size for part in slices) for slices in self.slices)
 
     @cached_property
     def shared(self) -> tuple[Tensor, ...]:
@@ -166,7 +177,7 @@ class Partitioning:
 
     @cached_property
     def transfers(self) -> tuple[Transfer, ...]:
-        """Return the boundary plan: every transfer between layers, by space, owner and reader.
+        """Every transfer between layers, by space, owner and reader.
 
         What a partition needs of another one crosses once. The last layer's states are read by the
         loss where they are.

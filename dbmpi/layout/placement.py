@@ -29,8 +29,8 @@ class TensorBox:
 
 
 def tensor_boxes(partitioning: Partitioning, piece: Piece) -> Iterator[TensorBox]:
-    """Yield the places of a piece, in the order of its elements."""
-    for part in partitioning.slices(piece.partition):
+    """Yield the boxes of tensors that make up a piece, in the order of its elements."""
+    for part in partitioning.slices[piece.partition]:
         first = max(piece.start, part.offset)
         last = min(piece.stop, part.offset + part.size)
         if first >= last:

@@ -66,7 +66,7 @@ def shard_bounds(total: int, shards: int) -> list[int]:
 
 
 def of_partition(pieces: Sequence[Piece], partition: int) -> tuple[Piece, ...]:
-    """Return the pieces of one partition: what it fetches and pushes, and so whom it talks to."""
+    """Return the pieces of one partition: what it fetches and pushes."""
     return tuple(piece for piece in pieces if piece.partition == partition)
 
 
@@ -76,9 +76,9 @@ def of_shard(pieces: Sequence[Piece], shard: int) -> tuple[Piece, ...]:
 
 
 class Owners:
-    """Which shard serves the pieces of which: each its own, until it dies and its heir goes on with them.
+    """Which shard serves each shard's pieces: itself, until it dies; then its successor.
 
-    The heir is the next one that lives, in a ring: the neighbour, which holds the mirror (`server.mirror`).
+    The successor is the next living shard in a ring: the neighbour, which holds the mirror (`server.mirror`).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Owners:
     Attributes
     ----------
     living
-        The shards that live.
+        Indices of the living shards, in order.
     """
 
     def __init__(self, shards: int) -> None:
@@ -96,7 +96,7 @@ class Owners:
         self._of = list(range(shards))
 
     def of(self, shard: int) -> int:
-        """Return who serves now what a shard served at first."""
+        """Return which shard serves now what a shard served at first."""
         return self._of[shard]
 
     def successor(self, shard: int) -> int:
@@ -105,12 +105,12 @@ class Owners:
         return (after or self.living)[0]
 
     def before(self, shard: int) -> int:
-        """Return the living shard whose heir this one is."""
+        """Return the living shard whose successor this one is."""
         lower = [other for other in self.living if other < shard]
         return (lower or self.living)[-1]
 
     def mark_dead(self, dead: int) -> int:
-        """Take note that a shard is dead, and return its heir, which serves all that it served."""
+        """Take in that a shard is dead, and return its successor, which serves all that it served."""
         self.living.remove(dead)
         successor = self.successor(dead)
         self._of = [successor if owner == dead else owner for owner in self._of]

@@ -10,6 +10,7 @@ sit on one node where they fit. A single process (N = 1) trains serially and has
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from dbmpi.errors import UserError
@@ -41,7 +42,7 @@ class Topology:
     """The world ranks of every role.
 
     `shards[i]` is the world rank of shard i, `replicas[r][p]` that of partition p of replica r;
-    `spares` are the ranks left over, which leave at once.
+    `spares` are the ranks left over, which wait without work for the end of the run.
     """
 
     size: int
@@ -54,7 +55,7 @@ class Topology:
     def __post_init__(self) -> None:
         object.__setattr__(self, "roles", _roles(self))
 
-    @property
+    @cached_property
     def partitions(self) -> int:
         """The number of partitions of each replica, P."""
         return len(self.replicas[0])
@@ -101,7 +102,7 @@ def assign_roles(
     if size == 1:
         return _serial(shards, replicas, partitions)
     s, r, p = _counts(size, shards, replicas, partitions)
-    return _place(size, s, r, p, list(nodes) if nodes is not None else [0] * size)
+    return _arrange(size, s, r, p, list(nodes) if nodes is not None else [0] * size)
 
 
 def _serial(shards: Count, replicas: Count, partitions: Count) -> Topology:
@@ -149,7 +150,7 @@ def _check(size: int, shards: int, replicas: int, partitions: int) -> None:
     )
 
 
-def _place(size: int, shards: int, replicas: int, partitions: int, nodes: list[int]) -> Topology:
+def _arrange(size: int, shards: int, replicas: int, partitions: int, nodes: list[int]) -> Topology:
     """Spread the shards over the nodes, then fill replicas node by node."""
     free: dict[int, list[int]] = {}
     for rank in range(1, size):

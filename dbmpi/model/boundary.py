@@ -1,11 +1,11 @@
 """Movement across the boundaries of one replica: persistent point-to-point sends, made once.
 
-The plan of who sends what is `layout.partitioning`'s. Messages leave from and arrive in the buffers of a
-`Workspace`. The states of consecutive units are contiguous rows of `(units, B)` and travel as they
-are; of a tile's edge MPI picks out the rows itself (a subarray datatype).
+`Partitioning.transfers` says who sends what to whom. Messages are sent from and received in the buffers of a
+`Workspace`. The states of consecutive units are contiguous rows of `(units, B)` and are sent as they are; of
+the edge of a tile MPI picks out the rows itself (a subarray datatype).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from dbmpi.arrays import Array
 from dbmpi.comm.protocol import BoundaryPhase, boundary_tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.layout.boxes import extents, within
-from dbmpi.layout.partitioning import Partitioning, Traffic, Transfer
+from dbmpi.layout.partitioning import Partitioning, Transfer
 from dbmpi.model.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,6 +24,25 @@ Message = Any  # what mpi4py takes as a buffer: an array, or [array, count, data
 PATIENCE = 1.1  # of the waiter's deadline, see `Boundary._wait`
 
 
+@dataclass(frozen=True)
+class Peers:
+    """How a partition reaches the other partitions of its replica.
+
+    Attributes
+    ----------
+    comm
+        The replica's communicator. None: nothing is exchanged, even where there are other partitions.
+    waiter
+        Waits for them.
+    progress
+        Called between layers, so that messages in flight move on.
+    """
+
+    comm: "MPI.Intracomm | None" = None
+    waiter: Waiter = field(default_factory=lambda: Waiter(timeout_s=300.0))
+    progress: Callable[[], object] = lambda: None
+
+
 @dataclass
 class _Channel:
     """Persistent requests that start and end together, and the peer of each, for messages."""
@@ -31,12 +50,8 @@ class _Channel:
     what: str
     requests: "list[MPI.Prequest]" = field(default_factory=list)
     peers: list[int] = field(default_factory=list)
-    sent: Traffic = Traffic(0, 0)  # by this partition, each time it starts
-
-    def add(self, request: "MPI.Prequest", peer: int, sent: Traffic) -> None:
-        self.requests.append(request)
-        self.peers.append(peer)
-        self.sent += sent
+    messages: int = 0  # that this partition sends each time it starts, and their bytes
+    bytes: int = 0
 
 
 class Boundary:
@@ -46,24 +61,28 @@ class Boundary:
 
     Parameters
     ----------
-    comm
-        The replica's communicator. None: nothing is exchanged, even where there are other partitions.
+    peers
+        How the other partitions are reached.
     reduction
         Whether the loss exchanges output statistics (it does where the targets are labels).
+
+    Attributes
+    ----------
+    messages, bytes : int
+        Sent by this partition so far.
     """
 
     def __init__(
         self,
-        comm: "MPI.Intracomm | None",
+        peers: Peers,
         partitioning: Partitioning,
         partition: int,
-        space: Workspace,
-        waiter: Waiter,
+        workspace: Workspace,
         reduction: bool,
     ) -> None:
-        self._comm, self._plan, self._partition, self._space = comm, partitioning, partition, space
-        self._waiter, self._types = waiter, list[Any]()
-        self.sent = Traffic(0, 0)
+        self._comm, self._waiter, self._types = peers.comm, peers.waiter, list[Any]()
+        self._partitioning, self._partition, self._workspace = partitioning, partition, workspace
+        self.messages = self.bytes = 0
         spaces = range(len(partitioning.network.spaces))
         outward = [
             [t for t in partitioning.transfers if (t.space, t.owner) == (s, partition)] for s in spaces
@@ -82,21 +101,21 @@ class Boundary:
 
     def _crossing(self, phase: BoundaryPhase, out: bool, transfers: Sequence[Transfer]) -> _Channel:
         """Make one side of a space's transfers: states go from owner to reader, derivatives back."""
-        forward, space = phase is BoundaryPhase.STATES, self._space
+        forward, workspace = phase is BoundaryPhase.STATES, self._workspace
         layer = f" of layer {transfers[0].space - 1}" if transfers else ""
         channel = _Channel(phase.name.lower() + layer)
         for t in transfers:
             peer = t.reader if forward == out else t.owner
             if forward or out:
-                message = self._edge(space.states if forward else space.derivatives, t)
+                message = self._edge(workspace.states if forward else workspace.derivatives, t)
             else:
-                message = space.returned[t.space][t.reader]
+                message = workspace.returned[t.space][t.reader]
             (self._send if out else self._receive)(channel, message, peer, phase, t.space)
         return channel
 
     def _reduction(self, takes_place: bool) -> tuple[_Channel, _Channel]:
         out, into = _Channel("output statistics"), _Channel("output statistics")
-        partitioning, me, stats = self._plan, self._partition, self._space.stats
+        partitioning, me, stats = self._partitioning, self._partition, self._workspace.stats
         if takes_place and me in partitioning.output_owners:
             for q in partitioning.output_readers:
                 self._send(out, stats[me], q, BoundaryPhase.OUTPUT_STATS, 0)
@@ -108,26 +127,26 @@ class Boundary:
     def _sharing(self) -> tuple[_Channel, _Channel]:
         """Shared tensors go from partition 0 to the others, their gradients the other way."""
         down, up = _Channel("shared parameters"), _Channel("gradients of shared parameters")
-        space = self._space
-        if self._plan.shared and self._partition == 0:
-            for q, gradient in space.partial_gradients.items():
-                self._send(down, space.shared, q, BoundaryPhase.SHARED, 0)
+        workspace = self._workspace
+        if self._partitioning.shared and self._partition == 0:
+            for q, gradient in workspace.partial_gradients.items():
+                self._send(down, workspace.shared, q, BoundaryPhase.SHARED, 0)
                 self._receive(up, gradient, q, BoundaryPhase.SHARED, 1)
-        elif self._plan.shared:
-            self._receive(down, space.shared, 0, BoundaryPhase.SHARED, 0)
-            self._send(up, space.shared_gradient, 0, BoundaryPhase.SHARED, 1)
+        elif self._partitioning.shared:
+            self._receive(down, workspace.shared, 0, BoundaryPhase.SHARED, 0)
+            self._send(up, workspace.shared_gradient, 0, BoundaryPhase.SHARED, 1)
         return down, up
 
     def _edge(self, buffers: list[Array], t: Transfer) -> Message:
         """Return a transfer's box in its buffer, as a message."""
-        buffer, place = buffers[t.space], within(t.box, self._space.held[t.space])
-        if buffer[place].flags.c_contiguous:
-            return buffer[place]
+        buffer, at = buffers[t.space], within(t.box, self._workspace.held[t.space])
+        if buffer[at].flags.c_contiguous:
+            return buffer[at]
         from mpi4py import MPI
         from mpi4py.util import dtlib
 
-        starts = [*(one.start for one in place), 0]
-        inner = [*extents(t.box), self._space.width]
+        starts = [*(one.start for one in at), 0]
+        inner = [*extents(t.box), self._workspace.width]
         kind = dtlib.from_numpy_dtype(buffer.dtype).Create_subarray(
             list(buffer.shape), inner, starts, MPI.ORDER_C
         )
@@ -136,20 +155,22 @@ class Boundary:
 
     def _send(self, channel: _Channel, message: Message, to: int, phase: BoundaryPhase, space: int) -> None:
         if to != self._partition and self._comm is not None:
-            request = self._comm.Send_init(message, to, boundary_tag(space, phase))
-            channel.add(request, to, Traffic(1, _bytes(message)))
+            channel.requests.append(self._comm.Send_init(message, to, boundary_tag(space, phase)))
+            channel.peers.append(to)
+            channel.messages += 1
+            channel.bytes += _bytes(message)
 
     def _receive(
         self, channel: _Channel, message: Message, of: int, phase: BoundaryPhase, space: int
     ) -> None:
         if of != self._partition and self._comm is not None:
-            request = self._comm.Recv_init(message, of, boundary_tag(space, phase))
-            channel.add(request, of, Traffic(0, 0))
+            channel.requests.append(self._comm.Recv_init(message, of, boundary_tag(space, phase)))
+            channel.peers.append(of)
 
     # -- a minibatch
 
     def begin_forward(self) -> None:
-        """Post the receives of all states, so that none arrives unexpected; share the shared tensors."""
+        """Post the receives of all states, so that none arrives unexpected; send the shared tensors."""
         for channel in self._states_in:
             self._start(channel)
         self._start(self._stats_in)
@@ -165,7 +186,7 @@ class Boundary:
             self._start(self._shared_in)
 
     def send_states(self, space: int) -> None:
-        """Begin to send this partition's states of a space to those who need them."""
+        """Begin to send this partition's states of a space to the partitions that read them."""
         self._start(self._states_out[space])
 
     def wait_states(self, space: int) -> None:
@@ -177,7 +198,7 @@ class Boundary:
         self._start(self._derivatives_out[space])
 
     def wait_derivatives(self, space: int) -> None:
-        """Wait for the derivatives by own states of a space from those who read them."""
+        """Wait for the derivatives by own states of a space from the partitions that read them."""
         self._wait(self._derivatives_in[space])
 
     def exchange_stats(self) -> None:
@@ -190,8 +211,8 @@ class Boundary:
         if self._partition != 0:
             self._start(self._shared_in)
         self._wait(self._shared_in)
-        for gradient in self._space.partial_gradients.values():
-            self._space.shared_gradient += gradient
+        for gradient in self._workspace.partial_gradients.values():
+            self._workspace.shared_gradient += gradient
 
     def finish(self) -> None:
         """Wait until every send has left its buffer, which the next minibatch will overwrite."""
@@ -214,12 +235,13 @@ class Boundary:
     def _start(self, channel: _Channel) -> None:
         if channel.requests:
             channel.requests[0].Startall(channel.requests)
-            self.sent += channel.sent
+            self.messages += channel.messages
+            self.bytes += channel.bytes
 
     def _wait(self, channel: _Channel) -> None:
         if channel.requests:
             done = partial(channel.requests[0].Testall, channel.requests)
-            # Longer than the other partition waits for a shard: then that one knows who is silent.
+            # Longer than the other partition waits for a shard: then that one names the shard that is silent.
             self._waiter.until(done, partial(self._silent, channel), PATIENCE)
 
     def _silent(self, channel: _Channel) -> str:

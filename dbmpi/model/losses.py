@@ -29,93 +29,95 @@ class Score(NamedTuple):
 class Loss(Protocol):
     """What the model asks of a loss; both calls exchange statistics within the replica."""
 
-    def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
+    def evaluate(self, workspace: Workspace, boundary: Boundary, targets: Array) -> Score:
         """Return the score; the output is left as it is."""
 
-    def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """Return the score; the output becomes d(mean loss)/d(logits), `db_O` its row sums."""
 
 
 class _Split:
-    """What all losses know: which output units are here, and who counts the right answers."""
+    """What all losses know: which output units are here, and which partition counts the right answers."""
 
     def __init__(self, partition: int, first: int) -> None:
         self.partition, self.first = partition, first
 
-    def _reduce(self, space: Workspace, boundary: Boundary) -> None:
+    def _reduce(self, workspace: Workspace, boundary: Boundary) -> None:
         boundary.exchange_stats()
-        softmax.merge_stats(space.stats, space.merged)
+        softmax.merge_stats(workspace.stats, workspace.merged)
 
-    def _correct(self, space: Workspace, labels_B: Array) -> int:
+    def _correct(self, workspace: Workspace, labels_B: Array) -> int:
         """Count the examples whose arg max is their label; partition 0 counts for all."""
-        return int(np.count_nonzero(space.merged[3] == labels_B)) if self.partition == 0 else 0
+        return int(np.count_nonzero(workspace.merged[3] == labels_B)) if self.partition == 0 else 0
 
 
 class Softmax(_Split):
     """Cross-entropy of the softmax of the logits: log(sum_k exp z_k) - z_target, mean over examples."""
 
-    def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
+    def evaluate(self, workspace: Workspace, boundary: Boundary, targets: Array) -> Score:
         """Exchange the output statistics; partition 0 scores for all. See `Loss.evaluate`."""
-        softmax.softmax_stats(space.output, self.first, targets, space.stats[self.partition])
-        self._reduce(space, boundary)
+        softmax.softmax_stats(workspace.output, self.first, targets, workspace.stats[self.partition])
+        self._reduce(workspace, boundary)
         if self.partition != 0:
             return Score(0.0, 0)
-        top, total, target = space.merged[:3]
-        return Score(float(np.sum(top + np.log(total) - target)), self._correct(space, targets))
+        top, total, target = workspace.merged[:3]
+        return Score(float(np.sum(top + np.log(total) - target)), self._correct(workspace, targets))
 
-    def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
-        score = self.evaluate(space, boundary, targets)
-        softmax.softmax_delta(space.output, self.first, targets, space.merged, 1.0 / space.width, db_O)
+        score = self.evaluate(workspace, boundary, targets)
+        share = 1.0 / workspace.width
+        softmax.softmax_delta(workspace.output, self.first, targets, workspace.merged, share, db_O)
         return score
 
 
 class Logistic(_Split):
     """One-vs-all logistic loss, summed over units, mean over examples (Dean et al. 2012, section 5)."""
 
-    def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
+    def evaluate(self, workspace: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""
-        self._arg_max(space, boundary)
-        loss = elementwise.logistic_loss(space.output, self.first, targets)
-        return Score(loss, self._correct(space, targets))
+        self._arg_max(workspace, boundary)
+        loss = elementwise.logistic_loss(workspace.output, self.first, targets)
+        return Score(loss, self._correct(workspace, targets))
 
-    def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
-        self._arg_max(space, boundary)
-        loss = elementwise.logistic_delta(space.output, self.first, targets, 1.0 / space.width, db_O)
-        return Score(loss, self._correct(space, targets))
+        self._arg_max(workspace, boundary)
+        loss = elementwise.logistic_delta(workspace.output, self.first, targets, 1.0 / workspace.width, db_O)
+        return Score(loss, self._correct(workspace, targets))
 
-    def _arg_max(self, space: Workspace, boundary: Boundary) -> None:
-        softmax.argmax_stats(space.output, self.first, space.stats[self.partition])
-        self._reduce(space, boundary)
+    def _arg_max(self, workspace: Workspace, boundary: Boundary) -> None:
+        softmax.argmax_stats(workspace.output, self.first, workspace.stats[self.partition])
+        self._reduce(workspace, boundary)
 
 
 class SquaredLabels(Logistic):
     """Half the squared distance to the one-hot target, mean over examples."""
 
-    def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
+    def evaluate(self, workspace: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""
-        self._arg_max(space, boundary)
-        loss = elementwise.squared_labels_loss(space.output, self.first, targets)
-        return Score(loss, self._correct(space, targets))
+        self._arg_max(workspace, boundary)
+        loss = elementwise.squared_labels_loss(workspace.output, self.first, targets)
+        return Score(loss, self._correct(workspace, targets))
 
-    def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
-        self._arg_max(space, boundary)
-        loss = elementwise.squared_labels_delta(space.output, self.first, targets, 1.0 / space.width, db_O)
-        return Score(loss, self._correct(space, targets))
+        self._arg_max(workspace, boundary)
+        share = 1.0 / workspace.width
+        loss = elementwise.squared_labels_delta(workspace.output, self.first, targets, share, db_O)
+        return Score(loss, self._correct(workspace, targets))
 
 
 class Squared(_Split):
     """Half the squared distance to float targets (own units, B), mean over examples; no exchange."""
 
-    def evaluate(self, space: Workspace, boundary: Boundary, targets: Array) -> Score:
+    def evaluate(self, workspace: Workspace, boundary: Boundary, targets: Array) -> Score:
         """See `Loss.evaluate`."""
-        return Score(elementwise.squared_loss(space.output, targets), 0)
+        return Score(elementwise.squared_loss(workspace.output, targets), 0)
 
-    def derivative(self, space: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """See `Loss.derivative`."""
-        return Score(elementwise.squared_delta(space.output, targets, 1.0 / space.width, db_O), 0)
+        return Score(elementwise.squared_delta(workspace.output, targets, 1.0 / workspace.width, db_O), 0)
 
 
 def make(name: str, labels: bool, partition: int, first: int) -> Loss:

@@ -1,42 +1,39 @@
 """One partition of a model replica: its parameters, and forward and backward over its units.
 
-Matrix products go to BLAS, everything between them to `kernels`; what each layer does is its stage's
-(`model.layers`).
+Matrix products go to BLAS, everything between them to `kernels`; what a layer does is said in `model.layers`
+and `model.spatial`.
 
 Shape letters: B minibatch, O own output units.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.comm.wait import Waiter
 from dbmpi.layout.boxes import Range
-from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model import losses
-from dbmpi.model.boundary import Boundary
-from dbmpi.model.layers import Stage
+from dbmpi.model.boundary import Boundary, Peers
+from dbmpi.model.layers import PartitionLayer
 from dbmpi.model.losses import Score
-from dbmpi.model.spatial import STAGES
+from dbmpi.model.spatial import LAYER_CLASSES
 from dbmpi.model.tensors import Tensors, shared_tensors
 from dbmpi.model.workspace import Workspace
 from kernels.layers import activations, dense
 from kernels.parameters import rules
 
-if TYPE_CHECKING:
-    from mpi4py import MPI
+ALONE = Peers()
 
 
 @dataclass
 class _Width:
     """All that belongs to minibatches of one width."""
 
-    space: Workspace
+    workspace: Workspace
     boundary: Boundary
-    stages: list[Stage]
+    layers: list[PartitionLayer]
     shared: Tensors
     shared_gradient: Tensors
 
@@ -46,7 +43,7 @@ class PartitionModel:
 
     Parameters
     ----------
-    plan, partition
+    partitioning, partition
         The network cut into partitions, and which one this is.
     labels
         Whether targets are class labels.
@@ -54,10 +51,8 @@ class PartitionModel:
         float32 or float64.
     l2
         Penalty: l2/2 * sum of squared weights (not biases) is added to the loss.
-    comm
-        The replica's communicator; None when there is one partition.
-    poke
-        Called between layers, so that messages in flight make progress.
+    peers
+        How the other partitions are reached.
     seed
         What dropout masks follow from, together with `position`.
 
@@ -74,58 +69,59 @@ class PartitionModel:
         labels: bool,
         dtype: np.dtype[Any],
         l2: float = 0.0,
-        comm: "MPI.Intracomm | None" = None,
-        waiter: Waiter | None = None,
-        progress: Callable[[], object] = lambda: None,
+        peers: Peers = ALONE,
         seed: int = 0,
     ) -> None:
         self.partitioning, self.partition, self.dtype, self.l2 = partitioning, partition, dtype, l2
         self._labels = labels
         self.outputs: Range = partitioning.outputs(partition)
-        self.progress, self._seed, self.position = progress, seed, 0
-        self._layers = partitioning.network.layers
+        self.peers, self._progress, self._seed, self.position = peers, peers.progress, seed, 0
         self._loss = losses.make(partitioning.network.loss, labels, partition, self.outputs[0])
-        self._comm, self._waiter = comm, waiter or Waiter(timeout_s=300.0)
         self._widths: dict[int, _Width] = {}
-        self._sent_before = Traffic(0, 0)
+        self._sent_before = 0, 0
 
     @property
     def parameters(self) -> int:
         """Length of this partition's parameter vector."""
         return self.partitioning.sizes[self.partition]
 
-    def space(self, width: int) -> Workspace:
+    def workspace(self, width: int) -> Workspace:
         """Return the buffers for minibatches of `width` examples; the input goes to `.states[0]`."""
-        return self._of(width).space
+        return self._of(width).workspace
 
-    def _of(self, width: int) -> _Width:
+    def prepare(self, width: int) -> None:
+        """Make all that minibatches of `width` examples need; of other widths the first one makes it."""
         if width not in self._widths:
             self._widths[width] = self._make(width)
+
+    def _of(self, width: int) -> _Width:
+        self.prepare(width)
         return self._widths[width]
 
     def _make(self, width: int) -> _Width:
-        space = Workspace(self.partitioning, self.partition, width, self.dtype)
-        boundary = Boundary(self._comm, self.partitioning, self.partition, space, self._waiter, self._labels)
-        stages = [
-            STAGES[type(layer.spec)](layer, self.partitioning, self.partition, space, boundary)
-            for layer in self._layers
+        partitioning, partition = self.partitioning, self.partition
+        workspace = Workspace(partitioning, partition, width, self.dtype)
+        boundary = Boundary(self.peers, partitioning, partition, workspace, self._labels)
+        layers = [
+            LAYER_CLASSES[type(one.spec)](one, partitioning, partition, workspace, boundary)
+            for one in partitioning.network.layers
         ]
-        shared = shared_tensors(self.partitioning, space.shared)
-        return _Width(
-            space, boundary, stages, shared, shared_tensors(self.partitioning, space.shared_gradient)
-        )
+        shared = [
+            shared_tensors(partitioning, flat) for flat in (workspace.shared, workspace.shared_gradient)
+        ]
+        return _Width(workspace, boundary, layers, *shared)
 
     def evaluate(self, theta: Tensors, width: int, targets: Array) -> Score:
-        """Return the score of the minibatch in `space(width)`. In step with the other partitions."""
+        """Return the score of the minibatch in `workspace(width)`. In step with the other partitions."""
         here = self._of(width)
-        here.space.draw = None
+        here.workspace.draw = None
         self._forward(theta, here)
-        score = self._loss.evaluate(here.space, here.boundary, targets)
+        score = self._loss.evaluate(here.workspace, here.boundary, targets)
         here.boundary.finish()
         return score
 
     def differentiate(self, theta: Tensors, gradient: Tensors, width: int, targets: Array) -> Score:
-        """Score the minibatch in `space(width)`, and overwrite `gradient` with that of the mean loss.
+        """Score the minibatch in `workspace(width)`, and overwrite `gradient` with that of the mean loss.
 
         In step with the other partitions of the replica.
 
@@ -137,13 +133,13 @@ class PartitionModel:
             Labels, int64 `(B,)`, or float targets of the own output units, `(O, B)`.
         """
         here = self._of(width)
-        here.space.draw = self._seed, self.position
+        here.workspace.draw = self._seed, self.position
         self._forward(theta, here)
         db_O = gradient.biases[-1]
         assert db_O is not None
-        dy_OB, code = here.space.output, here.stages[-1].code
+        dy_OB, code = here.workspace.output, here.layers[-1].code
         y_OB = dy_OB.copy() if code != activations.IDENTITY else dy_OB
-        score = self._loss.derivative(here.space, here.boundary, targets, db_O)
+        score = self._loss.derivative(here.workspace, here.boundary, targets, db_O)
         if code != activations.IDENTITY:
             dense.activation_backward(dy_OB, y_OB, db_O, code)
         self._backward(theta, gradient, here)
@@ -151,36 +147,34 @@ class PartitionModel:
         return score
 
     def _forward(self, theta: Tensors, here: _Width) -> None:
-        """From the first layer up; what others need leaves as soon as it is there."""
+        """From the first layer up; the states that other partitions need are sent layer by layer."""
         if self.partition == 0:
             self._copy_shared(theta, here.shared)
         here.boundary.begin_forward()
-        for stage in here.stages:
-            layer = stage.layer.index
-            if stage.active:
-                source = here.shared if _is_shared(stage) else theta
-                stage.forward(source.weights[layer], source.biases[layer])
-                here.boundary.send_states(layer + 1)
-            self.progress()
+        for layer in here.layers:
+            if layer.active:
+                source = here.shared if layer.shared else theta
+                layer.forward(source.weights[layer.index], source.biases[layer.index])
+                here.boundary.send_states(layer.index + 1)
+            self._progress()
 
     def _backward(self, theta: Tensors, gradient: Tensors, here: _Width) -> None:
-        """From the last layer down; see `Stage.backward`."""
+        """From the last layer down; see `PartitionLayer.backward`."""
         here.boundary.begin_backward()
-        for stage in reversed(here.stages):
-            layer, shared = stage.layer.index, _is_shared(stage)
-            source, into = (here.shared, here.shared_gradient) if shared else (theta, gradient)
-            w, dw, db = source.weights[layer], into.weights[layer], into.biases[layer]
-            if layer < len(here.stages) - 1:
-                stage.receive_derivatives()
-            if layer > 0:
-                stage.clear()
-            if stage.active:
-                stage.backward(w, dw, db)
-            elif shared:
+        for layer in reversed(here.layers):
+            source, into = (here.shared, here.shared_gradient) if layer.shared else (theta, gradient)
+            w, dw, db = (views[layer.index] for views in (source.weights, into.weights, into.biases))
+            if layer.index < len(here.layers) - 1:
+                layer.receive_derivatives()
+            if layer.index > 0:
+                layer.clear()
+            if layer.active:
+                layer.backward(w, dw, db)
+            elif layer.shared:
                 here.shared_gradient.flat[...] = 0  # this partition has no part in any of its sums
-            if self.l2 and dw is not None and w is not None and not shared:
-                rules.add_scaled(dw.reshape(-1), self.l2, w.reshape(-1))
-            self.progress()
+            if not layer.shared:
+                self._add_penalty(w, dw)
+            self._progress()
         self._finish_shared(theta, gradient, here)
 
     def _finish_shared(self, theta: Tensors, gradient: Tensors, here: _Width) -> None:
@@ -189,14 +183,18 @@ class PartitionModel:
         if self.partition != 0:
             return
         self._copy_shared(here.shared_gradient, gradient)
-        for stage in here.stages:
-            w, dw = theta.weights[stage.layer.index], gradient.weights[stage.layer.index]
-            if self.l2 and _is_shared(stage) and w is not None and dw is not None:
-                rules.add_scaled(dw.reshape(-1), self.l2, w.reshape(-1))
+        for layer in here.layers:
+            if layer.shared:
+                self._add_penalty(theta.weights[layer.index], gradient.weights[layer.index])
+
+    def _add_penalty(self, w: Array | None, dw: Array | None) -> None:
+        """Add the derivative of the penalty on a layer's weights to their gradient."""
+        if self.l2 and w is not None and dw is not None:
+            rules.add_scaled(dw.reshape(-1), self.l2, w.reshape(-1))
 
     def _copy_shared(self, source: Tensors, into: Tensors) -> None:
         """Copy the shared tensors from one set of views to another."""
-        for layer in self._layers:
+        for layer in self.partitioning.network.layers:
             if layer.weight is not None and layer.weight.shared:
                 for name in ("weights", "biases"):
                     np.copyto(getattr(into, name)[layer.index], getattr(source, name)[layer.index])
@@ -207,17 +205,14 @@ class PartitionModel:
             0.5 * self.l2 * sum(rules.sum_of_squares(w.reshape(-1)) for w in theta.weights if w is not None)
         )
 
-    def take_sent(self) -> Traffic:
-        """Return the boundary messages and bytes sent since the last call."""
-        sent = sum((here.boundary.sent for here in self._widths.values()), Traffic(0, 0))
+    def take_sent(self) -> tuple[int, int]:
+        """Return how many messages, and how many bytes, were sent to other partitions since the last call."""
+        boundaries = [here.boundary for here in self._widths.values()]
+        sent = sum(one.messages for one in boundaries), sum(one.bytes for one in boundaries)
         before, self._sent_before = self._sent_before, sent
-        return Traffic(sent.messages - before.messages, sent.bytes - before.bytes)
+        return sent[0] - before[0], sent[1] - before[1]
 
     def free(self) -> None:
         """Free the persistent requests of all workspaces."""
         for here in self._widths.values():
             here.boundary.free()
-
-
-def _is_shared(stage: Stage) -> bool:
-    return stage.layer.weight is not None and stage.layer.weight.shared

@@ -19,7 +19,7 @@ def tensors(partitioning: Partitioning, partition: int, flat: Array) -> Tensors:
     """View the vector of a partition, `(sizes[partition],)`, as its tensors; nothing is copied."""
     views = {
         s.tensor.name: flat[s.offset : s.offset + s.size].reshape(s.shape)
-        for s in partitioning.slices(partition)
+        for s in partitioning.slices[partition]
     }
     return _by_layer(partitioning, flat, views)
 

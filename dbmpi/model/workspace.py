@@ -16,14 +16,16 @@ class Workspace:
     """States, derivatives and output statistics of one width of minibatch.
 
     Spaces are numbered as in `Network.spaces`. The buffer of a space holds the box that this
-    partition computes or reads of it, (U, B) or (H, W, C, B), so that what others compute arrives in
-    its place.
+    partition computes or reads of it, (U, B) or (H, W, C, B); what other partitions compute of the box
+    is received there.
 
     Attributes
     ----------
     states, derivatives : list of arrays, a space each
         States, and the partial derivatives of the loss by them. The output has no derivatives: the
-        loss leaves them in its states; nor has the input.
+        loss writes them to its states; nor has the input.
+    output : (O, B) array
+        The output units that this partition computes, a view of their states.
     returned : list of {partition: array}, a space each
         Derivatives by this partition's own units, as the other partitions send them.
     shared, shared_gradient : (n,) arrays
@@ -39,10 +41,10 @@ class Workspace:
     def __init__(self, partitioning: Partitioning, partition: int, width: int, dtype: np.dtype[Any]) -> None:
         self.width = width
         self.draw: tuple[int, int] | None = None
-        self._plan, self._partition = partitioning, partition
         spaces = range(len(partitioning.network.spaces))
         self.held: list[Box] = [partitioning.held(space, partition) for space in spaces]
         self.states = [np.zeros((*extents(box), width), dtype) for box in self.held]
+        self.output = self.view(self.states, spaces[-1], partitioning.own(spaces[-1], partition))
         inner = range(1, len(spaces) - 1)
         self.derivatives = [
             np.zeros_like(state) if space in inner else state for space, state in enumerate(self.states)
@@ -63,12 +65,3 @@ class Workspace:
     def view(self, buffers: list[Array], space: int, box: Box) -> Array:
         """Return a box of a space in its buffer, `(*extents, B)`; nothing is copied."""
         return buffers[space][within(box, self.held[space])]
-
-    def own(self, space: int) -> Array:
-        """Return the states of a space that this partition computes."""
-        return self.view(self.states, space, self._plan.own(space, self._partition))
-
-    @property
-    def output(self) -> Array:
-        """The output units that this partition computes, `(O, B)`."""
-        return self.own(len(self.states) - 1)

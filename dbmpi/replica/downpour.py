@@ -6,25 +6,29 @@
 
 Both begin at the end of the step, in one round trip where both are due, and go on in the background
 while the next minibatches are computed; the copy of step 0 comes from a first fetch. An exchange
-that is due while another is in flight begins as soon as that has ended: gradients accrue meanwhile.
+that is due while another is in flight begins when that has ended; gradients accrue meanwhile.
 
 References
 ----------
 Dean et al. 2012, section 4.1, and Algorithm 7.1 of the appendix.
 """
 
+from collections.abc import Callable, Mapping
 from math import isfinite
 
 import numpy as np
 
-from dbmpi.arrays import Array
-from dbmpi.comm.protocol import Op
-from dbmpi.config.algorithms import Downpour as Settings
+from dbmpi.arrays import Array, Record
+from dbmpi.comm.assignments import portion_of
+from dbmpi.comm.protocol import Op, Work
+from dbmpi.config.algorithms import Downpour
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors, tensors
 from dbmpi.replica.client import Outcome, ParameterClient
 from dbmpi.replica.learning_rate import LearningRate
+from dbmpi.replica.loader import Loader
+from dbmpi.replica.worker import Handler, UrgentHandler
 from dbmpi.server.rules import local_rate
 from kernels.parameters import rules
 
@@ -37,42 +41,83 @@ def finite(gradient: Tensors) -> bool:
     return all(isfinite(float(db_O.sum())) for db_O in gradient.biases if db_O is not None)
 
 
-class Downpour:
+class DownpourClient:
     """One partition's copy of the parameters, its accrued gradient, and its exchanges with the shards.
 
     Parameters
     ----------
     settings, rate
         Section `downpour`, and the schedule of the learning rate.
-    model
-        What computes gradients.
-    link
+    model, loader
+        What computes gradients, and what reads minibatches.
+    client
         The parameter service.
     pieces
         Number of pieces of this partition's parameters.
+    on_minibatch
+        Called between minibatches.
+
+    Attributes
+    ----------
+    theta
+        The local copy of the parameters.
+    steps
+        Minibatches since learning began.
+    pushes, fetches, refused
+        Exchanges begun, fetches ended, and pieces whose push a shard refused.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Downpour,
         rate: LearningRate,
         model: PartitionModel,
+        loader: Loader,
         client: ParameterClient,
         pieces: int,
+        on_minibatch: Callable[[], None],
     ) -> None:
         self.settings, self.rate, self.model, self.client = settings, rate, model, client
+        self._loader, self._on_minibatch, self._waits = loader, on_minibatch, settings.waits
         self._incoming = self._view(client.incoming)
         self.theta = self._incoming if client.shared else self._gradient()
         self.steps = self.pushes = self.fetches = self.refused = 0
         self._local_rate = local_rate(settings)
         self._accrued = self._gradient()
-        self._flying = self._accrued if settings.waits else self._gradient()
+        self._in_flight = self._accrued if self._waits else self._gradient()
         self._scratch: Tensors | None = None
         self._accrued_steps = 0
         self._versions = np.zeros(pieces, np.int64)
         self._accrued_versions = self._versions
         self._due = Op(0)
         self._asked_at = self._read_at = -1
+        self._learning = False
+
+    def handlers(self) -> Mapping[Work, Handler]:
+        """See `AlgorithmClient.handlers`."""
+        flush: Handler = lambda assignment, report: self.flush(int(assignment["examples"]))  # noqa: E731
+        return {Work.TRAIN: self.train, Work.FLUSH: flush}
+
+    def urgent_handlers(self) -> Mapping[Work, UrgentHandler]:
+        """Nothing of Downpour is urgent."""
+        return {}
+
+    def prepare(self, assignment: Record) -> None:
+        """Begin to read a portion. See `AlgorithmClient.prepare`."""
+        if assignment["work"] == Work.TRAIN:
+            self._loader.prepare(portion_of(assignment))
+
+    def train(self, assignment: Record, report: Record) -> None:
+        """Learn from the portion that was prepared first. In step with the others."""
+        if not self._learning:
+            self.begin()
+        examples, score = int(assignment["examples"]), Score(0.0, 0)
+        for width, targets in self._loader.train():
+            score += self.step(width, targets, examples + int(report["examples"]))
+            report["steps"] += 1
+            report["examples"] += width
+            self._on_minibatch()
+        report["loss_sum"], report["correct"] = score
 
     def _gradient(self) -> Tensors:
         return self._view(np.zeros(self.model.parameters, self.model.dtype))
@@ -81,7 +126,7 @@ class Downpour:
         return tensors(self.model.partitioning, self.model.partition, flat)
 
     def step(self, width: int, targets: Array, examples: int) -> Score:
-        """Learn from the minibatch in `partition.space(width)`.
+        """Learn from the minibatch in `PartitionModel.workspace(width)`.
 
         Parameters
         ----------
@@ -99,7 +144,7 @@ class Downpour:
 
         self._settle(self.client.poll())
         self._due |= self._due_at(self.steps)
-        self._accrue(gradient, fresh, stand=self.settings.waits and bool(self._due & Op.FETCH))
+        self._accrue(gradient, fresh, replaced=self._waits and bool(self._due & Op.FETCH))
         self.steps += 1
         self._exchange(self.rate.at(examples))
         return score
@@ -113,14 +158,14 @@ class Downpour:
             self._scratch = self._gradient()
         return self._scratch
 
-    def _accrue(self, gradient: Tensors, fresh: bool, stand: bool) -> None:
-        """Add to the accrued sum, and step the local copy unless it is about to be replaced.
+    def _accrue(self, gradient: Tensors, fresh: bool, replaced: bool) -> None:
+        """Add to the accrued sum, and step the local copy unless a fetch will have `replaced` it at once.
 
-        A gradient that is not finite moves no copy: partitions would poison one another with it for
-        ever, each replacing its copy at another time. The shards refuse and count it.
+        A gradient that is not finite changes no local copy: as each partition replaces its copy at another
+        time, they would pass it on to one another for ever. The shards refuse and count it.
         """
         self._accrued_steps += 1
-        rate = self._local_rate if not stand and finite(gradient) else 0.0
+        rate = self._local_rate if not replaced and finite(gradient) else 0.0
         if fresh and rate:
             rules.add_scaled(self.theta.flat, -rate, gradient.flat)
         elif rate:
@@ -132,7 +177,7 @@ class Downpour:
         """Begin what is due, if nothing is in flight; wait where the settings say so."""
         if self._due and not self.client.busy:
             self._begin(self._due, rate)
-            if self.settings.waits:
+            if self._waits:
                 self._settle(self.client.wait())
         limit = self.settings.max_staleness
         if limit and self.steps - self._read_at > limit:
@@ -145,7 +190,7 @@ class Downpour:
         self.client.begin(op, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)
         if op & Op.PUSH:
             self.pushes += 1
-            self._accrued, self._flying = self._flying, self._accrued
+            self._accrued, self._in_flight = self._in_flight, self._accrued
             self._accrued_steps = 0
 
     def _catch_up(self, rate: float) -> None:
@@ -175,6 +220,7 @@ class Downpour:
         """Begin to learn, at the start or after a flush: from here on all is as in a run that begins here."""
         self.fetch()
         self.steps, self._due, self._asked_at, self._read_at = 0, Op(0), -1, -1
+        self._learning = True
 
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
@@ -191,3 +237,11 @@ class Downpour:
             self._begin(Op.PUSH, self.rate.at(examples))
             self._settle(self.client.wait())
         self.client.forget()
+        self._learning = False
+
+    def take_pushed(self) -> tuple[Record, ...]:
+        """Nobody orders Downpour's pushes: there is none to acknowledge."""
+        return ()
+
+    def close(self) -> None:
+        """A flush has ended every exchange: there is nothing left to wait for."""

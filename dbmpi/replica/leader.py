@@ -1,45 +1,49 @@
 """One decision for a whole replica: partition 0 makes it, the others follow."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from mpi4py import MPI
 
-from dbmpi.comm.protocol import LEAD_TAG
+from dbmpi.comm.protocol import LEAD_TAG, check_size
 from dbmpi.comm.wait import Waiter
-
-if TYPE_CHECKING:
-    from mpi4py import MPI
 
 
 class Leader:
-    """Decides in step with the other partitions: messages reach them at different times.
+    """Decides in step with the other partitions: messages of the coordinator reach them at different times.
 
     Parameters
     ----------
     comm
-        The replica's communicator; None when there is one partition.
+        The replica's communicator, of two partitions or more.
+    waiter
+        Waits for partition 0, and for the others at the end.
     """
 
-    def __init__(self, comm: "MPI.Intracomm | None", waiter: Waiter) -> None:
+    def __init__(self, comm: MPI.Intracomm, waiter: Waiter) -> None:
         self._comm, self._waiter = comm, waiter
         self._sends: list[MPI.Request] = []
+        (self._root,) = comm.Get_group().Translate_ranks([0], MPI.COMM_WORLD.Get_group())
 
     def decide(self, mine: bool) -> bool:
         """Return what partition 0 thinks, whose own view is `mine`. Collective over the replica."""
-        if self._comm is None or self._comm.Get_size() == 1:
-            return mine
-        word = np.array([mine], np.uint8)
-        if self._comm.Get_rank() == 0:
-            self._sends = [request for request in self._sends if not request.Test()]
-            others = range(1, self._comm.Get_size())
-            self._sends += [self._comm.Isend(word, other, LEAD_TAG) for other in others]
-        else:
-            request = self._comm.Irecv(word, 0, LEAD_TAG)
-            self._waiter.until(request.Test, partial(str, "partition 0 of the replica (whether to go on)"))
-        return bool(word[0])
+        if self._comm.Get_rank() != 0:
+            return self._receive()
+        decision = np.array([mine], np.uint8)
+        self._sends = [request for request in self._sends if not request.Test()]
+        others = range(1, self._comm.Get_size())
+        self._sends += [self._comm.Isend(decision, other, LEAD_TAG) for other in others]
+        return mine
+
+    def _receive(self) -> bool:
+        decision, status = np.zeros(1, np.uint8), MPI.Status()
+        request = self._comm.Irecv(decision, 0, LEAD_TAG)
+        done = partial(request.Test, status)
+        self._waiter.until(done, lambda: "partition 0 of the replica (whether to go on)")
+        check_size(status.Get_count(), decision.nbytes, "the decision whether to go on", self._root)
+        return bool(decision[0])
 
     def close(self) -> None:
         """Wait until every decision has left."""
         for request in self._sends:
-            self._waiter.until(request.Test, partial(str, "the other partitions (whether to go on)"))
+            self._waiter.until(request.Test, lambda: "the other partitions (whether to go on)")

@@ -28,7 +28,7 @@ class Loader:
     Parameters
     ----------
     path
-        `describe.path`.
+        `data.path`.
     plans
         The order of the training examples.
     model
@@ -92,7 +92,7 @@ class Loader:
 
     def _fill(self, split: Split, raw_NI: Array, targets: Array | None, rows_B: Array) -> Minibatch:
         assert targets is not None
-        x_IB = self._model.space(len(rows_B)).states[0].reshape(-1, len(rows_B))
+        x_IB = self._model.workspace(len(rows_B)).states[0].reshape(-1, len(rows_B))
         raw_NI = raw_NI.reshape(len(raw_NI), -1)
         gather_transpose(raw_NI, rows_B, split.scale, split.offset, x_IB)
         if self.labels:

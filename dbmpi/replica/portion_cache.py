@@ -16,13 +16,13 @@ class PortionCache:
 
     Parameters
     ----------
-    feed
-        What reads, ahead of its use, and fills the model's workspaces.
+    loader
+        Reads portions ahead of their use, and fills the model's workspaces.
     plan
         Which rows each portion holds: one part; its epoch is the number of the sample.
     most_bytes
-        Rows kept in memory, in bytes at most. A batch that does not fit is kept in part: to replace
-        portions by those used last would find none of them again in the next pass.
+        Of the rows that are kept in memory. A batch that does not fit is kept in part: if the portions used
+        last replaced others, the next pass would find none of those that it needs.
     """
 
     def __init__(self, loader: Loader, plan: PortionPlan, most_bytes: int) -> None:

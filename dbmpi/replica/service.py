@@ -1,8 +1,7 @@
-"""A rank's correspondence with the coordinator: orders come in, reports go out."""
+"""A partition's message loop: assignments of the coordinator come in, reports go out."""
 
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +16,11 @@ from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
-    from dbmpi.replica.worker import Replica
+    from dbmpi.replica.worker import PartitionWorker
 
 
 class ReplicaService:
-    """A partition's correspondence with the coordinator.
+    """Receives a partition's assignments, and sends its reports.
 
     Parameters
     ----------
@@ -30,21 +29,21 @@ class ReplicaService:
     waiter
         How this rank waits.
     signals
-        What has been received.
+        The signals that this rank has received.
     """
 
     def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter, signals: Signals) -> None:
-        self._forwarder = SignalForwarder(comm, coordinator, signals)
+        self._signals, self._forwarder = signals, SignalForwarder(comm, coordinator, signals)
         self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
-        self._replica: Replica | None = None
+        self._worker: PartitionWorker | None = None
         self.retired = False
         self._sent_at = time.monotonic()
         self._buffer = np.zeros(1, ASSIGNMENT)
         self._expect()
 
-    def run(self, replica: "Replica", comm: MPI.Intracomm | None = None) -> int:
+    def run(self, worker: "PartitionWorker", comm: MPI.Intracomm | None = None) -> int:
         """Do what the coordinator orders until it says to leave; return the exit status that it gives.
 
         Parameters
@@ -52,65 +51,67 @@ class ReplicaService:
         comm
             The replica's communicator: when one of its ranks dies, the others leave all work.
         """
-        self._replica = replica
+        self._worker = worker
         try:
-            status = self._work(replica)
+            status = self._work(worker)
         except Retired:
             ulfm.revoke(comm)
-            status = self._retire(replica)
+            status = self._retire(worker)
         except MPI.Exception as error:
             if not ulfm.lost(error, comm):
                 raise
-            status = self._retire(replica)
+            status = self._retire(worker)
         self._out.drain(self._waiter)
         return status
 
-    def _work(self, replica: "Replica") -> int:
+    def _work(self, worker: "PartitionWorker") -> int:
         while (assignment := self._next())["work"] != Work.LEAVE:
-            self._report(replica.perform(assignment))
+            self._report(worker.perform(assignment))
         return int(assignment["index"])
 
-    def _retire(self, replica: "Replica") -> int:
-        """Wait for the order to leave; nothing else is obeyed any more."""
-        replica.retire()
-        self.retired, self._replica = True, None
+    def _retire(self, worker: "PartitionWorker") -> int:
+        """Wait for the order to leave; every other assignment is ignored."""
+        worker.retire()
+        self.retired, self._worker = True, None
         while (assignment := self._next())["work"] != Work.LEAVE:
             pass
         return int(assignment["index"])
 
     def on_minibatch(self) -> None:
-        """Between minibatches: look for assignments; give a sign of life if it is time."""
+        """Between minibatches: take in assignments; report a sign of life if it is time."""
         while self._arrived():
             pass
-        if self._replica is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
-            self._report(self._replica.alive())
+        if self._worker is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
+            self._report(self._worker.alive())
 
     def _report(self, report: Record) -> None:
         self._sent_at = time.monotonic()
         self._out.send(report, self._coordinator, Tag.REPORT)
 
     def _next(self) -> Record:
-        peer = partial(str, f"rank {self._coordinator} (coordinator: the next assignment)")
         while not self._queue:
-            self._waiter.until(self._arrived, peer)
+            self._waiter.until(
+                self._arrived, lambda: f"rank {self._coordinator} (coordinator: the next assignment)"
+            )
         return self._queue.popleft()
 
     def _arrived(self) -> bool:
-        """Take in the next message of the coordinator, if there is one; report pushes that have ended."""
-        self._forwarder.poll()
-        for report in self._replica.take_pushed() if self._replica is not None else ():
+        """Take in the coordinator's next assignment, if it has arrived; report pushes that have ended."""
+        if self._signals.number:
+            self._forwarder.poll()
+        for report in self._worker.take_pushed() if self._worker is not None else ():
             self._report(report)
         if not self._request.Test():
             return False
         assignment = self._buffer.copy().reshape(())
         self._expect()
-        if self._replica is None:
+        if self._worker is None:
             self._queue.append(assignment)
         elif assignment["work"] in URGENT:
-            self._replica.handle_urgent(assignment)
+            self._worker.handle_urgent(assignment)
         elif assignment["work"] != Work.ALIVE:
             self._queue.append(assignment)
-            self._replica.prepare(assignment)
+            self._worker.prepare(assignment)
         return True
 
     def _expect(self) -> None:

@@ -1,78 +1,115 @@
 """One partition of a model replica at work: assignments in, reports out."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from dbmpi.arrays import Record
-from dbmpi.comm.assignments import portion_of
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.comm.wait import Waiter
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
-from dbmpi.replica.downpour import Downpour
+from dbmpi.model.tensors import Tensors
+from dbmpi.replica.client import ParameterClient
 from dbmpi.replica.loader import Loader
-from dbmpi.replica.sandblaster import SandblasterClient
+
+Handler = Callable[[Record, Record], None]  # does what an ASSIGNMENT orders, and fills in its REPORT
+UrgentHandler = Callable[[Record], None]  # does at once what an ASSIGNMENT says
 
 
 class Retired(Exception):
-    """The replica has lost a rank, and leaves."""
+    """The replica has lost a rank, and gives up all work."""
 
 
-class Replica:
+class AlgorithmClient(Protocol):
+    """A partition's side of a training algorithm: `DownpourClient` or `SandblasterClient`.
+
+    Attributes
+    ----------
+    client
+        The parameter service.
+    pushes, fetches, refused
+        Counted from the beginning.
+    """
+
+    client: ParameterClient
+    pushes: int
+    fetches: int
+    refused: int
+
+    @property
+    def theta(self) -> Tensors:
+        """This partition's parameters, as they were fetched or learned since."""
+
+    def handlers(self) -> Mapping[Work, Handler]:
+        """Return what to do with each kind of work of this algorithm, in step with the other partitions."""
+
+    def urgent_handlers(self) -> Mapping[Work, UrgentHandler]:
+        """Return what to do with each kind of urgent assignment of this algorithm."""
+
+    def prepare(self, assignment: Record) -> None:
+        """Begin to read what an assignment needs, if it is one of this algorithm."""
+
+    def take_pushed(self) -> Iterable[Record]:
+        """Return the orders to push that all shards have acknowledged since the last call."""
+
+    def fetch(self) -> None:
+        """Replace the parameters by the shards' current ones."""
+
+    def close(self) -> None:
+        """Wait until everything sent has left."""
+
+
+class PartitionWorker:
     """Carries out assignments, in step with the other partitions, which get the same ones.
 
     Parameters
     ----------
-    replica_index, partition_index
-        Who this is.
-    model, feed
+    indices
+        Of the replica and of the partition.
+    model, loader
         What computes, and what reads.
-    downpour, gradients
-        The clients of the two algorithms; None for one that the run does not use. A warmstart by
-        Downpour ends with the first portion of a batch, and its client goes.
+    algorithms
+        The clients of the run's algorithms in the order in which they train: a warmstart has two. With the
+        first work of the second one the first ends, and what it holds is freed.
     waiter
         Counts the time spent waiting.
-    between
-        Called between minibatches, with the work at hand: to look for the next assignment, and to
-        give a sign of life.
+    on_minibatch
+        Called between minibatches: it takes in assignments, and gives a sign of life.
     width
         Examples evaluated at a time (`evaluation.minibatch`).
     """
 
     def __init__(
         self,
-        replica_index: int,
-        partition_index: int,
+        indices: tuple[int, int],
         model: PartitionModel,
         loader: Loader,
-        downpour: Downpour | None,
-        gradients: SandblasterClient | None,
+        algorithms: Sequence[AlgorithmClient],
         waiter: Waiter,
         on_minibatch: Callable[[], None],
         width: int,
     ) -> None:
-        self._who = replica_index, partition_index
-        self._model, self._loader = model, loader
-        self._downpour, self._gradients = downpour, gradients
+        self._indices, self._model, self._loader = indices, model, loader
         self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
-        self._learning = False
-        self._counted = np.zeros(3, np.int64)
+        self._use(algorithms)
 
-    @property
-    def _algorithm(self) -> Downpour | SandblasterClient:
-        """What holds the parameters now."""
-        client = self._downpour or self._gradients
-        assert client is not None
-        return client
+    def _use(self, algorithms: Sequence[AlgorithmClient]) -> None:
+        """Train by the first of some algorithms from now on, and take the work of all of them."""
+        self._algorithms, self._algorithm = algorithms, algorithms[0]
+        self._counted = np.zeros(3, np.int64)
+        self._handlers: dict[Work, Handler] = {Work.EVALUATE: self._evaluate}
+        self._urgent: dict[Work, UrgentHandler] = {Work.RETIRE: _retire, Work.REROUTE: self._reroute}
+        for algorithm in algorithms:
+            self._handlers |= algorithm.handlers()
+            self._urgent |= algorithm.urgent_handlers()
 
     def prepare(self, assignment: Record) -> None:
-        """Begin to read what an assignment will need, as soon as it is known."""
-        if assignment["work"] == Work.TRAIN:
-            self._loader.prepare(portion_of(assignment))
-        elif assignment["work"] == Work.GRADIENT and self._gradients is not None:
-            self._gradients.prepare(assignment)
+        """Begin to read what an assignment needs, before its turn comes."""
+        for algorithm in self._algorithms:
+            algorithm.prepare(assignment)
 
     def handle_urgent(self, assignment: Record) -> None:
         """Do what an urgent assignment says, between minibatches; it is not in step with the others.
@@ -82,26 +119,14 @@ class Replica:
         Retired
             When it says to retire.
         """
-        work = Work(int(assignment["work"]))
-        if work is Work.RETIRE:
-            raise Retired
-        if work is Work.REROUTE:
-            self._algorithm.client.reroute(int(assignment["part"]), int(assignment["index"]))
-            return
-        assert self._gradients is not None
-        if work is Work.ACCEPT:
-            self._gradients.accept(assignment)
-        elif work is Work.DROP:
-            self._gradients.drop(assignment)
-        else:
-            self._gradients.push(assignment)
+        self._urgent[Work(int(assignment["work"]))](assignment)
 
     def take_pushed(self) -> list[Record]:
         """Return a `REPORT` for each push that the shards have acknowledged since the last call."""
-        pushed = self._gradients.take_pushed() if self._gradients is not None else []
-        reports = [self._blank(Work.PUSH) for _ in pushed]
-        for report, assignment in zip(reports, pushed, strict=True):
-            report["pass_number"] = assignment["pass_number"]
+        reports = []
+        for assignment in self._algorithm.take_pushed():
+            reports.append(self._blank(Work.PUSH))
+            reports[-1]["pass_number"] = assignment["pass_number"]
         return reports
 
     def perform(self, assignment: Record) -> Record:
@@ -110,42 +135,13 @@ class Replica:
         self._waiter.take_waited()
         work = Work(int(assignment["work"]))
         report = self._blank(work)
-        # A run that diverges is found by its loss; numpy's warnings would only bury that message.
+        if len(self._algorithms) > 1 and work in self._algorithms[1].handlers():
+            self._use(self._algorithms[1:])
+        # A run that diverges is found by its loss; numpy's warnings would only hide that message.
         with np.errstate(over="ignore", invalid="ignore"):
-            self._do(work, assignment, report)
-        self._sign(report, time.monotonic() - start)
+            self._handlers[work](assignment, report)
+        self._complete(report, time.monotonic() - start)
         return report
-
-    def _do(self, work: Work, assignment: Record, report: Record) -> None:
-        if work is Work.TRAIN:
-            self._train(assignment, report)
-        elif work is Work.EVALUATE:
-            self._evaluate(assignment, report)
-        elif work is Work.FLUSH and self._downpour is not None:
-            self._downpour.flush(int(assignment["examples"]))
-            self._learning = False
-        elif work is Work.GRADIENT and self._gradients is not None:
-            self._end_warmstart()
-            self._gradients.compute(assignment, report)
-
-    def _end_warmstart(self) -> None:
-        """Let go of what Downpour held: several times the size of the parameters."""
-        if self._downpour is not None:
-            self._counted[...] = 0
-            self._downpour = None
-
-    def _train(self, assignment: Record, report: Record) -> None:
-        assert self._downpour is not None
-        if not self._learning:
-            self._downpour.begin()
-            self._learning = True
-        examples, score = int(assignment["examples"]), Score(0.0, 0)
-        for width, targets in self._loader.train():
-            score += self._downpour.step(width, targets, examples + int(report["examples"]))
-            report["steps"] += 1
-            report["examples"] += width
-            self._on_minibatch()
-        report["loss_sum"], report["correct"] = score
 
     def _evaluate(self, assignment: Record, report: Record) -> None:
         """Score held-out rows on parameters fetched now."""
@@ -158,22 +154,26 @@ class Replica:
             self._on_minibatch()
         report["loss_sum"], report["correct"] = score
 
-    def _sign(self, report: Record, busy_s: float) -> None:
+    def _reroute(self, assignment: Record) -> None:
+        """Ask another shard for the pieces of one that has died."""
+        self._algorithm.client.reroute(int(assignment["part"]), int(assignment["index"]))
+
+    def _complete(self, report: Record, busy_s: float) -> None:
+        """Add to a report what is counted for any work."""
         report["busy_s"], report["wait_s"] = busy_s, self._waiter.take_waited()
-        sent = self._model.take_sent()
-        report["boundary_messages"], report["boundary_bytes"] = sent.messages, sent.bytes
+        report["boundary_messages"], report["boundary_bytes"] = self._model.take_sent()
         counts = np.array([self._algorithm.pushes, self._algorithm.fetches, self._algorithm.refused])
         report["pushes"], report["fetches"], report["refused"] = counts - self._counted
         self._counted = counts
 
     def alive(self) -> Record:
-        """Return the `REPORT` that says no more than that this partition lives."""
+        """Return the `REPORT` that says only that this partition is alive."""
         return self._blank(Work.ALIVE)
 
     def _blank(self, work: Work) -> Record:
         report = np.zeros((), REPORT)
         report["work"] = work
-        report["replica"], report["partition"] = self._who
+        report["replica"], report["partition"] = self._indices
         return report
 
     def retire(self) -> None:
@@ -184,7 +184,11 @@ class Replica:
 
     def close(self) -> None:
         """End the reading thread, close the files, free the requests."""
-        if self._gradients is not None:
-            self._gradients.close()
+        for algorithm in self._algorithms:
+            algorithm.close()
         self._loader.close()
         self._model.free()
+
+
+def _retire(assignment: Record) -> None:
+    raise Retired

@@ -69,11 +69,11 @@ def portion_plan(context: RunContext) -> "PortionPlan":
 
 def portion_plans(context: RunContext) -> "PortionPlans":
     """Return the order of the examples; of a run resumed within an epoch, also what is left of that epoch."""
-    from dbmpi.data.portions import course
+    from dbmpi.data.portions import plans_of_run
 
     saved = context.setup.resume
     state = saved.manifest.state.get("downpour") if saved is not None else None
-    return course(portion_plan(context), state["ledger"] if state else None)
+    return plans_of_run(portion_plan(context), state["ledger"] if state else None)
 
 
 def checkpoint_writer(context: RunContext) -> "CheckpointWriter":

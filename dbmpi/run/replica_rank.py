@@ -1,4 +1,4 @@
-"""What a partition of a replica is made of: its objects, put together from the blueprint."""
+"""What a partition of a replica is made of: its objects, put together from the run's context."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.comm.world import World
+    from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.client import ParameterClient
-    from dbmpi.replica.worker import Replica
+    from dbmpi.replica.downpour import DownpourClient
+    from dbmpi.replica.loader import Loader
+    from dbmpi.replica.sandblaster import SandblasterClient
+    from dbmpi.replica.worker import AlgorithmClient, PartitionWorker
 
 DRAW_STRIDE = 1 << 20  # between the seeds of the replicas' dropout
 
@@ -22,11 +26,12 @@ def mpi_client(
     context: RunContext,
     comm: "MPI.Intracomm",
     partition: int,
-    look: Callable[[], None] = lambda: None,
+    poll_orders: Callable[[], None] = lambda: None,
 ) -> "ParameterClient":
-    """Make the link of one partition to the shards that hold its parameters.
+    """Make the client of one partition for the shards that hold its parameters.
 
-    `look` looks for orders of the coordinator, while the link waits to hear who has a dead shard's pieces.
+    `poll_orders` takes in assignments of the coordinator, while the client waits to hear which shard has the
+    pieces of a dead one.
     """
     from dbmpi.replica.mpi_client import MpiClient
     from dbmpi.server.compression import wire_of
@@ -36,52 +41,72 @@ def mpi_client(
     # What a batch method adds up must not be rounded.
     wire = wire_of("float32" if config.batch else config.downpour.wire, context.dtype)
     ranks = context.setup.topology.shards
-    patience = look if context.mirrors else None
-    return MpiClient(comm, mine, ranks, incoming, wire, context.waiter, patience)
+    poll = poll_orders if context.mirrors else None
+    return MpiClient(comm, mine, ranks, incoming, wire, context.waiter, poll)
 
 
-def replica(
+def partition_worker(
     context: RunContext,
-    who: tuple[int, int],
+    indices: tuple[int, int],
     client: "ParameterClient",
     comm: "MPI.Intracomm | None",
     on_minibatch: Callable[[], None],
-) -> "Replica":
-    """Make partition `who = (replica_index, partition_index)`."""
+) -> "PartitionWorker":
+    """Make the worker of partition `indices = (replica_index, partition_index)`."""
+    from dbmpi.model.boundary import Peers
     from dbmpi.model.partition import PartitionModel
-    from dbmpi.replica.downpour import Downpour
-    from dbmpi.replica.learning_rate import LearningRate
     from dbmpi.replica.loader import Loader
-    from dbmpi.replica.worker import Replica
+    from dbmpi.replica.worker import PartitionWorker
 
-    config, description = context.config, context.setup.description
-    model = PartitionModel(
-        context.partitioning,
-        who[1],
-        context.labels,
-        context.dtype,
-        config.model.l2,
-        comm,
-        context.waiter,
-        client.progress,
-        seed=config.train.seed + DRAW_STRIDE * who[0],
-    )
-    rate = LearningRate(config.downpour.learning_rate, config.downpour.schedule, description.train_rows)
-    pieces = len(sharding.of_partition(context.pieces, who[1]))
-    downpour = Downpour(config.downpour, rate, model, client, pieces) if config.uses_downpour else None
-    loader = Loader(description.path, portion_plans(context), model, config.cluster.timeout_s)
-    gradients = None
+    config, labels, l2 = context.config, context.labels, context.config.model.l2
+    peers = Peers(comm, context.waiter, client.progress)
+    seed = config.train.seed + DRAW_STRIDE * indices[0]
+    model = PartitionModel(context.partitioning, indices[1], labels, context.dtype, l2, peers, seed)
+    model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
+    loader = Loader(context.setup.description.path, portion_plans(context), model, config.cluster.timeout_s)
+    algorithms: list[AlgorithmClient] = []
+    if config.uses_downpour:
+        algorithms.append(_downpour(context, model, loader, client, on_minibatch))
     if config.batch:
-        from dbmpi.replica.leader import Leader
-        from dbmpi.replica.portion_cache import PortionCache
-        from dbmpi.replica.sandblaster import SandblasterClient
-
-        batch = PortionCache(loader, batches_of(context).plan, config.sandblaster.memory_mb * 10**6)
-        gradients = SandblasterClient(
-            model, batch, client, Leader(comm, context.waiter), pieces, on_minibatch
-        )
+        algorithms.append(_sandblaster(context, model, loader, client, on_minibatch))
     width = config.evaluation.minibatch
-    return Replica(*who, model, loader, downpour, gradients, context.waiter, on_minibatch, width)
+    return PartitionWorker(indices, model, loader, algorithms, context.waiter, on_minibatch, width)
+
+
+def _downpour(
+    context: RunContext,
+    model: "PartitionModel",
+    loader: "Loader",
+    client: "ParameterClient",
+    on_minibatch: Callable[[], None],
+) -> "DownpourClient":
+    from dbmpi.replica.downpour import DownpourClient
+    from dbmpi.replica.learning_rate import LearningRate
+
+    settings, rows = context.config.downpour, context.setup.description.train_rows
+    rate = LearningRate(settings.learning_rate, settings.schedule, rows)
+    pieces = len(sharding.of_partition(context.pieces, model.partition))
+    return DownpourClient(settings, rate, model, loader, client, pieces, on_minibatch)
+
+
+def _sandblaster(
+    context: RunContext,
+    model: "PartitionModel",
+    loader: "Loader",
+    client: "ParameterClient",
+    on_minibatch: Callable[[], None],
+) -> "SandblasterClient":
+    from dbmpi.replica.portion_cache import PortionCache
+    from dbmpi.replica.sandblaster import SandblasterClient
+
+    most_bytes = context.config.sandblaster.memory_mb * 10**6
+    portions = PortionCache(loader, batches_of(context).plan, most_bytes)
+    leader, pieces = None, len(sharding.of_partition(context.pieces, model.partition))
+    if model.peers.comm is not None and context.partitioning.partitions > 1:
+        from dbmpi.replica.leader import Leader
+
+        leader = Leader(model.peers.comm, context.waiter)
+    return SandblasterClient(model, portions, client, leader, pieces, on_minibatch)
 
 
 def run_replica(context: "RunContext", world: "World") -> int:
@@ -93,17 +118,17 @@ def run_replica(context: "RunContext", world: "World") -> int:
         world.service, context.setup.topology.coordinator, context.waiter, context.signals
     )
     client = mpi_client(context, world.service, partition, service.on_minibatch)
-    who = world.role.replica_index, partition
-    mine = replica(context, who, client, world.replica, service.on_minibatch)
-    status = service.run(mine, world.replica)
+    indices = world.role.replica_index, partition
+    worker = partition_worker(context, indices, client, world.replica, service.on_minibatch)
+    status = service.run(worker, world.replica)
     if not service.retired:
-        mine.close()
+        worker.close()
     service.close()
     return status
 
 
 def run_spare(context: "RunContext", world: "World") -> int:
-    """Spare ranks have nothing to do, for as long as the run takes."""
+    """Wait, as a spare rank without work, for the end of the run; return the exit status."""
     from dbmpi.replica.service import wait_as_spare
 
     return wait_as_spare(world.service, context.setup.topology.coordinator)

@@ -15,7 +15,7 @@ from dbmpi.coordinator.stopping import Stopping
 from dbmpi.layout.sharding import Owners, Piece
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.replica.client import Outcome
-from dbmpi.replica.worker import Replica
+from dbmpi.replica.worker import PartitionWorker
 from dbmpi.run import coordinator_rank, replica_rank, shard_rank
 from dbmpi.run.context import RunContext
 from dbmpi.server.shard import Shard
@@ -88,7 +88,7 @@ class LocalClient:
 class LocalDispatcher:
     """The mail of one process: assignments wait here until they are done; verdicts do not wait."""
 
-    def __init__(self, replica: Replica) -> None:
+    def __init__(self, replica: PartitionWorker) -> None:
         self.replica = replica
         self.waiting: deque[Record] = deque()
 
@@ -165,7 +165,7 @@ class LocalCluster:
 def run(context: RunContext, log: MetricsLog) -> Stopping:
     """Train, evaluate and save in this process; return why it ended."""
     shard, client = _parameters(context)
-    replica = replica_rank.replica(context, (0, 0), client, None, lambda: None)
+    replica = replica_rank.partition_worker(context, (0, 0), client, None, lambda: None)
     dispatcher = LocalDispatcher(replica)
     cluster = LocalCluster(context, shard, dispatcher, log)
     stopping = coordinator_rank.coordinate(context, cluster, dispatcher, log, lambda r, p: "this process")

@@ -149,7 +149,7 @@ def _rehearse_replica(context: "RunContext", partition: int) -> None:
     theta, gradient = (tensors(plan, partition, np.zeros(model.parameters, dtype)) for _ in range(2))
     outputs = model.outputs[1] - model.outputs[0]
     targets = np.zeros(2, np.int64) if context.labels else np.zeros((outputs, 2), dtype)
-    x_IB = model.space(2).states[0].reshape(-1, 2)
+    x_IB = model.workspace(2).states[0].reshape(-1, 2)
     stored = np.zeros((2, len(x_IB)), context.setup.description.dtype)
     gather_transpose(stored, np.arange(2), 1.0, 0.0, x_IB)
     model.differentiate(theta, gradient, 2, targets)

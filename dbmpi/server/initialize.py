@@ -50,7 +50,7 @@ def _bound(layer: Layer, tensor: Tensor) -> float:
 
 def piece(partitioning: Partitioning, piece: Piece, seed: int, out: NDArray[Any]) -> None:
     """Fill `out`, `(piece.size,)`, with the first values of a piece of the parameter vector. Local."""
-    for part in partitioning.slices(piece.partition):
+    for part in partitioning.slices[piece.partition]:
         first = max(piece.start, part.offset)
         last = min(piece.stop, part.offset + part.size)
         if first < last:

@@ -12,7 +12,7 @@ from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout.boxes import whole, within
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.replica.service import ReplicaService
-from dbmpi.replica.worker import Replica
+from dbmpi.replica.worker import PartitionWorker
 from dbmpi.run import cli, coordinator_rank, replica_rank, setup, shard_rank
 from dbmpi.run.context import RunContext
 from dbmpi.run.warmup import warm_up
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 def run_cluster(
     comm: Any,
     asked: cli.Arguments,
-    on_replica: Callable[[Replica, Any], None] = lambda replica, role: None,
+    on_replica: Callable[[PartitionWorker, Any], None] = lambda replica, role: None,
     on_shard: Callable[[ShardService], None] = lambda service: None,
 ) -> RunContext:
     """Run a training; `on_replica` is called before a partition starts, `on_shard` after a shard ends."""
@@ -45,7 +45,7 @@ def run_cluster(
             )
             link = replica_rank.mpi_client(context, world.service, role.partition_index)
             who = role.replica_index, role.partition_index
-            replica = replica_rank.replica(context, who, link, world.replica, service.on_minibatch)
+            replica = replica_rank.partition_worker(context, who, link, world.replica, service.on_minibatch)
             on_replica(replica, role)
             service.run(replica)
             replica.close()
@@ -74,7 +74,7 @@ def first_values(context: RunContext) -> list[Array]:
 def slice_of(plan: Partitioning, partition: int, tensors: list[Array]) -> Array:
     """The vector of a partition, of whole tensors."""
     named = dict(zip((t.name for t in plan.network.tensors), tensors, strict=True))
-    parts = [named[s.tensor.name][within(s.box, whole(s.tensor.shape))] for s in plan.slices(partition)]
+    parts = [named[s.tensor.name][within(s.box, whole(s.tensor.shape))] for s in plan.slices[partition]]
     return np.concatenate([part.ravel() for part in parts])
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dbmpi.data import digits
 from dbmpi.data.portions import PortionPlan
 from dbmpi.layout import sharding
-from dbmpi.replica.downpour import Downpour
+from dbmpi.replica.downpour import DownpourClient
 from dbmpi.run import cli
 from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
 
@@ -52,7 +52,7 @@ def arguments(rule: str, shards: int, partitions: int, run_dir: Path) -> cli.Arg
 
 def detector(seen: list[Array], replica: Any, role: Any) -> None:
     """Keep a copy of the parameters after every step."""
-    client: Downpour = replica._downpour
+    client: DownpourClient = replica._algorithm
     step: Callable[..., Any] = client.step
 
     def watched(*args: Any) -> Any:

@@ -12,6 +12,7 @@ from dbmpi.layout.boxes import volume, within
 from dbmpi.layout.boxes import whole as full
 from dbmpi.layout.network import Network, from_layers
 from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.model.boundary import Peers
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
 
@@ -40,7 +41,7 @@ NETWORKS: dict[str, tuple[tuple[int, ...], list[Layer]]] = {
         (7, 7),
         [Local(filters=3, size=3), Dropout(rate=0.4), Dense(units=9), Dropout(rate=0.5), TOP[1]],
     ),
-    "stages": (
+    "mixed": (
         (17, 16),
         [
             Local(filters=3, size=3, activation="relu"),
@@ -62,22 +63,22 @@ def parameters(net: Network) -> dict[str, Array]:
 
 def cut(plan: Partitioning, partition: int, complete: dict[str, Array]) -> Array:
     """The vector of one partition, from whole tensors."""
-    slices = plan.slices(partition)
+    slices = plan.slices[partition]
     parts = [complete[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in slices]
     return np.concatenate(parts)
 
 
 def made(net: Network, partitions: int, rank: int, comm: Any = None, l2: float = 0.01) -> PartitionModel:
     plan = Partitioning(net, partitions)
-    return PartitionModel(plan, rank, True, np.dtype("f8"), l2, comm, Waiter(30.0), seed=5)
+    return PartitionModel(plan, rank, True, np.dtype("f8"), l2, Peers(comm, Waiter(30.0)), seed=5)
 
 
 def one_step(model: PartitionModel, theta: Array, x_NB: Array, labels: Array) -> tuple[float, int, Array]:
     """Differentiate at step 0, so that the dropout masks repeat."""
     plan, p = model.partitioning, model.partition
     gradient = np.full_like(theta, np.nan)
-    space = model.space(B)
-    space.states[0][...] = x_NB[within(space.held[0], full(plan.network.input))]
+    workspace = model.workspace(B)
+    workspace.states[0][...] = x_NB[within(workspace.held[0], full(plan.network.input))]
     model._steps = 0
     loss, correct = model.differentiate(tensors(plan, p, theta), tensors(plan, p, gradient), B, labels)
     return loss, correct, gradient
@@ -111,7 +112,7 @@ def test_tiles_compute_what_the_image_computes(comm: Any, name: str) -> None:
     model.take_sent()
     for _ in range(steps):
         one_step(model, cut(model.partitioning, comm.rank, complete), x, labels)
-    traffic, sent = model.partitioning.traffic(comm.rank, B, 8), model.take_sent()
+    traffic, sent = model.partitioning.traffic(comm.rank, B, 8), Traffic(*model.take_sent())
     assert sent == Traffic(steps * traffic.messages, steps * traffic.bytes)
     model.free()
 
@@ -147,13 +148,13 @@ def test_gradient_agrees_with_finite_differences(comm: Any, name: str) -> None:
 @pytest.mark.mpi(ranks=[2, 4, 6])
 def test_a_rank_holds_no_more_than_its_tile_and_halo(comm: Any) -> None:
     """Parameters of local layers live with their tile; states are those of the tile and what it reads."""
-    shape, layers = NETWORKS["stages"]
+    shape, layers = NETWORKS["mixed"]
     net = from_layers(layers, shape, "softmax")
     model = made(net, comm.size, comm.rank, comm)
-    space = model.space(B)
-    local = next(s for s in model.partitioning.slices(comm.rank) if s.tensor.name == "layers.0.weight")
+    workspace = model.workspace(B)
+    local = next(s for s in model.partitioning.slices[comm.rank] if s.tensor.name == "layers.0.weight")
     assert local.size <= net.layers[0].weight.size / comm.size * 1.35  # type: ignore[union-attr]
-    for number, state in enumerate(space.states):
+    for number, state in enumerate(workspace.states):
         own, need = model.partitioning.own(number, comm.rank), model.partitioning.need(number, comm.rank)
         assert state.size == volume(model.partitioning.held(number, comm.rank)) * B
         if number and volume(own):

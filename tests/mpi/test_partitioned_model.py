@@ -1,4 +1,4 @@
-"""Invariants 1 and 2: P partitions compute what one computes, and send no more than the plan's minimum."""
+"""Invariants 1 and 2: P partitions compute what one computes, and send no more than they must."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from dbmpi.layout.boxes import volume, within
 from dbmpi.layout.boxes import whole as full
 from dbmpi.layout.network import Network, from_layers
 from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.model.boundary import Peers
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
 
@@ -42,7 +43,7 @@ def parameters(net: Network) -> dict[str, Array]:
 def cut(plan: Partitioning, partition: int, whole: dict[str, Array]) -> Array:
     """The vector of one partition, from whole tensors."""
     parts = [
-        whole[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in plan.slices(partition)
+        whole[s.tensor.name][within(s.box, full(s.tensor.shape))].ravel() for s in plan.slices[partition]
     ]
     return np.concatenate(parts)
 
@@ -51,8 +52,8 @@ def one_step(model: PartitionModel, theta: Array, x_IB: Array, targets: Array) -
     plan, p = model.partitioning, model.partition
     own = targets if targets.ndim == 1 else np.ascontiguousarray(targets[slice(*model.outputs)])
     gradient = np.full_like(theta, np.nan)
-    space = model.space(x_IB.shape[1])
-    space.states[0][...] = x_IB[within(space.held[0], full((INPUTS,)))]
+    workspace = model.workspace(x_IB.shape[1])
+    workspace.states[0][...] = x_IB[within(workspace.held[0], full((INPUTS,)))]
     views = tensors(plan, p, theta), tensors(plan, p, gradient)
     loss, correct = model.differentiate(*views, x_IB.shape[1], own)
     return loss, correct, gradient
@@ -71,7 +72,7 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
     alone = PartitionModel(Partitioning(net, 1), 0, labels, np.dtype("f8"), l2=0.01)
     expected = one_step(alone, cut(alone.partitioning, 0, whole), x_IB, t)
     plan = Partitioning(net, comm.size)
-    model = PartitionModel(plan, comm.rank, labels, np.dtype("f8"), 0.01, comm, Waiter(30.0))
+    model = PartitionModel(plan, comm.rank, labels, np.dtype("f8"), 0.01, Peers(comm, Waiter(30.0)))
     loss, correct, gradient = one_step(model, cut(plan, comm.rank, whole), x_IB, t)
 
     assert comm.allreduce(loss) == pytest.approx(expected[0], rel=1e-12)
@@ -85,24 +86,24 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
 
 @pytest.mark.parametrize("targets", ["softmax", "logistic", "floats"])
 @pytest.mark.mpi(ranks=PARTITIONS)
-def test_boundary_traffic_is_the_plans_minimum(comm: Any, targets: str) -> None:
+def test_boundary_traffic_is_the_minimum(comm: Any, targets: str) -> None:
     """Counted on the wire's side of the model, and worked out here from the layers alone."""
     net = network("uneven", "squared" if targets == "floats" else targets)
     labels, P, me = targets != "floats", comm.size, comm.rank
     plan = Partitioning(net, P)
-    model = PartitionModel(plan, me, labels, np.dtype("f4"), 0.0, comm, Waiter(30.0))
+    model = PartitionModel(plan, me, labels, np.dtype("f4"), 0.0, Peers(comm, Waiter(30.0)))
     theta = np.zeros(plan.sizes[me], np.float32)
     t = np.zeros(B, np.int64) if labels else np.zeros((net.outputs, B), np.float32)
     steps = 3
     for _ in range(steps):
         one_step(model, theta, np.zeros((INPUTS, B), np.float32), t)
-    sent = model.take_sent()
+    sent = Traffic(*model.take_sent())
 
     messages, size = expected_messages(plan, me, targets), expected_bytes(plan, me, targets)
     assert sent == Traffic(steps * messages, steps * size)
     mine = plan.traffic(me, B, 4, labels)
     assert sent == Traffic(steps * mine.messages, steps * mine.bytes)
-    assert model.take_sent() == Traffic(0, 0)
+    assert model.take_sent() == (0, 0)
     model.free()
 
 
@@ -146,7 +147,7 @@ def test_gradient_agrees_with_finite_differences(comm: Any, targets: str) -> Non
     plan, me, l2 = Partitioning(net, comm.size), comm.rank, 0.03
     labels, x_IB = targets != "floats", rng.normal(size=(INPUTS, B))
     t = rng.integers(0, net.outputs, B) if labels else rng.normal(size=(net.outputs, B))
-    model = PartitionModel(plan, me, labels, np.dtype("f8"), l2, comm, Waiter(30.0))
+    model = PartitionModel(plan, me, labels, np.dtype("f8"), l2, Peers(comm, Waiter(30.0)))
     theta = cut(plan, me, parameters(net))
 
     def objective(at: Array) -> float:
@@ -176,7 +177,7 @@ def test_gradient_agrees_with_pytorch(comm: Any, targets: str) -> None:
     plan, labels = Partitioning(net, comm.size), targets != "floats"
     whole, x_IB = parameters(net), rng.normal(size=(INPUTS, B))
     t = rng.integers(0, net.outputs, B) if labels else rng.normal(size=(net.outputs, B))
-    model = PartitionModel(plan, comm.rank, labels, np.dtype("f8"), 0.0, comm, Waiter(30.0))
+    model = PartitionModel(plan, comm.rank, labels, np.dtype("f8"), 0.0, Peers(comm, Waiter(30.0)))
     loss, _, gradient = one_step(model, cut(plan, comm.rank, whole), x_IB, t)
 
     leaves = {name: torch.tensor(value, requires_grad=True) for name, value in whole.items()}

@@ -21,7 +21,7 @@ from dbmpi.run import launch
 
 PLACES = {
     "shard": ("dbmpi.server.service", "ShardService", "_serve"),  # a request
-    "replica": ("dbmpi.replica.downpour", "Downpour", "step"),  # a minibatch
+    "replica": ("dbmpi.replica.downpour", "DownpourClient", "step"),  # a minibatch
     "gradient": ("dbmpi.model.partition", "PartitionModel", "differentiate"),
     "coordinator": ("dbmpi.coordinator.service", "CoordinatorService", "_receive"),  # look for a report
     "booking": ("dbmpi.output.metrics", "MetricsLog", "train"),  # the coordinator has a portion's reports

@@ -50,7 +50,7 @@ WITHOUT_MPI = {
     "dbmpi.server": {"service", "requests", "mirror", "transfer", "emergency"},
     "dbmpi.coordinator": {"service", "dispatcher", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
-    "dbmpi.replica": {"service", "mpi_client"},
+    "dbmpi.replica": {"service", "mpi_client", "leader"},
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.launch": set(),

@@ -43,7 +43,7 @@ def numbered(net: Network, base: int) -> dict[str, np.ndarray]:
 
 def elements(plan: Partitioning, piece: Piece, tensors: dict[str, np.ndarray]) -> np.ndarray:
     """Return a piece, cut from the vector of its partition: independent of `places`."""
-    slices = plan.slices(piece.partition)
+    slices = plan.slices[piece.partition]
     cuts = [tensors[s.tensor.name][tuple(slice(*edges) for edges in s.box)].reshape(-1) for s in slices]
     return np.concatenate(cuts)[piece.start : piece.stop]
 

@@ -35,7 +35,7 @@ def numbered(net: Network) -> dict[str, np.ndarray]:
 
 
 def vector(plan: Partitioning, partition: int, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    slices = plan.slices(partition)
+    slices = plan.slices[partition]
     cuts = [tensors[s.tensor.name][tuple(slice(*edges) for edges in s.box)] for s in slices]
     return np.concatenate([cut.reshape(-1) for cut in cuts])
 
@@ -110,7 +110,7 @@ def test_a_piece_of_a_tile_is_few_boxes_of_the_tensor():
     """However many runs the tile has in it."""
     layers = (Local(filters=5, size=3, padding=1), Dense(units=5))
     plan = Partitioning(build(Config(model=Model(layers=layers)), (40, 40, 1)), 4)
-    size = plan.slices(3)[0].size
+    size = plan.slices[3][0].size
     found = [
         place
         for place in tensor_boxes(plan, Piece(0, 3, 0, 8, size - 12))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbmpi.comm.assignments import Portion
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
-from dbmpi.data.portions import PortionPlan, course
+from dbmpi.data.portions import PortionPlan, plans_of_run
 
 
 @st.composite
@@ -141,7 +141,7 @@ def test_a_run_that_goes_on_with_other_replicas_learns_from_every_row_once_an_ep
     if handed:
         scheduler.give_back(handed[0])
     state = json.loads(json.dumps(scheduler.state()))
-    plans = course(second, state)
+    plans = plans_of_run(second, state)
     scheduler = PortionScheduler(plans, epochs * rows, None)
     scheduler.restore(state)
     replica = 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.data.portions import PortionPlan, ranges_for_evaluation
+from dbmpi.data.portions import PortionPlan
 
 plans = st.builds(
     PortionPlan,
@@ -156,11 +156,3 @@ def test_portions_that_do_not_exist_are_refused():
     for part, index in ((0, plan.portions(0, 0)), (0, -1), (2, 0), (-1, 0)):
         with pytest.raises(ValueError):
             plan.blocks(0, part, index)
-
-
-@given(rows=st.integers(0, 5000), pieces=st.integers(1, 70))
-def test_evaluation_covers_each_example_once_and_evenly(rows, pieces):
-    ranges = ranges_for_evaluation(rows, pieces)
-    assert [row for one in ranges for row in range(*one)] == list(range(rows))
-    sizes = [stop - start for start, stop in ranges]
-    assert len(sizes) == pieces and max(sizes) - min(sizes) <= 1

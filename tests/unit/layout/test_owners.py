@@ -1,4 +1,4 @@
-"""Who serves what after deaths: always one that lives, and the one that holds the mirror."""
+"""Which shard serves what after deaths: always a living one, the one that holds the mirror."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from dbmpi.layout.sharding import Owners, cut, of_shard
 
 
-def test_the_heir_is_the_next_in_the_ring() -> None:
+def test_the_successor_is_the_next_in_the_ring() -> None:
     owners = Owners(4)
     assert [owners.successor(i) for i in range(4)] == [1, 2, 3, 0]
     assert [owners.before(i) for i in range(4)] == [3, 0, 1, 2]
@@ -19,7 +19,7 @@ def test_the_heir_is_the_next_in_the_ring() -> None:
 
 
 @given(shards=st.integers(2, 7), draw=st.randoms(use_true_random=False))
-def test_every_piece_has_one_owner_that_lives(shards: int, draw: "st.Random") -> None:  # type: ignore[name-defined]
+def test_every_piece_has_one_living_owner(shards: int, draw: "st.Random") -> None:  # type: ignore[name-defined]
     owners, pieces = Owners(shards), cut([100, 57], shards, 20)
     while len(owners.living) > 1:
         dead = draw.choice(owners.living)

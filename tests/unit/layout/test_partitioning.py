@@ -1,4 +1,4 @@
-"""Ownership of units and parameters over P partitions, and the plan of what crosses."""
+"""Ownership of units and parameters over P partitions, and the transfers between them."""
 
 from itertools import product
 
@@ -38,7 +38,7 @@ def test_balanced_ranges_cover_in_order_and_differ_by_one(n, parts):
 def test_every_row_of_every_tensor_has_one_owner(plan):
     rows = {tensor.name: [] for tensor in plan.network.tensors}
     for partition in range(plan.partitions):
-        for part in plan.slices(partition):
+        for part in plan.slices[partition]:
             rows[part.tensor.name] += range(*part.box[0])
     assert all(rows[tensor.name] == list(range(tensor.shape[0])) for tensor in plan.network.tensors)
 
@@ -46,7 +46,7 @@ def test_every_row_of_every_tensor_has_one_owner(plan):
 @given(plan=plans)
 def test_slices_fill_a_partition_s_vector_without_gaps(plan):
     for partition in range(plan.partitions):
-        slices = plan.slices(partition)
+        slices = plan.slices[partition]
         assert [s.offset for s in slices] == [sum(s.size for s in slices[:i]) for i in range(len(slices))]
         assert plan.sizes[partition] == sum(s.size for s in slices)
         assert all(np.prod(s.shape) == s.size for s in slices)
@@ -56,7 +56,7 @@ def test_slices_fill_a_partition_s_vector_without_gaps(plan):
 @given(plan=plans)
 def test_a_partition_owns_the_weights_and_biases_of_its_units(plan):
     for partition in range(plan.partitions):
-        weights, biases = plan.slices(partition)[0::2], plan.slices(partition)[1::2]
+        weights, biases = plan.slices[partition][0::2], plan.slices[partition][1::2]
         owned = [plan.own(space, partition) for space in range(1, len(plan.network.spaces))]
         assert [w.box[:1] for w in weights] == [b.box for b in biases] == owned
 
@@ -156,7 +156,7 @@ def test_every_unit_and_parameter_has_one_owner(plan):
         assert (owners == 1).all()
     counts = {t.name: np.zeros(t.shape, int) for t in plan.network.tensors}
     for partition in range(plan.partitions):
-        for part in plan.slices(partition):
+        for part in plan.slices[partition]:
             counts[part.tensor.name][tuple(slice(a, b) for a, b in part.box)] += 1
     assert all((count == 1).all() for count in counts.values())
     assert sum(plan.sizes) == plan.network.parameters

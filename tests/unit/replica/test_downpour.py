@@ -1,5 +1,6 @@
-"""The Downpour client on a link whose exchanges end when the test says so."""
+"""The Downpour client on a parameter service whose exchanges end when the test says so."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.comm.protocol import Op
+from dbmpi.comm.assignments import Portion, assignment_of
+from dbmpi.comm.protocol import REPORT, Op
 from dbmpi.config.algorithms import Downpour, Schedule
 from dbmpi.config.layers import Dense
 from dbmpi.layout.network import from_layers
@@ -16,7 +18,7 @@ from dbmpi.layout.sharding import Piece
 from dbmpi.model.losses import Score
 from dbmpi.model.tensors import Tensors
 from dbmpi.replica.client import Outcome
-from dbmpi.replica.downpour import Downpour as Client
+from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.run.serial import LocalClient
 from dbmpi.server.rules import make
@@ -52,7 +54,27 @@ class Asked(NamedTuple):
     steps: int
 
 
-class ScriptedLink:
+class Minibatches:
+    """Stands for a loader: three minibatches in every portion."""
+
+    def __init__(self) -> None:
+        self.prepared: list[Portion] = []
+
+    def prepare(self, portion: Portion) -> None:
+        self.prepared.append(portion)
+
+    def train(self) -> Iterator[tuple[int, np.ndarray]]:
+        self.prepared.pop(0)
+        for _ in range(3):
+            yield 10, np.zeros(10)
+
+
+def learner(settings: Downpour, model: Model, service: Any) -> DownpourClient:
+    rate = LearningRate(settings.learning_rate, settings.schedule, 100)
+    return DownpourClient(settings, rate, model, Minibatches(), service, 1, lambda: None)  # type: ignore[arg-type]
+
+
+class ScriptedService:
     """Exchanges stay in flight until `end`, or until they are waited for."""
 
     shared = False
@@ -105,22 +127,21 @@ class ScriptedLink:
         self.incoming = wait_as_spare
 
 
-def client(waits: bool = False, gradients: list[float] | None = None, **keys: Any) -> Client:
+def client(waits: bool = False, gradients: list[float] | None = None, **keys: Any) -> DownpourClient:
     """Make a client that has fetched its first parameters, version 1."""
     settings = Downpour(**({"learning_rate": 0.5, "local_rate": 0.0, "overlap": not waits} | keys))
-    rate = LearningRate(settings.learning_rate, settings.schedule, 100)
-    made = Client(settings, rate, Model(gradients), ScriptedLink(), 1)
+    made = learner(settings, Model(gradients), ScriptedService())
     made.fetch()
     made.client.asked.clear()
     return made
 
 
-def step(made: Client, count: int = 1, examples: int = 0) -> None:
+def step(made: DownpourClient, count: int = 1, examples: int = 0) -> None:
     for _ in range(count):
         assert made.step(1, np.zeros(1), examples) == Score(1.5, 1)
 
 
-def ops(made: Client) -> list[Op]:
+def ops(made: DownpourClient) -> list[Op]:
     return [asked.op for asked in made.client.asked]
 
 
@@ -358,9 +379,9 @@ def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_s
     values = np.ones(SIZE)
     settings = Downpour(rule="sgd", learning_rate=0.5, n_push=n_push, overlap=False)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
-    link = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
+    service = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     model = Model([1.0, np.inf, 1.0, np.nan, 1.0, 1.0])
-    made = Client(settings, LearningRate(0.5, settings.schedule, 100), model, link, 1)
+    made = learner(settings, model, service)
     made.fetch()
     step(made, 6)
     made.flush(0)
@@ -372,10 +393,41 @@ def test_shared_parameters_are_changed_by_the_shard_alone():
     values = np.ones(SIZE)
     settings = Downpour(rule="sgd", learning_rate=0.5, n_push=2, overlap=False)
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
-    link = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
-    made = Client(settings, LearningRate(0.5, settings.schedule, 100), Model([1.0] * 5), link, 1)
+    service = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
+    made = learner(settings, Model([1.0] * 5), service)
     made.fetch()
     assert made.theta.flat is values
     step(made, 5)  # pushes of 1, 2 and 2 gradients after steps 0, 2 and 4
     assert [seen[0] for seen in made.model.seen] == [1.0, 0.5, 0.5, -0.5, -0.5]
     assert values[0] == -1.5
+
+
+def order(before: int = 0) -> Any:
+    return assignment_of(Portion(0, 0, 0, 3, 30, before))
+
+
+def test_a_portion_is_learned_from_minibatch_by_minibatch():
+    made, report = client(waits=True), np.zeros((), REPORT)
+    made.prepare(order())
+    made.train(order(), report)
+    assert made.steps == 3 and (report["steps"], report["examples"]) == (3, 30)
+    assert (report["loss_sum"], report["correct"]) == (4.5, 3)
+
+
+def test_learning_begins_with_a_fetch_at_the_start_and_after_a_flush():
+    made = client(waits=True, n_fetch=100, n_push=100)
+    for _ in range(2):
+        made.prepare(order())
+        made.train(order(), np.zeros((), REPORT))
+    assert ops(made) == [Op.FETCH, BOTH]  # of the beginning, and of step 0
+    made.flush(0)
+    made.prepare(order())
+    made.train(order(), np.zeros((), REPORT))
+    assert ops(made)[2:] == [Op.PUSH, Op.FETCH, BOTH] and made.steps == 3
+
+
+def test_the_rate_counts_the_examples_handed_out_before_the_portion():
+    made = client(waits=True, schedule=Schedule(kind="linear", decay_epochs=1.0))
+    made.prepare(order(20))
+    made.train(order(20), np.zeros((), REPORT))
+    assert [asked.rate for asked in made.client.asked if asked.op & Op.PUSH] == [0.4, 0.35, 0.3]

@@ -28,27 +28,27 @@ def rate(kind: str, **keys: float) -> LearningRate:
     ],
 )
 def test_course_over_the_decay(kind, expected):
-    course = rate(kind, decay_epochs=8.0, decay_factor=0.5, final=0.2)
-    at = [course.at(epoch * ROWS) / 0.5 for epoch in (0, 2, 4, 8, 16)]
+    made = rate(kind, decay_epochs=8.0, decay_factor=0.5, final=0.2)
+    at = [made.at(epoch * ROWS) / 0.5 for epoch in (0, 2, 4, 8, 16)]
     assert at == pytest.approx(expected)
 
 
 def test_step_holds_until_the_period_is_over():
-    course = rate("step", decay_epochs=2.0, decay_factor=0.1)
-    assert course.at(2 * ROWS - 1) == 0.5 and course.at(2 * ROWS) == pytest.approx(0.05)
+    made = rate("step", decay_epochs=2.0, decay_factor=0.1)
+    assert made.at(2 * ROWS - 1) == 0.5 and made.at(2 * ROWS) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_warmup_rises_linearly_and_comes_before_the_decay(kind):
-    course = rate(kind, warmup_epochs=2.0, decay_epochs=4.0)
-    rising = [course.at(n) for n in range(2 * ROWS)]
+    made = rate(kind, warmup_epochs=2.0, decay_epochs=4.0)
+    rising = [made.at(n) for n in range(2 * ROWS)]
     assert rising[0] > 0 and rising[999] == pytest.approx(0.25) and rising[-1] == pytest.approx(0.5)
     steps = [b - a for a, b in zip(rising, rising[1:], strict=False)]
     assert steps == pytest.approx([0.5 / (2 * ROWS)] * 1999)
-    assert course.at(2 * ROWS) == pytest.approx(0.5)
+    assert made.at(2 * ROWS) == pytest.approx(0.5)
     without = rate(kind, decay_epochs=4.0)
     expected = [without.at(epoch * ROWS) for epoch in (1, 3, 7)]
-    assert [course.at(epoch * ROWS) for epoch in (3, 5, 9)] == pytest.approx(expected)
+    assert [made.at(epoch * ROWS) for epoch in (3, 5, 9)] == pytest.approx(expected)
 
 
 @given(

@@ -45,52 +45,52 @@ def rows_of(plan: PortionPlan, sample: int, index: int) -> list[int]:
     return [row for a, b in plan.blocks(sample, 0, index) for row in range(a, b)]
 
 
-def used(feed: PortionCache, sample: int, index: int) -> list[int]:
-    return [int(row) for minibatch in feed.minibatches(sample, index) for row in minibatch]
+def used(cache: PortionCache, sample: int, index: int) -> list[int]:
+    return [int(row) for minibatch in cache.minibatches(sample, index) for row in minibatch]
 
 
 def test_a_portion_is_read_once(reader: Reader) -> None:
-    feed, plan = made(reader, 10**6)
+    cache, plan = made(reader, 10**6)
     for _ in range(3):
         for index in range(5):
-            feed.prepare(0, index)
-            assert used(feed, 0, index) == rows_of(plan, 0, index)
+            cache.prepare(0, index)
+            assert used(cache, 0, index) == rows_of(plan, 0, index)
     assert reader.reads == 5 and not reader.requests
 
 
 def test_what_does_not_fit_is_read_again_and_the_rest_is_not(reader: Reader) -> None:
-    feed, plan = made(reader, 3 * BYTES)
+    cache, plan = made(reader, 3 * BYTES)
     for _ in range(4):
         for index in range(5):
-            feed.prepare(0, index)
-            assert used(feed, 0, index) == rows_of(plan, 0, index)
+            cache.prepare(0, index)
+            assert used(cache, 0, index) == rows_of(plan, 0, index)
     assert reader.reads == 3 + 4 * 2
 
 
 def test_without_room_nothing_is_kept(reader: Reader) -> None:
-    feed, plan = made(reader, 0)
+    cache, plan = made(reader, 0)
     for _ in range(2):
-        assert used(feed, 0, 1) == rows_of(plan, 0, 1)
+        assert used(cache, 0, 1) == rows_of(plan, 0, 1)
     assert reader.reads == 2
 
 
 def test_a_new_sample_takes_the_room_of_the_old_one(reader: Reader) -> None:
-    feed, plan = made(reader, 2 * BYTES)
+    cache, plan = made(reader, 2 * BYTES)
     for sample in (0, 1, 1):
         for index in (0, 1):
-            feed.prepare(sample, index)
-            assert used(feed, sample, index) == rows_of(plan, sample, index)
+            cache.prepare(sample, index)
+            assert used(cache, sample, index) == rows_of(plan, sample, index)
     assert reader.reads == 4
-    assert used(feed, 0, 0) == rows_of(plan, 0, 0)  # left behind by an old pass: not kept
-    assert used(feed, 1, 0) == rows_of(plan, 1, 0) and reader.reads == 5
+    assert used(cache, 0, 0) == rows_of(plan, 0, 0)  # left behind by an old pass: not kept
+    assert used(cache, 1, 0) == rows_of(plan, 1, 0) and reader.reads == 5
 
 
 def test_portions_may_be_used_in_another_order_than_prepared(reader: Reader) -> None:
     for room in (0, 10**6):
-        feed, plan = made(reader, room)
+        cache, plan = made(reader, room)
         for index in (0, 1, 2):
-            feed.prepare(0, index)
-        feed.prepare(0, 1)  # twice: a copy that comes back
+            cache.prepare(0, index)
+        cache.prepare(0, 1)  # twice: a copy that comes back
         for index in (2, 0, 1, 1):
-            assert used(feed, 0, index) == rows_of(plan, 0, index)
+            assert used(cache, 0, index) == rows_of(plan, 0, index)
         assert not reader.requests

@@ -10,7 +10,6 @@ from dbmpi.comm import operations
 from dbmpi.comm.assignments import about, gradient_of
 from dbmpi.comm.operations import GRADIENT, PARAMETERS, Program
 from dbmpi.comm.protocol import REPORT, Work
-from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour, Sandblaster
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Config, Model, Train
@@ -19,7 +18,6 @@ from dbmpi.layout import network, sharding
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
-from dbmpi.replica.leader import Leader
 from dbmpi.replica.loader import Loader
 from dbmpi.replica.portion_cache import PortionCache
 from dbmpi.replica.sandblaster import SandblasterClient
@@ -42,42 +40,42 @@ class Bench:
     """One partition and one shard, joined by calls, on the digits."""
 
     def __init__(self) -> None:
-        self.plan = Partitioning(network.build(CONFIG, (8, 8)), 1)
-        pieces = sharding.cut(self.plan.sizes, 1, 200)
-        self.matrix = np.zeros((operations.count(0), self.plan.sizes[0]))
+        self.partitioning = Partitioning(network.build(CONFIG, (8, 8)), 1)
+        pieces = sharding.cut(self.partitioning.sizes, 1, 200)
+        self.matrix = np.zeros((operations.count(0), self.partitioning.sizes[0]))
         held = {piece: self.matrix[PARAMETERS, piece.start : piece.stop] for piece in pieces}
         for piece, room in held.items():
-            initialize.piece(self.plan, piece, 1, room)
+            initialize.piece(self.partitioning, piece, 1, room)
         limits = Downpour(rule="sgd")
         self.slices = Slices(self.matrix, pieces)
         shard = Shard(0, held, rules.make(limits), limits, self.slices)
-        link = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
-        self.model = PartitionModel(self.plan, 0, True, np.dtype("f8"), L2)
+        service = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
+        self.model = PartitionModel(self.partitioning, 0, True, np.dtype("f8"), L2)
         self.batch: Batches = batches(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
-        self.feed = Loader(str(digits.path()), self.batch.plan, self.model, 30.0)
-        rows, lead = PortionCache(self.feed, self.batch.plan, 10**9), Leader(None, Waiter(30.0))
+        self.loader = Loader(str(digits.path()), self.batch.plan, self.model, 30.0)
+        portions = PortionCache(self.loader, self.batch.plan, 10**9)
         self.on_minibatch: Callable[[], None] = lambda: None
         pause = lambda: self.on_minibatch()  # noqa: E731
-        self.client = SandblasterClient(self.model, rows, link, lead, len(pieces), pause)
+        self.client = SandblasterClient(self.model, portions, service, None, len(pieces), pause)
 
-    def compute(self, portion: int, evaluation: int = 1) -> Any:
-        order, report = gradient_of(evaluation, 0, portion, self.batch.examples), np.zeros((), REPORT)
+    def compute(self, portion: int, pass_number: int = 1) -> Any:
+        order, report = gradient_of(pass_number, 0, portion, self.batch.examples), np.zeros((), REPORT)
         self.client.prepare(order)
         self.client.compute(order, report)
         return report
 
-    def accept(self, portion: int, evaluation: int = 1) -> None:
-        self.client.accept(about(Work.ACCEPT, evaluation, portion))
+    def accept(self, portion: int, pass_number: int = 1) -> None:
+        self.client.accept(about(Work.ACCEPT, pass_number, portion))
 
-    def drop(self, portion: int, evaluation: int = 1) -> None:
-        self.client.drop(about(Work.DROP, evaluation, portion))
+    def drop(self, portion: int, pass_number: int = 1) -> None:
+        self.client.drop(about(Work.DROP, pass_number, portion))
 
-    def push(self, evaluation: int = 1) -> None:
-        self.client.push(about(Work.PUSH, evaluation))
+    def push(self, pass_number: int = 1) -> None:
+        self.client.push(about(Work.PUSH, pass_number))
         assert len(self.client.take_pushed()) == 1
 
-    def open(self, evaluation: int) -> None:
-        self.slices.run(Program().open(evaluation).records)
+    def open(self, pass_number: int) -> None:
+        self.slices.run(Program().open(pass_number).records)
 
     def gradient(self) -> np.ndarray:
         self.slices.part(GRADIENT, 0)  # whoever reads it finds zeros where nothing was pushed
@@ -85,11 +83,11 @@ class Bench:
 
     def whole(self) -> tuple[float, np.ndarray]:
         """Loss and gradient of the batch in one piece."""
-        split = self.feed._train
+        split = self.loader._train
         raw, labels = split.read([(0, ROWS)]), split.labels_or_targets([(0, ROWS)])
         vectors = self.matrix[PARAMETERS], np.empty(self.matrix.shape[1])
-        theta, gradient = (tensors(self.plan, 0, vector) for vector in vectors)
-        x_IB = self.model.space(ROWS).states[0].reshape(64, ROWS)
+        theta, gradient = (tensors(self.partitioning, 0, vector) for vector in vectors)
+        x_IB = self.model.workspace(ROWS).states[0].reshape(64, ROWS)
         x_IB[...] = raw.reshape(ROWS, -1).T * split.scale
         score = self.model.differentiate(theta, gradient, ROWS, labels)
         return score.loss_sum / ROWS + self.model.penalty(theta), gradient.flat
@@ -100,7 +98,7 @@ def bench() -> Any:
     made = Bench()
     yield made
     made.client.close()
-    made.feed.close()
+    made.loader.close()
     made.model.free()
 
 
@@ -148,7 +146,7 @@ def test_a_portion_dropped_half_way_is_given_up_and_may_come_again(bench: Bench)
     assert np.any(bench.gradient())
 
 
-def test_another_evaluation_forgets_what_is_left_of_the_last(bench: Bench) -> None:
+def test_another_pass_forgets_what_is_left_of_the_last(bench: Bench) -> None:
     bench.open(1)
     bench.compute(0)
     bench.accept(0)
@@ -169,7 +167,7 @@ def test_another_evaluation_forgets_what_is_left_of_the_last(bench: Bench) -> No
     np.testing.assert_array_equal(bench.gradient(), alone)
 
 
-def test_a_push_of_an_evaluation_that_is_over_is_refused(bench: Bench) -> None:
+def test_a_push_of_a_pass_that_is_over_is_refused(bench: Bench) -> None:
     bench.open(1)
     bench.compute(0)
     bench.accept(0)
@@ -179,10 +177,10 @@ def test_a_push_of_an_evaluation_that_is_over_is_refused(bench: Bench) -> None:
 
 
 def test_buffers_are_used_again(bench: Bench) -> None:
-    for evaluation in (1, 2, 3):
-        bench.open(evaluation)
+    for pass_number in (1, 2, 3):
+        bench.open(pass_number)
         for portion in range(bench.batch.portions):
-            bench.compute(portion, evaluation)
-            bench.accept(portion, evaluation)
-        bench.push(evaluation)
+            bench.compute(portion, pass_number)
+            bench.accept(portion, pass_number)
+        bench.push(pass_number)
     assert len({id(gradient.flat) for gradient in bench.client._spare}) == len(bench.client._spare) <= 4

@@ -19,7 +19,7 @@ from dbmpi.layout.decomposition import decompose
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Traffic
 from dbmpi.layout.topology import assign_roles
-from dbmpi.model.spatial import STAGES
+from dbmpi.model.spatial import LAYER_CLASSES
 from dbmpi.model.workspace import Workspace
 from dbmpi.run import dryrun
 from dbmpi.run.dryrun import crossings, report
@@ -94,10 +94,10 @@ def test_activations_are_those_of_the_workspaces_and_layers(layers: str, partiti
     windows = 5 * needs.item if layers is IMAGE_LAYERS else 0  # the Gaussian of the normalization
     for p in range(partitions):
         for width in (1, 16):
-            space = Workspace(plan, p, width, np.dtype(dtype))
-            boundary: Any = None
-            layers_of = [STAGES[type(one.spec)](one, plan, p, space, boundary) for one in plan.network.layers]
-            assert needs.workspace(p, width) == array_bytes(space, *layers_of) - windows
+            workspace = Workspace(plan, p, width, np.dtype(dtype))
+            given: Any = plan, p, workspace, None
+            layers_here = [LAYER_CLASSES[type(one.spec)](one, *given) for one in plan.network.layers]
+            assert needs.workspace(p, width) == array_bytes(workspace, *layers_here) - windows
         assert needs.of_partition(p).activations == needs.workspace(p, 16) + needs.workspace(p, 250)
 
 

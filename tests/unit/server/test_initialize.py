@@ -37,7 +37,7 @@ def assembled(net: Network, plan: Partitioning, shards: int, most: int, seed: in
         initialize.piece(plan, piece, seed, vectors[piece.partition][piece.start : piece.stop])
     whole = {tensor.name: np.full(tensor.shape, np.nan) for tensor in net.tensors}
     for partition in range(plan.partitions):
-        for part in plan.slices(partition):
+        for part in plan.slices[partition]:
             values = vectors[partition][part.offset : part.offset + part.size]
             whole[part.tensor.name][tuple(slice(*edges) for edges in part.box)] = values.reshape(part.shape)
     return whole
