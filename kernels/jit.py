@@ -19,6 +19,11 @@ import numba
 FAST = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
+# Helpers must be inlined. Left as a function, a helper stands under one name in every kernel that calls it,
+# each time optimized a little differently, and the process calls whichever it loaded first: a kernel that was
+# just compiled then gives sums other last digits than the same kernel read from the cache.
+INLINE: dict[str, Any] = OPTIONS | {"forceinline": True}
+
 # Below this, waking the threads costs more than they save (some 10 microseconds, and much more where
 # other processes hold the cores).
 PARALLEL_ELEMENTS = 1 << 15
@@ -70,13 +75,13 @@ def parallel_from(elements: int) -> Iterator[None]:
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """Compile a function which only kernels call; LLVM inlines it."""
-    return numba.njit(fastmath=FAST, **OPTIONS)(function)
+    """Compile a function which only kernels call, and which LLVM inlines into them."""
+    return numba.njit(fastmath=FAST, **INLINE)(function)
 
 
 def exact_helper(function: Callable[..., Any]) -> Any:
     """Compile a helper whose operations keep their order, as argument reductions need."""
-    return numba.njit(fastmath={"contract", "nsz"}, **OPTIONS)(function)
+    return numba.njit(fastmath={"contract", "nsz"}, **INLINE)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -1,15 +1,40 @@
-"""Update rules and vector operations of the parameter service: one pass each over slices, in place.
+"""Update rules and vector operations of the parameter server: one pass each over slices, in place.
 
-`w` parameters, `g` gradient, `rate` the learning rate (a Python float, taken in the precision of `w`). The
-vectors of a call are 1-D, of one length and one dtype, and do not overlap.
+Letters: w parameters, g gradient, rate the learning rate; v velocity of momentum; a sum of squared gradients
+of Adagrad; m and v means of gradients and of squared gradients of Adam. The vectors of a call are 1-D, of one
+length and one dtype, and do not overlap; scalars are Python floats, taken in the precision of w.
+
+A rule is a formula that takes one parameter to its next value. Two kernels apply it: `sgd` in place, and
+`sgd_out` with a copy of the new w to a second array in the same pass; and so on. They share the formula as a
+helper, except for Adam: LLVM adds up its terms in another order when they come from a helper, which would
+change the last digit.
 """
 
 import numpy as np
 from numba import prange
 
-from kernels.jit import parallel_kernel
+from kernels.jit import helper, parallel_kernel
 
 _Array = np.ndarray
+
+
+@helper
+def _sgd(w: float, g: float, rate: float) -> float:
+    return w - rate * g
+
+
+@helper
+def _momentum(w: float, g: float, v: float, rate: float, mu: float) -> tuple[float, float]:
+    """Return the new w and v."""
+    velocity = mu * v + g
+    return w - rate * velocity, velocity
+
+
+@helper
+def _adagrad(w: float, g: float, a: float, rate: float, eps: float) -> tuple[float, float]:
+    """Return the new w and a."""
+    total = a + g * g
+    return w - rate * g / (np.sqrt(total) + eps), total
 
 
 @parallel_kernel
@@ -27,7 +52,7 @@ def sgd(w: _Array, g: _Array, rate: float) -> None:
     """
     rate_w = w.dtype.type(rate)
     for i in prange(w.size):
-        w[i] -= rate_w * g[i]
+        w[i] = _sgd(w[i], g[i], rate_w)
 
 
 @parallel_kernel
@@ -49,9 +74,7 @@ def momentum(w: _Array, g: _Array, v: _Array, rate: float, mu: float) -> None:
     """
     rate_w, mu_w = w.dtype.type(rate), w.dtype.type(mu)
     for i in prange(w.size):
-        velocity = mu_w * v[i] + g[i]
-        v[i] = velocity
-        w[i] -= rate_w * velocity
+        w[i], v[i] = _momentum(w[i], g[i], v[i], rate_w, mu_w)
 
 
 @parallel_kernel
@@ -77,9 +100,7 @@ def adagrad(w: _Array, g: _Array, a: _Array, rate: float, eps: float) -> None:
     """
     rate_w, eps_w = w.dtype.type(rate), w.dtype.type(eps)
     for i in prange(w.size):
-        total = a[i] + g[i] * g[i]
-        a[i] = total
-        w[i] -= rate_w * g[i] / (np.sqrt(total) + eps_w)
+        w[i], a[i] = _adagrad(w[i], g[i], a[i], rate_w, eps_w)
 
 
 @parallel_kernel
@@ -194,7 +215,7 @@ def sgd_out(w: _Array, g: _Array, rate: float, out: _Array) -> None:
     """
     rate_w = w.dtype.type(rate)
     for i in prange(w.size):
-        new = w[i] - rate_w * g[i]
+        new = _sgd(w[i], g[i], rate_w)
         w[i] = new
         out[i] = new
 
@@ -214,9 +235,7 @@ def momentum_out(w: _Array, g: _Array, v: _Array, rate: float, mu: float, out: _
     """
     rate_w, mu_w = w.dtype.type(rate), w.dtype.type(mu)
     for i in prange(w.size):
-        velocity = mu_w * v[i] + g[i]
-        v[i] = velocity
-        new = w[i] - rate_w * velocity
+        new, v[i] = _momentum(w[i], g[i], v[i], rate_w, mu_w)
         w[i] = new
         out[i] = new
 
@@ -236,9 +255,7 @@ def adagrad_out(w: _Array, g: _Array, a: _Array, rate: float, eps: float, out: _
     """
     rate_w, eps_w = w.dtype.type(rate), w.dtype.type(eps)
     for i in prange(w.size):
-        total = a[i] + g[i] * g[i]
-        a[i] = total
-        new = w[i] - rate_w * g[i] / (np.sqrt(total) + eps_w)
+        new, a[i] = _adagrad(w[i], g[i], a[i], rate_w, eps_w)
         w[i] = new
         out[i] = new
 

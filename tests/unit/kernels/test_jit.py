@@ -1,8 +1,10 @@
 """Threads, laziness, and what the package promises to its importers."""
 
+import os
 import platform
 import subprocess
 import sys
+from functools import partial
 
 import numba
 import numpy as np
@@ -41,6 +43,35 @@ def test_importing_compiles_nothing():
         "assert len(made) > 20 and not any(k.serial.signatures or k.parallel.signatures for k in made)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..")
+
+
+SUMS_IN_HELPERS = """
+import numpy as np
+from kernels.layers import dense
+from kernels.losses import elementwise
+random = np.random.default_rng(0)
+z, y = (random.normal(size=(10, 100)).astype(np.float32) for _ in range(2))
+for run in (lambda db: dense.activation_backward(z, y, db, 1),
+            lambda db: elementwise.logistic_delta(z, 0, np.zeros(100, np.int64), 0.1, db)):
+    db = np.empty(10, np.float32)
+    run(db)
+    print(db.tobytes().hex())
+"""
+
+
+def test_a_kernel_from_the_cache_gives_the_bits_of_one_just_compiled(tmp_path):
+    """Each has sums in a helper: as a function of its own, it would be another one from the cache."""
+    run = partial(
+        subprocess.run,
+        [sys.executable, "-c", SUMS_IN_HELPERS],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        cwd=kernels.__path__[0] + "/..",
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    compiled = run().stdout
+    assert len(compiled.split()) == 2 and list(tmp_path.glob("**/*.nbc"))
+    assert run().stdout == compiled
 
 
 @pytest.mark.parametrize("n", [0, -1, 10_000])
