@@ -15,7 +15,7 @@ from functools import cached_property
 
 from dbmpi.config.layers import Dropout
 from dbmpi.errors import UserError
-from dbmpi.layout.boxes import Box, Range, balanced, extents, hull, meet, volume, whole
+from dbmpi.layout.boxes import Box, Range, balanced, extents, hull, intersection, volume, whole
 from dbmpi.layout.network import IMAGE, Layer, Network, Shape, Tensor
 
 STATS_ROWS = 4  # of the output reduction: maximum, sum of exponentials, target logit, arg max
@@ -187,7 +187,8 @@ class Partitioning:
             for space in range(1, len(self.network.layers))
             for owner in range(self.partitions)
             for reader in range(self.partitions)
-            if owner != reader and (box := meet(self.own(space, owner), self.need(space, reader))) is not None
+            if owner != reader
+            and (box := intersection(self.own(space, owner), self.need(space, reader))) is not None
         )
 
     @cached_property
