@@ -74,14 +74,6 @@ def test_gives_windows_of_images():
         reader.close()
 
 
-def test_without_labels_none_are_read():
-    with Split("digits", "train") as split:
-        reader = Prefetcher(split, with_labels=False)
-        reader.request([(0, 5)])
-        assert reader.take(5)[1] is None
-        reader.close()
-
-
 def test_portions_come_in_the_order_of_the_requests(ahead):
     for start in range(20):
         ahead.request([(start, start + 2)])
