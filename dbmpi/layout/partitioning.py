@@ -185,10 +185,9 @@ class Partitioning:
         return tuple(
             Transfer(space, owner, reader, box)
             for space in range(1, len(self.network.layers))
-            for owner in range(self.partitions)
-            for reader in range(self.partitions)
-            if owner != reader
-            and (box := intersection(self.own(space, owner), self.need(space, reader))) is not None
+            for owner, own in enumerate(self._owned[space])
+            for reader, need in enumerate(self._needed[space])
+            if owner != reader and (box := intersection(own, need)) is not None
         )
 
     @cached_property
