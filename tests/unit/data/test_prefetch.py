@@ -1,4 +1,4 @@
-"""The read-ahead thread: order, bounded depth, errors, and an end."""
+"""The thread that reads ahead: order, bounded depth, errors, and an end."""
 
 import threading
 import time
