@@ -10,7 +10,7 @@ from dbmpi.data.split import Split
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.boxes import Range
 
-Portion = tuple[np.ndarray, np.ndarray | None]
+Portion = tuple[np.ndarray, np.ndarray]  # rows as stored, and their labels or targets
 
 
 class Prefetcher:
@@ -24,13 +24,10 @@ class Prefetcher:
         Used by the thread alone until `close` returned; the caller closes it.
     depth : int
         Portions read and not yet taken, at most; further requests wait.
-    with_labels : bool
-        Whether labels or targets are read too; a partition without output units needs none.
     """
 
-    def __init__(self, split: Split, depth: int = 2, with_labels: bool = True) -> None:
+    def __init__(self, split: Split, depth: int = 2) -> None:
         self._split = split
-        self._with_labels = with_labels
         self._outstanding = 0
         self._closing = False
         self._room = threading.Semaphore(depth)
@@ -62,8 +59,8 @@ class Prefetcher:
         -------
         x : array of the split's dtype, shape (N, I) or (N, H, W, C)
             Rows as stored, as `Split.read` returns them.
-        y : int64 array (N,), or float array (N, T), or None
-            Labels, or targets, or None if they were not wanted.
+        y : int64 array (N,), or float array (N, T)
+            Labels, or targets.
 
         Raises
         ------
@@ -107,6 +104,6 @@ class Prefetcher:
     def _portion(self, ranges: list[Range]) -> Portion | Exception:
         split = self._split
         try:
-            return split.read(ranges), split.labels_or_targets(ranges) if self._with_labels else None
+            return split.read(ranges), split.labels_or_targets(ranges)
         except Exception as error:  # raised again in take(), by the thread that can act on it
             return error

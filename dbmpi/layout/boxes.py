@@ -26,7 +26,7 @@ def volume(box: Box) -> int:
     return prod(extents(box))
 
 
-def meet(a: Box, b: Box) -> Box | None:
+def intersection(a: Box, b: Box) -> Box | None:
     """Return the elements that two boxes share, None if there are none. Local."""
     shared = tuple((max(i, m), min(j, n)) for (i, j), (m, n) in zip(a, b, strict=True))
     return shared if all(start < stop for start, stop in shared) else None
@@ -41,7 +41,7 @@ def hull(a: Box, b: Box) -> Box:
 
 def inside(a: Box, b: Box) -> bool:
     """Return whether all elements of `a` are elements of `b`. Local."""
-    return not volume(a) or meet(a, b) == a
+    return not volume(a) or intersection(a, b) == a
 
 
 def within(box: Box, outer: Box) -> tuple[slice, ...]:

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from dbmpi.config.layers import Dropout
 from dbmpi.errors import UserError
-from dbmpi.layout.boxes import Box, Range, balanced, extents, hull, meet, volume, whole
+from dbmpi.layout.boxes import Box, Range, balanced, extents, hull, intersection, volume, whole
 from dbmpi.layout.network import IMAGE, Layer, Network, Shape, Tensor
 
 STATS_ROWS = 4  # of the output reduction: maximum, sum of exponentials, target logit, arg max
@@ -185,9 +185,9 @@ class Partitioning:
         return tuple(
             Transfer(space, owner, reader, box)
             for space in range(1, len(self.network.layers))
-            for owner in range(self.partitions)
-            for reader in range(self.partitions)
-            if owner != reader and (box := meet(self.own(space, owner), self.need(space, reader))) is not None
+            for owner, own in enumerate(self._owned[space])
+            for reader, need in enumerate(self._needed[space])
+            if owner != reader and (box := intersection(own, need)) is not None
         )
 
     @cached_property

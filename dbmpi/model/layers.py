@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.layout.boxes import Range, meet, volume
+from dbmpi.layout.boxes import Range, intersection, volume
 from dbmpi.layout.network import IMAGE
 from dbmpi.layout.network import Layer as NetworkLayer
 from dbmpi.layout.partitioning import Partitioning
@@ -63,7 +63,7 @@ class PartitionLayer:
         """Return, for each reader of own outputs, its part of `dy` and the buffer of what it sends."""
         parts = []
         for reader, returned in sorted(self.workspace.returned[above].items()):
-            box = meet(self.own, self.partitioning.need(above, reader))
+            box = intersection(self.own, self.partitioning.need(above, reader))
             assert box is not None
             parts.append((self.workspace.view(self.workspace.derivatives, above, box), returned))
         return parts

@@ -95,8 +95,7 @@ class DownpourClient:
 
     def handlers(self) -> Mapping[Work, Handler]:
         """See `AlgorithmClient.handlers`."""
-        flush: Handler = lambda assignment, report: self.flush(int(assignment["examples"]))  # noqa: E731
-        return {Work.TRAIN: self.train, Work.FLUSH: flush}
+        return {Work.TRAIN: self.train, Work.FLUSH: self._flush}
 
     def urgent_handlers(self) -> Mapping[Work, UrgentHandler]:
         """Nothing of Downpour is urgent."""
@@ -238,6 +237,9 @@ class DownpourClient:
             self._settle(self.client.wait())
         self.client.forget()
         self._learning = False
+
+    def _flush(self, assignment: Record, report: Record) -> None:
+        self.flush(int(assignment["examples"]))
 
     def take_pushed(self) -> tuple[Record, ...]:
         """Nobody orders Downpour's pushes: there is none to acknowledge."""

@@ -18,7 +18,7 @@ from dbmpi.layout.boxes import Range
 from dbmpi.model.partition import PartitionModel
 from kernels.layers.input import gather_transpose
 
-Rows = tuple[Array, Array | None]  # as stored, and their targets
+Rows = tuple[Array, Array]  # as stored, and their labels or targets
 Minibatch = tuple[int, Array]  # width, targets; the input is in the model's workspace
 
 
@@ -90,8 +90,7 @@ class Loader:
             raw_NI, targets = self._test.read(rows), self._test.labels_or_targets(rows)
             yield self._fill(self._test, raw_NI, targets, np.arange(len(raw_NI)))
 
-    def _fill(self, split: Split, raw_NI: Array, targets: Array | None, rows_B: Array) -> Minibatch:
-        assert targets is not None
+    def _fill(self, split: Split, raw_NI: Array, targets: Array, rows_B: Array) -> Minibatch:
         x_IB = self._model.workspace(len(rows_B)).states[0].reshape(-1, len(rows_B))
         raw_NI = raw_NI.reshape(len(raw_NI), -1)
         gather_transpose(raw_NI, rows_B, split.scale, split.offset, x_IB)

@@ -57,7 +57,7 @@ class PortionCache:
         if key[0] > self._sample:
             self._held.clear()
             self._sample, self._room = key[0], self._most_bytes
-        size = sum(part.nbytes for part in rows if part is not None)
+        size = sum(part.nbytes for part in rows)
         if size <= self._room and key[0] == self._sample:
             self._room -= size
             self._held[key] = rows

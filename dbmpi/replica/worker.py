@@ -44,7 +44,10 @@ class AlgorithmClient(Protocol):
         """This partition's parameters, as they were fetched or learned since."""
 
     def handlers(self) -> Mapping[Work, Handler]:
-        """Return what to do with each kind of work of this algorithm, in step with the other partitions."""
+        """Return what to do with each kind of work of this algorithm, in step with the other partitions.
+
+        A client keeps no such table itself: it would refer to itself, and not be freed when it is let go of.
+        """
 
     def urgent_handlers(self) -> Mapping[Work, UrgentHandler]:
         """Return what to do with each kind of urgent assignment of this algorithm."""

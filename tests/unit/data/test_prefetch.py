@@ -1,4 +1,4 @@
-"""The read-ahead thread: order, bounded depth, errors, and an end."""
+"""The thread that reads ahead: order, bounded depth, errors, and an end."""
 
 import threading
 import time
@@ -71,14 +71,6 @@ def test_gives_windows_of_images():
         x_NHWC, _ = reader.take(5)
         images = everything.read([(100, 140), (3, 7)]).reshape(44, 8, 8, 1)
         assert np.array_equal(x_NHWC, images[:, 2:7, :4])
-        reader.close()
-
-
-def test_without_labels_none_are_read():
-    with Split("digits", "train") as split:
-        reader = Prefetcher(split, with_labels=False)
-        reader.request([(0, 5)])
-        assert reader.take(5)[1] is None
         reader.close()
 
 

@@ -46,7 +46,7 @@ def test_extents_and_volume_are_those_of_the_slice(case):
 def test_meet_inside_and_hull_are_those_of_sets(case):
     shape, a, b = case
     set_a, set_b = set(cut(shape, a).flat), set(cut(shape, b).flat)
-    shared = blocks.meet(a, b)
+    shared = blocks.intersection(a, b)
     assert (set_a & set_b) == (set() if shared is None else set(cut(shape, shared).flat))
     assert shared is None or blocks.volume(shared)
     assert blocks.inside(a, b) == (set_a <= set_b)
@@ -70,7 +70,7 @@ def test_an_empty_box_adds_nothing_to_a_hull():
 @given(cases(count=2))
 def test_within_finds_a_box_in_the_array_of_another(case):
     shape, a, outer = case
-    box = blocks.meet(a, outer)
+    box = blocks.intersection(a, outer)
     if box is not None:
         assert np.array_equal(cut(shape, outer)[blocks.within(box, outer)], cut(shape, box))
 

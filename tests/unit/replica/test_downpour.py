@@ -1,5 +1,7 @@
 """The Downpour client on a parameter service whose exchanges end when the test says so."""
 
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -431,3 +433,14 @@ def test_the_rate_counts_the_examples_handed_out_before_the_portion():
     made.prepare(order(20))
     made.train(order(20), np.zeros((), REPORT))
     assert [asked.rate for asked in made.client.asked if asked.op & Op.PUSH] == [0.4, 0.35, 0.3]
+
+
+def test_its_buffers_are_free_once_nobody_has_it_any_more():
+    made = client()
+    handlers, seen = made.handlers(), weakref.ref(made)
+    gc.disable()
+    try:
+        del made, handlers
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -23,11 +23,11 @@ class Reader:
     def request(self, ranges: list[tuple[int, int]]) -> None:
         self.requests.append(ranges)
 
-    def take(self) -> tuple[Any, None]:
+    def take(self) -> tuple[Any, Any]:
         self.reads += 1
-        return np.concatenate([np.arange(a, b, dtype=float) for a, b in self.requests.popleft()]), None
+        return np.concatenate([np.arange(a, b, dtype=float) for a, b in self.requests.popleft()]), np.empty(0)
 
-    def minibatches(self, rows: tuple[Any, None], order: Any, width: int) -> Any:
+    def minibatches(self, rows: tuple[Any, Any], order: Any, width: int) -> Any:
         yield rows[0][order]
 
 
