@@ -68,7 +68,7 @@ class ReplicaService:
     def _work(self, replica: "Replica") -> int:
         while (assignment := self._next())["work"] != Work.LEAVE:
             self._report(replica.perform(assignment))
-        return int(assignment["index"])
+        return int(assignment["status"])
 
     def _retire(self, replica: "Replica") -> int:
         """Wait for the order to leave; nothing else is obeyed any more."""
@@ -76,7 +76,7 @@ class ReplicaService:
         self.retired, self._replica = True, None
         while (assignment := self._next())["work"] != Work.LEAVE:
             pass
-        return int(assignment["index"])
+        return int(assignment["status"])
 
     def on_minibatch(self) -> None:
         """Between minibatches: look for assignments; give a sign of life if it is time."""
@@ -129,4 +129,4 @@ def wait_as_spare(comm: MPI.Intracomm, coordinator: int) -> int:
     request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
     while not request.Test():
         idle.rest()
-    return int(record[0]["index"])
+    return int(record[0]["status"])

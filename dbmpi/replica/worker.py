@@ -86,7 +86,7 @@ class Replica:
         if work is Work.RETIRE:
             raise Retired
         if work is Work.REROUTE:
-            self._algorithm.client.reroute(int(assignment["part"]), int(assignment["index"]))
+            self._algorithm.client.reroute(int(assignment["dead"]), int(assignment["successor"]))
             return
         assert self._gradients is not None
         if work is Work.ACCEPT:
