@@ -33,14 +33,14 @@ def plain(work: Work, examples: int = 0) -> Record:
 def leave(status: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that says the run has ended, and with which exit status."""
     record = plain(Work.LEAVE)
-    record["index"] = status
+    record["status"] = status
     return record
 
 
 def reroute(dead: int, successor: int) -> Record:
-    """Return the `ASSIGNMENT`, `()`, that says that one shard has died, and which one has its pieces now."""
+    """Return the `ASSIGNMENT`, `()`, that says that one shard has died, and which one has its pieces."""
     record = plain(Work.REROUTE)
-    record["part"], record["index"] = dead, successor
+    record["dead"], record["successor"] = dead, successor
     return record
 
 

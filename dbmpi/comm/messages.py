@@ -1,27 +1,118 @@
-"""Small messages on the service communicator: as they arrive, and on their way; orders; word of a signal."""
+"""Messages between ranks: received and checked, sent in the background, tolerant of the death of a peer."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from mpi4py import MPI
 
-from dbmpi.arrays import Record
+from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.protocol import Tag, check_size
+from dbmpi.comm.protocol import Tag, wrong_size
+from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
 
+T = TypeVar("T")
 
-def receive(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> Record | None:
-    """Return the next message of a tag as a record, `()`, if there is one. Local."""
+
+def tolerant(call: Callable[[], T], learn: Callable[[MPI.Exception], object], otherwise: T) -> T:
+    """Return what `call` returns, or `otherwise` where a rank that it needs has died. Local.
+
+    Parameters
+    ----------
+    call
+        Calls MPI.
+    learn
+        Takes an error in that tells of a death, and raises any other: `ulfm.FailureDetector.learn`, or
+        `ulfm.raise_unless_death`.
+    """
+    try:
+        return call()
+    except MPI.Exception as error:
+        learn(error)
+        return otherwise
+
+
+def take(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> tuple[Record, int] | None:
+    """Return the next message of a tag as a record, `()`, and who sent it, if there is one. Local.
+
+    Raises
+    ------
+    ProtocolError
+        It has not the size of the layout.
+    """
     status = MPI.Status()
     message = comm.Improbe(MPI.ANY_SOURCE, tag, status)
     if message is None:
         return None
-    check_size(status.Get_count(), layout.itemsize, tag.name, status.Get_source())
-    record = np.zeros(1, layout)
+    source = status.Get_source()
+    if status.Get_count() != layout.itemsize:
+        raise wrong_size(status.Get_count(), layout.itemsize, tag.name, source)
+    record = np.empty(1, layout)
     message.Recv(record.view(np.uint8))
-    return record.reshape(())
+    return record.reshape(()), source
+
+
+def complete(
+    request: MPI.Request, into: Array, source: int, what: str, waiter: Waiter, peer: Callable[[], str]
+) -> None:
+    """Wait until the message that `request` receives into `into` is there.
+
+    Parameters
+    ----------
+    source, what
+        Who sends it, and what it is, for the error.
+    peer
+        Says who is waited for, and for what.
+
+    Raises
+    ------
+    ProtocolError
+        It is not as long as `into`.
+    PeerSilent
+        See `Waiter.until`.
+    """
+    status = MPI.Status()
+    waiter.until(partial(request.Test, status), peer)
+    if status.Get_count() != into.nbytes:
+        raise wrong_size(status.Get_count(), into.nbytes, what, source)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What the service loop of a rank needs: communicator, the coordinator's rank, how to wait, signals."""
+
+    comm: MPI.Intracomm
+    coordinator: int
+    waiter: Waiter
+    signals: Signals
+
+
+class Inbox:
+    """Records of one tag from one rank; the receive for the next one is always posted."""
+
+    def __init__(self, comm: MPI.Intracomm, source: int, tag: Tag, layout: np.dtype[Any]) -> None:
+        self._comm, self._source, self._tag = comm, source, tag
+        self._buffer, self._status = np.zeros(1, layout), MPI.Status()
+        self._bytes = self._buffer.view(np.uint8)
+        self._request = comm.Irecv(self._bytes, source, tag)
+
+    def take(self) -> Record | None:
+        """Return the next record, `()`, if it is there. Local."""
+        if not self._request.Test(self._status):
+            return None
+        if self._status.Get_count() != self._buffer.nbytes:
+            raise wrong_size(self._status.Get_count(), self._buffer.nbytes, self._tag.name, self._source)
+        record = self._buffer.copy().reshape(())
+        self._request = self._comm.Irecv(self._bytes, self._source, self._tag)
+        return record
+
+    def close(self) -> None:
+        """Withdraw the receive that is still posted. Local."""
+        self._request.Cancel()
+        self._request.Wait()
 
 
 class Outbox:
@@ -29,26 +120,19 @@ class Outbox:
 
     def __init__(self, comm: MPI.Intracomm) -> None:
         self._comm = comm
+        self._tolerate = partial(ulfm.raise_unless_death, comm)
         self._sends: list[MPI.Request] = []
 
     def send(self, record: Record, to: int, tag: Tag) -> None:
         """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
         self._sends = [request for request in self._sends if not self._left(request)]
-        try:
-            self._sends.append(self._comm.Isend(record.reshape(-1).view(np.uint8).copy(), to, tag))
-        except MPI.Exception as error:
-            self._ignore_if_dead(error)
+        start = partial(self._comm.Isend, record.reshape(-1).view(np.uint8).copy(), to, tag)
+        request = tolerant(start, self._tolerate, None)
+        if request is not None:
+            self._sends.append(request)
 
     def _left(self, request: MPI.Request) -> bool:
-        try:
-            return request.Test()
-        except MPI.Exception as error:
-            self._ignore_if_dead(error)
-            return True
-
-    def _ignore_if_dead(self, error: MPI.Exception) -> None:
-        if not ulfm.tells_of_death(error, self._comm):
-            raise error
+        return tolerant(request.Test, self._tolerate, True)
 
     def drain(self, waiter: Waiter) -> None:
         """Wait until all have left."""

@@ -1,38 +1,62 @@
-"""Every message of the program: its tag, its layout, who sends it and who receives it.
+"""Every message of the program: its tag, its layout, who sends it to whom and when, and what takes it.
 
-    tag         layout           from -> to                when
-    REQUEST     REQUEST_HEADER   partition -> shard        fetch, push, or both in one round trip; accrue
-                                 coordinator -> shard      save (the first), checkpoint, stop, a death,
-                                                           vector operations, a mirror, the way back to it,
-                                                           the coordinator's state (the first)
-                                 first shard -> shard      fetch, while the model is saved
-    GRADIENT    wire[n]          partition -> shard        follows a REQUEST that pushes or accrues
-    REPLY       REPLY_HEADER     shard -> whoever asked    once for a REQUEST to fetch, push, accrue, save,
-                                                           checkpoint; for a death from the heir alone
-    PARAMETERS  float[n]         shard -> whoever asked    follows a REPLY to a REQUEST that fetches
-    OPERATIONS  OPERATION[n]     coordinator -> shard      follows a REQUEST for vector operations
-    SCALARS     float64[n]       shard -> coordinator      the answer: a partial sum for each dot product
-    ASSIGNMENT  ASSIGNMENT       coordinator -> partition  work, a verdict, a sign of life, or to leave
-                                 coordinator -> spare      to leave
-    REPORT      REPORT           partition -> coordinator  work done, or a sign of life
-    SHARD       SHARD_REPORT     shard -> coordinator      every `output.shard_every_s`, and at the end
-    VECTORS     int64[n]         coordinator -> shard      follows a REQUEST for a checkpoint or a mirror of
-                                                           n vectors of a batch method
-    WRITTEN     WRITTEN          shard -> coordinator      its file of a checkpoint is on disk
-    STATE       bytes[n]         coordinator -> shard      follows a REQUEST to keep the coordinator's state
-    MIRRORED    MIRRORED         shard -> coordinator      its mirror has left, and the one it holds is whole
-    SIGNAL      SIGNAL           others -> coordinator     a signal to stop has arrived
-    FAREWELL    nothing          coordinator -> others     where ranks may die: all is written, exit
-                                 others -> coordinator     the answer
+    tag         layout         from -> to: when                           handled in
+    REQUEST     REQUEST_HEADER partition -> shard: fetch, push, or both   server.requests:serve
+                                   in one round trip; accrue
+                               first shard -> shard: fetch, while it      server.requests:serve
+                                   writes the model
+    GRADIENT    wire[n]        partition -> shard: follows a REQUEST      server.requests:_take_push
+                                   that pushes or accrues
+    REPLY       REPLY_HEADER   shard -> whoever asked: once for each      replica.mpi_client:ended
+                                   REQUEST
+    PARAMETERS  float[n]       shard -> whoever asked: follows the REPLY  replica.mpi_client:ended
+                                   to a REQUEST that fetches
+    COMMAND     COMMAND        coordinator -> shard: see `Command`        server.service:_obey
+    VECTORS     int64[n]       coordinator -> shard: after CHECKPOINT or  server.service:_receive_vectors
+                                   MIRROR, the numbers of n vectors
+    OPERATIONS  OPERATION[n]   coordinator -> shard: after OPERATE        server.service:_operate
+    STATE       bytes[n]       coordinator -> shard: after KEEP_STATE     server.service:_keep_state
+    SCALARS     float64[n]     shard -> coordinator: answers OPERATE,     coordinator.shards:operate
+                                   its share of each of n dot products
+    ANSWER      ANSWER         shard -> coordinator: answers SAVE and     coordinator.commands:answer
+                                   CHECKPOINT; the successor's, ADOPT
+    SHARD       SHARD_REPORT   shard -> coordinator: every                coordinator.shards:_receive_report
+                                   `output.shard_every_s`, and at the
+                                   end
+    WRITTEN     WRITTEN        shard -> coordinator: its file of a        coordinator.shards:_receive_written
+                                   checkpoint is on disk
+    MIRRORED    MIRRORED       shard -> coordinator: its copy has left,   coordinator.shards:_receive_mirrored
+                                   and the mirror that it holds is whole
+    ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
+                               coordinator -> spare: LEAVE                replica.service:wait_as_spare
+    REPORT      REPORT         partition -> coordinator: an assignment    coordinator.service:_receive
+                                   is done; a sign of life
+    SIGNAL      SIGNAL         others -> coordinator: a signal to stop    coordinator.service:_receive
+    FAREWELL    nothing        coordinator -> others: where ranks may     comm.ulfm:part
+                                   die: all is written, exit
+                               others -> coordinator: the answer          comm.ulfm:part
 
-These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of
-the parameter vector (`layout.sharding`), so no message reaches 2^31 bytes; MPI keeps the order of
-messages between two ranks, so replies need no number. Boundary messages travel on the replica's own
-communicator, with the tags of `boundary_tag`, and mirrors on the shards' own: each shard sends its
-successor int64[k], the updates of its k pieces, then vectors in stretches, all with the tag `mirror_tag`.
-There too travels what an emergency checkpoint needs (`server.emergency`), with the tag `EMERGENCY_TAG`:
-EMERGENCY, and int64[n] for n vectors of a batch method, from the first shard to the others; EMERGENCY back
-when their files are on disk.
+These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of the
+parameter vector (`layout.sharding`), so no message reaches 2^31 bytes. MPI keeps the order of messages
+between two ranks, so replies need no number. Replicas and shards have communicators of their own:
+
+    tag            layout      from -> to: when                           handled in
+    boundary_tag   float[n]    partition -> partition of its replica:     model.boundary:_wait
+                                   states and derivatives
+                   float64[n]  partition -> partition 0 and back:         model.boundary:_wait
+                                   statistics of the outputs
+    LEAD_TAG       uint8[1]    partition 0 -> the others of its replica:  replica.leader:decide
+                                   whether to go on with a portion
+    mirror_tag     int64[k]    shard -> its successor: the updates of     server.transfer:poll
+                                   its k pieces
+                   float[n]    then its vectors, in stretches             server.transfer:poll
+    EMERGENCY_TAG  EMERGENCY   first living shard -> the others: which    server.emergency:_contribute
+                                   checkpoint to write
+                   int64[n]    then the numbers of n vectors of a batch   server.emergency:_contribute
+                                   method
+                   EMERGENCY   others -> first living shard: their files  server.emergency:_write_checkpoint
+                                   are on disk
+
 Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
 
@@ -62,6 +86,8 @@ class Tag(IntEnum):
     FAREWELL = 13
     MIRRORED = 14
     STATE = 15
+    COMMAND = 16
+    ANSWER = 17
 
 
 class Op(IntFlag):
@@ -69,25 +95,30 @@ class Op(IntFlag):
 
     FETCH = 1
     PUSH = 2
-    SAVE = 4
-    STOP = 8
-    ACCRUE = 16  # add to the gradient of an evaluation
-    OPERATE = 32  # perform vector operations
-    CHECKPOINT = 64  # copy the slice, answer, and write the copy
-    ADOPT = 128  # a shard has died: its heir adopts its pieces and answers, the others take note
-    MIRROR = 256  # send the heir a copy of some vectors, and take one from the shard before
-    REVERT = 512  # go back to the parameters of a mirror
-    KEEP_STATE = 1024  # keep the coordinator's state, in place of the one before
+    ACCRUE = 4  # add to the gradient of a pass over the batch
+
+
+class Command(IntEnum):
+    """What a COMMAND orders a shard to do; the fields of the record that it reads are in brackets."""
+
+    SAVE = 0  # write the model, and answer (the first living shard)
+    STOP = 1  # leave [status]
+    OPERATE = 2  # perform the vector operations that follow, and answer the dot products [count]
+    CHECKPOINT = 3  # copy the slice, answer, and write the copy [number, vectors, count]
+    ADOPT = 4  # a shard has died: its successor takes over its pieces and answers, the others note it [dead]
+    MIRROR = 5  # send the successor a copy of some vectors [number, vectors, count, anew]
+    REVERT = 6  # go back to the parameters of a mirror [number]
+    KEEP_STATE = 7  # keep the coordinator's state in place of the one before (the first living shard) [count]
 
 
 class Status(IntEnum):
-    """How a shard took a push."""
+    """How a shard took a push or a command."""
 
     OK = 0
     STALE = 1
     NOT_FINITE = 2
     TOO_LARGE = 3
-    LOST = 4  # ADOPT: no whole mirror is here; SAVE: another shard has died meanwhile
+    LOST = 4  # ADOPT: no complete mirror is here; SAVE: another shard has died meanwhile
 
 
 class Work(IntEnum):
@@ -103,7 +134,7 @@ class Work(IntEnum):
     DROP = 7  # it does not, another replica was first: forget it, or stop computing it
     PUSH = 8  # push the accrued sum
     RETIRE = 9  # the replica has lost a rank: leave all work, and wait for LEAVE
-    REROUTE = 10  # a shard has died: its heir has its pieces now
+    REROUTE = 10  # a shard has died: its successor has its pieces now
 
 
 # Done as they arrive, between minibatches.
@@ -113,22 +144,42 @@ URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE)
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
-        # STOP: the exit status of the run. ADOPT: the shard that has died. MIRROR: 1 for all that there is.
         ("piece", "i4"),
-        # Of the parameters that the gradient was computed from. ACCRUE: the evaluation. CHECKPOINT, MIRROR,
-        # REVERT: the number.
+        # Of the parameters that the gradient was computed from. ACCRUE: the pass over the batch.
         ("version", "i8"),
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient; OPERATE, CHECKPOINT, MIRROR: what follows
+        ("steps", "i4"),  # minibatches in the gradient
         ("wire", "i4"),  # index into WIRE
     ]
 )
 
 REPLY_HEADER = np.dtype(
     [
-        ("piece", "i4"),  # ADOPT: age of the mirror, in milliseconds
+        ("piece", "i4"),
+        ("status", "i4"),  # of the push
+        ("version", "i8"),  # after the push; of the parameters that follow
+    ]
+)
+
+COMMAND = np.dtype(
+    [
+        ("command", "i4"),
+        ("status", "i4"),  # the exit status of the run
+        ("dead", "i4"),  # index of the shard that has died
+        ("anew", "i4"),  # 1: the mirror begins anew, with all that there is
+        ("vectors", "i4"),  # 1: vectors of a batch method, whose numbers follow; 0: the rule's state
+        ("number", "i8"),  # of the checkpoint, or of the mirror
+        ("count", "i8"),  # records that follow: numbers of vectors, operations, or bytes
+    ]
+)
+
+ANSWER = np.dtype(
+    [
         ("status", "i4"),
-        ("version", "i8"),  # after the push; of what follows. ADOPT: the mirror's updates, or its number
+        # ADOPT: what the shard goes on from.
+        ("mirror", "i8"),  # number of the mirror; 0 if no command ordered it
+        ("updates", "i8"),  # that its pieces have had in this job
+        ("age_ms", "i8"),  # of the mirror
     ]
 )
 
@@ -136,13 +187,16 @@ ASSIGNMENT = np.dtype(
     [
         ("work", "i4"),
         ("epoch", "i4"),  # of a batch: which sample
-        ("part", "i4"),  # REROUTE: the shard that has died
-        ("index", "i4"),  # LEAVE: the exit status of the run; REROUTE: the heir
+        ("part", "i4"),
+        ("index", "i4"),  # of the portion
         ("pass_number", "i8"),  # GRADIENT and what follows it: the pass over the batch
         ("minibatches", "i8"),  # at most so many of the portion
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch
         ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
         ("stop", "i8"),
+        ("status", "i4"),  # LEAVE: the exit status of the run
+        ("dead", "i4"),  # REROUTE: index of the shard that has died
+        ("successor", "i4"),  # REROUTE: index of the shard that has its pieces now
     ]
 )
 
@@ -256,7 +310,6 @@ def mirror_tag(renewals: int) -> int:
     return renewals
 
 
-def check_size(received: int, expected: int, what: str, peer: int) -> None:
-    """Raise ProtocolError unless a message from world rank `peer` has the size its layout says."""
-    if received != expected:
-        raise ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")
+def wrong_size(received: int, expected: int, what: str, peer: int) -> ProtocolError:
+    """Return the error that says: a message from world rank `peer` has not the size its layout says."""
+    return ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")

@@ -1,8 +1,9 @@
 """The death of ranks, where MPI tells of it: ULFM, which Open MPI has under `mpirun --with-ft ulfm`.
 
 A call that needs a dead rank raises; so does every probe for any source, until the death is acknowledged.
-Which exceptions tell of a death, who is dead, and how a job ends then: nobody else touches that. Without ULFM
-the launcher ends the job when a rank dies, and nothing here is ever reached.
+Only this module knows which exceptions tell of a death, who is dead, and how a job ends then; calls that may
+meet a death go through `messages.tolerant`. Without ULFM the launcher ends the job when a rank dies, and
+nothing here is ever reached.
 
 References
 ----------
@@ -14,7 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
@@ -60,6 +61,12 @@ def tells_of_death(error: MPI.Exception, comm: MPI.Comm) -> bool:
     return error.Get_error_class() in classes and (bool(failed(comm)) or revoked(comm))
 
 
+def raise_unless_death(comm: MPI.Comm, error: MPI.Exception) -> None:
+    """Raise an error of MPI again, unless it tells of a death on `comm`, or of its being revoked. Local."""
+    if not tells_of_death(error, comm):
+        raise error
+
+
 class FailureDetector:
     """What one rank knows of the deaths on the service communicator.
 
@@ -95,8 +102,7 @@ class FailureDetector:
         now = failed(self._comm)
         if revoked(self._comm):
             raise JobEnded from error
-        if not tells_of_death(error, self._comm):
-            raise error
+        raise_unless_death(self._comm, error)
         fresh = [rank for rank in now if rank not in self.dead]
         self.dead += fresh
         names = [self._needed[rank] for rank in fresh if rank in self._needed]
@@ -127,7 +133,7 @@ def readable(comm: MPI.Comm, topology: "Topology | None" = None) -> Iterator[Non
             raise PeerDied.named([f"rank {rank}" for rank in dead]) from None
         roles = topology.roles
         if topology.coordinator in dead and roles[comm.Get_rank()].kind != "shard":
-            raise JobEnded from error  # the shards execute its will, and say so
+            raise JobEnded from error  # the shards write its checkpoint, and say so
         needed = [rank for rank in dead if roles[rank].kind != "replica"] or dead
         raise PeerDied.named([f"rank {rank} ({roles[rank]})" for rank in needed]) from None
 
@@ -174,9 +180,10 @@ def part(comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int) -> NoRet
     others = [rank for rank in range(comm.Get_size()) if rank != coordinator]
     if comm.Get_rank() == coordinator:
         for rank in others:
-            for way in (comm.Isend, comm.Irecv):
-                done = _unless_dead(partial(way, nothing, rank, Tag.FAREWELL))
-                waiter.until(done, partial(str, f"rank {rank} (the end of the run)"))
+            peer = partial(str, f"rank {rank} (the end of the run)")
+            for start in (comm.Isend, comm.Irecv):
+                with suppress(MPI.Exception):  # the rank is gone: nothing to wait for
+                    waiter.until(start(nothing, rank, Tag.FAREWELL).Test, peer)
     else:
         word = comm.Irecv(nothing, coordinator, Tag.FAREWELL)
         waiter.until(word.Test, partial(str, f"rank {coordinator} (coordinator: the end of the run)"))
@@ -184,20 +191,6 @@ def part(comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int) -> NoRet
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
-
-
-def _unless_dead(start: Callable[[], MPI.Request]) -> Callable[[], bool]:
-    """Start a request; return what tells whether it is done, or its peer is gone."""
-
-    def done() -> bool:
-        try:
-            requests[:] = requests or [start()]
-            return requests[0].Test()
-        except MPI.Exception:
-            return True
-
-    requests: list[MPI.Request] = []
-    return done
 
 
 def end_job(comms: Sequence[MPI.Comm], status: int) -> None:

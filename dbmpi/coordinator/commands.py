@@ -1,4 +1,4 @@
-"""What the coordinator asks of shards, one message at a time, and what they answer."""
+"""What the coordinator orders shards to do, one message at a time, and what they answer."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,89 +8,83 @@ import numpy as np
 from mpi4py import MPI
 
 from dbmpi.arrays import Record
-from dbmpi.comm.messages import Outbox, receive
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Tag, check_size
+from dbmpi.comm.messages import Outbox, complete, take, tolerant
+from dbmpi.comm.protocol import ANSWER, COMMAND, Command, Tag
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import Waiter
 
 
 class CommandChannel:
-    """Carries requests to shards; a death that shows itself on the way is noted, not raised.
+    """Carries commands to shards; a death that shows itself on the way is noted, not raised.
 
     Parameters
     ----------
     comm
         The service communicator.
-    out
+    outbox
         What the coordinator sends.
     waiter
         How it waits.
-    watch
-        Knows who is dead.
+    detector
+        Which ranks are dead, as far as is known.
     """
 
-    def __init__(self, comm: MPI.Intracomm, out: Outbox, waiter: Waiter, detector: FailureDetector) -> None:
-        self.comm, self.waiter, self.detector = comm, waiter, detector
-        self._out = out
-
-    def ask(self, op: Op, rank: int, count: int = 0, number: int = 0, piece: int = 0) -> None:
-        """Send a REQUEST. Local."""
-        header = np.zeros((), REQUEST_HEADER)
-        header["op"], header["steps"], header["version"], header["piece"] = op, count, number, piece
-        self._out.send(header, rank, Tag.REQUEST)
-
-    def ask_with_vectors(
-        self, op: Op, rank: int, vectors: Sequence[int] | None, number: int, piece: int = 0
+    def __init__(
+        self, comm: MPI.Intracomm, outbox: Outbox, waiter: Waiter, detector: FailureDetector
     ) -> None:
-        """Send a REQUEST about some vectors of a batch method; None for what Downpour has. Local."""
-        self.ask(op, rank, -1 if vectors is None else len(vectors), number, piece)
+        self.comm, self.waiter, self.detector = comm, waiter, detector
+        self._outbox = outbox
+
+    def order(self, rank: int, command: Command, **fields: int) -> None:
+        """Send a COMMAND; the fields that are not given are zero. Local."""
+        record = np.zeros((), COMMAND)
+        record["command"] = command
+        for name, value in fields.items():
+            record[name] = value
+        self._outbox.send(record, rank, Tag.COMMAND)
+
+    def order_of_vectors(
+        self, rank: int, command: Command, vectors: Sequence[int] | None, **fields: int
+    ) -> None:
+        """Send a COMMAND about some vectors of a batch method; None for what Downpour has. Local."""
+        count = len(vectors) if vectors else 0
+        self.order(rank, command, vectors=vectors is not None, count=count, **fields)
         if vectors:
-            self._out.send(np.array(vectors, np.int64), rank, Tag.VECTORS)
+            self.follow(np.array(vectors, np.int64), rank, Tag.VECTORS)
 
     def follow(self, records: Record, rank: int, tag: Tag) -> None:
-        """Send what a REQUEST announced. Local."""
-        self._out.send(records, rank, tag)
+        """Send what a COMMAND announced. Local."""
+        self._outbox.send(records, rank, tag)
 
-    def reply(self, rank: int, what: str) -> Record | None:
-        """Wait for a REPLY about `what`, and return its header, `()`; None if the shard has died."""
-        answer = np.zeros(1, REPLY_HEADER)
-        arrived = self.receive(answer.view(np.uint8), rank, Tag.REPLY, what)
+    def answer(self, rank: int, what: str) -> Record | None:
+        """Wait for an ANSWER about `what`, and return it, `()`; None if the shard has died."""
+        answer = np.zeros(1, ANSWER)
+        into = answer.view(np.uint8)
+        arrived = self.complete(self.expect(into, rank, Tag.ANSWER), into, rank, Tag.ANSWER, what)
         return answer.reshape(()) if arrived else None
 
     def expect(self, into: Record, rank: int, tag: Tag) -> MPI.Request | None:
         """Post a receive; None if the shard has died. Local."""
-        try:
-            return self.comm.Irecv(into, rank, tag)
-        except MPI.Exception as error:
-            self._learn(error, rank)
-            return None
-
-    def receive(self, into: Record, rank: int, tag: Tag, what: str) -> bool:
-        """Wait for a message, and return whether it came; it did not if the shard has died."""
-        return self.complete(self.expect(into, rank, tag), into, rank, tag, what)
+        return tolerant(partial(self.comm.Irecv, into, rank, tag), partial(self._learn, rank), None)
 
     def complete(self, request: MPI.Request | None, into: Record, rank: int, tag: Tag, what: str) -> bool:
-        """Wait for a message that is expected; see `receive`."""
-        if request is None:
-            return False
-        status = MPI.Status()
-        try:
-            self.waiter.until(partial(request.Test, status), partial(str, f"rank {rank} (a shard: {what})"))
-        except MPI.Exception as error:
-            self._learn(error, rank)
-            return False
-        check_size(status.Get_count(), into.nbytes, tag.name, rank)
-        return True
+        """Wait for a message that is expected, and return whether it came; not if the shard has died."""
+
+        def arrive() -> bool:
+            if request is not None:
+                peer = partial(str, f"rank {rank} (a shard: {what})")
+                complete(request, into, rank, tag.name, self.waiter, peer)
+            return request is not None
+
+        return tolerant(arrive, partial(self._learn, rank), False)
 
     def take(self, tag: Tag, layout: np.dtype[Any]) -> Record | None:
         """Return the next message of a tag, whoever sent it, if there is one. Local."""
-        try:
-            return receive(self.comm, tag, layout)
-        except MPI.Exception as error:
-            self.detector.learn(error)
-            return None
+        message = tolerant(partial(take, self.comm, tag, layout), self.detector.learn, None)
+        return message[0] if message is not None else None
 
-    def _learn(self, error: MPI.Exception, rank: int) -> None:
+    def _learn(self, rank: int, error: MPI.Exception) -> None:
+        """Take in an error that tells of the death of a shard; raise any other."""
         self.detector.learn(error)
         if rank not in self.detector.dead:
             raise error

@@ -1,11 +1,11 @@
-"""What becomes of the pieces of a shard that has died: its heir goes on with the mirror (`server.mirror`)."""
+"""What becomes of the pieces of a dead shard: its successor goes on with the mirror (`server.mirror`)."""
 
 import time
 from collections.abc import Mapping
 
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import reroute
-from dbmpi.comm.protocol import Op, Status
+from dbmpi.comm.protocol import Command, Status
 from dbmpi.coordinator.commands import CommandChannel
 from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.errors import PeerDied
@@ -15,18 +15,18 @@ from dbmpi.output.metrics import MetricsLog
 
 
 class Failover:
-    """Lets heirs go on for the dead, and tells everyone.
+    """Lets successors go on for dead shards, and tells everyone.
 
     Parameters
     ----------
-    requests
+    channel
         How shards are reached.
     topology
-        Who is who.
-    post
+        Which rank has which role.
+    dispatcher
         How replicas are reached.
-    book
-        Where deaths are booked, and the shards' last reports are.
+    log
+        Where deaths are recorded, and the shards' last reports are.
     heard
         When the last report of each shard came, `time.monotonic`.
 
@@ -37,7 +37,7 @@ class Failover:
     ordered
         Whether mirrors are of an iterate, by order, and not of whatever moment.
     lost
-        The mirror of the iterate that heirs have gone on with, if a shard has died since this was last None.
+        The mirror whose iterate successors have gone on with, if a shard has died since this was last None.
     """
 
     def __init__(
@@ -54,11 +54,6 @@ class Failover:
         self.ordered = False
         self.lost: int | None = None
 
-    @property
-    def ranks(self) -> list[int]:
-        """The world ranks of the shards that live, as far as is known."""
-        return [self._topology.shards[i] for i in self.owners.living]
-
     def name(self, shard: int) -> str:
         """Return how messages call a shard."""
         return f"rank {self._topology.shards[shard]} (shard {shard})"
@@ -69,8 +64,8 @@ class Failover:
         Raises
         ------
         PeerDied
-            It was the last one, its heir has no whole mirror, or is dead too, or another shard died just
-            before, whose heir has gone on from another iterate.
+            It was the last one, its successor has no whole mirror, or is dead too, or another shard died just
+            before, whose successor has gone on from another iterate.
         """
         roles = self._topology.roles
         dead = [roles[rank].shard_index for rank in self._channel.detector.dead]
@@ -83,9 +78,10 @@ class Failover:
         if self.owners.living == [dead]:
             raise PeerDied.named([self.name(dead)])
         successor = self.owners.mark_dead(dead)
-        for rank in self.ranks:
-            self._channel.ask(Op.ADOPT, rank, piece=dead)
-        answer = self._channel.reply(self._topology.shards[successor], "taking over from another shard")
+        ranks = self._topology.shards
+        for shard in self.owners.living:
+            self._channel.order(ranks[shard], Command.ADOPT, dead=dead)
+        answer = self._channel.answer(ranks[successor], "taking over from another shard")
         if answer is None:
             raise PeerDied.named([self.name(dead), self.name(successor)])
         if answer["status"] != Status.OK:
@@ -96,13 +92,13 @@ class Failover:
 
     def _record_death(self, dead: int, successor: int, answer: Record) -> None:
         """Say who goes on, from when, and what is lost."""
-        age_s, ranks = int(answer["piece"]) / 1000, self._topology.shards
+        age_s, ranks = int(answer["age_ms"]) / 1000, self._topology.shards
         values: dict[str, object] = {"shard": dead, "heir": successor, "mirror_age_s": age_s}
         if self.ordered:
-            self._go_back(dead, int(answer["version"]))
+            self._go_back(dead, int(answer["mirror"]))
             rest = "the run goes back to that iterate"
         else:
-            values["updates_lost"] = lost = self._updates_lost(dead, int(answer["version"]))
+            values["updates_lost"] = lost = self._updates_lost(dead, int(answer["updates"]))
             rest = f"about {lost:,} updates are lost"
         self._log.reset_updates(dead)
         self._log.event(

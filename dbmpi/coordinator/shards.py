@@ -1,4 +1,4 @@
-"""The shards as the coordinator reaches them: it asks, they answer and report; one may die (`failover`)."""
+"""The shards as the coordinator reaches them: it orders, they answer and report; one may die (`failover`)."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from dbmpi.arrays import Record
 from dbmpi.checkpoint.directory import FileRecord
 from dbmpi.checkpoint.manifest import Written
 from dbmpi.comm.operations import Kind
-from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Op, Status, Tag
+from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Command, Status, Tag
 from dbmpi.coordinator.commands import CommandChannel
 from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.coordinator.failover import Failover
@@ -21,17 +21,17 @@ from dbmpi.output.metrics import MetricsLog
 
 
 class ShardGroup:
-    """See `training.Shards`.
+    """See `cluster.Shards`.
 
     Parameters
     ----------
-    requests
+    channel
         How shards are reached.
     topology
-        Who is who.
-    post
+        Which rank has which role.
+    dispatcher
         How replicas are reached.
-    book
+    log
         Gets the shards' reports.
     every_s
         Interval of these, in seconds: a shard that is silent for much longer is lost.
@@ -64,6 +64,8 @@ class ShardGroup:
         self._mirror = 0
         self._failover = Failover(channel, topology, dispatcher, log, self._heard)
         self.owners = self._failover.owners
+        self._ranks = list(topology.shards)  # of the living shards
+        self._deaths = 0  # of any ranks, that the failover has seen to
 
     # -- what shards say on their own ----------------------------------------------------------------------
 
@@ -116,86 +118,88 @@ class ShardGroup:
 
     def handle_failures(self) -> bool:
         """Let successors go on for shards that have died; return whether one has. Raises as `Failover`."""
-        while self._receive_report():
+        if len(self._channel.detector.dead) == self._deaths:
+            return False
+        while self._receive_report():  # the last of the dead
             pass
-        fresh = self._failover.handle_failures()
-        if fresh:
-            self._unmirrored.clear()  # mirrors that were on their way are not awaited by their heirs any more
-        return fresh
+        self._deaths = len(self._channel.detector.dead)
+        if not self._failover.handle_failures():
+            return False
+        self._ranks = [self._topology.shards[i] for i in self.owners.living]
+        self._unmirrored.clear()  # successors do not wait any more for mirrors that were on their way
+        return True
 
     # -- checkpoints, vectors, mirrors ---------------------------------------------------------------------
 
     def snapshot(
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
-        """See `checkpoint_manager.Copying.snapshot`."""
-        ranks, self._number = self._failover.ranks, number
-        self._unwritten, self._written = set(self.owners.living), written
-        for rank in ranks:
-            self._channel.ask_with_vectors(Op.CHECKPOINT, rank, vectors, number)
-        for rank in ranks:
-            self._channel.reply(rank, "copying its slice for a checkpoint")
+        """See `cluster.Copying.snapshot`."""
+        self._number, self._unwritten, self._written = number, set(self.owners.living), written
+        for rank in self._ranks:
+            self._channel.order_of_vectors(rank, Command.CHECKPOINT, vectors, number=number)
+        for rank in self._ranks:
+            self._channel.answer(rank, "copying its slice for a checkpoint")
         self.handle_failures()
 
     def await_files(self) -> None:
-        """See `checkpoint_manager.Copying.await_files`."""
+        """See `cluster.Copying.await_files`."""
         self._await(self._unwritten, self._receive_written, "writing a checkpoint")
 
     def operate(self, records: Record) -> NDArray[np.float64]:
-        """See `training.Shards.operate`; sums are made in the order of the shards."""
-        ranks, what = self._failover.ranks, "vector operations"
-        answers = np.zeros((len(ranks), np.count_nonzero(records["kind"] == Kind.DOT)))
+        """See `cluster.Shards.operate`; sums are made in the order of the shards."""
+        answers = np.zeros((len(self._ranks), np.count_nonzero(records["kind"] == Kind.DOT)))
         expected = []
-        for rank, answer in zip(ranks, answers, strict=True):
+        for rank, answer in zip(self._ranks, answers, strict=True):
             expected.append(self._channel.expect(answer, rank, Tag.SCALARS))
-            self._channel.ask(Op.OPERATE, rank, len(records))
+            self._channel.order(rank, Command.OPERATE, count=len(records))
             self._channel.follow(records, rank, Tag.OPERATIONS)
-        for rank, request, answer in zip(ranks, expected, answers, strict=True):
-            self._channel.complete(request, answer, rank, Tag.SCALARS, what)
+        for rank, request, answer in zip(self._ranks, expected, answers, strict=True):
+            self._channel.complete(request, answer, rank, Tag.SCALARS, "vector operations")
         self.handle_failures()
         return answers.sum(axis=0)
 
     @property
     def mirrors(self) -> "ShardGroup | None":
-        """See `training.Shards.mirrors`."""
+        """See `cluster.Shards.mirrors`."""
         return self if self._mirrored else None
 
     def mirror(self, vectors: Sequence[int], anew: bool) -> int:
-        """See `rollback.Mirrors.mirror`."""
+        """See `cluster.Mirrors.mirror`."""
         self._mirror += 1
         self._failover.ordered = True
         self._unmirrored = set(self.owners.living)
-        for rank in self._failover.ranks:
-            self._channel.ask_with_vectors(Op.MIRROR, rank, vectors, self._mirror, int(anew))
+        for rank in self._ranks:
+            self._channel.order_of_vectors(rank, Command.MIRROR, vectors, number=self._mirror, anew=anew)
         return self._mirror
 
     def await_mirrors(self) -> None:
-        """See `rollback.Mirrors.await_mirrors`."""
+        """See `cluster.Mirrors.await_mirrors`."""
         self._await(self._unmirrored, self._receive_mirrored, "mirroring an iterate")
 
     def take_lost(self) -> int | None:
-        """See `rollback.Mirrors.take_lost`."""
+        """See `cluster.Mirrors.take_lost`."""
         lost, self._failover.lost = self._failover.lost, None
         return lost
 
     def revert(self, number: int) -> None:
-        """See `rollback.Mirrors.revert`."""
-        for rank in self._failover.ranks:
-            self._channel.ask(Op.REVERT, rank, number=number)
+        """See `cluster.Mirrors.revert`."""
+        for rank in self._ranks:
+            self._channel.order(rank, Command.REVERT, number=number)
 
     @property
     def may_fail(self) -> bool:
-        """See `checkpoint_manager.Copying.may_fail`."""
+        """See `cluster.Copying.may_fail`."""
         return self._mirrored
 
-    def send_state(self, will: bytes) -> None:
-        """See `checkpoint_manager.Copying.send_state`: the first shard that lives keeps it."""
-        first = self._failover.ranks[0]
-        self._channel.ask(Op.KEEP_STATE, first, len(will))
-        self._channel.follow(np.frombuffer(will, np.uint8), first, Tag.STATE)
+    def send_state(self, state: bytes) -> None:
+        """See `cluster.Copying.send_state`: the first living shard keeps it."""
+        first = self._ranks[0]
+        self._channel.order(first, Command.KEEP_STATE, count=len(state))
+        self._channel.follow(np.frombuffer(state, np.uint8), first, Tag.STATE)
 
     def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
-        """Wait until none is missing of the shards that live, and see to those that die meanwhile."""
+        """Wait until no living shard is missing any more; failures are handled meanwhile."""
 
         def done() -> bool:
             while receive():
@@ -215,17 +219,17 @@ class ShardGroup:
         answer: Record | None = None
         while answer is None or answer["status"] != Status.OK:
             self.handle_failures()
-            first = self._failover.ranks[0]
-            self._channel.ask(Op.SAVE, first)
-            answer = self._channel.reply(first, "writing the model")
+            first = self._ranks[0]
+            self._channel.order(first, Command.SAVE)
+            answer = self._channel.answer(first, "writing the model")
 
     def stop(self, status: int) -> None:
         """Let all shards leave, with a last report. Local."""
-        for rank in self._failover.ranks:
-            self._channel.ask(Op.STOP, rank, piece=status)
+        for rank in self._ranks:
+            self._channel.order(rank, Command.STOP, status=status)
 
     def await_leave(self) -> None:
-        """Wait for the last report of each that lives."""
+        """Wait for the last report of each living shard."""
 
         def left() -> bool:
             while self._receive_report():
@@ -238,6 +242,6 @@ class ShardGroup:
         self._channel.waiter.until(left, late)
 
     def _staying(self) -> list[int]:
-        """Return the shards that live and have not said that they leave."""
+        """Return the living shards that have not said that they leave."""
         ranks, dead = self._topology.shards, self._channel.detector.dead
         return [i for i in self.owners.living if i not in self._left and ranks[i] not in dead]

@@ -1,6 +1,6 @@
 """The parameter service as a partition sees it: fetch and push in the background, one at a time.
 
-`mpi_client.MpiClient` reaches shards over MPI, `serial.LocalClient` one in the same process.
+`mpi_client.MpiClient` reaches shards over MPI, `run.serial.LocalClient` one in the same process.
 """
 
 from typing import NamedTuple, Protocol
@@ -16,7 +16,7 @@ class Outcome(NamedTuple):
     """How an exchange with the shards ended.
 
     `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
-    `refused` counts the pieces whose push a shard refused, of an evaluation that is over too.
+    `refused` counts the pieces whose push a shard refused, of a pass over the batch that has ended too.
     """
 
     versions: NDArray[np.int64] | None
@@ -37,7 +37,7 @@ class ParameterClient(Protocol):
 
         `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until
         the exchange has ended; it is not looked at unless `op` pushes or accrues. Where it accrues,
-        `versions` is the evaluation, for each piece.
+        `versions` is the number of the pass over the batch, for each piece.
         """
 
     def poll(self) -> Outcome | None:
@@ -60,8 +60,8 @@ class ParameterClient(Protocol):
     def forget(self) -> None:
         """Drop what rounding has taken from the gradients so far and would be added to the next."""
 
-    def adopt(self, wait_as_spare: Array) -> None:
-        """Let the next fetch arrive in `wait_as_spare`; the last one's buffer is the caller's from now on."""
+    def adopt(self, spare: Array) -> None:
+        """Let the next fetch arrive in `spare`; the last one's buffer is the caller's from now on."""
 
     def reroute(self, dead: int, successor: int) -> None:
         """A shard has died, and another one has its pieces: ask that one, for what is in flight too."""

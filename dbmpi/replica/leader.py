@@ -1,11 +1,10 @@
 """One decision for a whole replica: partition 0 makes it, the others follow."""
 
-from functools import partial
-
 import numpy as np
 from mpi4py import MPI
 
-from dbmpi.comm.protocol import LEAD_TAG, check_size
+from dbmpi.comm.messages import complete
+from dbmpi.comm.protocol import LEAD_TAG
 from dbmpi.comm.wait import Waiter
 
 
@@ -36,11 +35,11 @@ class Leader:
         return mine
 
     def _receive(self) -> bool:
-        decision, status = np.zeros(1, np.uint8), MPI.Status()
-        request = self._comm.Irecv(decision, 0, LEAD_TAG)
-        done = partial(request.Test, status)
-        self._waiter.until(done, lambda: "partition 0 of the replica (whether to go on)")
-        check_size(status.Get_count(), decision.nbytes, "the decision whether to go on", self._root)
+        decision = np.zeros(1, np.uint8)
+        request, what = self._comm.Irecv(decision, 0, LEAD_TAG), "the decision whether to go on"
+        complete(
+            request, decision, self._root, what, self._waiter, lambda: f"partition 0 of the replica ({what})"
+        )
         return bool(decision[0])
 
     def close(self) -> None:

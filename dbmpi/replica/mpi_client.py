@@ -5,26 +5,92 @@ arrive in a second buffer, and gradients leave from where they were computed, so
 on meanwhile.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import chain
-from typing import TYPE_CHECKING, cast
+from functools import partial
 
 import numpy as np
+from mpi4py import MPI
 from numpy.typing import NDArray
 
-from dbmpi.arrays import Array
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, Op, Status, Tag
+from dbmpi.arrays import Array, Record
+from dbmpi.comm import ulfm
+from dbmpi.comm.messages import tolerant
+from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, Op, Status, Tag, wrong_size
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.client import Outcome
-from dbmpi.server.compression import Encoder
-
-if TYPE_CHECKING:
-    from mpi4py import MPI
+from dbmpi.server.compression import COMPRESSED, Encoder
 
 PUSHES = Op.PUSH | Op.ACCRUE
-NOBODY = -1  # in place of a piece, until the reply about it is there
+NO_PIECE = -1  # in a reply that has not come yet
+
+
+class _PieceExchange:
+    """The exchange of one piece with the shard that serves it.
+
+    Parameters
+    ----------
+    piece, rank
+        The piece, and the world rank of the shard.
+    request, reply
+        Where the headers are, `(1,)` of `REQUEST_HEADER` and of `REPLY_HEADER`.
+
+    Attributes
+    ----------
+    open
+        Whether it has begun, and not all of its messages have passed.
+    """
+
+    def __init__(self, piece: Piece, rank: int, request: Record, reply: Record) -> None:
+        self.piece, self.rank, self.open = piece, rank, False
+        self._range = slice(piece.start, piece.stop)
+        self._request, self._reply = request, reply
+        self._request_bytes, self._reply_bytes = request.view(np.uint8), reply.view(np.uint8)
+        self._status = MPI.Status()
+        self._under_way: deque[tuple[MPI.Request, Tag, Array | None]] = deque()  # with buffers of receives
+
+    @property
+    def replied(self) -> bool:
+        """Whether the reply has come."""
+        return bool(self._reply["piece"][0] != NO_PIECE)
+
+    def start(self, comm: MPI.Intracomm, op: Op, parameters: Array, message: Array) -> None:
+        """Post the receives, then send the request, and the gradient if it pushes."""
+        self.open = True
+        self._request["op"], self._reply["piece"] = op, NO_PIECE
+        self._receive(comm, self._reply_bytes, Tag.REPLY)
+        if op & Op.FETCH:
+            self._receive(comm, parameters[self._range], Tag.PARAMETERS)
+        self._send(comm, self._request_bytes, Tag.REQUEST)
+        if op & PUSHES:
+            self._send(comm, message[self._range], Tag.GRADIENT)
+
+    def _receive(self, comm: MPI.Intracomm, into: Array, tag: Tag) -> None:
+        self._under_way.append((comm.Irecv(into, self.rank, tag), tag, into))
+
+    def _send(self, comm: MPI.Intracomm, values: Array, tag: Tag) -> None:
+        self._under_way.append((comm.Isend(values, self.rank, tag), tag, None))
+
+    def ended(self) -> bool:
+        """Return whether all messages have passed."""
+        while self._under_way:
+            request, tag, into = self._under_way[0]
+            if not request.Test(self._status):
+                return False
+            if into is not None and self._status.Get_count() != into.nbytes:
+                raise wrong_size(self._status.Get_count(), into.nbytes, tag.name, self.rank)
+            self._under_way.popleft()
+        self.open = False
+        return True
+
+    def abandon(self) -> list[MPI.Request]:
+        """End it as it is; return what is still under way."""
+        self.open = False
+        left = [request for request, _, _ in self._under_way]
+        self._under_way.clear()
+        return left
 
 
 class MpiClient:
@@ -42,14 +108,16 @@ class MpiClient:
         A vector of the partition's length for fetched parameters.
     wire
         Precision of pushed gradients, one of `protocol.WIRE`.
-    look
-        Looks for the word that a dead shard's pieces are elsewhere, and calls `reroute`; None where a shard's
-        death is the end. Until then an exchange with it stays open, and those with others go on.
+    poll_orders
+        Looks for the order that says which shard has a dead one's pieces, and calls `reroute`; None where a
+        shard's death is the end. Until then exchanges with the dead stay open, and those with others go on.
     """
+
+    shared = False
 
     def __init__(
         self,
-        comm: "MPI.Intracomm",
+        comm: MPI.Intracomm,
         pieces: Sequence[Piece],
         ranks: Sequence[int],
         incoming: Array,
@@ -57,57 +125,41 @@ class MpiClient:
         waiter: Waiter,
         poll_orders: Callable[[], None] | None = None,
     ) -> None:
-        self._comm, self._waiter, self.incoming = comm, waiter, incoming
-        self.shared = False
-        self._pieces, self._ranks, self._poll_orders = pieces, ranks, poll_orders
-        self._to = [ranks[piece.shard] for piece in pieces]
-        self._encoder = Encoder(wire, len(incoming))
-        self._asked = np.zeros(len(pieces), REQUEST_HEADER)
-        self._asked["piece"], self._asked["wire"] = [p.index for p in pieces], WIRE.index(wire)
-        self._answered = np.zeros(len(pieces), REPLY_HEADER)
-        self._replies: list[MPI.Request | None] = []  # by piece; None: could not be asked for, of the dead
-        self._others: list[list[MPI.Request]] = [[] for _ in pieces]
+        self._comm, self._waiter, self._ranks, self._poll_orders = comm, waiter, ranks, poll_orders
+        self.incoming, self.busy = incoming, False
+        self._encoder = Encoder(wire, len(incoming)) if wire in COMPRESSED else None
+        self._requests = np.zeros(len(pieces), REQUEST_HEADER)
+        self._requests["piece"], self._requests["wire"] = [p.index for p in pieces], WIRE.index(wire)
+        self._replies = np.zeros(len(pieces), REPLY_HEADER)
+        self._exchanges = [
+            _PieceExchange(piece, ranks[piece.shard], self._requests[i : i + 1], self._replies[i : i + 1])
+            for i, piece in enumerate(pieces)
+        ]
         self._dead: set[int] = set()  # ranks of shards, until another one has their pieces
-        self._past: list[MPI.Request | None] = []  # with the dead: MPI may still know the buffers
+        self._past: list[MPI.Request] = []  # with the dead: MPI may still know their buffers
         self._op, self._message = Op(0), incoming
 
-    @property
-    def busy(self) -> bool:
-        """Whether an exchange is in flight."""
-        return bool(self._replies)
-
     def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Post the receives, then send the requests. See `ParameterClient.begin`."""
-        self._op = op
-        self._asked["op"], self._asked["version"] = op, versions
-        self._asked["rate"], self._asked["steps"] = rate, steps
-        self._answered["piece"] = NOBODY
-        self._message = self._encoder.encode(gradient) if op & PUSHES else gradient
-        self._replies = [None] * len(self._pieces)
-        for i in range(len(self._pieces)):
-            self._ask(i, op)
+        """See `ParameterClient.begin`."""
+        self._requests["version"], self._requests["rate"], self._requests["steps"] = versions, rate, steps
+        self._op, self._message = op, gradient
+        if self._encoder is not None and op & PUSHES:
+            self._message = self._encoder.encode(gradient)
+        self.busy = bool(self._exchanges)  # a partition without units has no parameters
+        for exchange in self._exchanges:
+            self._start(exchange, op)
 
-    def _ask(self, i: int, op: Op) -> None:
-        """Begin the exchange of one piece."""
-        piece, to, comm = self._pieces[i], self._to[i], self._comm
-        others = self._others[i]
-        try:
-            self._replies[i] = comm.Irecv(self._answered[i : i + 1].view(np.uint8), to, Tag.REPLY)
-            if op & Op.FETCH:
-                others.append(comm.Irecv(self.incoming[piece.start : piece.stop], to, Tag.PARAMETERS))
-            others.append(comm.Isend(self._asked[i : i + 1].view(np.uint8), to, Tag.REQUEST))
-            if op & PUSHES:
-                others.append(comm.Isend(self._message[piece.start : piece.stop], to, Tag.GRADIENT))
-        except RuntimeError as error:
-            self._tolerate(error)
+    def _start(self, exchange: _PieceExchange, op: Op) -> None:
+        start = partial(exchange.start, self._comm, op, self.incoming, self._message)
+        tolerant(start, self._learn, None)
 
     def poll(self) -> Outcome | None:
         """See `ParameterClient.poll`."""
-        return self._outcome() if self._replies and self._done() else None
+        return self._outcome() if self.busy and self._done() else None
 
     def progress(self) -> None:
         """See `ParameterClient.progress`; MPI libraries move large messages only within calls."""
-        if self._replies:
+        if self.busy:
             self._done()
 
     def wait(self) -> Outcome:
@@ -120,90 +172,64 @@ class MpiClient:
             self._poll_orders()
         return self._done()
 
+    def _done(self) -> bool:
+        return not self._dead and tolerant(self._all_ended, self._learn, False)
+
+    def _all_ended(self) -> bool:
+        return all(not exchange.open or exchange.ended() for exchange in self._exchanges)
+
     def forget(self) -> None:
         """See `ParameterClient.forget`."""
-        self._encoder.forget()
+        if self._encoder is not None:
+            self._encoder.forget()
 
-    def adopt(self, wait_as_spare: Array) -> None:
+    def adopt(self, spare: Array) -> None:
         """See `ParameterClient.adopt`."""
-        self.incoming = wait_as_spare
+        self.incoming = spare
 
-    def _done(self) -> bool:
-        if not self._replies:  # a partition without units has no parameters
-            return True
-        if self._dead:
-            return False
-        replies = cast("list[MPI.Request]", self._replies)  # without None, which comes with death
-        test = replies[0].Testall
-        try:
-            return test(replies) and test(list(chain.from_iterable(self._others)))
-        except RuntimeError as error:
-            self._tolerate(error)
-            return False
+    def _learn(self, error: MPI.Exception) -> None:
+        """Take in the death of a shard whose pieces another one will have; raise any other error.
 
-    def _tolerate(self, error: RuntimeError) -> None:
-        """Go on if an error tells of the death of a shard whose pieces another one will have.
-
-        Which requests have failed is not known then, so none is asked again before `reroute`.
+        A request that has failed is done for MPI, so nothing is tested again before `reroute`.
         """
-        from mpi4py import MPI
-
-        from dbmpi.comm import ulfm
-
-        if self._poll_orders is None or not isinstance(error, MPI.Exception) or ulfm.revoked(self._comm):
+        if self._poll_orders is None or ulfm.revoked(self._comm):
             raise error
-        dead = set(ulfm.failed(self._comm)) & set(self._to)
-        if not dead or not ulfm.tells_of_death(error, self._comm):
+        ulfm.raise_unless_death(self._comm, error)
+        dead = {exchange.rank for exchange in self._exchanges}.intersection(ulfm.failed(self._comm))
+        if not dead:
             raise error
         self._dead |= dead
 
     def reroute(self, dead: int, successor: int) -> None:
-        """See `ParameterClient.reroute`; exchanges with the living are not repeated."""
+        """See `ParameterClient.reroute`; exchanges with the living, and what has ended, are not repeated."""
         rank = self._ranks[dead]
-        mine = [i for i, to in enumerate(self._to) if to == rank]
-        failed = rank in self._dead
-        for i in mine:
-            self._to[i] = self._ranks[successor]
-        for i in mine if self.busy else ():
-            if failed or not self._complete(i):
-                self._ask_again(i)
+        concerned = [exchange for exchange in self._exchanges if exchange.rank == rank]
+        for exchange in concerned:
+            if exchange.open and rank not in self._dead:
+                tolerant(exchange.ended, self._learn, False)
+        for exchange in concerned:
+            exchange.rank = self._ranks[successor]
+            if exchange.open:
+                self._restart(exchange)
         self._dead.discard(rank)
 
-    def _complete(self, i: int) -> bool:
-        """Return whether the exchange of a piece has ended, with a shard of which no call has failed."""
-        try:
-            return all(request is not None and request.Test() for request in self._requests(i))
-        except RuntimeError:
-            return False
-
-    def _requests(self, i: int) -> "list[MPI.Request | None]":
-        return [self._replies[i], *self._others[i]]
-
-    def _ask_again(self, i: int) -> None:
-        """Repeat the exchange of one piece, but for a push that the dead shard has acknowledged."""
-        op = self._op
-        if self._answered["piece"][i] != NOBODY:
-            op &= Op.FETCH
-        self._past += self._requests(i)
-        self._others[i] = []
-        if not op:
-            return
-        self._answered["piece"][i], self._asked["op"][i] = NOBODY, op
-        self._ask(i, op)
+    def _restart(self, exchange: _PieceExchange) -> None:
+        """Repeat an exchange, but for a push that the dead shard has acknowledged."""
+        self._past += exchange.abandon()
+        op = self._op & Op.FETCH if exchange.replied else self._op
+        if op:
+            self._start(exchange, op)
 
     def _late(self) -> str:
-        owed = zip(self._to, self._pieces, self._answered["piece"], strict=True)
-        late = {(to, piece.shard) for to, piece, answered in owed if answered == NOBODY}
-        # Replies came, but not the parameters that follow them.
-        late = late or {(to, piece.shard) for to, piece in zip(self._to, self._pieces, strict=True)}
-        names = ", ".join(f"rank {to} (shard {shard})" for to, shard in sorted(late))
+        late = [one for one in self._exchanges if not one.replied]
+        # Without any: replies came, but not the parameters that follow them.
+        named = sorted({(one.rank, one.piece.shard) for one in late or self._exchanges})
+        names = ", ".join(f"rank {rank} (shard {shard})" for rank, shard in named)
         return f"{names}: {str(self._op.name).lower().replace('|', ' and ')}"
 
     def _outcome(self) -> Outcome:
-        self._replies.clear()
-        for others in self._others:
-            others.clear()
-        if not np.array_equal(self._answered["piece"], self._asked["piece"]):
-            raise ProtocolError(f"shards answered for pieces {self._answered['piece']}")
-        refused = int(np.count_nonzero(self._answered["status"] != Status.OK))
-        return Outcome(self._answered["version"].copy() if self._op & Op.FETCH else None, refused)
+        self.busy = False
+        if not np.array_equal(self._replies["piece"], self._requests["piece"]):
+            raise ProtocolError(f"shards answered for pieces {self._replies['piece']}")
+        refused = int(np.count_nonzero(self._replies["status"] != Status.OK))
+        return Outcome(self._replies["version"].copy() if self._op & Op.FETCH else None, refused)

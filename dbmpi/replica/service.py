@@ -67,7 +67,7 @@ class ReplicaService:
     def _work(self, worker: "PartitionWorker") -> int:
         while (assignment := self._next())["work"] != Work.LEAVE:
             self._report(worker.perform(assignment))
-        return int(assignment["index"])
+        return int(assignment["status"])
 
     def _retire(self, worker: "PartitionWorker") -> int:
         """Wait for the order to leave; every other assignment is ignored."""
@@ -75,7 +75,7 @@ class ReplicaService:
         self.retired, self._worker = True, None
         while (assignment := self._next())["work"] != Work.LEAVE:
             pass
-        return int(assignment["index"])
+        return int(assignment["status"])
 
     def on_minibatch(self) -> None:
         """Between minibatches: take in assignments; report a sign of life if it is time."""
@@ -130,4 +130,4 @@ def wait_as_spare(comm: MPI.Intracomm, coordinator: int) -> int:
     request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
     while not request.Test():
         idle.rest()
-    return int(record[0]["index"])
+    return int(record[0]["status"])

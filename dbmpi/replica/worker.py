@@ -159,7 +159,7 @@ class PartitionWorker:
 
     def _reroute(self, assignment: Record) -> None:
         """Ask another shard for the pieces of one that has died."""
-        self._algorithm.client.reroute(int(assignment["part"]), int(assignment["index"]))
+        self._algorithm.client.reroute(int(assignment["dead"]), int(assignment["successor"]))
 
     def _complete(self, report: Record, busy_s: float) -> None:
         """Add to a report what is counted for any work."""

@@ -74,9 +74,9 @@ class LocalClient:
     def progress(self) -> None:
         """Nothing is in flight."""
 
-    def adopt(self, wait_as_spare: Array) -> None:
+    def adopt(self, spare: Array) -> None:
         """See `ParameterClient.adopt`."""
-        self.incoming = wait_as_spare
+        self.incoming = spare
 
     def forget(self) -> None:
         """Nothing is rounded."""

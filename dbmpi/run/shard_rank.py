@@ -84,28 +84,20 @@ def shard_service(
 ) -> "ShardService":
     """Make the service of shard `index` on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.checkpoint.shard_file import ShardWriter
-    from dbmpi.server.service import ShardService
+    from dbmpi.comm.messages import Endpoint
+    from dbmpi.server.service import ShardOutput, ShardService
 
     setup = context.setup
     state, _ = shard(context, index)
     owners = sharding.Owners(len(setup.topology.shards))
     save = partial(save_model, context, remote_reader(context, comm, state, owners))
-    shard_writer, every_s = ShardWriter(setup.run_dir, index), context.config.output.shard_every_s
+    every_s = context.config.output.shard_every_s
     mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
-    return ShardService(
-        state,
-        comm,
-        setup.topology.coordinator,
-        context.waiter,
-        save,
-        shard_writer,
-        context.signals,
-        every_s,
-        owners,
-        mirrored,
-    )
+    endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
+    output = ShardOutput(save, ShardWriter(setup.run_dir, index), every_s)
+    return ShardService(state, endpoint, output, owners, mirrored)
 
 
 def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":

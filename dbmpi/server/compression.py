@@ -14,6 +14,7 @@ from kernels.parameters import compression
 
 _ENCODE = {"bfloat16": "encode_bf16", "float16": "encode_f16"}
 _DECODE = {"bfloat16": "decode_bf16", "float16": "decode_f16"}
+COMPRESSED = frozenset(_DECODE)  # others travel as they are
 
 
 class Encoder:

@@ -1,8 +1,8 @@
-"""The execution of the coordinator's will: the shards make a checkpoint of it, and the job ends.
+"""The checkpoint that the shards make when the coordinator has died, before the job ends.
 
-The first shard that lives has the will (`coordinator_state`); it lets the others copy their slices, as for a
-checkpoint, and completes it. What the shards know is newer than the will: what was learned in between is in
-the parameters, and will be learned again.
+The first living shard has what the coordinator sent last (`coordinator_state`); it lets the others copy their
+slices, as for a checkpoint, and completes it. The parameters are newer than that state: what was learned in
+between is in them, and will be learned again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,8 @@ from dbmpi.checkpoint.directory import (
     shard_file_name,
 )
 from dbmpi.checkpoint.writer import CheckpointWriter
-from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG, check_size
+from dbmpi.comm.messages import complete
+from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied
 from dbmpi.files import writing
@@ -37,16 +38,16 @@ NOTHING = 0  # in place of the number of a checkpoint
 
 
 class EmergencyCheckpoint:
-    """One shard's part in the execution.
+    """One shard's part in it.
 
     Parameters
     ----------
-    origin
-        The job.
+    writer
+        Writes the manifest, and completes the checkpoint.
     comm, index
         The shards' communicator, and this one.
     owners
-        Which shards live, and serve what, as far as it is known here.
+        Which shards live, and serve what, as far as is known here.
     waiter
         How to wait.
     copy
@@ -66,11 +67,11 @@ class EmergencyCheckpoint:
         self._waiter, self._copy = waiter, copy
 
     def write(self, coordinator_state: CoordinatorState | None, died: str) -> None:
-        """Make the checkpoint, and end. Collective over the shards that live.
+        """Make the checkpoint, and end. Collective over the living shards.
 
         Parameters
         ----------
-        will
+        coordinator_state
             The last one that has come, if one has.
         died
             Says that the coordinator has.
@@ -102,46 +103,42 @@ class EmergencyCheckpoint:
             raise PeerDied(died)
         raise CoordinatorDied(f"{died}; {saved}: the same command goes on from there")
 
-    def _saved(self, coordinator_state: CoordinatorState | None) -> str:
-        """Return which checkpoint has all that is in the will, if the newest has."""
-        newest, run_dir = max(checkpoint_numbers(self._writer.run_dir), default=NOTHING), self._writer.run_dir
-        if coordinator_state is None or newest == NOTHING:
+    def _saved(self, state: CoordinatorState | None) -> str:
+        """Return which checkpoint has all that the coordinator had, if the newest has."""
+        newest = max(checkpoint_numbers(self._writer.run_dir), default=NOTHING)
+        if state is None or newest == NOTHING:
             return ""
         try:
-            state = manifest.read(checkpoint_directory(run_dir, newest)).manifest.state
+            saved = manifest.read(checkpoint_directory(self._writer.run_dir, newest)).manifest.state
         except manifest.Damaged:
             return ""
-        return (
-            f"checkpoint {newest} has it all"
-            if state["book"]["examples"] >= coordinator_state.examples
-            else ""
-        )
+        has_all = saved["book"]["examples"] >= state.examples
+        return f"checkpoint {newest} has it all" if has_all else ""
 
-    def _write_checkpoint(self, coordinator_state: CoordinatorState, others: Sequence[int]) -> int:
+    def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int:
         """Let all write their slices, and complete the checkpoint; return its number."""
         writer = self._writer
         number = 1 + last_begun(writer.run_dir)
-        part = construction_directory(writer.run_dir, number)
-        with writing(part):
-            part.mkdir(parents=True)
-        record = np.zeros(1, EMERGENCY)
-        record["number"], record["mirror"] = number, coordinator_state.mirror
-        record["vectors"] = DOWNPOUR if coordinator_state.vectors is None else len(coordinator_state.vectors)
-        self._tell(others, record)
-        if coordinator_state.vectors:
-            self._tell(others, np.array(coordinator_state.vectors, np.int64))
-        files = {
-            shard_file_name(self._index): self._write_slice(
-                number, coordinator_state.mirror, coordinator_state.vectors
-            )
-        }
+        directory = construction_directory(writer.run_dir, number)
+        with writing(directory):
+            directory.mkdir(parents=True)
+        self._order(others, number, state)
+        files = {shard_file_name(self._index): self._write_slice(number, state.mirror, state.vectors)}
         for shard in others:
             record = self._receive(np.zeros(1, EMERGENCY), shard)[0]
             files[shard_file_name(shard)] = FileRecord.of(record)
-        shards = 1 + len(others)
-        content = writer.manifest(number, coordinator_state.algorithm, coordinator_state.state, None, shards)
+        content = writer.manifest(number, state.algorithm, state.state, None, 1 + len(others))
         writer.complete(content, files, self._owners.assign(writer.pieces))
         return number
+
+    def _order(self, others: Sequence[int], number: int, state: CoordinatorState) -> None:
+        """Say to the others which checkpoint to write, of what."""
+        record = np.zeros(1, EMERGENCY)
+        record["number"], record["mirror"] = number, state.mirror
+        record["vectors"] = DOWNPOUR if state.vectors is None else len(state.vectors)
+        self._tell(others, record)
+        if state.vectors:
+            self._tell(others, np.array(state.vectors, np.int64))
 
     def _contribute(self, root: int) -> None:
         """Write this shard's slice, and tell."""
@@ -168,8 +165,6 @@ class EmergencyCheckpoint:
             self._waiter.until(sent.Test, partial(str, f"shard {shard} (the coordinator's will)"))
 
     def _receive(self, into: Record, shard: int) -> Record:
-        status, request = MPI.Status(), self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
-        what = "the coordinator's will"
-        self._waiter.until(partial(request.Test, status), partial(str, f"shard {shard} ({what})"))
-        check_size(status.Get_count(), into.nbytes, what, shard)
+        what, request = "the coordinator's will", self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
+        complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"))
         return into

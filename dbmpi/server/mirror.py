@@ -1,16 +1,16 @@
-"""Mirrors of shards: what a shard holds, in the memory of its heir, for where ranks may die (`ulfm`).
+"""Mirrors of shards: what a shard holds, in the memory of its successor, for where ranks may die (`ulfm`).
 
-A shard copies its slice, as for a checkpoint, and sends the copy to the next shard that lives, while it
-serves on. That one receives it into spare buffers, which become the mirror when all is there: so it always
-has a whole one, of one moment, once it had any. When the shard dies its heir goes on from there.
+A shard copies its slice, as for a checkpoint, and sends the copy to the next living shard, while it serves
+on. That one receives it into spare buffers, which become the mirror when all of it has arrived: so it always
+has a whole mirror, of one moment, once it had any. When the shard dies its successor goes on from there.
 
-Under Downpour each shard does so by itself every so often. A batch method needs all of them to be of the same
-iterate: there the coordinator orders each mirror, and names the vectors that have changed since the last one.
-It orders the next when the last is whole on all heirs, so no two shards are ever more than one mirror apart,
-and the shards can go back to either of the last two (`Shard.keep`).
+Under Downpour each shard sends a copy at regular intervals. A batch method needs all mirrors to be of the
+same iterate: there the coordinator orders each mirror, and names the vectors that have changed since the last
+one. It orders the next when the last is whole on all successors, so no two shards are ever more than one
+mirror apart, and the shards can go back to either of the last two (`Shard.keep`).
 
-A sender, a receiver and what travels between them are as deaths have left them; after another death those
-that it concerns begin anew, with another tag, so that nothing of before is taken for something of after.
+After a death the senders and receivers that it concerns are made anew, with another tag, so that no message
+from before is taken for one from after.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ from mpi4py import MPI
 from dbmpi.checkpoint.names import UPDATES
 from dbmpi.comm.protocol import mirror_tag
 from dbmpi.layout.sharding import Owners, Piece, of_shard
-from dbmpi.server.transfer import Copy, Layout, Receiving, Sending, WholeMirror
+from dbmpi.server.transfer import Copy, Peer, Receiving, Sending, WholeMirror
 
 POLL_S = 5e-3  # between looks at what travels
 Pieces = tuple[Piece, ...]
 
 
 class Mirror:
-    """What one shard sends to its heir, and holds of the shard before it.
+    """What one shard sends to its successor, and holds of the shard before it.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Mirror:
     dtype
         Of these vectors.
     every_s
-        Interval of the copies by the clock, in seconds; there are none any more once one was ordered.
+        Interval of the copies by the clock, in seconds; once one was ordered there are no more of them.
     """
 
     def __init__(
@@ -63,11 +63,10 @@ class Mirror:
         self._names, self._dtype, self._every_s = tuple(names), dtype, every_s
         self._ordered = 0  # number of the last mirror that was ordered
         self._told = 0  # number of the last one that `take_done` has returned
-        self._renewals, self._poll_at, self._due = 0, 0.0, 0.0
-        self._ends: tuple[tuple[int, Pieces], tuple[int, Pieces]] | None = None
-        self._sending: Sending | None = None
+        self._renewals, self._poll_at, self._next_at = 0, 0.0, 0.0
+        self._sending: Sending | None = None  # both are None where this shard alone is left
         self._receiving: Receiving | None = None
-        self._past: list[Sending | Receiving | None] = []  # MPI may still know their buffers
+        self._past: list[Peer] = []  # MPI may still know their buffers
         self._renew()
 
     @property
@@ -76,21 +75,18 @@ class Mirror:
         return max((piece.size for piece in self._pieces), default=0)
 
     def poll(self, now: float, snapshot: Callable[[], Copy]) -> None:
-        """Let mirrors move on, and begin one of `shard_file` if it is time. Local."""
+        """Let mirrors move on, and begin to send one of `snapshot` if it is time. Local."""
         if now < self._poll_at or self._sending is None or self._receiving is None:
             return
         self._poll_at = now + POLL_S
-        self._receive(now)
+        self._receive(self._receiving, now)
         self._sending.poll()
-        if not self._ordered and now >= self._due and not self._sending.busy:
-            self._sending.begin(self._layout(self._names), snapshot())
-            self._due = now + self._every_s
+        if not self._ordered and now >= self._next_at and not self._sending.busy:
+            self._sending.begin(self._names, self._dtype, snapshot())
+            self._next_at = now + self._every_s
 
-    def _receive(self, now: float) -> None:
+    def _receive(self, receiving: Receiving, now: float) -> None:
         """See what has arrived; by the clock, expect the next at once."""
-        receiving = self._receiving
-        if receiving is None:
-            return
         while True:
             if not self._ordered and not receiving.busy:
                 receiving.expect(self._names, self._dtype)
@@ -113,12 +109,11 @@ class Mirror:
         """
         self._ordered = number
         if anew:
-            self._ends = None
-            self._renew()
+            self._renew(both=True)
         names = [name for name in copy if name != UPDATES]
         if self._sending is not None and self._receiving is not None:
             self._receiving.expect(names, self._dtype, number)
-            self._sending.begin(self._layout(names), copy)
+            self._sending.begin(names, self._dtype, copy)
         self._poll_at = 0.0
 
     def take_done(self) -> int | None:
@@ -136,11 +131,12 @@ class Mirror:
         Returns
         -------
         tuple
-            If this shard is the heir: the pieces that are its own from now on, and the last whole mirror of
-            them, if there is one. The caller must adopt them, or end.
+            If this shard is the successor: the pieces that are its own from now on, and the last whole mirror
+            of them, if there is one. The caller must adopt them, or end.
         """
         inherited, held = self._of(dead), self._receiving
-        self._receive(now)  # the last parts may just have come
+        if held is not None:
+            self._receive(held, now)  # the last parts may just have come
         successor = self.owners.mark_dead(dead)
         self._told = self._ordered  # it is not awaited any more
         self._renew()
@@ -151,26 +147,27 @@ class Mirror:
     def _of(self, shard: int) -> Pieces:
         return of_shard(self.owners.assign(self._pieces), shard)
 
-    def _layout(self, names: Sequence[str]) -> Layout:
-        return Layout(self._of(self._index), tuple(names), self._dtype)
-
-    def _renew(self) -> None:
-        """Begin anew what does not go on as it was: with another peer, or with other pieces."""
+    def _renew(self, both: bool = False) -> None:
+        """Make anew what does not go on as it was, with the same peer and the same pieces; or `both` ends."""
         to, source = self.owners.successor(self._index), self.owners.before(self._index)
-        ends = (to, self._of(self._index)), (source, self._of(source))
-        before, self._ends = self._ends, ends
+        mine, theirs = self._of(self._index), self._of(source)
         tag, self._renewals = mirror_tag(self._renewals), self._renewals + 1
-        if before is None or before[0] != ends[0]:
-            self._past.append(self._sending)
-            self._sending = Sending(self._comm, to, tag) if to != self._index else None
-            self._due = 0.0  # the heir has nothing yet
-        if before is None or before[1] != ends[1]:
+        alone = to == self._index
+        if both or _changed(self._sending, to, mine):
+            self._past += [self._sending] if self._sending is not None else []
+            self._sending = Sending(self._comm, to, tag, mine) if not alone else None
+            self._next_at = 0.0  # the successor has nothing yet
+        if both or _changed(self._receiving, source, theirs):
             self.close()
-            self._past.append(self._receiving)
-            alone = to == self._index
-            self._receiving = None if alone else Receiving(self._comm, source, tag, ends[1][1])
+            self._past += [self._receiving] if self._receiving is not None else []
+            self._receiving = Receiving(self._comm, source, tag, theirs) if not alone else None
 
     def close(self) -> None:
         """Expect no more mirrors; one that is on its way is left to itself. Local."""
         if self._receiving is not None:
             self._receiving.close()
+
+
+def _changed(peer: Peer | None, rank: int, pieces: Pieces) -> bool:
+    """Return whether there is no peer yet, or another one, or one for other pieces."""
+    return peer is None or (peer.rank, peer.pieces) != (rank, pieces)

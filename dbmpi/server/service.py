@@ -1,19 +1,31 @@
-"""The service loop of one shard: requests in, replies out (`handler`), and what the coordinator orders."""
+"""The service loop of one shard: the coordinator's commands, and the requests of partitions (`requests`)."""
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dbmpi.arrays import Array, Record
 from dbmpi.checkpoint.names import PARAMETER_VECTOR
 from dbmpi.checkpoint.shard_file import ShardWriter
-from dbmpi.comm.messages import Outbox
-from dbmpi.comm.protocol import MIRRORED, OPERATION, REQUEST_HEADER, WRITTEN, Op, Status, Tag, check_size
-from dbmpi.comm.signals import SignalForwarder, Signals
+from dbmpi.comm.messages import Endpoint, Inbox, Outbox, take, tolerant
+from dbmpi.comm.protocol import (
+    ANSWER,
+    COMMAND,
+    MIRRORED,
+    OPERATION,
+    REQUEST_HEADER,
+    WRITTEN,
+    Command,
+    Status,
+    Tag,
+)
+from dbmpi.comm.signals import SignalForwarder
 from dbmpi.comm.ulfm import FailureDetector
-from dbmpi.comm.wait import IdleBackoff, Waiter
+from dbmpi.comm.wait import IdleBackoff
 from dbmpi.layout.sharding import Owners
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
@@ -24,6 +36,19 @@ if TYPE_CHECKING:
     from dbmpi.server.mirror import Mirror
 
 
+@dataclass(frozen=True)
+class ShardOutput:
+    """What a shard gives besides parameters.
+
+    `save` writes the model, if the coordinator asks for it; `writer` writes the shard's part of checkpoints;
+    every `report_every_s` seconds the coordinator gets a report.
+    """
+
+    save: Callable[[], None]
+    writer: ShardWriter
+    report_every_s: float
+
+
 class ShardService:
     """Serves one shard on the service communicator until the coordinator says stop.
 
@@ -31,99 +56,104 @@ class ShardService:
     ----------
     shard
         What to serve.
-    comm
-        The service communicator.
-    coordinator
-        World rank that gets the reports.
-    save
-        Called when the coordinator asks for the model to be written (the first shard only).
-    saver
-        Writes this shard's part of checkpoints.
-    signals
-        What has been received.
-    report_every_s
-        Interval of the reports, in seconds.
+    endpoint
+        The service communicator, and how to use it.
+    output
+        What the shard gives besides parameters.
     owners
         Which shards live, and serve what, as far as it is known here; `mirror` keeps it.
     mirror
-        What its heir gets to know, and what it knows of another shard, where shards may die.
+        What the successor gets to know, and what is known here of another shard, where shards may die.
 
     Attributes
     ----------
-    will
-        The coordinator's, the last that has come.
+    coordinator_state
+        The last that has come.
     """
 
     def __init__(
         self,
         shard: Shard,
-        comm: "MPI.Intracomm",
-        coordinator: int,
-        waiter: Waiter,
-        save: Callable[[], None],
-        shard_writer: ShardWriter,
-        signals: Signals,
-        report_every_s: float,
+        endpoint: Endpoint,
+        output: ShardOutput,
         owners: Owners,
         mirror: "Mirror | None" = None,
     ) -> None:
-        self.owners, self._mirror = owners, mirror
-        self.shard, self._comm, self._coordinator, self._waiter = shard, comm, coordinator, waiter
-        self._save, self._report_every_s = save, report_every_s
-        self._shard_writer, self._forwarder = shard_writer, SignalForwarder(comm, coordinator, signals)
-        self._detector = FailureDetector(comm, {coordinator: f"rank {coordinator} (coordinator)"})
+        self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
+        self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
+        self._waiter, self._signals = endpoint.waiter, endpoint.signals
+        self._forwarder = SignalForwarder(self._comm, self._coordinator, self._signals)
+        self._coordinator_name = f"rank {self._coordinator} (coordinator)"
+        self._detector = FailureDetector(self._comm, {self._coordinator: self._coordinator_name})
         largest = max((len(held.value) for held in shard.held.values()), default=0)
         largest = mirror.largest if mirror is not None else largest  # it may come to serve any
-        self._handler = RequestHandler(shard, largest, comm, waiter, self._detector)
-        self._header_buffer = np.zeros(1, REQUEST_HEADER)
-        self._header = self._header_buffer[0]  # a view
+        self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector)
+        self._outbox = Outbox(self._comm)
+        self._report: MPI.Request | None = None
         self._busy_s = 0.0
+        self._status: int | None = None  # exit status of the run, once the coordinator has said it
         self.coordinator_state: bytes | None = None
-        self._report: list[MPI.Request] = []
-        self._outbox = Outbox(comm)
-        self._orders: dict[Op, Callable[[int], None]] = {
-            Op.SAVE: self._save_model,
-            Op.OPERATE: self._operate,
-            Op.CHECKPOINT: self._checkpoint,
-            Op.ADOPT: self._adopt,
-            Op.MIRROR: self._order_mirror,
-            Op.KEEP_STATE: self._keep_coordinator_state,
-            Op.REVERT: lambda source: self.shard.back(int(self._header["version"])),
+        self._commands: dict[Command, Callable[[Record], None]] = {
+            Command.SAVE: self._save_model,
+            Command.STOP: self._stop,
+            Command.OPERATE: self._operate,
+            Command.CHECKPOINT: self._checkpoint,
+            Command.ADOPT: self._adopt,
+            Command.MIRROR: self._send_mirror,
+            Command.REVERT: self._revert,
+            Command.KEEP_STATE: self._keep_state,
         }
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status that the coordinator gives."""
         idle, next_report = IdleBackoff(), time.monotonic()
-        while True:
+        inbox = Inbox(self._comm, self._coordinator, Tag.COMMAND, COMMAND)
+        next_message = partial(self._next_message, inbox)
+        while self._status is None:
             now = time.monotonic()
             if now >= next_report:
                 self._send_report(last=False)
-                next_report = now + self._report_every_s
+                next_report = now + self._output.report_every_s
             self._poll(now)
-            source = self._next_request()
-            if source is None:
+            if self._serve_next(next_message):
+                idle.busy()
+                self._busy_s += time.monotonic() - now
+            else:
                 idle.rest()
-                continue
-            if self._serve(source) is Op.STOP:
-                break
-            idle.busy()
-            self._busy_s += time.monotonic() - now
-        status = int(self._header["piece"])
+        while self._serve_next(next_message):  # requests that came before the command to stop
+            pass
+        inbox.close()
         self._finish()
-        return status
+        return self._status
 
-    def _serve(self, source: int) -> Op:
-        """Do what a request asks, and return it."""
-        op = Op(int(self._header["op"]))
-        if op in self._orders:
-            self._orders[op](source)
-        elif op is not Op.STOP:
-            self._handler.serve(self._header, source)
-        return op
+    def _next_message(self, inbox: Inbox) -> tuple[Record, int] | None:
+        """Return the next command, or else the next request, and who sent it."""
+        command = inbox.take()
+        if command is not None:
+            return command, self._coordinator
+        return take(self._comm, Tag.REQUEST, REQUEST_HEADER)
+
+    def _serve_next(self, next_message: Callable[[], tuple[Record, int] | None]) -> bool:
+        """Serve the next message, and return whether there was one."""
+        message = tolerant(next_message, self._detector.learn, None)
+        if message is not None:
+            self._serve(*message)
+        return message is not None
+
+    def _serve(self, message: Record, source: int) -> None:
+        """Do what a COMMAND of the coordinator says, or a REQUEST of anybody else."""
+        if source == self._coordinator:
+            self._obey(message)
+        else:
+            self._handler.serve(message, source)
+
+    def _obey(self, command: Record) -> None:
+        self._commands[Command(int(command["command"]))](command)
 
     def _poll(self, now: float) -> None:
         """Let what is under way move on, and tell the coordinator what is done."""
-        self._forwarder.poll()
+        if self._signals.number:
+            self._forwarder.poll()
         self._report_written()
         if self._mirror is not None:
             self._mirror.poll(now, partial(self.shard.snapshot, None))
@@ -132,90 +162,89 @@ class ShardService:
                 record = np.array((self.shard.index, number), MIRRORED)
                 self._outbox.send(record, self._coordinator, Tag.MIRRORED)
 
-    def _next_request(self) -> int | None:
-        """Receive the header of the next request, if there is one; return who asks."""
-        from mpi4py import MPI
+    # -- commands ------------------------------------------------------------------------------------------
 
-        status = MPI.Status()
-        try:
-            message = self._comm.Improbe(MPI.ANY_SOURCE, Tag.REQUEST, status)
-        except MPI.Exception as error:
-            self._detector.learn(error)
-            return None
-        if message is None:
-            return None
-        source = status.Get_source()
-        check_size(status.Get_count(), REQUEST_HEADER.itemsize, "a request", source)
-        message.Recv(self._header_buffer.view(np.uint8))
-        return source
+    def _stop(self, command: Record) -> None:
+        self._status = int(command["status"])
 
-    def _save_model(self, source: int) -> None:
+    def _revert(self, command: Record) -> None:
+        self.shard.back(int(command["number"]))
+
+    def _save_model(self, command: Record) -> None:
         """Write the model, unless a shard dies that has a part of it."""
-        from mpi4py import MPI
 
-        status = Status.OK
-        try:
-            self._save()
-        except MPI.Exception as error:
-            self._detector.learn(error)
-            status = Status.LOST
-        self._handler.answer(source, status)
+        def save() -> Status:
+            self._output.save()
+            return Status.OK
 
-    def _adopt(self, source: int) -> None:
-        """A shard has died: take over its pieces and answer, if this one is its heir."""
+        self._answer(status=tolerant(save, self._detector.learn, Status.LOST))
+
+    def _adopt(self, command: Record) -> None:
+        """A shard has died: take over its pieces and answer, if this one is its successor."""
         assert self._mirror is not None
         now = time.monotonic()
-        inherited = self._mirror.fail_over(int(self._header["piece"]), now)
+        inherited = self._mirror.fail_over(int(command["dead"]), now)
         if inherited is None:
             return
         pieces, whole = inherited
         if whole is None:
-            self._handler.answer(source, Status.LOST)
+            self._answer(status=Status.LOST)
             return
         updates = self.shard.adopt(pieces, whole.copy)
         age_ms = round(1000 * (now - whole.taken_at))
-        self._handler.answer(source, Status.OK, age_ms, whole.number or updates)
+        self._answer(mirror=whole.number, updates=updates, age_ms=age_ms)
 
-    def _operate(self, source: int) -> None:
-        """Perform the vector operations that follow the request, and answer the dot products."""
-        records = np.zeros(int(self._header["steps"]), OPERATION)
-        self._handler.receive(records, source, Tag.OPERATIONS)
-        scalars = self.shard.operate(records)
-        request = self._comm.Isend(scalars, source, Tag.SCALARS)
-        self._waiter.until(request.Test, lambda: f"rank {source} (scalars)")
+    def _operate(self, command: Record) -> None:
+        """Perform the vector operations that follow, and answer the dot products."""
+        records = np.zeros(int(command["count"]), OPERATION)
+        self._receive(records, Tag.OPERATIONS)
+        request = self._comm.Isend(self.shard.operate(records), self._coordinator, Tag.SCALARS)
+        self._waiter.until(request.Test, lambda: f"rank {self._coordinator} (scalars)")
 
-    def _checkpoint(self, source: int) -> None:
+    def _checkpoint(self, command: Record) -> None:
         """Copy what a checkpoint holds of this shard, answer, and begin to write the copy."""
-        number, vectors = int(self._header["version"]), self._receive_vectors(source)
+        vectors = self._receive_vectors(command)
         self._send_report(last=False)
-        self._shard_writer.begin(number, self.shard.snapshot(vectors))
-        self._handler.answer(source)
+        self._output.writer.begin(int(command["number"]), self.shard.snapshot(vectors))
+        self._answer()
 
-    def _order_mirror(self, source: int) -> None:
+    def _send_mirror(self, command: Record) -> None:
         """Copy some vectors, and begin to send the copy."""
         assert self._mirror is not None
-        number, anew = int(self._header["version"]), bool(self._header["piece"])
-        copy = self.shard.snapshot(self._receive_vectors(source))
+        number = int(command["number"])
+        copy = self.shard.snapshot(self._receive_vectors(command))
         self.shard.keep(number, copy[PARAMETER_VECTOR])
-        self._mirror.order(number, copy, anew)
+        self._mirror.order(number, copy, bool(command["anew"]))
 
-    def _keep_coordinator_state(self, source: int) -> None:
+    def _keep_state(self, command: Record) -> None:
         """Keep what a checkpoint would need of the coordinator."""
-        text = np.empty(int(self._header["steps"]), np.uint8)
-        self._handler.receive(text, source, Tag.STATE)
+        text = np.empty(int(command["count"]), np.uint8)
+        self._receive(text, Tag.STATE)
         self.coordinator_state = text.tobytes()
 
-    def _receive_vectors(self, source: int) -> list[int] | None:
-        """Receive the vectors that a request is about; None for what Downpour has."""
-        count = int(self._header["steps"])
-        numbers = np.zeros(max(count, 0), np.int64)
-        if count > 0:
-            self._handler.receive(numbers, source, Tag.VECTORS)
-        return None if count < 0 else numbers.tolist()
+    def _receive_vectors(self, command: Record) -> list[int] | None:
+        """Receive the numbers of the vectors that a command is about; None for what Downpour has."""
+        numbers = np.zeros(int(command["count"]), np.int64)
+        if len(numbers):
+            self._receive(numbers, Tag.VECTORS)
+        return numbers.tolist() if command["vectors"] else None
+
+    def _receive(self, into: Array, tag: Tag) -> None:
+        """Receive what a command announced."""
+        self._handler.receive(into, self._coordinator, tag)
+
+    def _answer(self, **fields: int) -> None:
+        """Send an ANSWER; what is not given is zero, which is `Status.OK`."""
+        record = np.zeros((), ANSWER)
+        for name, value in fields.items():
+            record[name] = value
+        self._outbox.send(record, self._coordinator, Tag.ANSWER)
+
+    # -- reports -------------------------------------------------------------------------------------------
 
     def _report_written(self) -> None:
         """Tell the coordinator when the copy is on disk."""
-        written = self._shard_writer.take_written()
+        written = self._output.writer.take_written()
         if written is not None:
             record = np.zeros((), WRITTEN)
             record["shard"], record["number"] = written.shard, written.number
@@ -224,22 +253,25 @@ class ShardService:
 
     def _send_report(self, last: bool) -> None:
         """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
-        if self._report and not self._report[0].Test():
+        if self._report is not None and not self._report.Test():
             return
         record, handler = self.shard.report(), self._handler
         record["clients"], record["busy_s"], record["last"] = len(handler.clients), self._busy_s, last
         record["bytes_in"], record["bytes_out"] = handler.bytes_in, handler.bytes_out
-        self._report = [self._comm.Isend(record.reshape(1).view(np.uint8), self._coordinator, Tag.SHARD)]
+        self._report = self._comm.Isend(record.reshape(1).view(np.uint8), self._coordinator, Tag.SHARD)
 
     def _finish(self) -> None:
         """Send the last report, and wait until everything has left."""
-        peer = partial(str, f"rank {self._coordinator} (the coordinator, the shard's report)")
-        if self._report:
-            self._waiter.until(self._report[0].Test, peer)
+        self._wait_for_report()
         self._outbox.drain(self._waiter)
         self._forwarder.close()
         if self._mirror is not None:
             self._mirror.close()
         self._send_report(last=True)
-        self._waiter.until(self._report[0].Test, peer)
+        self._wait_for_report()
         self._handler.drain()
+
+    def _wait_for_report(self) -> None:
+        peer = partial(str, f"rank {self._coordinator} (the coordinator, the shard's report)")
+        if self._report is not None:
+            self._waiter.until(self._report.Test, peer)

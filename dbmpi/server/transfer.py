@@ -10,6 +10,7 @@ from mpi4py import MPI
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.names import UPDATES
 from dbmpi.comm import ulfm
+from dbmpi.comm.messages import tolerant
 from dbmpi.layout.sharding import Piece
 
 Copy = Mapping[str, Array]  # as `Shard.snapshot` makes it
@@ -29,12 +30,9 @@ class Layout:
         """Elements of each vector."""
         return sum(piece.size for piece in self.pieces)
 
-    def room(self, wait_as_spare: list[Array]) -> dict[str, Array]:
-        """Return buffers for a copy; vectors are taken from `wait_as_spare` as long as there are some."""
-        vectors = {
-            name: wait_as_spare.pop() if wait_as_spare else np.empty(self.size, self.dtype)
-            for name in self.names
-        }
+    def room(self, spare: list[Array]) -> dict[str, Array]:
+        """Return buffers for a copy; vectors are taken from `spare` as long as there are some."""
+        vectors = {name: spare.pop() if spare else np.empty(self.size, self.dtype) for name in self.names}
         return {UPDATES: np.empty(len(self.pieces), np.int64)} | vectors
 
     def stretches(self, copy: Copy) -> Iterator[Array]:
@@ -55,113 +53,111 @@ class WholeMirror:
     taken_at: float
 
 
-class Sending:
-    """The copies of this shard on their way to its heir.
+class Peer:
+    """A neighbour among the shards, and the messages between it and this shard that are under way.
 
     Parameters
     ----------
     comm
         The shards' communicator.
-    to, tag
-        Where they go.
+    rank, tag
+        The neighbour there, and the tag of the messages.
+    pieces
+        Of which copies are sent.
+
+    Attributes
+    ----------
+    lost
+        Whether the neighbour has died, as far as is known here.
     """
 
-    def __init__(self, comm: MPI.Intracomm, to: int, tag: int) -> None:
-        self._comm, self._to, self._tag = comm, to, tag
-        self._copy: Copy | None = None  # kept until it has left
+    def __init__(self, comm: MPI.Intracomm, rank: int, tag: int, pieces: Sequence[Piece]) -> None:
+        self.rank, self.pieces, self.lost = rank, tuple(pieces), False
+        self._comm, self._tag = comm, tag
         self._requests: list[MPI.Request] = []
-        self.lost = False  # the heir is dead
 
     @property
     def busy(self) -> bool:
-        """Whether a copy is on its way, or there is nobody to send one to."""
+        """Whether a copy is under way, or the neighbour is dead."""
         return self.lost or bool(self._requests)
 
-    def begin(self, layout: Layout, copy: Copy) -> None:
-        """Begin to send a copy, which must stay as it is. Local."""
+    def _start(self, way: Callable[[Array, int, int], MPI.Request], parts: Sequence[Array]) -> None:
+        """Begin to send or to receive the messages of a copy."""
+
+        def start() -> None:
+            for part in parts:
+                self._requests.append(way(part, self.rank, self._tag))
+
+        self._unless_lost(start)
+
+    def _finish(self, done: Callable[[], None] = lambda: None) -> None:
+        """Drop the messages that have passed, in their order; call `done` after each."""
+
+        def finish() -> None:
+            while self._requests and self._requests[0].Test():
+                self._requests.pop(0)
+                done()
+
+        self._unless_lost(finish)
+
+    def _unless_lost(self, act: Callable[[], None]) -> None:
+        """Do something with the neighbour, unless it is dead, or turns out to be."""
+        if not self.lost:
+            tolerant(act, self._learn, None)
+
+    def _learn(self, error: MPI.Exception) -> None:
+        ulfm.raise_unless_death(self._comm, error)
+        self.lost = True
+
+
+class Sending(Peer):
+    """The copies of this shard on their way to its successor."""
+
+    _copy: Copy | None = None  # kept until it has left
+
+    def begin(self, names: Sequence[str], dtype: np.dtype[Any], copy: Copy) -> None:
+        """Begin to send the vectors of a copy, which must stay as it is. Local."""
         self._copy = copy
-
-        def send() -> None:
-            for part in layout.stretches(copy):
-                self._requests.append(self._comm.Isend(part, self._to, self._tag))
-
-        self._unless_dead(send)
+        self._start(self._comm.Isend, list(Layout(self.pieces, tuple(names), dtype).stretches(copy)))
 
     def poll(self) -> None:
         """See what has left. Local."""
-
-        def drop() -> None:
-            while self._requests and self._requests[0].Test():
-                self._requests.pop(0)
-
-        if not self.lost:
-            self._unless_dead(drop)
+        self._finish()
         if not self._requests:
             self._copy = None
 
-    def _unless_dead(self, act: Callable[[], None]) -> None:
-        self.lost = not survives(act, self._comm)
 
-
-class Receiving:
+class Receiving(Peer):
     """The mirror of another shard, and the copies that keep it up to date, as they arrive.
-
-    Parameters
-    ----------
-    comm
-        The shards' communicator.
-    source, tag
-        Where they come from.
 
     Attributes
     ----------
     whole
         The mirror, of one moment; None until the first copy has arrived.
-    pieces
-        What it is a mirror of.
     """
 
-    def __init__(self, comm: MPI.Intracomm, source: int, tag: int, pieces: Sequence[Piece]) -> None:
-        self._comm, self._source, self._tag, self.pieces = comm, source, tag, tuple(pieces)
+    def __init__(self, comm: MPI.Intracomm, rank: int, tag: int, pieces: Sequence[Piece]) -> None:
+        super().__init__(comm, rank, tag, pieces)
         self.whole: WholeMirror | None = None
-        self.lost = False  # the source is dead
         self._arriving: dict[str, Array] = {}
         self._spare: list[Array] = []
-        self._requests: list[MPI.Request] = []
-        self._parts = self._number = 0
-        self._began = 0.0
-
-    @property
-    def busy(self) -> bool:
-        """Whether a copy is expected, or on its way."""
-        return self.lost or bool(self._requests)
+        self._number, self._began = 0, 0.0  # of the copy that is arriving; 0.0: nothing of it is there
 
     def expect(self, names: Sequence[str], dtype: np.dtype[Any], number: int = 0) -> None:
         """Expect a copy of some vectors: when all of it is there, it replaces these in the mirror. Local."""
-        layout, self._number = Layout(self.pieces, tuple(names), dtype), number
+        layout, self._number, self._began = Layout(self.pieces, tuple(names), dtype), number, 0.0
         self._arriving = layout.room(self._spare)
-        parts = list(layout.stretches(self._arriving))
-        self._parts = len(parts)
-
-        def post() -> None:
-            for part in parts:
-                self._requests.append(self._comm.Irecv(part, self._source, self._tag))
-
-        self.lost = self.lost or not survives(post, self._comm)
+        self._start(self._comm.Irecv, list(layout.stretches(self._arriving)))
 
     def poll(self, now: float) -> None:
         """See what has arrived. Local."""
 
-        def take() -> None:
-            while self._requests and self._requests[0].Test():
-                if len(self._requests) == self._parts:
-                    self._began = now
-                self._requests.pop(0)
-                if not self._requests:
-                    self._replace()
+        def arrived() -> None:
+            self._began = self._began or now
+            if not self._requests:
+                self._replace()
 
-        if not self.lost:
-            self.lost = not survives(take, self._comm)
+        self._finish(arrived)
 
     def _replace(self) -> None:
         """Let what has arrived take its place in the mirror; what was there is room for the next."""
@@ -176,20 +172,3 @@ class Receiving:
                 request.Cancel()
                 request.Free()
         self._requests.clear()
-
-
-def survives(act: Callable[[], None], comm: MPI.Comm) -> bool:
-    """Do something with a rank of `comm`; return whether that rank lives.
-
-    Raises
-    ------
-    MPI.Exception
-        That tells of no death.
-    """
-    try:
-        act()
-    except MPI.Exception as error:
-        if not ulfm.tells_of_death(error, comm):
-            raise
-        return False
-    return True

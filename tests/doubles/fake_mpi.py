@@ -16,22 +16,16 @@ class Request:
     def __init__(self, comm: "Comm", peer: int, buffer: Array) -> None:
         self.comm, self.peer, self.buffer = comm, peer, buffer
         self.done = self.cancelled = False
+        self.arrived = 0  # bytes
 
-    def Test(self) -> bool:
+    def Test(self, status: MPI.Status | None = None) -> bool:
         """See MPI."""
         if not self.done and self.peer in self.comm.dead:
             self.done = True  # MPI frees it, and then takes it for complete
             raise MPI.Exception(MPI.ERR_OTHER)
+        if self.done and status is not None:
+            status.Set_elements(MPI.BYTE, self.arrived)
         return self.done
-
-    def Testall(self, requests: "list[Request]") -> bool:
-        """See MPI: it raises once for all that have failed, and takes them for complete from then on."""
-        failed = [one for one in requests if not one.done and one.peer in self.comm.dead]
-        for one in failed:
-            one.done = True
-        if failed:
-            raise MPI.Exception(MPI.ERR_OTHER)
-        return all(one.done for one in requests)
 
     def Cancel(self) -> None:
         """See MPI."""
@@ -72,8 +66,9 @@ class Comm:
     def give(self, peer: int, tag: int, values: Array) -> None:
         """Let a message from a peer arrive."""
         request = self.expected[peer, tag].popleft()
-        request.buffer.view(np.uint8)[...] = values.reshape(-1).view(np.uint8)
-        request.done = True
+        message = values.reshape(-1).view(np.uint8)
+        request.buffer.view(np.uint8)[: len(message)] = message
+        request.arrived, request.done = len(message), True
 
     def waiting(self, peer: int, tag: int) -> int:
         """Return how many messages to a peer it has not taken."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.comm import operations
+from dbmpi.comm.messages import Endpoint
 from dbmpi.comm.operations import PARAMETERS, Program
 from dbmpi.comm.protocol import Op
 from dbmpi.comm.signals import Signals
@@ -30,7 +31,7 @@ from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.sandblaster import minimize as optimizer
 from dbmpi.sandblaster.optimizer_state import Limits
 from dbmpi.server import rules
-from dbmpi.server.service import ShardService
+from dbmpi.server.service import ShardOutput, ShardService
 from dbmpi.server.shard import Shard
 from dbmpi.server.slices import Slices
 
@@ -101,7 +102,8 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
     shard_writer, owners = ShardWriter(folder, index), sharding.Owners(comm.size - 1)
-    ShardService(shard, comm, 0, WAITER, lambda: None, shard_writer, Signals(), 1.0, owners).run()
+    output = ShardOutput(lambda: None, shard_writer, 1.0)
+    ShardService(shard, Endpoint(comm, 0, WAITER, Signals()), output, owners).run()
 
 
 def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, limits: Limits) -> Any:

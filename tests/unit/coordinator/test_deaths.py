@@ -283,4 +283,4 @@ def test_the_death_of_the_last_replica_ends_the_run():
 
 
 def test_the_order_to_leave_gives_the_status():
-    assert (leave(3)["work"], leave(3)["index"]) == (Work.LEAVE, 3)
+    assert (leave(3)["work"], leave(3)["status"]) == (Work.LEAVE, 3)

@@ -164,8 +164,6 @@ def test_without_mirrors_a_death_is_an_error_at_once(monkeypatch):
 def test_other_errors_are_not_waited_for(monkeypatch):
     case = Case(monkeypatch)
     case.begin()
-    monkeypatch.setattr(
-        "tests.doubles.fake_mpi.Request.Testall", lambda *args: (_ for _ in ()).throw(OSError)
-    )
+    monkeypatch.setattr("tests.doubles.fake_mpi.Request.Test", lambda *args: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError):
         case.link.poll()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dbmpi.comm.messages import Endpoint
 from dbmpi.comm.signals import Signals
 from dbmpi.config.algorithms import Downpour
 from dbmpi.config.load import load
@@ -109,8 +110,10 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         pieces = sharding.of_shard(needs.pieces, index)
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
         shard = Shard(index, values, rules.make(settings.downpour), settings.downpour)
-        rest: Any = (None, 0, None, lambda: None, None, Signals(), 1.0, sharding.Owners(3))
-        service: Any = server.ShardService(shard, *rest)
+        nothing: Any = None
+        endpoint = Endpoint(nothing, 0, nothing, Signals())
+        output = server.ShardOutput(lambda: None, nothing, 1.0)
+        service: Any = server.ShardService(shard, endpoint, output, sharding.Owners(3))
         memory = needs.of_shard(index)
         assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
         copied = sum(copy.nbytes for copy in shard.snapshot(None).values()) - 8 * len(pieces)
