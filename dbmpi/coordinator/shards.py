@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
-from dbmpi.checkpoint.directory import FileRecord
-from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.directory import FileRecord, Written
 from dbmpi.comm.operations import Kind
 from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Op, Status, Tag
-from dbmpi.coordinator.commands import CommandChannel
-from dbmpi.coordinator.dispatcher import MpiDispatcher
+from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.failover import Failover
 from dbmpi.coordinator.replicas import PATIENCE
 from dbmpi.errors import PeerSilent
@@ -21,7 +19,7 @@ from dbmpi.output.metrics import MetricsLog
 
 
 class ShardGroup:
-    """See `training.Shards`.
+    """See `cluster.Shards` and `cluster.Mirrors`.
 
     Parameters
     ----------
@@ -128,7 +126,7 @@ class ShardGroup:
     def snapshot(
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
-        """See `checkpoint_manager.Copying.snapshot`."""
+        """See `cluster.Shards.snapshot`."""
         ranks, self._number = self._failover.ranks, number
         self._unwritten, self._written = set(self.owners.living), written
         for rank in ranks:
@@ -138,11 +136,11 @@ class ShardGroup:
         self.handle_failures()
 
     def await_files(self) -> None:
-        """See `checkpoint_manager.Copying.await_files`."""
+        """See `cluster.Shards.await_files`."""
         self._await(self._unwritten, self._receive_written, "writing a checkpoint")
 
     def operate(self, records: Record) -> NDArray[np.float64]:
-        """See `training.Shards.operate`; sums are made in the order of the shards."""
+        """See `cluster.Shards.operate`; sums are made in the order of the shards."""
         ranks, what = self._failover.ranks, "vector operations"
         answers = np.zeros((len(ranks), np.count_nonzero(records["kind"] == Kind.DOT)))
         expected = []
@@ -157,11 +155,11 @@ class ShardGroup:
 
     @property
     def mirrors(self) -> "ShardGroup | None":
-        """See `training.Shards.mirrors`."""
+        """See `cluster.Shards.mirrors`."""
         return self if self._mirrored else None
 
     def mirror(self, vectors: Sequence[int], anew: bool) -> int:
-        """See `rollback.Mirrors.mirror`."""
+        """See `cluster.Mirrors.mirror`."""
         self._mirror += 1
         self._failover.ordered = True
         self._unmirrored = set(self.owners.living)
@@ -170,29 +168,24 @@ class ShardGroup:
         return self._mirror
 
     def await_mirrors(self) -> None:
-        """See `rollback.Mirrors.await_mirrors`."""
+        """See `cluster.Mirrors.await_mirrors`."""
         self._await(self._unmirrored, self._receive_mirrored, "mirroring an iterate")
 
     def take_lost(self) -> int | None:
-        """See `rollback.Mirrors.take_lost`."""
+        """See `cluster.Mirrors.take_lost`."""
         lost, self._failover.lost = self._failover.lost, None
         return lost
 
     def revert(self, number: int) -> None:
-        """See `rollback.Mirrors.revert`."""
+        """See `cluster.Mirrors.revert`."""
         for rank in self._failover.ranks:
             self._channel.ask(Op.REVERT, rank, number=number)
 
-    @property
-    def may_fail(self) -> bool:
-        """See `checkpoint_manager.Copying.may_fail`."""
-        return self._mirrored
-
-    def send_state(self, will: bytes) -> None:
-        """See `checkpoint_manager.Copying.send_state`: the first shard that lives keeps it."""
+    def send_state(self, state: bytes) -> None:
+        """See `cluster.Mirrors.send_state`: the first living shard keeps it."""
         first = self._failover.ranks[0]
-        self._channel.ask(Op.KEEP_STATE, first, len(will))
-        self._channel.follow(np.frombuffer(will, np.uint8), first, Tag.STATE)
+        self._channel.ask(Op.KEEP_STATE, first, len(state))
+        self._channel.follow(np.frombuffer(state, np.uint8), first, Tag.STATE)
 
     def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
         """Wait until none is missing of the shards that live, and see to those that die meanwhile."""

@@ -6,6 +6,7 @@ channels (maps). Shape letters: I fan-in units, O fan-out units, K side of a win
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from dbmpi.config.layers import Conv, Dense, Dropout, Lcn, Local, Pool, pair
@@ -111,7 +112,7 @@ class Network:
         """The shape of the input, and of the output of each layer."""
         return (self.input, *(layer.output for layer in self.layers))
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """All parameter tensors, in the order of the layers."""
         return tuple(t for layer in self.layers for t in (layer.weight, layer.bias) if t is not None)

@@ -19,7 +19,7 @@ from dbmpi.layout.network import Network
 from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS, Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run.launch import resolve_overlap
-from dbmpi.sandblaster.batch import batches, vectors_of
+from dbmpi.sandblaster.batch import cut_batch, vectors_of
 
 ITEM_BYTES = {"float32": 4, "float64": 8, "uint8": 1}
 
@@ -205,7 +205,7 @@ class MemoryReport:
         replicas = len(self.topology.replicas)
         example = volume(self.partitioning.need(0, partition)) * ITEM_BYTES[data.dtype]
         if self.config.batch:
-            batch = batches(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
+            batch = cut_batch(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
             kept = min(self.config.sandblaster.memory_mb * 10**6, batch.examples * example // replicas)
             return kept + PORTIONS_HELD * batch.plan.portion_rows * example
         order = PortionPlan(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.layout import sharding
-from dbmpi.run.context import RunContext, batches_of, portion_plans
+from dbmpi.run.context import RunContext, batch_of, portion_plans
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -76,7 +76,7 @@ def replica(
         from dbmpi.replica.portion_cache import PortionCache
         from dbmpi.replica.sandblaster import SandblasterClient
 
-        batch = PortionCache(loader, batches_of(context).plan, config.sandblaster.memory_mb * 10**6)
+        batch = PortionCache(loader, batch_of(context).plan, config.sandblaster.memory_mb * 10**6)
         gradients = SandblasterClient(
             model, batch, client, Leader(comm, context.waiter), pieces, on_minibatch
         )

@@ -111,11 +111,7 @@ class EmergencyCheckpoint:
             state = manifest.read(checkpoint_directory(run_dir, newest)).manifest.state
         except manifest.Damaged:
             return ""
-        return (
-            f"checkpoint {newest} has it all"
-            if state["book"]["examples"] >= coordinator_state.examples
-            else ""
-        )
+        return f"checkpoint {newest} has it all" if state.log.examples >= coordinator_state.examples else ""
 
     def _write_checkpoint(self, coordinator_state: CoordinatorState, others: Sequence[int]) -> int:
         """Let all write their slices, and complete the checkpoint; return its number."""
@@ -139,7 +135,7 @@ class EmergencyCheckpoint:
             record = self._receive(np.zeros(1, EMERGENCY), shard)[0]
             files[shard_file_name(shard)] = FileRecord.of(record)
         shards = 1 + len(others)
-        content = writer.manifest(number, coordinator_state.algorithm, coordinator_state.state, None, shards)
+        content = writer.manifest(number, coordinator_state.state, None, shards)
         writer.complete(content, files, self._owners.assign(writer.pieces))
         return number
 

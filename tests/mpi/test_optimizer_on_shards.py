@@ -19,7 +19,6 @@ from dbmpi.comm.protocol import Op
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
-from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
@@ -28,7 +27,7 @@ from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.sandblaster import minimize as optimizer
-from dbmpi.sandblaster.optimizer_state import Limits
+from dbmpi.sandblaster.minimize import Limits
 from dbmpi.server import rules
 from dbmpi.server.service import ShardService
 from dbmpi.server.shard import Shard
@@ -114,7 +113,7 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
         return None
     topology = Topology(comm.size, ranks, ((0,),))
     log = MetricsLog(folder / "metrics.jsonl", 1, False, 1.0, Silent(io.StringIO()))
-    service = CoordinatorService(comm, topology, MpiDispatcher(comm, topology), log, WAITER, 1.0, Signals())
+    service = CoordinatorService(comm, topology, log, WAITER, 1.0, Signals())
     link = MpiClient(comm, pieces, ranks, np.empty(SIZE), "float64", WAITER)
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)

@@ -17,6 +17,7 @@ from dbmpi.config.sections import Config, Model
 from dbmpi.layout import sharding
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 DENSE = (Dense(units=7, activation="relu"), Dense(units=5))
@@ -59,7 +60,9 @@ def save(
         }
         content["updates"] = np.array([10 + piece.index for piece in mine])
         shard_file.write(folder / shard_file_name(shard), content)
-    assembly.write_index(folder, plan, pieces, np.dtype("f4"))
+    shapes = {tensor.name: tensor.shape for tensor in plan.network.tensors}
+    placed = [(piece, tuple(tensor_boxes(plan, piece))) for piece in pieces]
+    assembly.write_index(folder, shapes, placed, np.dtype("f4"))
     return folder / INDEX
 
 

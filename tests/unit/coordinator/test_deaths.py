@@ -186,7 +186,7 @@ class MortalCrew(FakeReplicas):
             this.receive(self.reports[which].popleft())
         elif kind == "compute":
             self._begin(which, int(self.work[which][0]["pass_number"]))
-            self.compute(which, evaluation)
+            self.compute(which)
         else:
             self._arrive(which, self.flying[which][0][0] == evaluation)
         this.tick()

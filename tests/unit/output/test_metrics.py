@@ -18,6 +18,8 @@ from dbmpi.output.totals import EvaluationSums, histogram, plain, service
 class Shown:
     """Remembers what the user would see."""
 
+    next_s = 0.0
+
     def __init__(self) -> None:
         self.views: list[View] = []
         self.lines: list[str] = []

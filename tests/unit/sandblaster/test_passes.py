@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.output.tally import Tally
+from dbmpi.output.totals import Tally
 from dbmpi.sandblaster.pass_scheduler import Rules
 from tests.doubles.fake_replicas import ROWS, FakeReplicas
 
