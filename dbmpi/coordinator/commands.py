@@ -1,4 +1,4 @@
-"""What the coordinator sends: assignments to replicas, and commands to shards, with what these answer."""
+"""What the coordinator asks of shards, one message at a time, and what they answer."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -17,10 +17,11 @@ from dbmpi.coordinator.activity import Coordination
 from dbmpi.coordinator.cluster import Cluster
 from dbmpi.output.totals import Tally
 from dbmpi.sandblaster.batch import Batch, continues, fingerprint
-from dbmpi.sandblaster.minimize import OptimizerState, make, optimizer_state_of
+from dbmpi.sandblaster.minimize import make
+from dbmpi.sandblaster.optimizer_state import OptimizerState, RollbackPoint, optimizer_state_of
 from dbmpi.sandblaster.pass_scheduler import PassScheduler, Rules, first_homes, homes_of
 from dbmpi.sandblaster.passes import Pass
-from dbmpi.sandblaster.rollback import Rollback, RollbackPoint
+from dbmpi.sandblaster.rollback import Rollback
 
 
 class Interrupted(Exception):

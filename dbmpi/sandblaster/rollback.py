@@ -7,46 +7,8 @@ of the one before, and the living shards have kept the parameters of both; of th
 the method overwrites none within one iteration.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
-
 from dbmpi.coordinator.cluster import Mirrors
-from dbmpi.sandblaster.minimize import OptimizerState
-
-
-@dataclass(frozen=True)
-class RollbackPoint:
-    """Where a run stands at an iterate: what a checkpoint or a mirror has of it besides the parameters.
-
-    Parameters
-    ----------
-    optimizer_state
-        None before the first pass.
-    method
-        `Method.state`; empty where the method has to begin anew.
-    vectors
-        The numbers of the vectors that the method needs.
-    sample
-        Number of the sample that the next pass is over.
-    """
-
-    optimizer_state: OptimizerState | None = None
-    method: Mapping[str, Any] = field(default_factory=dict)
-    vectors: Sequence[int] = ()
-    sample: int = 0
-
-    def for_return(self, vectors_persist: bool) -> "RollbackPoint":
-        """Return the point as it is once the search for the next iterate has begun.
-
-        The loss and the gradient are to be evaluated again. Where vectors do not persist, the search
-        overwrites them, and the method has to begin anew.
-        """
-        at_rest = self.optimizer_state
-        state = replace(at_rest, at=None) if at_rest is not None else None
-        if vectors_persist:
-            return replace(self, optimizer_state=state)
-        return RollbackPoint(state, sample=self.sample)
+from dbmpi.sandblaster.optimizer_state import RollbackPoint
 
 
 class ShardLost(Exception):

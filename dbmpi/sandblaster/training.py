@@ -16,7 +16,8 @@ from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.coordinator.cluster import Cluster
 from dbmpi.coordinator.trigger import IntervalTrigger
 from dbmpi.output.totals import EvaluationSums
-from dbmpi.sandblaster.minimize import Iteration, Limits, minimize
+from dbmpi.sandblaster.minimize import Iteration, minimize
+from dbmpi.sandblaster.optimizer_state import Limits
 from dbmpi.sandblaster.problem import BatchProblem, Interrupted
 from dbmpi.sandblaster.rollback import ShardLost
 

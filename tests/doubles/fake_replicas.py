@@ -11,7 +11,7 @@ import numpy as np
 
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.config.sections import Train
-from dbmpi.coordinator.activity import Coordination
+from dbmpi.coordinator.activity import Activity, Coordination
 from dbmpi.coordinator.replicas import ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
 from dbmpi.output.metrics import MetricsLog
@@ -76,21 +76,21 @@ class FakeReplicas:
     def run(self, pass_number: int, portions: int, rules: Rules, pick: Callable[[int], int]) -> Pass:
         """Do one pass; `pick(n)` chooses among n moves."""
         this = self.start(pass_number, portions, rules)
+        return self.drive(this, lambda: self.turn(this, pick))
 
-        def turn() -> None:
-            moves = self.moves()
-            kind, which = moves[pick(len(moves))]
-            if kind == "report":
-                this.receive(self.reports[which].popleft())
-            elif kind == "compute":
-                self.compute(which)
-            else:
-                self.counted += self.flying[which]
-                self.report(which, Work.PUSH, self.flying[which][0], 0)
-                self.flying[which] = []
-            this.tick()
-
-        return self.drive(this, turn)
+    def turn(self, this: Activity, pick: Callable[[int], int]) -> None:
+        """Make a move."""
+        moves = self.moves()
+        kind, which = moves[pick(len(moves))]
+        if kind == "report":
+            this.receive(self.reports[which].popleft())
+        elif kind == "compute":
+            self.compute(which)
+        else:
+            self.counted += self.flying[which]
+            self.report(which, Work.PUSH, self.flying[which][0], 0)
+            self.flying[which] = []
+        this.tick()
 
     def moves(self) -> list[tuple[str, int]]:
         ready = {"report": self.reports, "compute": self.work, "push": self.flying}

@@ -27,7 +27,7 @@ from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.sandblaster import minimize as optimizer
-from dbmpi.sandblaster.minimize import Limits
+from dbmpi.sandblaster.optimizer_state import Limits
 from dbmpi.server import rules
 from dbmpi.server.service import ShardService
 from dbmpi.server.shard import Shard

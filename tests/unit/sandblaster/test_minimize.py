@@ -10,7 +10,8 @@ from dbmpi.comm.operations import BASE, BASE_GRADIENT, DIRECTION, GRADIENT, PARA
 from dbmpi.sandblaster import line_search
 from dbmpi.sandblaster.direction import Direction
 from dbmpi.sandblaster.line_search import EVALUATIONS
-from dbmpi.sandblaster.minimize import Limits, make, minimize
+from dbmpi.sandblaster.minimize import make, minimize
+from dbmpi.sandblaster.optimizer_state import Limits
 from tests.doubles.fake_shards import (
     Sliced,
     network,

@@ -7,7 +7,8 @@ count is chaotic: from one start to the next it differs by a quarter, so sums ov
 import numpy as np
 import pytest
 
-from dbmpi.sandblaster.minimize import Limits, make, minimize
+from dbmpi.sandblaster.minimize import make, minimize
+from dbmpi.sandblaster.optimizer_state import Limits
 from tests.doubles.fake_shards import Sliced, network, network_start, rosenbrock, rosenbrock_start
 
 optimize = pytest.importorskip("scipy.optimize")

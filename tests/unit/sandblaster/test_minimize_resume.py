@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dbmpi.comm.operations import BASE, PARAMETERS, Program
-from dbmpi.sandblaster.minimize import Limits, make, minimize, optimizer_state_of
+from dbmpi.sandblaster.minimize import make, minimize
+from dbmpi.sandblaster.optimizer_state import Limits, optimizer_state_of
 from tests.doubles.fake_shards import Sliced, quadratic, rosenbrock, rosenbrock_start
 
 LIMITS = Limits(12)

@@ -3,8 +3,8 @@
 import pytest
 
 from dbmpi.sandblaster.direction import Direction
-from dbmpi.sandblaster.minimize import Iterate, OptimizerState
-from dbmpi.sandblaster.rollback import Rollback, RollbackPoint, ShardLost
+from dbmpi.sandblaster.optimizer_state import Iterate, OptimizerState, RollbackPoint
+from dbmpi.sandblaster.rollback import Rollback, ShardLost
 
 
 class FakeMirrors:
