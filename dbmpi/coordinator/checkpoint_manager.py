@@ -34,7 +34,7 @@ class CheckpointManager:
     writer
         What is saved of the run itself.
     shards
-        Who copies.
+        They copy their slices.
     log, stopping
         Whose state is saved too; checkpoints are recorded in the log.
     last
@@ -190,7 +190,7 @@ class _Pending:
         self._error: BaseException | None = None
 
     def start(self, content: Manifest) -> None:
-        """The slices are copied, and training goes on: the manifest will be `content`."""
+        """The slices are copied, and training goes on; `content` is the manifest without files."""
         self.content = content
         self.stall_s = time.monotonic() - self._started
 
@@ -213,7 +213,7 @@ class _Pending:
         self.write_s = time.monotonic() - self._started - self.stall_s
 
     def given_up(self, owners: Owners) -> bool:
-        """Return whether it never will be, as a shard died that had not written; what is there is removed.
+        """Return whether it cannot be completed, as a shard died that had not written; then remove it.
 
         Not before the living shards have written: they need the directory.
         """

@@ -44,7 +44,7 @@ class Shards(Protocol):
     Attributes
     ----------
     owners
-        Which shards live, and serve what.
+        Which shards are alive, and which pieces each of them serves.
     """
 
     owners: Owners

@@ -1,9 +1,9 @@
-"""What is left to learn from, and who does it. Pure, without MPI.
+"""What is left to learn from, and which replica does it. Pure, without MPI.
 
 Each replica takes the portions of its own part of the training set, in order; when these are done
 it takes from the back of the part that has most left, so that fast replicas do more and an epoch,
 and the run, end together. The next epoch begins as the last portion of this one is handed out. What is
-given back, by a replica that is gone, goes to whoever asks next.
+given back, by a replica that is gone, goes to the next replica that asks.
 """
 
 from collections import deque

@@ -18,7 +18,9 @@ from dbmpi.comm.assignments import Portion, plain
 from dbmpi.comm.protocol import Work
 from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
 
-PATIENCE = 1.5  # of cluster.timeout_s: whoever waits for the silent rank itself says more about it, and first
+PATIENCE = (
+    1.5  # of cluster.timeout_s: a rank that waits for the silent one itself says more about it, and first
+)
 
 
 class Dispatcher(Protocol):
@@ -35,7 +37,7 @@ class Job:
     Parameters
     ----------
     replica, assignment
-        Who was ordered to do what.
+        The replica, and what it was ordered to do.
     portion
         Of Downpour's orders to train, what they are about.
     missing
@@ -57,7 +59,7 @@ class Job:
 
 
 class ReplicaTable:
-    """Gives orders, collects reports, and notices who is silent.
+    """Gives orders, collects reports, and notices silent partitions.
 
     Parameters
     ----------

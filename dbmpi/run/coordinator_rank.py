@@ -162,7 +162,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
 
 
 def run_coordinator(context: "RunContext", world: "World", started: float) -> int:
-    """Lead the run from its first assignment to its summary; return the exit status."""
+    """Coordinate the run from its first assignment to its summary; return the exit status."""
     from dbmpi.coordinator.service import CoordinatorService
 
     setup, comm = context.setup, world.service

@@ -1,6 +1,6 @@
 """The optimizer on the coordinator: it decides by scalars, and never holds a vector. Pure.
 
-Sandblaster (Dean et al. 2012, section 4.2): the vectors live on the shards, and the coordinator sends them
+Sandblaster (Dean et al. 2012, section 4.2): the vectors are on the shards, and the coordinator sends them
 small operations. Here is the loop that all batch methods share,
 
     p_k from the method;  alpha_k by a line search;  x_(k+1) = x_k + alpha_k p_k
@@ -25,7 +25,7 @@ from dbmpi.sandblaster.optimizer_state import Iterate, Limits, OptimizerState
 
 
 class Problem(Protocol):
-    """Vectors that live elsewhere, by number, and the objective."""
+    """Vectors that are held elsewhere, by number, and the objective."""
 
     sampled: bool  # whether the batch is another sample in each iteration
 

@@ -1,4 +1,4 @@
-"""One pass over a batch: an evaluation of the objective and of its gradient, by all replicas together.
+"""One pass over the batch: an evaluation of the objective and of its gradient, by all replicas together.
 
 The scheduler decides (`pass_scheduler`), this carries its decisions to the replicas and their reports to it.
 A pass ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is
@@ -60,7 +60,7 @@ class Pass(Activity):
     @property
     def loss(self) -> float:
         """The objective: mean loss of the batch, and the penalty; not finite where a portion's is not."""
-        # Exact, so that it does not depend on who is faster.
+        # Exact, so that it does not depend on the order of the reports.
         return fsum(chain.from_iterable(self._losses.values())) / self._examples if self._finite else nan
 
     def start(self) -> None:

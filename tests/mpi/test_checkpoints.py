@@ -62,9 +62,9 @@ def parts(service: ShardService, plan: Partitioning, pieces: Any, states: Any, v
             named = {"parameters": held.value} | dict(zip(states, held.states, strict=False))
             named |= {f"vector {number}": shard.part(number, piece.index) for number in vectors}
             for name, values in named.items():
-                for place in tensor_boxes(plan, piece):
-                    some = values[place.start : place.stop].reshape(place.shape)
-                    yield f"{name}:{place.tensor.name}", place.at, some.copy()
+                for box in tensor_boxes(plan, piece):
+                    some = values[box.start : box.stop].reshape(box.shape)
+                    yield f"{name}:{box.tensor.name}", box.at, some.copy()
 
 
 @pytest.mark.mpi(ranks=[6], timeout_s=200)

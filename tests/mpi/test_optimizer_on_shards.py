@@ -73,7 +73,7 @@ class Remote:
         self._exchange(Op.ACCRUE, gradient, self.passes)
         return float(value)
 
-    def note(self, standing: Any) -> None:
+    def note(self, optimizer_state: Any) -> None:
         """Not ended before its end."""
 
     def resample(self) -> None:

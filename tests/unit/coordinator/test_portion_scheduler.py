@@ -1,4 +1,4 @@
-"""The ledger: every portion once per epoch, whoever asks, and limits that are met exactly."""
+"""The scheduler: every portion once per epoch, whoever asks, and limits that are met exactly."""
 
 import json
 from collections import Counter
