@@ -67,15 +67,21 @@ def flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name, flush it to disk, and rename it. Raises as `writing`."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name to write a file under; flush it at the end, and rename. Raises as `writing`."""
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
-        with temporary.open("w") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         temporary.replace(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all. Raises as `writing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -1,13 +1,14 @@
-"""The coordinator's will: what a checkpoint would need of it, where ranks may die (`ulfm`). Pure.
+"""What a checkpoint would need of the coordinator, for where ranks may die (`comm.ulfm`). Pure.
 
-It lets the first shard that lives know every so often: under Downpour every `checkpoint.mirror_s` seconds, as
-if the portions that are outstanding had been given back; under Sandblaster at every iterate that is mirrored.
-When it dies the shards make a checkpoint of that (`emergency`).
+The coordinator sends it to the first living shard: under Downpour every `checkpoint.mirror_s` seconds, as if
+the outstanding portions had been given back; under Sandblaster at every iterate that is mirrored. When the
+coordinator dies, the shards make a checkpoint of it (`server.emergency`).
 """
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from dbmpi.checkpoint.run_state import RunState
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class CoordinatorState:
 
     Parameters
     ----------
-    algorithm, state
+    state
         As in `manifest.Manifest`.
     vectors
         The batch method's vectors to save; None with Downpour.
@@ -24,21 +25,21 @@ class CoordinatorState:
         The mirror whose parameters are to be saved; 0 for those of the moment.
     """
 
-    algorithm: str
-    state: dict[str, Any]
+    state: RunState
     vectors: list[int] | None = None
     mirror: int = 0
 
     @property
     def examples(self) -> int:
         """How many had been learned from."""
-        return int(self.state["book"]["examples"])
+        return self.state.log.examples
 
-    def text(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """Return it as a message."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps(vars(self) | {"state": self.state.to_json()}).encode()
 
 
-def read(text: bytes) -> CoordinatorState:
-    """Return the will that a message is."""
-    return CoordinatorState(**json.loads(text))
+def read(message: bytes) -> CoordinatorState:
+    """Return what a message of `to_bytes` says."""
+    content = json.loads(message)
+    return CoordinatorState(**content | {"state": RunState.from_json(content["state"])})

@@ -28,6 +28,15 @@ class FileRecord:
         return cls(int(record["bytes"]), record["sha256"].tobytes().hex())
 
 
+@dataclass(frozen=True)
+class Written:
+    """The file of a shard, of checkpoint `number`, is on disk."""
+
+    number: int
+    shard: int
+    file: FileRecord
+
+
 def checkpoint_directory(run_dir: Path, number: int) -> Path:
     """Return where checkpoint `number` of a run lies."""
     return run_dir / CHECKPOINTS / f"{number:06d}"

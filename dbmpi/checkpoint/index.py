@@ -5,7 +5,7 @@ The index has a group for each vector (`manifest`), and in it a virtual dataset 
 and partitions reads the elements that it needs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,38 @@ from dbmpi.checkpoint.directory import INDEX, FileRecord, record_of, shard_file_
 from dbmpi.checkpoint.names import UPDATES
 from dbmpi.files import quiet, writing
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import tensor_boxes
+from dbmpi.layout.placement import TensorBox, tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 PIECES = "pieces"
+Placed = Sequence[tuple[Piece, Sequence[TensorBox]]]  # pieces, and where they lie in the tensors
 PIECE = np.dtype([("partition", "i8"), ("shard", "i8"), ("start", "i8"), ("stop", "i8"), (UPDATES, "i8")])
 
 
 def write_index(
-    directory: Path, partitioning: Partitioning, pieces: Sequence[Piece], dtype: np.dtype[Any]
+    directory: Path, tensors: Mapping[str, Sequence[int]], placed: Placed, dtype: np.dtype[Any]
 ) -> FileRecord:
     """Write the index over the shards' files in a directory, and flush it.
 
-    `partitioning` and `pieces` are of the run that wrote the files, each piece of the shard that wrote it.
-    Raises as `writing`.
+    Parameters
+    ----------
+    tensors
+        Shapes, by name.
+    placed
+        All pieces, each of the shard that wrote it, with their `tensor_boxes`.
+    dtype
+        Of the values.
+
+    Returns
+    -------
+    FileRecord
+        Of the index. Raises as `writing`.
     """
-    path = directory / INDEX
+    path, pieces = directory / INDEX, [piece for piece, _ in placed]
     with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
         out.create_dataset(PIECES, data=_table(directory, pieces))
         for name in _vectors(directory, pieces):
-            for tensor, layout in _layouts(partitioning, pieces, name, dtype):
+            for tensor, layout in _layouts(tensors, placed, name, dtype):
                 out.create_virtual_dataset(f"{name}/{tensor}", layout)
     with writing(path):
         return record_of(path)
@@ -58,29 +70,30 @@ def _table(directory: Path, pieces: Sequence[Piece]) -> Array:
 
 
 def _layouts(
-    partitioning: Partitioning, pieces: Sequence[Piece], vector: str, dtype: np.dtype[Any]
+    tensors: Mapping[str, Sequence[int]], placed: Placed, vector: str, dtype: np.dtype[Any]
 ) -> Iterator[tuple[str, h5py.VirtualLayout]]:
     """Yield each tensor's name, and from which stretches of which files it is put together."""
-    layouts = {t.name: h5py.VirtualLayout(t.shape, dtype) for t in partitioning.network.tensors}
-    for shard, held in groupby(sorted(pieces, key=lambda p: (p.shard, p.index)), key=lambda p: p.shard):
+    layouts = {name: h5py.VirtualLayout(tuple(shape), dtype) for name, shape in tensors.items()}
+    in_files = sorted(placed, key=lambda one: (one[0].shard, one[0].index))
+    for shard, held in groupby(in_files, key=lambda one: one[0].shard):
         mine, offset = list(held), 0
-        size = sum(piece.size for piece in mine)
+        size = sum(piece.stop - piece.start for piece, _ in mine)
         source = h5py.VirtualSource(shard_file_name(shard), vector, (size,), dtype)
-        for piece in mine:
-            for box in tensor_boxes(partitioning, piece):
+        for piece, boxes in mine:
+            for box in boxes:
                 layouts[box.tensor.name][box.at] = source[offset + box.start : offset + box.stop]
-            offset += piece.size
+            offset += piece.stop - piece.start
     return iter(layouts.items())
 
 
 class Reader:
-    """Reads pieces of another plan than the one that was saved. Use as a context.
+    """Reads pieces, however the run that saved them was cut. Use as a context.
 
     Parameters
     ----------
     index
         The index file of a whole checkpoint.
-    plan
+    partitioning
         The partitions of this run.
     """
 

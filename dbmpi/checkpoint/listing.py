@@ -41,16 +41,16 @@ def report(run_dir: Path) -> int:
         if isinstance(one, Damaged):
             print(f"damaged: {one}")
         else:
-            print(_line(one, best))
+            print(_line(one, best is not None and best[1] == one.manifest.number))
     return STATUS_FAILURE if any(isinstance(one, Damaged) for one in found) else STATUS_OK
 
 
-def _line(one: Checkpoint, best: int | None) -> str:
+def _line(one: Checkpoint, best: bool) -> str:
     said = one.manifest
     score = "" if said.score is None else f"{said.score:.4f}"
     shape = f"{said.cluster['shards']} + {said.cluster['replicas']} x {said.cluster['partitions']}"
-    marks = ", best" if said.number == best else ""
-    examples = said.state["book"]["examples"]
+    marks = ", best" if best else ""
+    examples = said.state.log.examples
     return (
         f"{said.number:>6}  {said.time[:19]:19}  {said.algorithm:11}  {examples:>12,}  "
         f"{one.bytes / 1e6:>8.1f}  {score:>8}  {shape}, whole{marks}"
@@ -73,10 +73,10 @@ def _description(one: Checkpoint) -> Iterator[str]:
     """Yield the lines about a whole checkpoint."""
     import h5py
 
-    said, book = one.manifest, one.manifest.state["book"]
+    said, log = one.manifest, one.manifest.state.log
     yield f"{one.path}: checkpoint {said.number} of {said.time}, {said.algorithm}"
-    yield f"{book['examples']:,} examples, {book['step']:,} minibatches, {book['iterations']:,} iterations"
-    yield f"{book['elapsed_s']:.1f} s of training; score {said.score}"
+    yield f"{log.examples:,} examples, {log.step:,} minibatches, {log.iterations:,} iterations"
+    yield f"{log.elapsed_s:.1f} s of training; score {said.score}"
     with h5py.File(one.index, locking=False) as index:
         for vector in sorted(set(index) - {"pieces"}):
             yield f"{vector}:"

@@ -20,7 +20,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from dbmpi.checkpoint.directory import (
     is_shard_file,
 )
 from dbmpi.checkpoint.manifest_schema import misshapen
+from dbmpi.checkpoint.run_state import RunState
 from dbmpi.files import flush_directory, write_json, writing
 from dbmpi.layout.network import Network
 
@@ -43,15 +44,6 @@ SEAL = "sha256"
 
 class Damaged(Exception):
     """A checkpoint that cannot be used; the text says why, beginning with the file."""
-
-
-@dataclass(frozen=True)
-class Written:
-    """A shard's file is on disk."""
-
-    number: int
-    shard: int
-    file: FileRecord
 
 
 @dataclass(frozen=True)
@@ -90,7 +82,12 @@ class Manifest:
     configuration: str
     versions: dict[str, str]
     score: float | None
-    state: dict[str, Any]
+    state: RunState
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        files = {name: vars(file) for name, file in self.files.items()}
+        return vars(self) | {"files": files, "state": self.state.to_json()}
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def publish(run_dir: Path, manifest: Manifest) -> None:
     """Write the manifest, and give the checkpoint under construction its name. Raises as `writing`."""
     part = construction_directory(run_dir, manifest.number)
     final = checkpoint_directory(run_dir, manifest.number)
-    content = {"format": FORMAT} | asdict(manifest)
+    content = {"format": FORMAT} | manifest.to_json()
     write_json(part / MANIFEST, content | {SEAL: _seal(content)})
     with writing(final):
         if final.exists():  # damaged: a whole one of this number would have been gone on from
@@ -160,12 +157,16 @@ def _manifest(content: dict[str, Any], name: str) -> Manifest:
     odd = misshapen(content, INDEX, is_shard_file)
     if odd:
         raise Damaged(f"{name} does not hold what this version of dbmpi wrote: {odd}")
+    more = content.keys() - {field.name for field in fields(Manifest)}
+    if more:
+        expected = ", ".join(field.name for field in fields(Manifest))
+        raise Damaged(f"{name} holds more than {expected}")
     files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
     try:
-        return Manifest(files=files, **content)
-    except TypeError:
-        expected = ", ".join(field.name for field in fields(Manifest))
-        raise Damaged(f"{name} holds more than {expected}") from None
+        state = RunState.from_json(content.pop("state"))
+    except (KeyError, TypeError, ValueError):
+        raise Damaged(f"{name} does not hold what this version of dbmpi wrote: state") from None
+    return Manifest(files=files, state=state, **content)
 
 
 def verify(checkpoint: Checkpoint) -> None:
@@ -202,9 +203,9 @@ def whole(run_dir: Path) -> Iterator[Checkpoint | Damaged]:
             yield found
 
 
-def best_of(run_dir: Path) -> int | None:
-    """Return the number of the checkpoint with the best score, the newest of those; None without any."""
-    scored = []
+def best_of(run_dir: Path) -> tuple[float, int] | None:
+    """Return the best score of a run's checkpoints, and the number of the newest with it; None for none."""
+    scored: list[tuple[float, int]] = []
     for number in checkpoint_numbers(run_dir):
         try:
             score = read(checkpoint_directory(run_dir, number)).manifest.score
@@ -212,7 +213,7 @@ def best_of(run_dir: Path) -> int | None:
             continue
         if score is not None:
             scored.append((score, number))
-    return max(scored)[1] if scored else None
+    return max(scored, default=None)
 
 
 def _seal(content: dict[str, Any]) -> str:

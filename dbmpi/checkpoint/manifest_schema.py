@@ -1,6 +1,6 @@
 """Whether a manifest is shaped as this version writes it: a checksum that is right says nothing of the types.
 
-Plain Python. Below `state`, which is for the coordinator alone, only what is shown is looked at.
+Plain Python. Below `state` only what is shown is looked at here: the rest is for `run_state`.
 """
 
 from collections.abc import Callable, Mapping

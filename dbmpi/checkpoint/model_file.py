@@ -6,7 +6,6 @@ The configuration and the versions are attributes, so that the file explains its
 """
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import h5py
 from dbmpi.arrays import Array
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
-from dbmpi.files import quiet, versions, writing
+from dbmpi.files import quiet, replacing, versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
@@ -44,8 +43,7 @@ def write(
     UserError
         The disk is full, or the file cannot be written for another reason.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path), quiet(), h5py.File(temporary, "w", locking=False) as out:
+    with replacing(path) as temporary, quiet(), h5py.File(temporary, "w", locking=False) as out:
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
@@ -56,7 +54,3 @@ def write(
             for box in tensor_boxes(partitioning, piece):
                 some = values[box.start : box.stop]
                 out[box.tensor.name][box.at] = some.reshape(box.shape)
-    with writing(path):
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)

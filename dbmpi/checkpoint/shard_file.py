@@ -7,8 +7,13 @@ from pathlib import Path
 import h5py
 
 from dbmpi.arrays import Array
-from dbmpi.checkpoint.directory import FileRecord, construction_directory, record_of, shard_file_name
-from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.directory import (
+    FileRecord,
+    Written,
+    construction_directory,
+    record_of,
+    shard_file_name,
+)
 from dbmpi.files import quiet, writing
 
 AT_ONCE = 1 << 20  # elements written in one call

@@ -1,32 +1,32 @@
 """What all checkpoints of a job have in common, and the last step of taking one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import INDEX, FileRecord, construction_directory, prune
 from dbmpi.checkpoint.manifest import Manifest, model_of
+from dbmpi.checkpoint.run_state import RunState
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.files import versions
 from dbmpi.layout.partitioning import Partitioning
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 
-@dataclass(frozen=True)
 class CheckpointWriter:
-    """A job, as its checkpoints show it.
+    """A job, as its checkpoints show it: what never changes is computed here, once.
 
     Parameters
     ----------
     run_dir
         The run directory.
-    config, plan, pieces
+    config, partitioning, pieces
         The resolved configuration, the partitions, and all pieces, each of the shard that serves it at first.
     rows
         Examples to learn from.
@@ -34,26 +34,33 @@ class CheckpointWriter:
         Shards, replicas, partitions.
     """
 
-    run_dir: Path
-    config: Config
-    partitioning: Partitioning
-    pieces: tuple[Piece, ...]
-    rows: int
-    cluster: dict[str, int]
+    def __init__(
+        self,
+        run_dir: Path,
+        config: Config,
+        partitioning: Partitioning,
+        pieces: tuple[Piece, ...],
+        rows: int,
+        cluster: Mapping[str, int],
+    ) -> None:
+        self.run_dir, self.settings, self.pieces, self.cluster = run_dir, config.checkpoint, pieces, cluster
+        self._configuration, self._versions = to_toml(config), versions()
+        self._dtype = np.dtype(config.model.dtype)
+        self._model = model_of(partitioning.network, config.model.dtype, rows)
+        self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
+        self._best = manifest.best_of(run_dir)
 
-    def manifest(
-        self, number: int, algorithm: str, state: dict[str, Any], score: float | None, shards: int
-    ) -> Manifest:
+    def manifest(self, number: int, state: RunState, score: float | None, shards: int) -> Manifest:
         """Return the manifest of a checkpoint that so many shards write; it has no files yet."""
         return Manifest(
             number=number,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
-            algorithm=algorithm,
-            model=model_of(self.partitioning.network, self.config.model.dtype, self.rows),
-            cluster=self.cluster | {"shards": shards},
+            algorithm=state.algorithm,
+            model=self._model,
+            cluster={**self.cluster, "shards": shards},
             files={},
-            configuration=to_toml(self.config),
-            versions=versions(),
+            configuration=self._configuration,
+            versions=self._versions,
             score=score,
             state=state,
         )
@@ -80,9 +87,16 @@ class CheckpointWriter:
         from dbmpi.checkpoint.index import write_index  # HDF5: only here, so that ranks start faster
 
         part = construction_directory(self.run_dir, content.number)
-        index = write_index(part, self.partitioning, pieces, np.dtype(self.config.model.dtype))
-        content = replace(content, files=dict(files) | {INDEX: index})
+        tensors = self._model["tensors"]
+        index = write_index(part, tensors, list(zip(pieces, self._boxes, strict=True)), self._dtype)
+        content = replace(content, files={**files, INDEX: index})
         manifest.publish(self.run_dir, content)
-        keep = self.config.checkpoint
-        prune(self.run_dir, keep.keep, manifest.best_of(self.run_dir) if keep.best else None)
+        self._remember_score(content)
+        best = self._best[1] if self.settings.best and self._best is not None else None
+        prune(self.run_dir, self.settings.keep, best)
         return content
+
+    def _remember_score(self, content: Manifest) -> None:
+        """Make a checkpoint the best one if it is; of equal scores the newest counts."""
+        if content.score is not None and (self._best is None or content.score >= self._best[0]):
+            self._best = content.score, content.number

@@ -4,6 +4,8 @@ An activity is a state machine of small messages, without MPI (`coordinator.serv
 and `run.serial` in one process); it never holds a parameter.
 """
 
+from dataclasses import dataclass
+
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import evaluation_of
 from dbmpi.comm.protocol import Work
@@ -13,17 +15,30 @@ from dbmpi.layout.boxes import balanced
 from dbmpi.output.metrics import MetricsLog
 
 
-class Activity:
-    """What all activities share. Call `start` once, `receive` for each report, `tick` now and then.
+@dataclass(frozen=True)
+class Coordination:
+    """What all activities of a run share.
 
     Parameters
     ----------
-    roster, book, stopping
-        The replicas, where results are written, and why the run ends.
+    replicas
+        What they were asked to do, and still owe.
+    log
+        Where results are written.
+    stopping
+        Why the run ends.
     """
 
-    def __init__(self, replicas: ReplicaTable, log: MetricsLog, stopping: Stopping) -> None:
-        self._replicas, self._log, self.stopping = replicas, log, stopping
+    replicas: ReplicaTable
+    log: MetricsLog
+    stopping: Stopping
+
+
+class Activity:
+    """What all activities can do. Call `start` once, `receive` for each report, `tick` now and then."""
+
+    def __init__(self, shared: Coordination) -> None:
+        self._replicas, self._log, self.stopping = shared.replicas, shared.log, shared.stopping
 
     @property
     def finished(self) -> bool:
@@ -41,22 +56,22 @@ class Activity:
             self._complete(job)
 
     def tick(self) -> None:
-        """Look at the clock: limits, signs of life, silent partitions, records that are due."""
+        """Look at the clock: limits, signs of life, silent partitions, records to be written."""
         now = self._replicas.clock()
         self.stopping.check_time(now - self._log.job_started)
         self.stopping.check_signals()
         self._log.tick(now)
         self._replicas.keep_alive()
 
-    def died(self, replica: int, who: str) -> None:
-        """A replica has lost a rank, `who`: it leaves, and others do what it has not done."""
-        jobs = self._replicas.died(replica, who)
+    def died(self, replica: int, rank: str) -> None:
+        """A replica has lost a rank, `rank`: it leaves, and others do what it has not done."""
+        jobs = self._replicas.died(replica, rank)
         self._log.at(self._replicas.clock())
-        self._log.event(f"replica {replica} has left: {who} died; its work goes to the others")
+        self._log.event(f"replica {replica} has left: {rank} died; its work goes to the others")
         self._take_back(replica, jobs)
 
     def shard_died(self) -> None:
-        """The pieces of a shard that has died are its heir's now, as they were a while ago."""
+        """A shard has died: another serves its pieces now, as they were a while ago."""
 
     def _complete(self, job: Job) -> None:
         """Take in a job that every partition of its replica has done."""
@@ -72,10 +87,10 @@ class Activity:
 class Evaluation(Activity):
     """Scores the held-out set, one range of its `rows` a replica, on the parameters as they are."""
 
-    def __init__(self, replicas: ReplicaTable, log: MetricsLog, stopping: Stopping, rows: int) -> None:
-        super().__init__(replicas, log, stopping)
+    def __init__(self, shared: Coordination, rows: int) -> None:
+        super().__init__(shared)
         self._rows = rows
-        self.result = log.empty()
+        self.result = shared.log.empty
 
     @property
     def finished(self) -> bool:
@@ -95,5 +110,5 @@ class Evaluation(Activity):
         self.result = self.result.add(job.reports)
 
     def _complete(self, job: Job) -> None:
-        if job.work is Work.EVALUATE:  # what a pass has left behind counts for nothing
+        if job.work is Work.EVALUATE:  # what a pass has left behind is not counted
             self.take(job)

@@ -1,4 +1,4 @@
-"""Checkpoints as the coordinator takes them: when one is due, what it adds, and how one is completed.
+"""Checkpoints as the coordinator takes them: when, what it adds, and how one is completed.
 
 A checkpoint begins at a moment when no replica has work outstanding and all pushes have arrived. The shards
 copy their slices, and training goes on while they write the copies; when all have, a thread of the
@@ -8,20 +8,22 @@ coordinator writes the index and the manifest, gives the checkpoint its name, an
 import shutil
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
-from dbmpi.checkpoint.directory import FileRecord, construction_directory, shard_file_name
-from dbmpi.checkpoint.manifest import Manifest, Written
+from dbmpi.checkpoint.directory import FileRecord, Written, construction_directory, shard_file_name
+from dbmpi.checkpoint.manifest import Manifest
+from dbmpi.checkpoint.run_state import DownpourState, RunState, SandblasterState
 from dbmpi.checkpoint.writer import CheckpointWriter
-from dbmpi.config.sections import Checkpoint
-from dbmpi.coordinator.cluster import Copying
+from dbmpi.coordinator.cluster import Shards
 from dbmpi.coordinator.stopping import Stopping
 from dbmpi.coordinator.trigger import IntervalTrigger
 from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
 from dbmpi.output.metrics import MetricsLog
+from dbmpi.output.totals import EvaluationSums
+
+AlgorithmState = DownpourState | SandblasterState
 
 
 class CheckpointManager:
@@ -29,29 +31,33 @@ class CheckpointManager:
 
     Parameters
     ----------
-    origin
+    writer
         What is saved of the run itself.
     shards
-        Who copies.
-    book, stopping
-        Whose state is saved too; checkpoints are booked.
+        They copy their slices.
+    log, stopping
+        Whose state is saved too; checkpoints are recorded in the log.
     last
         Number of the last checkpoint in the run directory, whole or not; 0 for none.
     """
 
     def __init__(
-        self, writer: CheckpointWriter, shards: Copying, log: MetricsLog, stopping: Stopping, last: int
+        self, writer: CheckpointWriter, shards: Shards, log: MetricsLog, stopping: Stopping, last: int
     ) -> None:
         self._writer, self._shards, self._log, self._stopping = writer, shards, log, stopping
-        self._settings: Checkpoint = writer.config.checkpoint
-        self._trigger = IntervalTrigger(self._settings.every_examples, self._settings.every_s)
-        self._number = last
-        self._state_trigger = IntervalTrigger(0, self._settings.mirror_s)
-        for due in (self._trigger, self._state_trigger):
-            due.start_at(log.examples, log.elapsed_s)
+        settings = writer.settings
+        self._mirrors, self._number = shards.mirrors, last
+        self._trigger = IntervalTrigger(settings.every_examples, settings.every_s)
+        self._state_trigger = IntervalTrigger(0, settings.mirror_s)
         self._pending: _Pending | None = None
-        self._last: tuple[str, Mapping[str, Any], Sequence[int] | None] | None = None  # what it was taken of
-        self._scored = log.last_evaluation
+        self._last: tuple[AlgorithmState, Sequence[int] | None] | None = None  # what it was taken of
+        self._scored: EvaluationSums | None = None
+
+    def start(self) -> None:
+        """Begin to count from where the log is, once it is restored."""
+        for trigger in (self._trigger, self._state_trigger):
+            trigger.start_at(self._log.examples, self._log.elapsed_s)
+        self._scored = self._log.last_evaluation
 
     @property
     def due(self) -> bool:
@@ -60,8 +66,8 @@ class CheckpointManager:
 
     def poll(self) -> None:
         """Look at the clock, and finish what can be. Raises as `writing`."""
-        for due in (self._trigger, self._state_trigger):
-            due.update(self._log.examples, self._log.elapsed_s)
+        for trigger in (self._trigger, self._state_trigger):
+            trigger.update(self._log.examples, self._log.elapsed_s)
         pending = self._pending
         if pending is not None and pending.given_up(self._shards.owners):
             self._pending = None
@@ -70,13 +76,13 @@ class CheckpointManager:
             self._record(pending)
             self._pending = None
 
-    def save(self, algorithm: str, state: Mapping[str, Any], vectors: Sequence[int] | None = None) -> None:
+    def save(self, state: AlgorithmState, vectors: Sequence[int] | None = None) -> None:
         """Take a checkpoint of a run that stands still, and let it go on.
 
         Parameters
         ----------
-        algorithm, state
-            What is at work, and where it stands.
+        state
+            Of the algorithm at work.
         vectors
             The batch method's vectors to save; None with Downpour.
 
@@ -92,48 +98,45 @@ class CheckpointManager:
         part = construction_directory(self._writer.run_dir, self._number)
         with writing(part):
             part.mkdir(parents=True, exist_ok=True)
-        owners = self._shards.owners
-        pending = _Pending(self._writer, self._number, started, owners)
+        pending = _Pending(self._writer, self._number, started, self._shards.owners)
         self._shards.snapshot(self._number, vectors, pending.written)
         shards = len(self._shards.owners.living)
-        pending.content = self._writer.manifest(
-            self._number, algorithm, self._state(algorithm, state), self._score(), shards
-        )
-        pending.stall_s = time.monotonic() - started
-        self._pending, self._last = pending, (algorithm, state, vectors)
+        content = self._writer.manifest(self._number, self._run_state(state), self._score(), shards)
+        pending.start(content)
+        self._pending, self._last = pending, (state, vectors)
 
-    def _state(self, algorithm: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    def _run_state(self, state: AlgorithmState) -> RunState:
         """Return the state of all that the coordinator has."""
-        return {algorithm: dict(state), "book": self._log.state(), "stopping": self._stopping.state()}
+        own = self._log.state(), self._stopping.state()
+        if isinstance(state, DownpourState):
+            return RunState(*own, downpour=state)
+        return RunState(*own, sandblaster=state)
 
     @property
     def state_due(self) -> bool:
-        """Whether it is time for another will."""
-        return self._shards.may_fail and self._state_trigger.now
+        """Whether it is time to send the shards another `CoordinatorState`."""
+        return self._mirrors is not None and self._state_trigger.now
 
-    def send_state(
-        self, algorithm: str, state: Mapping[str, Any], vectors: list[int] | None = None, mirror: int = 0
-    ) -> None:
-        """Let the shards know what a checkpoint would need, should the coordinator die (`emergency`).
+    def send_state(self, state: AlgorithmState, vectors: list[int] | None = None, mirror: int = 0) -> None:
+        """Let the shards know what a checkpoint would need, should the coordinator die (`server.emergency`).
 
         Parameters
         ----------
-        algorithm, state, vectors
+        state, vectors
             As `save`, though the run does not stand still.
         mirror
             The mirror that they are about, of a batch method.
         """
         self._state_trigger.take()
-        if self._shards.may_fail:
-            self._shards.send_state(
-                CoordinatorState(algorithm, self._state(algorithm, state), vectors, mirror).text()
-            )
+        if self._mirrors is not None:
+            known = CoordinatorState(self._run_state(state), vectors, mirror)
+            self._mirrors.send_state(known.to_bytes())
 
     def finish(self) -> None:
         """Wait until the checkpoint under way is on disk; take it again if a shard's death prevents that."""
         while self._pending is not None:
-            booked = self._settle()
-            if not booked and self._last is not None and not self._stopping.lost:
+            on_disk = self._settle()
+            if not on_disk and self._last is not None and not self._stopping.lost:
                 self.save(*self._last)
 
     def _settle(self) -> bool:
@@ -154,7 +157,7 @@ class CheckpointManager:
     def _record(self, done: "_Pending") -> None:
         self._log.record(
             "checkpoint",
-            number=done.content.number,
+            number=done.number,
             bytes=sum(file.bytes for file in done.content.files.values()),
             stall_s=done.stall_s,
             write_s=done.write_s,
@@ -163,18 +166,33 @@ class CheckpointManager:
 
 
 class _Pending:
-    """A checkpoint whose slices are copied, on its way to the disk."""
+    """A checkpoint on its way to the disk, from before the shards copy their slices.
 
-    content: Manifest
+    Parameters
+    ----------
+    writer, number
+        The job, and the number of the checkpoint.
+    started
+        Since when training stands still, `time.monotonic`.
+    owners
+        Which shards will write, and serve what.
+    """
 
     def __init__(self, writer: CheckpointWriter, number: int, started: float, owners: Owners) -> None:
         self.stall_s = self.write_s = 0.0
         self.number, self.published = number, False
         self._writer, self._started = writer, started
         self._files: dict[str, FileRecord] = {}
-        self._pieces, self._missing = owners.assign(writer.pieces), set(owners.living)
+        intact = len(owners.living) == writer.cluster["shards"]
+        self._pieces = writer.pieces if intact else owners.assign(writer.pieces)
+        self._missing = set(owners.living)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+
+    def start(self, content: Manifest) -> None:
+        """The slices are copied, and training goes on; `content` is the manifest without files."""
+        self.content = content
+        self.stall_s = time.monotonic() - self._started
 
     def written(self, written: Written) -> None:
         """Take in that a shard's file is on disk; after the last, the rest is written."""
@@ -195,9 +213,9 @@ class _Pending:
         self.write_s = time.monotonic() - self._started - self.stall_s
 
     def given_up(self, owners: Owners) -> bool:
-        """Return whether it never will be, as a shard died that had not written; what is there is removed.
+        """Return whether it cannot be completed, as a shard died that had not written; then remove it.
 
-        Not before those that live have written: they would miss the directory.
+        Not before the living shards have written: they need the directory.
         """
         if not self._missing or self._missing & set(owners.living):
             return False

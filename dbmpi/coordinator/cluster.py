@@ -1,4 +1,7 @@
-"""Replicas and shards as the coordinator sees them: the interface that MPI and serial training share."""
+"""Replicas and shards as the coordinator reaches them: the one interface that MPI and serial training share.
+
+Over MPI it is `coordinator.service` with `coordinator.shards`, in one process `run.serial`.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -7,34 +10,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
-from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.directory import Written
 from dbmpi.coordinator.activity import Activity
 from dbmpi.layout.sharding import Owners
 
 
 class Mirrors(Protocol):
-    """The shards, as far as their mirrors go."""
+    """What lets a run survive the death of a shard, or the coordinator leave a checkpoint behind."""
 
     def mirror(self, vectors: Sequence[int], anew: bool) -> int:
-        """Let every shard send its heir the parameters and these vectors; return the number of the mirror.
+        """Let every shard send its successor the parameters and these vectors; return the mirror's number.
 
-        The one before must be whole. `anew` says that these are all there are: first, and after a death.
+        The mirror before must be complete. `anew` says that these are all there are: at first, and after a
+        death.
         """
 
     def await_mirrors(self) -> None:
-        """Wait until the mirrors ordered last are whole, or a shard dies."""
+        """Wait until the mirrors ordered last are complete, or a shard dies."""
 
     def take_lost(self) -> int | None:
-        """Return, once, which mirror heirs have gone on with, if a shard has died since the last call."""
+        """Return, once, from which mirror successors go on, if a shard has died since the last call."""
 
     def revert(self, number: int) -> None:
-        """Let the shards that live go back to the parameters of a mirror: the last one, or that before it."""
+        """Let the living shards go back to the parameters of a mirror: the last one, or that before it."""
+
+    def send_state(self, state: bytes) -> None:
+        """Let a shard keep a `coordinator_state.CoordinatorState`, in place of the one before."""
 
 
-class Copying(Protocol):
-    """The shards, as far as checkpoints go; `owners` says which of them live, and serve what."""
+class Shards(Protocol):
+    """The shards.
+
+    Attributes
+    ----------
+    owners
+        Which shards are alive, and which pieces each of them serves.
+    """
 
     owners: Owners
+
+    @property
+    def mirrors(self) -> Mirrors | None:
+        """Their mirrors, where there are any."""
+
+    def operate(self, records: Record) -> NDArray[np.float64]:
+        """Let every shard perform `OPERATION` records, and return the sums of their scalars."""
 
     def snapshot(
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
@@ -43,33 +63,15 @@ class Copying(Protocol):
 
         `vectors` are those of the batch method; where it is None, the learning rule's state is copied.
         `written` is called for each file that is on disk, while an activity is driven or in `await_files`.
-        The book has the shards' latest reports when this returns.
+        The metrics log has the shards' latest reports when this returns.
         """
 
     def await_files(self) -> None:
-        """Wait until the shards that live have written all that they copied."""
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether the coordinator may die, and the shards then make a checkpoint of its will."""
-
-    def send_state(self, will: bytes) -> None:
-        """Let a shard keep a will (`coordinator_state.CoordinatorState`), in place of the one before."""
-
-
-class Shards(Copying, Protocol):
-    """The shards, as the coordinator reaches them."""
-
-    @property
-    def mirrors(self) -> Mirrors | None:
-        """What goes on when one dies, if the run does."""
-
-    def operate(self, records: Record) -> NDArray[np.float64]:
-        """Let every shard perform `OPERATION` records, and return the sums of their scalars."""
+        """Wait until the living shards have written all that they copied."""
 
 
 class Cluster(Protocol):
-    """Replicas and shards, as the coordinator reaches them."""
+    """Replicas, which do what activities order, and shards."""
 
     @property
     def shards(self) -> Shards:

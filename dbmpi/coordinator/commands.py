@@ -12,6 +12,30 @@ from dbmpi.comm.messages import Outbox, complete, take, tolerant
 from dbmpi.comm.protocol import ANSWER, COMMAND, Command, Tag
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import Waiter
+from dbmpi.layout.topology import Topology
+
+
+class MpiDispatcher:
+    """Sends an assignment to every partition of a replica. See `replicas.Dispatcher`.
+
+    Attributes
+    ----------
+    out
+        What is on its way.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, topology: Topology) -> None:
+        self.out = Outbox(comm)
+        self._topology = topology
+
+    def send(self, replica: int, assignment: Record) -> None:
+        """See `replicas.Dispatcher`."""
+        self.send_to(self._topology.replicas[replica], assignment)
+
+    def send_to(self, ranks: Sequence[int], assignment: Record) -> None:
+        """Send an assignment to world ranks."""
+        for rank in ranks:
+            self.out.send(assignment, rank, Tag.ASSIGNMENT)
 
 
 class CommandChannel:

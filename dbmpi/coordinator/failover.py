@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import reroute
 from dbmpi.comm.protocol import Command, Status
-from dbmpi.coordinator.commands import CommandChannel
-from dbmpi.coordinator.dispatcher import MpiDispatcher
+from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.errors import PeerDied
 from dbmpi.layout.sharding import Owners
 from dbmpi.layout.topology import Topology

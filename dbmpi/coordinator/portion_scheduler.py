@@ -1,16 +1,16 @@
-"""What is left to learn from, and who does it. Pure, without MPI.
+"""What is left to learn from, and which replica does it. Pure, without MPI.
 
 Each replica takes the portions of its own part of the training set, in order; when these are done
 it takes from the back of the part that has most left, so that fast replicas do more and an epoch,
 and the run, end together. The next epoch begins as the last portion of this one is handed out. What is
-given back, by a replica that is gone, goes to whoever asks next.
+given back, by a replica that is gone, goes to the next replica that asks.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
+from dbmpi.checkpoint.run_state import SchedulerState
 from dbmpi.comm.assignments import Portion
 from dbmpi.data.portions import PortionPlan, PortionPlans
 
@@ -57,35 +57,21 @@ class PortionScheduler:
 
     def give_back(self, portion: Portion) -> None:
         """Take back a portion that was handed out and not learned from: it will be handed out again."""
-        self._returned.append(self._whole(portion))
-
-    def _whole(self, portion: Portion) -> Portion:
-        """Return a portion with the number of its examples, which an assignment does not tell."""
-        plan = self._plans.at(portion.epoch)
-        rows = plan.rows(portion.epoch, portion.part, portion.index)
-        return replace(portion, examples=min(rows, portion.minibatches * plan.minibatch))
+        self._returned.append(portion)
 
     @property
     def _plan(self) -> PortionPlan:
         return self._plans.at(self.epoch)
 
-    def state(self, outstanding: Iterable[Portion] = ()) -> dict[str, Any]:
+    def state(self, outstanding: Iterable[Portion] = ()) -> SchedulerState:
         """Return where it stands, for `restore`, as if what is outstanding had been given back."""
-        plan, back = self._plan.numbers(), map(self._whole, outstanding)
-        return {
-            "examples": self.examples,
-            "steps": self.steps,
-            "epoch": self.epoch,
-            "left": self._left,
-            "returned": [asdict(portion) for portion in (*self._returned, *back)],
-            "plan": plan,
-        }
+        left, returned = tuple(self._left), (*self._returned, *outstanding)
+        return SchedulerState(self.examples, self.steps, self.epoch, left, returned, self._plan.numbers())
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: SchedulerState) -> None:
         """Go on from `state`; the plans must be those of `portions.plans_of_run`."""
-        self.examples, self.steps, self.epoch = state["examples"], state["steps"], state["epoch"]
-        self._left = [(int(start), int(stop)) for start, stop in state["left"]]
-        self._returned = deque(Portion(**portion) for portion in state["returned"])
+        self.examples, self.steps, self.epoch = state.examples, state.steps, state.epoch
+        self._left, self._returned = list(state.left), deque(state.returned)
 
     @property
     def limit(self) -> Literal["", "epochs", "steps"]:

@@ -14,11 +14,13 @@ from typing import Protocol
 import numpy as np
 
 from dbmpi.arrays import Record
-from dbmpi.comm.assignments import plain
+from dbmpi.comm.assignments import Portion, plain
 from dbmpi.comm.protocol import Work
 from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
 
-PATIENCE = 1.5  # of cluster.timeout_s: whoever waits for the silent rank itself says more about it, and first
+PATIENCE = (
+    1.5  # of cluster.timeout_s: a rank that waits for the silent one itself says more about it, and first
+)
 
 
 class Dispatcher(Protocol):
@@ -30,10 +32,23 @@ class Dispatcher(Protocol):
 
 @dataclass
 class Job:
-    """An order that is outstanding, and what the replica's partitions have reported of it."""
+    """An order that is outstanding, and what the replica's partitions have reported of it.
+
+    Parameters
+    ----------
+    replica, assignment
+        The replica, and what it was ordered to do.
+    portion
+        Of Downpour's orders to train, what they are about.
+    missing
+        Partitions that have not reported.
+    reports
+        Of the others.
+    """
 
     replica: int
     assignment: Record
+    portion: Portion | None
     missing: set[int]
     reports: list[Record] = field(default_factory=list)
 
@@ -44,7 +59,7 @@ class Job:
 
 
 class ReplicaTable:
-    """Gives orders, collects reports, and misses those who are silent.
+    """Gives orders, collects reports, and notices silent partitions.
 
     Parameters
     ----------
@@ -52,8 +67,8 @@ class ReplicaTable:
         Replicas R and partitions P.
     timeout_s
         `cluster.timeout_s`.
-    mail
-        Where assignments go.
+    dispatcher
+        Sends assignments.
     name
         How messages call a partition of a replica.
     clock
@@ -95,8 +110,8 @@ class ReplicaTable:
         """The replicas that have lost a rank."""
         return [replica for replica in range(self.replicas) if replica not in self.living]
 
-    def died(self, replica: int, who: str) -> list[Job]:
-        """A replica has lost a rank, `who`: let it leave, and return what it has not done.
+    def died(self, replica: int, rank: str) -> list[Job]:
+        """A replica has lost a rank, `rank`: let it leave, and return what it has not done.
 
         Raises
         ------
@@ -105,7 +120,7 @@ class ReplicaTable:
         """
         self.living.remove(replica)
         if not self.living:
-            raise PeerDied(f"no replica is left to go on with: {who} died")
+            raise PeerDied(f"no replica is left to go on with: {rank} died")
         self.tell(replica, plain(Work.RETIRE))
         jobs, self._jobs[replica] = list(self._jobs[replica]), deque()
         return jobs
@@ -114,12 +129,12 @@ class ReplicaTable:
         """Return the living replica that owes least."""
         return min(self.living, key=self.owed)
 
-    def order(self, replica: int, assignment: Record) -> None:
+    def order(self, replica: int, assignment: Record, portion: Portion | None = None) -> None:
         """Send an assignment that is to be reported."""
         # Those without work give no signs of life: their silence counts from here.
         owing = set().union(*(job.missing for job in self._jobs[replica]))
         self._heard[replica, [p for p in range(self._partitions) if p not in owing]] = self.clock()
-        self._jobs[replica].append(Job(replica, assignment, set(range(self._partitions))))
+        self._jobs[replica].append(Job(replica, assignment, portion, set(range(self._partitions))))
         self.tell(replica, assignment)
 
     def tell(self, replica: int, assignment: Record) -> None:
@@ -145,7 +160,7 @@ class ReplicaTable:
         return job
 
     def keep_alive(self) -> None:
-        """Give replicas that wait a sign of life, and miss those that should have given one.
+        """Give replicas that wait a sign of life, and notice those that should have given one.
 
         Raises
         ------

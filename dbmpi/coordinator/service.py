@@ -10,8 +10,7 @@ from dbmpi.comm.signals import Signals
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.coordinator.activity import Activity
-from dbmpi.coordinator.commands import CommandChannel
-from dbmpi.coordinator.dispatcher import MpiDispatcher
+from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.shards import ShardGroup
 from dbmpi.errors import STATUS_OK
 from dbmpi.layout.topology import Topology
@@ -21,12 +20,12 @@ TICK_S = 0.01
 
 
 class CoordinatorService:
-    """Carries the messages of the coordinator. See `training.Cluster`.
+    """Carries the messages of the coordinator. See `cluster.Cluster`.
 
     Parameters
     ----------
-    comm, topology, post, book, waiter
-        The service communicator, who is who, the way to replicas, where results go, how to wait.
+    comm, topology, log, waiter
+        The service communicator, the role of every rank, where results go, how to wait.
     shard_every_s
         Interval of the shards' reports, in seconds.
     signals
@@ -36,27 +35,27 @@ class CoordinatorService:
 
     Attributes
     ----------
-    shards
-        The way to the shards.
+    dispatcher, shards
+        The way to the replicas, and to the shards.
     """
 
     def __init__(
         self,
         comm: MPI.Intracomm,
         topology: Topology,
-        dispatcher: MpiDispatcher,
         log: MetricsLog,
         waiter: Waiter,
         shard_every_s: float,
         signals: Signals,
         mirrored: bool = False,
     ) -> None:
-        self._topology, self._signals, self._dispatcher, self._waiter = topology, signals, dispatcher, waiter
+        self._topology, self._signals, self._waiter = topology, signals, waiter
         shards = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
         self._detector = FailureDetector(comm, {} if mirrored else shards)
-        self._channel = CommandChannel(comm, dispatcher.out, waiter, self._detector)
-        self.shards = ShardGroup(self._channel, topology, dispatcher, log, shard_every_s, mirrored)
-        self._handled = 0  # of those that it knows to be dead
+        self.dispatcher = MpiDispatcher(comm, topology)
+        self._channel = CommandChannel(comm, self.dispatcher.out, waiter, self._detector)
+        self.shards = ShardGroup(self._channel, topology, self.dispatcher, log, shard_every_s, mirrored)
+        self._handled = 0  # dead ranks
         self._lost: set[int] = set()  # replicas
 
     def drive(self, activity: Activity) -> None:
@@ -85,7 +84,7 @@ class CoordinatorService:
         return self.shards.receive() or report is not None
 
     def _handle_failures(self, activity: Activity) -> None:
-        """Let an activity know which replicas have lost a rank, and see to the pieces of shards that died."""
+        """Let successors serve for dead shards, and tell an activity which replicas have lost a rank."""
         if self.shards.handle_failures():
             activity.shard_died()
         dead, self._handled = self._detector.dead[self._handled :], len(self._detector.dead)
@@ -105,6 +104,6 @@ class CoordinatorService:
         """
         self.shards.stop(status)
         for ranks in (*self._topology.replicas, self._topology.spares):
-            self._dispatcher.send_to(ranks, leave(status))
+            self.dispatcher.send_to(ranks, leave(status))
         self.shards.await_leave()
-        self._dispatcher.out.drain(self._waiter)
+        self.dispatcher.out.drain(self._waiter)

@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
-from dbmpi.checkpoint.directory import FileRecord
-from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.directory import FileRecord, Written
 from dbmpi.comm.operations import Kind
 from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Command, Status, Tag
-from dbmpi.coordinator.commands import CommandChannel
-from dbmpi.coordinator.dispatcher import MpiDispatcher
+from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.failover import Failover
 from dbmpi.coordinator.replicas import PATIENCE
 from dbmpi.errors import PeerSilent
@@ -21,7 +19,7 @@ from dbmpi.output.metrics import MetricsLog
 
 
 class ShardGroup:
-    """See `cluster.Shards`.
+    """See `cluster.Shards` and `cluster.Mirrors`.
 
     Parameters
     ----------
@@ -134,7 +132,7 @@ class ShardGroup:
     def snapshot(
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
-        """See `cluster.Copying.snapshot`."""
+        """See `cluster.Shards.snapshot`."""
         self._number, self._unwritten, self._written = number, set(self.owners.living), written
         for rank in self._ranks:
             self._channel.order_of_vectors(rank, Command.CHECKPOINT, vectors, number=number)
@@ -143,7 +141,7 @@ class ShardGroup:
         self.handle_failures()
 
     def await_files(self) -> None:
-        """See `cluster.Copying.await_files`."""
+        """See `cluster.Shards.await_files`."""
         self._await(self._unwritten, self._receive_written, "writing a checkpoint")
 
     def operate(self, records: Record) -> NDArray[np.float64]:
@@ -187,13 +185,8 @@ class ShardGroup:
         for rank in self._ranks:
             self._channel.order(rank, Command.REVERT, number=number)
 
-    @property
-    def may_fail(self) -> bool:
-        """See `cluster.Copying.may_fail`."""
-        return self._mirrored
-
     def send_state(self, state: bytes) -> None:
-        """See `cluster.Copying.send_state`: the first living shard keeps it."""
+        """See `cluster.Mirrors.send_state`: the first living shard keeps it."""
         first = self._ranks[0]
         self._channel.order(first, Command.KEEP_STATE, count=len(state))
         self._channel.follow(np.frombuffer(state, np.uint8), first, Tag.STATE)

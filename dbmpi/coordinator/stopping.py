@@ -1,15 +1,16 @@
 """When a run ends, and why; and when replicas other than the first may begin. Pure."""
 
-from collections.abc import Mapping
 from math import isfinite
-from typing import Any, Literal
+from typing import Literal
 
+from dbmpi.checkpoint.run_state import StoppingState
 from dbmpi.comm.signals import Signals
 from dbmpi.config.algorithms import Warmstart
 from dbmpi.config.sections import Train
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
 from dbmpi.output.totals import EvaluationSums
 
+End = Literal["iterations", "converged", "failed"]  # of a batch method
 Reason = Literal[
     "", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed", "signal"
 ]
@@ -55,13 +56,13 @@ class Stopping:
         """Whether the run is at its end, so that the same command again would have nothing to do."""
         return bool(self.reason) and self.status != STATUS_STOPPED
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> StoppingState:
         """Return what the limits depend on, for `restore`."""
-        return {"first_loss": self._first_loss, "beyond": self._beyond}
+        return StoppingState(self._first_loss, self._beyond)
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: StoppingState) -> None:
         """Go on from `state`."""
-        self._first_loss, self._beyond = state["first_loss"], int(state["beyond"])
+        self._first_loss, self._beyond = state.first_loss, state.beyond
 
     @property
     def advice(self) -> str:
@@ -80,7 +81,7 @@ class Stopping:
 
     def check_signals(self) -> None:
         """Stop when a signal has been received, here or by another rank."""
-        if self._signals:
+        if self._signals.number:
             self._stop("signal")
 
     def check_time(self, elapsed_s: float) -> None:
@@ -120,7 +121,7 @@ class Stopping:
         """Stop when all work that a limit allows was handed out."""
         self._stop(limit)
 
-    def check_optimizer(self, ending: "End") -> None:
+    def check_optimizer(self, ending: End) -> None:
         """Stop as the optimizer of a batch method has ended."""
         self._stop(ending)
 
@@ -148,6 +149,3 @@ class WarmstartLimit:
         if replica != 0:
             return 0
         return left if left > 0 else None
-
-
-End = Literal["iterations", "converged", "failed"]

@@ -23,20 +23,27 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from dbmpi.arrays import Record
 from dbmpi.files import writing
 from dbmpi.output.progress import Progress, View
-from dbmpi.output.totals import REFUSALS, EvaluationSums, ServiceTotals, histogram, plain, service
-
-if TYPE_CHECKING:
-    from dbmpi.output.tally import Tally
+from dbmpi.output.totals import (
+    REFUSALS,
+    TALLY_COUNTS,
+    EvaluationSums,
+    LogState,
+    ServiceTotals,
+    Tally,
+    histogram,
+    plain,
+    service,
+)
 
 LONGEST_LINE = 1 << 20  # bytes: no record comes near
-_COUNTED = ("step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes")
+_COUNTS = "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes"
 
 
 @dataclass
@@ -50,7 +57,7 @@ class _Interval:
 
 
 class MetricsLog:
-    """Keeps the books of a run: writes metrics.jsonl, shows progress, adds up the summary.
+    """Writes metrics.jsonl, shows progress, and adds up what the summary says.
 
     Parameters
     ----------
@@ -66,6 +73,11 @@ class MetricsLog:
         What the user sees.
     born
         When the program was started, `time.monotonic`.
+
+    Attributes
+    ----------
+    empty
+        Sums over no rows yet.
     """
 
     def __init__(
@@ -82,13 +94,13 @@ class MetricsLog:
         with writing(path):
             self._file = open_whole_lines(path)
         self._rows, self._every_s, self._progress = rows, every_s, progress
-        self._empty = EvaluationSums(labels=labels)
-        self._interval = _Interval(sums=self._empty)
+        self.empty = EvaluationSums(labels=labels)
+        self._interval = _Interval(sums=self.empty)
         self.job_started = self.started = self.ended = self._now = 0.0
         self._before, self._elapsed_before_s, self._wall_before_s = ServiceTotals(), 0.0, 0.0
         self.step = self.examples = 0
         self.boundary_messages = self.boundary_bytes = 0
-        self.last_evaluation, self.final_evaluation = self._empty, self._empty
+        self.last_evaluation, self.final_evaluation = self.empty, self.empty
         self.shards: dict[int, Record] = {}
         self.iterations = self.passes = 0
         self.batch: dict[str, Any] = {}
@@ -99,20 +111,17 @@ class MetricsLog:
         self.started = now - self._elapsed_before_s
         self._interval.since_s = self.elapsed_s
 
-    def state(self) -> dict[str, Any]:
-        """Return what the records and the summary add up over, for `restore`."""
-        return {name: getattr(self, name) for name in ("elapsed_s", "wall_s", *_COUNTED)} | {
-            "last_evaluation": asdict(self.last_evaluation),
-            "service": asdict(self.service),
-        }
+    def state(self) -> LogState:
+        """Return what the records and the summary have added up, for `restore`."""
+        names = (field.name for field in fields(LogState))
+        return LogState(**{name: getattr(self, name) for name in names})
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: LogState) -> None:
         """Go on from `state`, before `start`."""
-        for name in _COUNTED:
-            setattr(self, name, int(state[name]))
-        self.last_evaluation = EvaluationSums(**state["last_evaluation"])
-        self._before = ServiceTotals(**state["service"])
-        self._elapsed_before_s, self._wall_before_s = float(state["elapsed_s"]), float(state["wall_s"])
+        for name in _COUNTS:
+            setattr(self, name, getattr(state, name))
+        self.last_evaluation, self._before = state.last_evaluation, state.service
+        self._elapsed_before_s, self._wall_before_s = state.elapsed_s, state.wall_s
 
     @property
     def service(self) -> ServiceTotals:
@@ -138,13 +147,9 @@ class MetricsLog:
         """Seconds from the start to the end of training."""
         return self.ended - self.started
 
-    def empty(self) -> EvaluationSums:
-        """Return sums over nothing yet."""
-        return self._empty
-
     def train(self, reports: Sequence[Record]) -> float:
-        """Book the reports of one portion, a partition each; return its mean loss."""
-        portion = self._empty.add(reports)
+        """Add the reports of one portion, one from each partition; return its mean loss."""
+        portion = self.empty.add(reports)
         self._interval.sums = self._interval.sums.add(reports)
         self._interval.busy_s += sum(float(r["busy_s"]) for r in reports)
         self._interval.wait_s += sum(float(r["wait_s"]) for r in reports)
@@ -177,37 +182,28 @@ class MetricsLog:
             epoch=self.examples / self._rows,
             wait_share=part.wait_s / part.busy_s if part.busy_s else 0.0,
         )
-        self._interval = _Interval(now, self._empty)
+        self._interval = _Interval(now, self.empty)
         self._show(part.sums.loss, part.sums.accuracy, rate)
 
     def _show(self, loss: float, accuracy: float, rate: float) -> None:
-        seen = self.last_evaluation
-        self._progress.show(
-            View(
-                self.elapsed_s,
-                self.step,
-                self.examples,
-                loss,
-                accuracy,
-                seen.loss,
-                seen.accuracy,
-                rate,
-                self.iterations,
-            )
-        )
+        now, seen = self.elapsed_s, self.last_evaluation
+        if now < self._progress.next_s:
+            return
+        counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
+        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
-        """Book a result on the held-out set."""
+        """Record a result on the held-out set."""
         self.last_evaluation = result
         self.record("eval", loss=result.loss, accuracy=result.accuracy, rows=result.rows, final=final)
 
     def final(self, result: EvaluationSums) -> None:
-        """Book the result on the final parameters."""
+        """Record the result on the final parameters."""
         self.final_evaluation = result
         self.evaluation(result, final=True)
 
     def shard(self, report: Record) -> None:
-        """Book a `SHARD_REPORT`; the last one of each shard counts."""
+        """Record a `SHARD_REPORT`; the last one of each shard counts."""
         self.shards[int(report["shard"])] = report
         updates = int(report["updates"])
         self.record(
@@ -226,26 +222,26 @@ class MetricsLog:
         )
 
     def reset_updates(self, shard: int) -> None:
-        """A shard has died: its heir reports the updates of its pieces from now on."""
+        """A shard has died: its successor reports the updates of its pieces from now on."""
         if shard in self.shards:
             self.shards[shard]["updates"] = self.shards[shard]["pieces"] = 0
 
     def event(self, text: str, **values: object) -> None:
-        """Book something that happened, and show it."""
+        """Record something that happened, and show it."""
         self.record("event", text=text, **values)
         self._progress.line(text)
 
     def iteration(self, moment: Mapping[str, Any]) -> None:
-        """Book an iteration of a batch method, and show it."""
+        """Record an iteration of a batch method, and show it."""
         self.record("iteration", **moment)
         self.iterations = int(moment["iteration"])
         self.passes += int(moment["evaluations"])
         self._show(float(moment["loss"]), math.nan, float(moment["examples_per_s"]))
 
-    def sandblaster(self, tally: "Tally", commands_s: float) -> None:
-        """Book what replicas and shards have done for a batch method, once it has ended."""
+    def sandblaster(self, tally: Tally, commands_s: float) -> None:
+        """Record what replicas and shards have done for a batch method, once it has ended."""
         for replica in range(tally.replicas):
-            counts = {name: int(getattr(tally, name)[replica]) for name in ("done", "won", "lost")}
+            counts = {name: int(getattr(tally, name)[replica]) for name in TALLY_COUNTS}
             self.record("replica", replica=replica, **counts)
         self.batch = {
             "iterations": self.iterations,
@@ -262,8 +258,11 @@ class MetricsLog:
         now = round(self.elapsed_s, 4)
         base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
         line = json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n"
-        with writing(self._path):
+        try:
             self._file.write(line)
+        except OSError:
+            with writing(self._path):  # says what the user can do
+                raise
 
     def close(self) -> None:
         """Close the file, and leave the terminal as it was."""

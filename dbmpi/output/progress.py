@@ -27,7 +27,15 @@ class View:
 
 
 class Progress(Protocol):
-    """Shows the course of a run; the twins differ in how."""
+    """Shows how far a run is; the twins differ in how.
+
+    Attributes
+    ----------
+    next_s
+        From which `View.time_s` on it wants to be shown a moment; infinity for never.
+    """
+
+    next_s: float
 
     def show(self, view: View) -> None:
         """Show a moment."""
@@ -41,6 +49,8 @@ class Progress(Protocol):
 
 class Silent:
     """Shows only the lines that stay."""
+
+    next_s = math.inf
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -59,22 +69,23 @@ class Silent:
 class Plain(Silent):
     """A line every so often, for batch jobs."""
 
+    next_s = 0.0
+
     def __init__(self, out: TextIO, limits: "ProgressLimits", every_s: float) -> None:
         super().__init__(out)
         self._limits, self._every_s = limits, every_s
-        self._next_s = 0.0
 
     def show(self, view: View) -> None:
-        """Print a line if the last one is long enough ago."""
-        if view.time_s >= self._next_s:
-            self._next_s = view.time_s + self._every_s
-            self.line(", ".join(parts(view, self._limits)))
+        """Print a line; the next one is wanted `every_s` later."""
+        self.next_s = view.time_s + self._every_s
+        self.line(", ".join(parts(view, self._limits)))
 
 
 class Bar(Silent):
     """One line that is drawn again and again."""
 
     WIDTH = 20
+    next_s = 0.0
 
     def __init__(self, out: TextIO, limits: "ProgressLimits") -> None:
         super().__init__(out)

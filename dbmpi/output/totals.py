@@ -1,14 +1,18 @@
-"""Sums of what replicas and shards report. Pure."""
+"""Sums of what replicas and shards report, and of what they have done for a batch method. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
 
 REFUSALS = ("stale", "not_finite", "too_large")
+TALLY_COUNTS = ("done", "won", "lost")
+_TALLY_SUMS = ("copies", "copies_used", "passes_s", "busy_s")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,63 @@ class ServiceTotals:
             max(self.staleness_max, other.staleness_max),
             {name: self.refused[name] + other.refused[name] for name in REFUSALS},
         )
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What the records and the summary of a run have added up, for a checkpoint."""
+
+    elapsed_s: float
+    wall_s: float
+    step: int
+    examples: int
+    boundary_messages: int
+    boundary_bytes: int
+    iterations: int
+    passes: int
+    last_evaluation: EvaluationSums
+    service: ServiceTotals
+
+
+@dataclass
+class Tally:
+    """What replicas have done for a batch method, over all passes so far.
+
+    `done` counts portions computed to their end, `won` those of them that counted, `lost` those that did
+    not because another replica was first, given up half-way or not; `copies` and `copies_used` count backup
+    copies handed out, and those of them that won; `waited_s` is the time in which a replica computed
+    nothing, a mean over replicas.
+    """
+
+    replicas: int
+    done: NDArray[np.int64] = field(init=False)
+    won: NDArray[np.int64] = field(init=False)
+    lost: NDArray[np.int64] = field(init=False)
+    copies: int = 0
+    copies_used: int = 0
+    passes_s: float = 0.0
+    busy_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.done, self.won, self.lost = (np.zeros(self.replicas, np.int64) for _ in range(3))
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums, for `restore`."""
+        counts = {name: getattr(self, name).tolist() for name in TALLY_COUNTS}
+        return counts | {name: getattr(self, name) for name in _TALLY_SUMS}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Count on from `state`; what each replica has done, if there are as many as then."""
+        for name in _TALLY_SUMS:
+            setattr(self, name, state[name])
+        if len(state["done"]) == self.replicas:
+            for name in TALLY_COUNTS:
+                getattr(self, name)[...] = state[name]
+
+    @property
+    def waited_s(self) -> float:
+        """Seconds of the passes in which a replica, on average, computed nothing."""
+        return max(0.0, self.passes_s - self.busy_s / self.replicas)
 
 
 def service(reports: Sequence[Record]) -> ServiceTotals:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dbmpi.checkpoint.writer import CheckpointWriter
     from dbmpi.data.portions import PortionPlan, PortionPlans
     from dbmpi.run.setup import Setup
-    from dbmpi.sandblaster.batch import Batches
+    from dbmpi.sandblaster.batch import Batch
 
 
 class RunContext:
@@ -47,13 +47,14 @@ class RunContext:
         return self.setup.description.classes is not None
 
 
-def batches_of(context: RunContext) -> "Batches":
-    """Return the batches of Sandblaster."""
-    from dbmpi.sandblaster.batch import batches
+def batch_of(context: RunContext) -> "Batch":
+    """Return the batch of Sandblaster."""
+    from dbmpi.sandblaster.batch import cut_batch
 
     config, description = context.config, context.setup.description
     replicas = len(context.setup.topology.replicas)
-    return batches(config.sandblaster, config.train, description.train_rows, replicas, description.chunk_rows)
+    rows, chunk_rows = description.train_rows, description.chunk_rows
+    return cut_batch(config.sandblaster, config.train, rows, replicas, chunk_rows)
 
 
 def portion_plan(context: RunContext) -> "PortionPlan":
@@ -72,8 +73,8 @@ def portion_plans(context: RunContext) -> "PortionPlans":
     from dbmpi.data.portions import plans_of_run
 
     saved = context.setup.resume
-    state = saved.manifest.state.get("downpour") if saved is not None else None
-    return plans_of_run(portion_plan(context), state["ledger"] if state else None)
+    state = saved.manifest.state.downpour if saved is not None else None
+    return plans_of_run(portion_plan(context), vars(state.scheduler) if state is not None else None)
 
 
 def checkpoint_writer(context: RunContext) -> "CheckpointWriter":

@@ -2,20 +2,24 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbmpi.output import run_directory
-from dbmpi.run.context import RunContext, batches_of, checkpoint_writer, portion_plans
+from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plans
 
 if TYPE_CHECKING:
+    from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.comm.world import World
+    from dbmpi.coordinator.activity import Coordination
     from dbmpi.coordinator.checkpoint_manager import CheckpointManager
-    from dbmpi.coordinator.cluster import Cluster, Shards
+    from dbmpi.coordinator.cluster import Cluster
     from dbmpi.coordinator.downpour import DownpourActivity
-    from dbmpi.coordinator.replicas import Dispatcher, ReplicaTable
+    from dbmpi.coordinator.replicas import Dispatcher
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
     from dbmpi.run.setup import Setup
+    from dbmpi.sandblaster.training import Sandblaster
 
 
 def metrics_log(context: RunContext, started: float) -> "MetricsLog":
@@ -31,116 +35,146 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     return MetricsLog(path, rows, context.labels, output.every_s, shown, started)
 
 
-def coordinate(
+@dataclass(frozen=True)
+class Coordinator:
+    """What coordinates a run, made and not begun.
+
+    Parameters
+    ----------
+    cluster
+        Drives activities, and reaches the shards.
+    shared
+        The replicas, the metrics log, and why the run ends.
+    checkpoints
+        Takes checkpoints.
+    downpour
+        The run, or the warmstart of a batch method; None for a batch method without one.
+    sandblaster
+        The run of a batch method.
+    """
+
+    cluster: "Cluster"
+    shared: "Coordination"
+    checkpoints: "CheckpointManager"
+    downpour: "DownpourActivity | None"
+    sandblaster: "Sandblaster | None"
+
+
+def make(
     context: RunContext,
     cluster: "Cluster",
     dispatcher: "Dispatcher",
     log: "MetricsLog",
     name: Callable[[int, int], str],
-) -> "Stopping":
-    """Do all that the coordinator does, up to the final evaluation; return why the run ended.
+) -> Coordinator:
+    """Make what coordinates a run.
 
     Parameters
     ----------
     cluster
-        What drives activities and reaches the shards.
-    mail, book, name
+        Drives activities, and reaches the shards.
+    dispatcher, log, name
         As `ReplicaTable` and `Activity` take them.
     """
+    from dbmpi.checkpoint.directory import checkpoint_numbers
+    from dbmpi.coordinator.activity import Coordination
+    from dbmpi.coordinator.checkpoint_manager import CheckpointManager
     from dbmpi.coordinator.replicas import ReplicaTable
     from dbmpi.coordinator.stopping import Stopping
 
     config, topology = context.config, context.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     replicas = ReplicaTable(shape, config.cluster.timeout_s, dispatcher, name)
-    stopping, saved = Stopping(config.train, context.signals), context.setup.resume
-    state = saved.manifest.state if saved is not None else {}
-    if state:
-        log.restore(state["book"])
-        stopping.restore(state["stopping"])
-    log.start(replicas.clock())
-    if saved is not None:
-        log.event(f"goes on from checkpoint {saved.manifest.number}, after {log.examples:,} examples")
-    checkpoints = _checkpoints(context, cluster.shards, log, stopping)
-    if config.uses_downpour and not (config.batch and "sandblaster" in state):
-        activity = _downpour(context, replicas, log, stopping, checkpoints)
-        if "downpour" in state:
-            activity.restore(state["downpour"])
-        cluster.drive(activity)
-    if config.batch:
-        from dbmpi.sandblaster.training import Sandblaster
-
-        description = context.setup.description
-        rows = description.train_rows, description.test_rows
-        batches = batches_of(context)
-        run = Sandblaster(config, batches, rows, cluster, replicas, log, stopping, checkpoints)
-        if "sandblaster" in state:
-            run.restore(state["sandblaster"])
-        run.train()
-    checkpoints.finish()
-    return stopping
-
-
-def _checkpoints(
-    context: RunContext, shards: "Shards", log: "MetricsLog", stopping: "Stopping"
-) -> "CheckpointManager":
-    """Make what takes checkpoints."""
-    from dbmpi.checkpoint.directory import checkpoint_numbers
-    from dbmpi.coordinator.checkpoint_manager import CheckpointManager
-
+    shared = Coordination(replicas, log, Stopping(config.train, context.signals))
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
-    return CheckpointManager(checkpoint_writer(context), shards, log, stopping, last)
+    writer = checkpoint_writer(context)
+    checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last)
+    downpour = _downpour(context, shared, checkpoints) if config.uses_downpour else None
+    sandblaster = _sandblaster(context, cluster, shared, checkpoints) if config.batch else None
+    return Coordinator(cluster, shared, checkpoints, downpour, sandblaster)
 
 
 def _downpour(
-    context: RunContext,
-    replicas: "ReplicaTable",
-    log: "MetricsLog",
-    stopping: "Stopping",
-    checkpoints: "CheckpointManager",
+    context: RunContext, shared: "Coordination", checkpoints: "CheckpointManager"
 ) -> "DownpourActivity":
     """Make the activity that is a run of Downpour, or the warmstart of a batch method."""
     from dbmpi.coordinator.downpour import DownpourActivity
     from dbmpi.coordinator.portion_scheduler import PortionScheduler
     from dbmpi.data.portions import examples_in
 
-    config, description = context.config, context.setup.description
-    rows, train = description.train_rows, config.train
-    examples = None if train.epochs is None else examples_in(train.epochs, rows)
+    config, train = context.config, context.config.train
+    rows = _rows(context)
+    examples = None if train.epochs is None else examples_in(train.epochs, rows[0])
     if config.batch:
         examples = config.sandblaster.warmstart_examples
     scheduler = PortionScheduler(portion_plans(context), examples, train.steps)
-    final = not config.batch
-    return DownpourActivity(
-        config, scheduler, rows, description.test_rows, replicas, log, stopping, checkpoints, final
-    )
+    return DownpourActivity(config, scheduler, rows, shared, checkpoints, final=not config.batch)
+
+
+def _sandblaster(
+    context: RunContext, cluster: "Cluster", shared: "Coordination", checkpoints: "CheckpointManager"
+) -> "Sandblaster":
+    """Make the run of a batch method."""
+    from dbmpi.sandblaster.problem import BatchProblem
+    from dbmpi.sandblaster.training import Sandblaster
+
+    config = context.config
+    problem = BatchProblem(config.sandblaster, batch_of(context), cluster, shared)
+    return Sandblaster(config, problem, _rows(context), cluster, shared, checkpoints)
+
+
+def _rows(context: RunContext) -> tuple[int, int]:
+    """Return the size of the training set, and of the held-out set."""
+    description = context.setup.description
+    return description.train_rows, description.test_rows
+
+
+def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stopping":
+    """Do all that the coordinator does, up to the final evaluation; return why the run ended.
+
+    Parameters
+    ----------
+    saved
+        What to go on from; None to begin.
+    """
+    shared, downpour, sandblaster = coordinator.shared, coordinator.downpour, coordinator.sandblaster
+    state = saved.manifest.state if saved is not None else None
+    if state is not None:
+        shared.log.restore(state.log)
+        shared.stopping.restore(state.stopping)
+    shared.log.start(shared.replicas.clock())
+    if saved is not None:
+        learned = f"after {shared.log.examples:,} examples"
+        shared.log.event(f"goes on from checkpoint {saved.manifest.number}, {learned}")
+    coordinator.checkpoints.start()
+
+    warm = sandblaster is not None and state is not None and state.sandblaster is not None
+    if downpour is not None and not warm:
+        if state is not None and state.downpour is not None:
+            downpour.restore(state.downpour)
+        coordinator.cluster.drive(downpour)
+    if sandblaster is not None:
+        if state is not None and state.sandblaster is not None:
+            sandblaster.restore(state.sandblaster)
+        sandblaster.train()
+    coordinator.checkpoints.finish()
+    return shared.stopping
 
 
 def run_coordinator(context: "RunContext", world: "World", started: float) -> int:
-    """Lead the run from its first assignment to its summary; return the exit status."""
-    from dbmpi.coordinator.dispatcher import MpiDispatcher
+    """Coordinate the run from its first assignment to its summary; return the exit status."""
     from dbmpi.coordinator.service import CoordinatorService
 
-    setup = context.setup
-    log = metrics_log(context, started)
-    dispatcher = MpiDispatcher(world.service, setup.topology)
-    replicas = setup.topology.replicas
-    every_s = context.config.output.shard_every_s
+    setup, comm = context.setup, world.service
+    log, every_s = metrics_log(context, started), context.config.output.shard_every_s
     service = CoordinatorService(
-        world.service,
-        setup.topology,
-        dispatcher,
-        log,
-        context.waiter,
-        every_s,
-        context.signals,
-        context.mirrors,
+        comm, setup.topology, log, context.waiter, every_s, context.signals, context.mirrors
     )
 
     def name(replica: int, partition: int) -> str:
-        return world.name(replicas[replica][partition])
+        return world.name(setup.topology.replicas[replica][partition])
 
-    stopping = coordinate(context, service, dispatcher, log, name)
+    stopping = coordinate(make(context, service, service.dispatcher, log, name), setup.resume)
     if not stopping.hasty:
         service.shards.save_model()
     service.dismiss(stopping.status)

@@ -15,7 +15,7 @@ from dbmpi.layout.boxes import extents, volume
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition
 from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS
 from dbmpi.run.launch import resolve_overlap
-from dbmpi.sandblaster.batch import batches, vectors_of
+from dbmpi.sandblaster.batch import cut_batch, vectors_of
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
@@ -150,7 +150,7 @@ class MemoryReport:
         replicas = len(self.topology.replicas)
         example = volume(self.partitioning.need(0, partition)) * DATA_BYTES[data.dtype]
         if self.config.batch:
-            batch = batches(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
+            batch = cut_batch(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
             kept = min(self.config.sandblaster.memory_mb * 10**6, batch.examples * example // replicas)
             return kept + PORTIONS_HELD * batch.plan.portion_rows * example
         order = PortionPlan(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.layout import sharding
-from dbmpi.run.context import RunContext, batches_of, portion_plans
+from dbmpi.run.context import RunContext, batch_of, portion_plans
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -100,7 +100,7 @@ def _sandblaster(
     from dbmpi.replica.sandblaster import SandblasterClient
 
     most_bytes = context.config.sandblaster.memory_mb * 10**6
-    portions = PortionCache(loader, batches_of(context).plan, most_bytes)
+    portions = PortionCache(loader, batch_of(context).plan, most_bytes)
     leader, pieces = None, len(sharding.of_partition(context.pieces, model.partition))
     if model.peers.comm is not None and context.partitioning.partitions > 1:
         from dbmpi.replica.leader import Leader

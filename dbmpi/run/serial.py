@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Array, Record
-from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.directory import Written
 from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.comm.protocol import URGENT, Op, Status
 from dbmpi.coordinator.activity import Activity
@@ -22,7 +22,7 @@ from dbmpi.server.shard import Shard
 
 
 class LocalClient:
-    """See `mpi_client.ParameterClient`.
+    """See `client.ParameterClient`.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class LocalClient:
 
 
 class LocalDispatcher:
-    """The mail of one process: assignments wait here until they are done; verdicts do not wait."""
+    """The dispatcher of one process: assignments wait here until they are done, urgent ones do not wait."""
 
     def __init__(self, replica: PartitionWorker) -> None:
         self.replica = replica
@@ -102,9 +102,9 @@ class LocalDispatcher:
 
 
 class LocalCluster:
-    """The cluster of one process, and its shards. See `training.Cluster` and `training.Shards`."""
+    """The cluster of one process, and its one shard. See `cluster.Cluster` and `cluster.Shards`."""
 
-    mirrors, may_fail = None, False
+    mirrors = None
 
     def __init__(
         self, context: RunContext, shard: Shard, dispatcher: LocalDispatcher, log: MetricsLog
@@ -139,18 +139,15 @@ class LocalCluster:
     def snapshot(
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
-        """See `checkpoint_manager.Copying.snapshot`."""
+        """See `cluster.Shards.snapshot`."""
         self._written = written
         self._log.shard(self._shard.report())
         self._shard_writer.begin(number, self._shard.snapshot(vectors))
 
     def await_files(self) -> None:
-        """See `checkpoint_manager.Copying.await_files`."""
+        """See `cluster.Shards.await_files`."""
         self._shard_writer.join()
         self._take_written()
-
-    def send_state(self, will: bytes) -> None:
-        """See `checkpoint_manager.Copying.send_state`: there is nobody."""
 
     def _take_written(self) -> None:
         written = self._shard_writer.take_written()
@@ -158,7 +155,7 @@ class LocalCluster:
             self._written(written)
 
     def operate(self, records: Record) -> NDArray[np.float64]:
-        """Perform vector operations."""
+        """See `cluster.Shards.operate`."""
         return self._shard.operate(records)
 
 
@@ -168,7 +165,8 @@ def run(context: RunContext, log: MetricsLog) -> Stopping:
     replica = replica_rank.partition_worker(context, (0, 0), client, None, lambda: None)
     dispatcher = LocalDispatcher(replica)
     cluster = LocalCluster(context, shard, dispatcher, log)
-    stopping = coordinator_rank.coordinate(context, cluster, dispatcher, log, lambda r, p: "this process")
+    coordinator = coordinator_rank.make(context, cluster, dispatcher, log, lambda r, p: "this process")
+    stopping = coordinator_rank.coordinate(coordinator, context.setup.resume)
     _report_last(shard, log)
     if not stopping.hasty:
         shard_rank.save_model(context, lambda piece: shard.held[piece.index].value)

@@ -1,4 +1,4 @@
-"""What a shard is made of: its objects, put together from the blueprint."""
+"""What a shard is made of: its objects, put together from the context of the run."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -65,9 +65,9 @@ def restore_shard(
     from dbmpi.checkpoint.names import PARAMETER_VECTOR, numbered_vector, rule_vector
     from dbmpi.sandblaster.batch import continues
 
-    state = saved.manifest.state.get("sandblaster")
-    goes_on = slices is not None and state and continues(context.config.sandblaster, state)
-    kept = state["vectors"] if state and goes_on else []
+    state, kept = saved.manifest.state.sandblaster, list[int]()
+    if slices is not None and state is not None and continues(context.config.sandblaster, state):
+        kept = list(state.vectors)
     with Reader(saved.index, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
@@ -155,8 +155,11 @@ def write_emergency_checkpoint(
             shard.back(mirror)
         return shard.snapshot(vectors)
 
-    estate = EmergencyCheckpoint(checkpoint_writer(context), among, shard.index, owners, context.waiter, copy)
-    estate.write(read(service.coordinator_state) if service.coordinator_state is not None else None, died)
+    emergency = EmergencyCheckpoint(
+        checkpoint_writer(context), among, shard.index, owners, context.waiter, copy
+    )
+    state = service.coordinator_state
+    emergency.write(read(state) if state is not None else None, died)
 
 
 def run_shard(context: "RunContext", world: "World") -> int:

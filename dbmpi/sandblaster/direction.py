@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from dbmpi.comm.operations import BASE_GRADIENT, Program, Term
 
 # A cosine of p and -g below this is rounding: f need not fall along p (Nocedal & Wright, equation 3.12).
-LEAST_COSINE = 1e-10
+LEAST_DESCENT = 1e-10
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Direction:
 
     def descends(self, gradient_norm: float) -> bool:
         """Whether f falls along it; not so either if one of its numbers is not finite."""
-        return 0 < self.alpha < inf and -self.slope > LEAST_COSINE * gradient_norm * self.norm
+        return 0 < self.alpha < inf and -self.slope > LEAST_DESCENT * gradient_norm * self.norm
 
     @property
     def expected_decrease(self) -> float:

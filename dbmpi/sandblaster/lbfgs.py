@@ -23,7 +23,7 @@ Products = Mapping[Pair, float]  # (smaller, larger number): inner product
 # A pair is kept if the cosine of s and y is above this. On a quadratic of condition kappa it is at least
 # 2 sqrt(kappa) / (kappa + 1), and doubles resolve no condition of 4e16. What is below is rounding, or f
 # curves down along s: either would spoil H, which has to stay positive definite.
-LEAST_COSINE = 1e-8
+LEAST_CURVATURE = 1e-8
 
 
 class LBFGS:
@@ -104,7 +104,7 @@ class LBFGS:
             return
         s, y = step(self._new), change(self._new)
         ss, sy, yy = (self._products[pair] for pair in ((s, s), _key(s, y), (y, y)))
-        if sy > LEAST_COSINE * sqrt(ss) * sqrt(yy):
+        if sy > LEAST_CURVATURE * sqrt(ss) * sqrt(yy):
             self._kept = [*self._kept, self._new][-self._history :]
         self._new = None
 

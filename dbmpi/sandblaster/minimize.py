@@ -1,6 +1,6 @@
 """The optimizer on the coordinator: it decides by scalars, and never holds a vector. Pure.
 
-Sandblaster (Dean et al. 2012, section 4.2): the vectors live on the shards, and the coordinator sends them
+Sandblaster (Dean et al. 2012, section 4.2): the vectors are on the shards, and the coordinator sends them
 small operations. Here is the loop that all batch methods share,
 
     p_k from the method;  alpha_k by a line search;  x_(k+1) = x_k + alpha_k p_k
@@ -25,7 +25,7 @@ from dbmpi.sandblaster.optimizer_state import Iterate, Limits, OptimizerState
 
 
 class Problem(Protocol):
-    """Vectors that live elsewhere, by number, and the objective."""
+    """Vectors that are held elsewhere, by number, and the objective."""
 
     sampled: bool  # whether the batch is another sample in each iteration
 
@@ -38,7 +38,7 @@ class Problem(Protocol):
     def resample(self) -> None:
         """Let the passes that follow be over the next sample."""
 
-    def note(self, state: "OptimizerState") -> None:
+    def note(self, state: OptimizerState) -> None:
         """Remember where the minimization stands: should it be ended now, it can go on from there."""
 
 
@@ -75,7 +75,7 @@ def minimize(
     method: Method,
     limits: Limits,
     on_iteration: Callable[[Iteration], None],
-    state: "OptimizerState | None" = None,
+    state: OptimizerState | None = None,
 ) -> End:
     """Minimize f from PARAMETERS; the best iterate is there at the end, and in BASE at any time.
 

@@ -1,7 +1,7 @@
-"""Where a minimization stands between two iterations: plain numbers, no vector. Pure."""
+"""Where a minimization stands between two iterations, and a run with it: plain numbers, no vector. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from math import inf, isfinite, sqrt
 from typing import Any
 
@@ -109,7 +109,7 @@ class OptimizerState:
 
 
 def optimizer_state_of(state: Mapping[str, Any]) -> OptimizerState:
-    """Return the standing whose `state` this is."""
+    """Return what `OptimizerState.state` was made from."""
     at = state["at"]
     if at is not None:
         direction = dict(at["direction"])
@@ -118,3 +118,37 @@ def optimizer_state_of(state: Mapping[str, Any]) -> OptimizerState:
     return OptimizerState(
         state["first_loss"], int(state["number"]), state["decrease"], bool(state["level"]), at
     )
+
+
+@dataclass(frozen=True)
+class RollbackPoint:
+    """Where a run stands at an iterate: what a checkpoint or a mirror has of it besides the parameters.
+
+    Parameters
+    ----------
+    optimizer_state
+        None before the first pass.
+    method
+        `Method.state`; empty where the method has to begin anew.
+    vectors
+        The numbers of the vectors that the method needs.
+    sample
+        Number of the sample that the next pass is over.
+    """
+
+    optimizer_state: OptimizerState | None = None
+    method: Mapping[str, Any] = field(default_factory=dict)
+    vectors: Sequence[int] = ()
+    sample: int = 0
+
+    def for_return(self, vectors_persist: bool) -> "RollbackPoint":
+        """Return the point as it is once the search for the next iterate has begun.
+
+        The loss and the gradient are to be evaluated again. Where vectors do not persist, the search
+        overwrites them, and the method has to begin anew.
+        """
+        at_rest = self.optimizer_state
+        state = replace(at_rest, at=None) if at_rest is not None else None
+        if vectors_persist:
+            return replace(self, optimizer_state=state)
+        return RollbackPoint(state, sample=self.sample)

@@ -1,4 +1,4 @@
-"""The ledger of one pass over a batch: who does which portion, and that each counts exactly once. Pure.
+"""The schedule of one pass over the batch: which replica does what, and each portion counts once. Pure.
 
 A portion goes through these states:
 
@@ -11,8 +11,8 @@ A portion goes through these states:
 A replica takes the portions of its own queue first, in order; when that is empty, from the end of the
 longest other one; and when all are empty, copies of what has been outstanding longest (Dean et al. 2012,
 section 4.2). A replica that dies takes nothing with it: what it has not pushed goes back to the queues.
-Only when it dies in the middle of a push does the ledger not know which shards have counted it: the pass is
-then `broken`, and has to be begun again, under another number, so that the shards forget.
+Only when it dies in the middle of a push is it unknown which shards have counted it: the pass is then
+`broken`, and has to be begun again, under another number, so that the shards forget.
 """
 
 from collections import deque
@@ -26,7 +26,7 @@ DEPTH = 2  # portions that a replica has at once, so that none waits for the nex
 
 
 class State(Enum):
-    """Where a portion stands."""
+    """How far a portion is."""
 
     QUEUED = "queued"
     OUTSTANDING = "outstanding"
@@ -60,7 +60,7 @@ class Rules:
 
     With `deterministic`, each replica does its own queue alone, and the pushes come in a fixed order:
     the first of every replica, then the second of every replica, and so on. So the sum does not
-    depend on who is faster.
+    depend on which replica is faster.
     """
 
     push_every: int
@@ -137,7 +137,7 @@ class PassScheduler:
         self._requeue(back)
 
     def _computed(self, portion: int) -> bool:
-        """Return whether somebody computes a portion who was not told to drop it."""
+        """Return whether a replica computes a portion and was not told to drop it."""
         return any((holder, portion) not in self._dropped for holder in self._holders[portion])
 
     def actions(self) -> Iterator[Action]:
@@ -182,7 +182,7 @@ class PassScheduler:
         yield from self._drop(portion)
 
     def _drop(self, portion: int) -> Iterator[Action]:
-        """Tell those who hold a portion, and have not been told yet."""
+        """Tell the replicas that hold a portion, and have not been told yet."""
         for holder in self._holders[portion]:
             if (holder, portion) not in self._dropped:
                 self._dropped.add((holder, portion))
@@ -282,7 +282,7 @@ def first_homes(portions: int, replicas: int) -> list[list[int]]:
 
 
 def homes_of(winners: Sequence[int], replicas: int) -> list[list[int]]:
-    """Give each portion to who did it last, and has its data in memory."""
+    """Give each portion to the replica that did it last, and has its data in memory."""
     homes: list[list[int]] = [[] for _ in range(replicas)]
     for portion, winner in enumerate(winners):
         homes[winner].append(portion)

@@ -1,7 +1,7 @@
-"""One pass over a batch: an evaluation of the objective and of its gradient, by all replicas together.
+"""One pass over the batch: an evaluation of the objective and of its gradient, by all replicas together.
 
-The ledger decides (`pass_scheduler`), this carries its decisions to the replicas and their reports to it. A
-pass ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is
+The scheduler decides (`pass_scheduler`), this carries its decisions to the replicas and their reports to it.
+A pass ends when every portion is done, or at once when the run stops or a loss is not finite: then no sum is
 wanted; or when a replica dies in the middle of a push: then the sum cannot be trusted, and the pass is made
 again.
 """
@@ -12,11 +12,9 @@ from math import fsum, isfinite, nan
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import about, gradient_of
 from dbmpi.comm.protocol import Work
-from dbmpi.coordinator.activity import Activity
-from dbmpi.coordinator.replicas import Job, ReplicaTable
-from dbmpi.coordinator.stopping import Stopping
-from dbmpi.output.metrics import MetricsLog
-from dbmpi.output.tally import Tally
+from dbmpi.coordinator.activity import Activity, Coordination
+from dbmpi.coordinator.replicas import Job
+from dbmpi.output.totals import Tally
 from dbmpi.sandblaster.pass_scheduler import Act, Action, PassScheduler
 
 
@@ -25,11 +23,11 @@ class Pass(Activity):
 
     Parameters
     ----------
-    roster, book, stopping
+    shared
         As `Activity`.
-    ledger
-        Its portions.
-    evaluation
+    scheduler
+        Of its portions.
+    pass_number
         Its number, which no other pass of the run has.
     batch
         Number of the sample, and of its examples.
@@ -39,15 +37,13 @@ class Pass(Activity):
 
     def __init__(
         self,
-        replicas: ReplicaTable,
-        log: MetricsLog,
-        stopping: Stopping,
+        shared: Coordination,
         scheduler: PassScheduler,
         pass_number: int,
         batch: tuple[int, int],
         tally: Tally,
     ) -> None:
-        super().__init__(replicas, log, stopping)
+        super().__init__(shared)
         self.scheduler, self._pass_number, self._tally = scheduler, pass_number, tally
         self._sample, self._examples = batch
         self._reports: dict[tuple[int, int], list[Record]] = {}  # replica, portion: computed, not judged
@@ -64,7 +60,7 @@ class Pass(Activity):
     @property
     def loss(self) -> float:
         """The objective: mean loss of the batch, and the penalty; not finite where a portion's is not."""
-        # Exact, so that it does not depend on who is faster.
+        # Exact, so that it does not depend on the order of the reports.
         return fsum(chain.from_iterable(self._losses.values())) / self._examples if self._finite else nan
 
     def start(self) -> None:
@@ -98,7 +94,7 @@ class Pass(Activity):
         self._carry_out()
 
     def _take_back(self, replica: int, jobs: list[Job]) -> None:
-        """See `Activity`; portions go back to the ledger, accepted ones too unless they are pushed."""
+        """See `Activity`; portions go back to the scheduler, accepted ones too unless they are pushed."""
         super()._take_back(replica, jobs)
         for key in [key for key in self._reports if key[0] == replica]:
             del self._reports[key]
@@ -121,7 +117,7 @@ class Pass(Activity):
             self._tell(action)
 
     def _tell(self, action: Action) -> None:
-        """Tell a replica what the ledger says, and book it."""
+        """Tell a replica what the scheduler says, and count it."""
         act, replica, portion = action.act, action.replica, action.portion
         if act is Act.PUSH:
             self._replicas.order(replica, about(Work.PUSH, self._pass_number))
@@ -138,7 +134,7 @@ class Pass(Activity):
                 self._copied.add((replica, portion))
 
     def _count(self, replica: int, portion: int) -> None:
-        """Book a portion that counts; once, even if it is done again because who did it has died."""
+        """Record a portion that counts; once, even if it is done again because its replica has died."""
         reports = self._reports.pop((replica, portion))
         if portion not in self._losses:
             self._log.train(reports)

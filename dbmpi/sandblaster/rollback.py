@@ -1,31 +1,14 @@
-"""The iterates that a batch method can go back to when a shard dies: their mirrors, and what was known there.
+"""Where a run of Sandblaster can go back to when a shard dies: iterates that are mirrored. Pure.
 
-Pure. The shards mirror each iterate while the search for the next one is under way, and only what changed.
+The shards mirror each iterate while the search for the next one is under way, and only what changed.
 Their vectors change under the mirrors at the next commit; that comes after a pass, at the end of which the
-mirrors have long been whole, or are waited for. So there is always a whole one of the last iterate or of the
-one before, and the shards that live have kept the parameters of both; of the vectors that these need, the
-method overwrites none within one iteration.
+mirrors have long been complete, or are waited for. So there is always a complete one of the last iterate or
+of the one before, and the living shards have kept the parameters of both; of the vectors that these need,
+the method overwrites none within one iteration.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from dbmpi.coordinator.cluster import Mirrors
-from dbmpi.sandblaster.optimizer_state import OptimizerState
-
-
-@dataclass(frozen=True)
-class RollbackPoint:
-    """What the coordinator knew at an iterate.
-
-    `optimizer_state` is None before the first pass. The loss and the gradient at the iterate are to be
-    evaluated again; `method` is empty where it has to begin anew.
-    """
-
-    optimizer_state: OptimizerState | None
-    method: Mapping[str, Any]
-    sample: int
+from dbmpi.sandblaster.optimizer_state import RollbackPoint
 
 
 class ShardLost(Exception):
@@ -37,58 +20,43 @@ class ShardLost(Exception):
 
 
 class Rollback:
-    """Has iterates mirrored, and remembers what was known at each; does nothing where there are no mirrors.
+    """Has iterates mirrored, and remembers the point of each.
 
-    Whatever looks at the shards raises ShardLost if one has died.
+    Every method that waits for the shards, or asks about them, raises ShardLost if one has died.
     """
 
-    def __init__(self, mirrors: Mirrors | None) -> None:
+    def __init__(self, mirrors: Mirrors) -> None:
         self._mirrors = mirrors
-        self._anew = True  # nothing is mirrored yet, or any more
-        self._places: dict[int, RollbackPoint] = {}
+        self.empty = True  # nothing is mirrored yet, or any more
+        self._points: dict[int, RollbackPoint] = {}
         self._written: set[int] = set()  # vectors, since the last mirror
 
     def wrote(self, vectors: set[int]) -> None:
         """Take note of vectors that the shards have written."""
         self._written |= vectors
 
-    @property
-    def fresh(self) -> bool:
-        """Whether nothing is mirrored yet, or any more."""
-        return self._anew
-
-    def mirror(self, place: RollbackPoint, vectors: Sequence[int]) -> int:
-        """Have the iterate mirrored that the parameters are now, with the vectors that the method needs.
-
-        Returns
-        -------
-        int
-            The number of the mirror; 0 where there are none.
-        """
-        if self._mirrors is None:
-            return 0
+    def mirror(self, point: RollbackPoint) -> int:
+        """Have the iterate mirrored that the parameters are now; return the number of the mirror."""
         self.settle()
-        fresh = [vector for vector in vectors if self._anew or vector in self._written]
-        number = self._mirrors.mirror(fresh, self._anew)
-        before = {last: self._places[last] for last in list(self._places)[-1:]}
-        self._places, self._written, self._anew = before | {number: place}, set(), False
+        changed = [vector for vector in point.vectors if self.empty or vector in self._written]
+        number = self._mirrors.mirror(changed, self.empty)
+        before = {last: self._points[last] for last in list(self._points)[-1:]}
+        self._points, self._written, self.empty = before | {number: point}, set(), False
         return number
 
     def settle(self) -> None:
-        """Wait until the last mirror is whole."""
-        if self._mirrors is not None:
-            self._mirrors.await_mirrors()
-            self.check()
+        """Wait until the last mirror is complete."""
+        self._mirrors.await_mirrors()
+        self.check()
 
     def check(self) -> None:
         """See whether a shard has died."""
-        lost = self._mirrors.take_lost() if self._mirrors is not None else None
+        lost = self._mirrors.take_lost()
         if lost is not None:
-            self._anew = True
+            self.empty = True
             raise ShardLost(lost)
 
     def back_to(self, number: int) -> RollbackPoint:
-        """Let the shards go back to a mirror's iterate, and return what was known there."""
-        assert self._mirrors is not None
+        """Let the shards go back to a mirror's iterate, and return its point."""
         self._mirrors.revert(number)
-        return self._places[number]
+        return self._points[number]

@@ -112,8 +112,7 @@ class EmergencyCheckpoint:
             saved = manifest.read(checkpoint_directory(self._writer.run_dir, newest)).manifest.state
         except manifest.Damaged:
             return ""
-        has_all = saved["book"]["examples"] >= state.examples
-        return f"checkpoint {newest} has it all" if has_all else ""
+        return f"checkpoint {newest} has it all" if saved.log.examples >= state.examples else ""
 
     def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int:
         """Let all write their slices, and complete the checkpoint; return its number."""
@@ -127,7 +126,7 @@ class EmergencyCheckpoint:
         for shard in others:
             record = self._receive(np.zeros(1, EMERGENCY), shard)[0]
             files[shard_file_name(shard)] = FileRecord.of(record)
-        content = writer.manifest(number, state.algorithm, state.state, None, 1 + len(others))
+        content = writer.manifest(number, state.state, None, 1 + len(others))
         writer.complete(content, files, self._owners.assign(writer.pieces))
         return number
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.comm.world import World, meet
-from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout.boxes import whole, within
 from dbmpi.layout.partitioning import Partitioning
@@ -56,10 +55,10 @@ def run_cluster(
 
 def coordinate(context: RunContext, world: World) -> None:
     log = coordinator_rank.metrics_log(context, 0.0)
-    post = MpiDispatcher(world.service, world.topology)
-    carries = world.service, world.topology, post, log, context.waiter, 5.0, context.signals
+    carries = world.service, world.topology, log, context.waiter, 5.0, context.signals
     service = CoordinatorService(*carries)
-    coordinator_rank.coordinate(context, service, post, log, lambda r, p: "?")
+    coordinator = coordinator_rank.make(context, service, service.dispatcher, log, lambda r, p: "?")
+    coordinator_rank.coordinate(coordinator, context.setup.resume)
     service.shards.save_model()
     service.dismiss()
     log.close()

@@ -11,11 +11,12 @@ import numpy as np
 
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.config.sections import Train
+from dbmpi.coordinator.activity import Activity, Coordination
 from dbmpi.coordinator.replicas import ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
-from dbmpi.output.tally import Tally
+from dbmpi.output.totals import Tally
 from dbmpi.sandblaster.pass_scheduler import PassScheduler, Rules, first_homes
 from dbmpi.sandblaster.passes import Pass
 
@@ -39,7 +40,8 @@ class FakeReplicas:
         self.stopping, self.tally = Stopping(Train()), Tally(replicas)
         with tempfile.TemporaryDirectory() as folder:  # the open file is all that is needed
             self.log = MetricsLog(Path(folder) / "metrics.jsonl", 100, True, 1.0, Silent(io.StringIO()))
-        self.table = ReplicaTable((replicas, 2), 100.0, self, lambda r, p: f"replica {r}", lambda: 0.0)
+        table = ReplicaTable((replicas, 2), 100.0, self, lambda r, p: f"replica {r}", lambda: 0.0)
+        self.shared = Coordination(table, self.log, self.stopping)
 
     def send(self, replica: int, assignment: Any) -> None:
         key = int(assignment["pass_number"]), int(assignment["index"])
@@ -55,11 +57,10 @@ class FakeReplicas:
         elif work is Work.PUSH:
             self.flying[replica], self.accrued[replica] = self.accrued[replica], []
 
-    def start(self, evaluation: int, portions: int, rules: Rules) -> Pass:
+    def start(self, pass_number: int, portions: int, rules: Rules) -> Pass:
         """Begin a pass."""
         scheduler = PassScheduler(first_homes(portions, len(self.replicas)), rules)
-        batch = 0, ROWS * portions
-        this = Pass(self.table, self.log, self.stopping, scheduler, evaluation, batch, self.tally)
+        this = Pass(self.shared, scheduler, pass_number, (0, ROWS * portions), self.tally)
         this.start()
         return this
 
@@ -72,30 +73,30 @@ class FakeReplicas:
             turn()
         raise AssertionError("the pass does not end")
 
-    def run(self, evaluation: int, portions: int, rules: Rules, pick: Callable[[int], int]) -> Pass:
+    def run(self, pass_number: int, portions: int, rules: Rules, pick: Callable[[int], int]) -> Pass:
         """Do one pass; `pick(n)` chooses among n moves."""
-        this = self.start(evaluation, portions, rules)
+        this = self.start(pass_number, portions, rules)
+        return self.drive(this, lambda: self.turn(this, pick))
 
-        def turn() -> None:
-            moves = self.moves()
-            kind, which = moves[pick(len(moves))]
-            if kind == "report":
-                this.receive(self.reports[which].popleft())
-            elif kind == "compute":
-                self.compute(which, evaluation)
-            else:
-                self.counted += self.flying[which]
-                self.report(which, Work.PUSH, self.flying[which][0], 0)
-                self.flying[which] = []
-            this.tick()
-
-        return self.drive(this, turn)
+    def turn(self, this: Activity, pick: Callable[[int], int]) -> None:
+        """Make a move."""
+        moves = self.moves()
+        kind, which = moves[pick(len(moves))]
+        if kind == "report":
+            this.receive(self.reports[which].popleft())
+        elif kind == "compute":
+            self.compute(which)
+        else:
+            self.counted += self.flying[which]
+            self.report(which, Work.PUSH, self.flying[which][0], 0)
+            self.flying[which] = []
+        this.tick()
 
     def moves(self) -> list[tuple[str, int]]:
         ready = {"report": self.reports, "compute": self.work, "push": self.flying}
         return [(kind, n) for kind, where in ready.items() for n, there in enumerate(where) if there]
 
-    def compute(self, replica: int, evaluation: int) -> None:
+    def compute(self, replica: int) -> None:
         assignment = self.work[replica].popleft()
         key = int(assignment["pass_number"]), int(assignment["index"])
         dropped = key in self.dropped[replica]

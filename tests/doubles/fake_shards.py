@@ -61,7 +61,7 @@ class Sliced:
         self.put(GRADIENT, gradient)
         return float(loss)
 
-    def note(self, standing):
+    def note(self, optimizer_state):
         """Not ended before its end."""
 
     def resample(self):

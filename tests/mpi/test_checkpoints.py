@@ -11,6 +11,7 @@ from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
+from dbmpi.output.totals import LogState
 from dbmpi.run import cli
 from dbmpi.server import rules
 from dbmpi.server.service import ShardService
@@ -46,10 +47,10 @@ def whole_tensors(comm: Any, asked: cli.Arguments, vectors: tuple[int, ...] = ()
     return found
 
 
-def booked(folder: Path) -> dict[str, Any]:
-    """Return what the newest checkpoint of the run says of its course."""
+def logged(folder: Path) -> LogState:
+    """Return what the metrics log had added up when the newest checkpoint of the run was taken."""
     newest = checkpoint_directory(folder / "run", checkpoint_numbers(folder / "run")[0])
-    return dict(manifest.read(newest).manifest.state["book"])
+    return manifest.read(newest).manifest.state.log
 
 
 def parts(service: ShardService, plan: Partitioning, pieces: Any, states: Any, vectors: Any) -> Any:
@@ -61,9 +62,9 @@ def parts(service: ShardService, plan: Partitioning, pieces: Any, states: Any, v
             named = {"parameters": held.value} | dict(zip(states, held.states, strict=False))
             named |= {f"vector {number}": shard.part(number, piece.index) for number in vectors}
             for name, values in named.items():
-                for place in tensor_boxes(plan, piece):
-                    some = values[place.start : place.stop].reshape(place.shape)
-                    yield f"{name}:{place.tensor.name}", place.at, some.copy()
+                for box in tensor_boxes(plan, piece):
+                    some = values[box.start : box.stop].reshape(box.shape)
+                    yield f"{name}:{box.tensor.name}", box.at, some.copy()
 
 
 @pytest.mark.mpi(ranks=[6], timeout_s=200)
@@ -79,7 +80,7 @@ def test_downpour_on_other_shards_replicas_and_partitions(comm, folder, name):
         for vector, values in first.items():
             assert np.array_equal(values, again[vector]), (shape, vector)
     if comm.rank == 0:
-        assert (booked(folder)["step"], booked(folder)["examples"]) == (32, 640)
+        assert (logged(folder).step, logged(folder).examples) == (32, 640)
 
 
 @pytest.mark.mpi(ranks=[6], timeout_s=200)
@@ -95,4 +96,4 @@ def test_sandblaster_on_other_shards_replicas_and_partitions(comm, folder, metho
         for vector, values in first.items():
             assert np.array_equal(values, again[vector]), (shape, vector)
     if comm.rank == 0:
-        assert booked(folder)["iterations"] == 4
+        assert logged(folder).iterations == 4

@@ -20,7 +20,6 @@ from dbmpi.comm.protocol import Op
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
-from dbmpi.coordinator.dispatcher import MpiDispatcher
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
@@ -75,7 +74,7 @@ class Remote:
         self._exchange(Op.ACCRUE, gradient, self.passes)
         return float(value)
 
-    def note(self, standing: Any) -> None:
+    def note(self, optimizer_state: Any) -> None:
         """Not ended before its end."""
 
     def resample(self) -> None:
@@ -116,7 +115,7 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
         return None
     topology = Topology(comm.size, ranks, ((0,),))
     log = MetricsLog(folder / "metrics.jsonl", 1, False, 1.0, Silent(io.StringIO()))
-    service = CoordinatorService(comm, topology, MpiDispatcher(comm, topology), log, WAITER, 1.0, Signals())
+    service = CoordinatorService(comm, topology, log, WAITER, 1.0, Signals())
     link = MpiClient(comm, pieces, ranks, np.empty(SIZE), "float64", WAITER)
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dbmpi.data import digits
 from dbmpi.run import cli
-from dbmpi.run.context import batches_of
+from dbmpi.run.context import batch_of
 from dbmpi.sandblaster.line_search import Trial, search
 from tests.doubles.cluster import first_values, gradients, run_cluster
 
@@ -163,7 +163,7 @@ def test_a_slow_replica_and_backup_copies_change_nothing(comm: Any, folder: Path
     if comm.rank == 0:
         counts = records(run_dir, "replica")
         passes = sum(r["evaluations"] for r in records(run_dir, "iteration"))
-        assert sum(r["won"] for r in counts) == passes * batches_of(context).portions
+        assert sum(r["won"] for r in counts) == passes * batch_of(context).portions
         assert counts[0]["won"] > 2 * counts[1]["won"] and counts[1]["lost"] > 0
 
 

@@ -55,8 +55,8 @@ def test_a_serial_run_that_was_stopped_equals_one_that_was_not(launch, tmp_path,
     same = ("stop_reason", "test_loss")  # passes that were given up half-way count as well
     for key in same if "lbfgs" in name else (*same, "steps", "examples", "updates"):
         assert whole[key] == parts[key], key
-    course = [record["examples"] for record in records(tmp_path / "parts")]
-    assert course == sorted(course)
+    learned = [record["examples"] for record in records(tmp_path / "parts")]
+    assert learned == sorted(learned)
 
 
 @pytest.mark.both_mpis
@@ -129,10 +129,10 @@ def break_it(launch):
     return run
 
 
-@pytest.mark.parametrize(("place", "rank"), [("slice", 2), ("index", 0), ("publish", 0)])
-def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(break_it, launch, tmp_path, place, rank):
+@pytest.mark.parametrize(("step", "rank"), [("slice", 2), ("index", 0), ("publish", 0)])
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(break_it, launch, tmp_path, step, rank):
     settings = (*LONG, "cluster.shards=2", "checkpoint.every_s=0.1", "--run-dir", "run")
-    killed = break_it(5, "kill", place, rank, 3, *settings)
+    killed = break_it(5, "kill", step, rank, 3, *settings)
     assert killed.status != 0
     whole = [one.manifest.number for one in manifest.whole(tmp_path / "run")]
     assert whole == [2, 1]
@@ -142,11 +142,11 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(break_it, la
     assert done.status == 85 and "goes on from checkpoint 2" in done.out and not left.exists()
 
 
-@pytest.mark.parametrize("place", ["slice", "index"])
-def test_a_full_disk_ends_the_run_and_loses_no_checkpoint(break_it, tmp_path, place):
+@pytest.mark.parametrize("step", ["slice", "index"])
+def test_a_full_disk_ends_the_run_and_loses_no_checkpoint(break_it, tmp_path, step):
     settings = (*LONG, "cluster.shards=1", "checkpoint.every_s=0.1", "--run-dir", "run")
-    rank = {"slice": 1, "index": 0}[place]
-    done = break_it(4, "full", place, rank, 2, *settings)
+    rank = {"slice": 1, "index": 0}[step]
+    done = break_it(4, "full", step, rank, 2, *settings)
     assert done.status == 2
     one_message(done, "cannot be written", "File too large")
     assert [one.manifest.number for one in manifest.whole(tmp_path / "run")] == [1]

@@ -48,7 +48,7 @@ WITHOUT_MPI = {
     "dbmpi.output": set(),
     "dbmpi.checkpoint": set(),
     "dbmpi.server": {"service", "requests", "mirror", "transfer", "emergency"},
-    "dbmpi.coordinator": {"service", "dispatcher", "commands", "failover", "shards"},
+    "dbmpi.coordinator": {"service", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
     "dbmpi.replica": {"service", "mpi_client", "leader"},
     "dbmpi.run.capacity": set(),

@@ -1,12 +1,17 @@
-"""A will is read as it was written."""
+"""What is known of the coordinator is read as it was written."""
 
 from dbmpi.checkpoint import coordinator_state
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
+from dbmpi.checkpoint.run_state import RunState, SandblasterState, StoppingState
+from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+
+LOG = LogState(1.5, 2.5, 3, 7, 0, 0, 2, 5, EvaluationSums(), ServiceTotals())
+BATCH = SandblasterState(None, {"kept": [1]}, [3, 5, 6], {}, {}, 4, 3, {"copies": 0}, 0.5, False)
 
 
-def test_a_will_is_read_as_it_was_written():
-    state = {"book": {"examples": 7}, "sandblaster": {"sample": 3}}
-    left = CoordinatorState("sandblaster", state, [3, 5, 6], 9)
-    assert coordinator_state.read(left.text()) == left
-    assert left.examples == 7
-    assert coordinator_state.read(CoordinatorState("downpour", state).text()).vectors is None
+def test_it_is_read_as_it_was_written():
+    state = RunState(LOG, StoppingState(None, 0), sandblaster=BATCH)
+    sent = CoordinatorState(state, [3, 5, 6], 9)
+    assert coordinator_state.read(sent.to_bytes()) == sent
+    assert sent.examples == 7
+    assert coordinator_state.read(CoordinatorState(state).to_bytes()).vectors is None

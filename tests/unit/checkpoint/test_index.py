@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.checkpoint import index as assembly
+from dbmpi.checkpoint import index as index_module
 from dbmpi.checkpoint import shard_file
 from dbmpi.checkpoint.directory import INDEX, shard_file_name
 from dbmpi.config.layers import Conv, Dense, Layer, Local, Pool
@@ -17,6 +17,7 @@ from dbmpi.config.sections import Config, Model
 from dbmpi.layout import sharding
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 DENSE = (Dense(units=7, activation="relu"), Dense(units=5))
@@ -42,7 +43,7 @@ def numbered(net: Network, base: int) -> dict[str, np.ndarray]:
 
 
 def elements(plan: Partitioning, piece: Piece, tensors: dict[str, np.ndarray]) -> np.ndarray:
-    """Return a piece, cut from the vector of its partition: independent of `places`."""
+    """Return a piece, cut from the vector of its partition: independent of `tensor_boxes`."""
     slices = plan.slices[piece.partition]
     cuts = [tensors[s.tensor.name][tuple(slice(*edges) for edges in s.box)].reshape(-1) for s in slices]
     return np.concatenate(cuts)[piece.start : piece.stop]
@@ -59,7 +60,9 @@ def save(
         }
         content["updates"] = np.array([10 + piece.index for piece in mine])
         shard_file.write(folder / shard_file_name(shard), content)
-    assembly.write_index(folder, plan, pieces, np.dtype("f4"))
+    shapes = {tensor.name: tensor.shape for tensor in plan.network.tensors}
+    placed = [(piece, tuple(tensor_boxes(plan, piece))) for piece in pieces]
+    index_module.write_index(folder, shapes, placed, np.dtype("f4"))
     return folder / INDEX
 
 
@@ -76,7 +79,7 @@ def test_saved_on_one_shape_and_read_on_another(name, written, read):
     tensors = [numbered(net, 1), numbered(net, 100_000)]
     with tempfile.TemporaryDirectory() as folder:
         index = save(Path(folder), plan, pieces, tensors)
-        with assembly.Reader(index, other) as reader:
+        with index_module.Reader(index, other) as reader:
             for piece in sharding.cut(other.sizes, new_shards, new_largest):
                 for vector, values in zip(VECTORS, tensors, strict=True):
                     found = np.zeros(piece.size, np.float32)
@@ -100,7 +103,7 @@ def test_updates_of_the_same_pieces_are_exact_and_of_others_a_mean(tmp_path, lar
     plan = Partitioning(NETWORKS["dense"], 2)
     pieces = sharding.cut(plan.sizes, 2, largest)
     index = save(tmp_path, plan, pieces, [numbered(plan.network, 1), numbered(plan.network, 2)])
-    with assembly.Reader(index, plan) as reader:
+    with index_module.Reader(index, plan) as reader:
         assert reader.updates(pieces) == [10 + piece.index for piece in pieces]
         others = sharding.cut(plan.sizes, 3, largest)
         assert len(set(reader.updates(others))) == 1

@@ -18,9 +18,14 @@ from dbmpi.checkpoint.directory import (
     shard_file_name,
 )
 from dbmpi.checkpoint.manifest import Checkpoint, Damaged, Manifest
+from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
+from dbmpi.comm.assignments import Portion
+from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
 MODEL = {"dtype": "float32", "rows": 9, "tensors": {"layers.0.weight": [2, 3]}}
-STATE = {"x": [1, 2.5], "book": {"examples": 9, "step": 3, "iterations": 0, "elapsed_s": 1.5}}
+LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals(updates=3))
+SCHEDULER = SchedulerState(9, 3, 0, ((1, 2), (0, 0)), (Portion(0, 1, 2, 3, 4, 5),), {"rows": 9})
+STATE = RunState(LOG, StoppingState(2.25, 1), downpour=DownpourState(SCHEDULER, True))
 
 
 def made(run_dir: Path, number: int, score: float | None = None, content: bytes = b"values" * 100) -> Path:
@@ -85,6 +90,25 @@ def test_a_newer_format_is_refused_by_name(tmp_path):
         manifest.read(path.parent)
 
 
+@pytest.mark.parametrize("missing", ["stopping", "first_loss", "last_evaluation", "ledger", "plan"])
+def test_a_state_that_lacks_something_is_refused(tmp_path, missing):
+    path = made(tmp_path, 1) / MANIFEST
+    content = json.loads(path.read_text())
+    del content[manifest.SEAL]
+    without(content["state"], missing)
+    path.write_text(json.dumps(content | {manifest.SEAL: manifest._seal(content)}))
+    with pytest.raises(Damaged, match=r"does not hold what this version of dbmpi wrote: state"):
+        manifest.read(path.parent)
+
+
+def without(content, name):
+    """Remove a name at whatever depth it stands."""
+    content.pop(name, None)
+    for value in content.values():
+        if isinstance(value, dict):
+            without(value, name)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b'{"sha256": 3}', b"[" * 100_000])
 def test_a_manifest_that_is_none_is_refused(tmp_path, content):
     path = made(tmp_path, 1) / MANIFEST
@@ -95,7 +119,8 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, content):
 def test_the_newest_and_the_best_are_kept(tmp_path):
     for number, score in enumerate([0.5, 0.9, 0.7, None, 0.8], 1):
         made(tmp_path, number, score)
-    prune(tmp_path, 2, manifest.best_of(tmp_path))
+    assert manifest.best_of(tmp_path) == (0.9, 2)
+    prune(tmp_path, 2, 2)
     assert found(tmp_path) == [5, 4, 2]
     prune(tmp_path, 1, None)
     assert found(tmp_path) == [5]

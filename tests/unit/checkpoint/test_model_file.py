@@ -112,13 +112,13 @@ def test_a_piece_of_a_tile_is_few_boxes_of_the_tensor():
     plan = Partitioning(build(Config(model=Model(layers=layers)), (40, 40, 1)), 4)
     size = plan.slices[3][0].size
     found = [
-        place
-        for place in tensor_boxes(plan, Piece(0, 3, 0, 8, size - 12))
-        if place.tensor.name == "layers.0.weight"
+        box
+        for box in tensor_boxes(plan, Piece(0, 3, 0, 8, size - 12))
+        if box.tensor.name == "layers.0.weight"
     ]
     assert 1 < len(found) <= 2 * len(found[0].tensor.shape) - 1
-    assert [place.stop for place in found[:-1]] == [place.start for place in found[1:]]
-    assert sum(math.prod(place.shape) for place in found) == size - 20
+    assert [box.stop for box in found[:-1]] == [box.start for box in found[1:]]
+    assert sum(math.prod(box.shape) for box in found) == size - 20
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

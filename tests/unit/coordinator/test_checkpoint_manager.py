@@ -6,15 +6,23 @@ from typing import Any
 import pytest
 
 from dbmpi.checkpoint import manifest
-from dbmpi.checkpoint.directory import CHECKPOINTS, FileRecord
-from dbmpi.checkpoint.manifest import Written
+from dbmpi.checkpoint.directory import CHECKPOINTS, FileRecord, Written
+from dbmpi.checkpoint.run_state import DownpourState, SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.config.layers import Dense
+from dbmpi.config.sections import Config, Model
 from dbmpi.coordinator.checkpoint_manager import CheckpointManager
+from dbmpi.layout.network import build
+from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Owners, cut
+
+STATE = DownpourState(SchedulerState(0, 0, -1, (), (), {}), False)
 
 
 class Shards:
     """Three shards that copy; the test says who writes, and who dies."""
+
+    mirrors = None
 
     def __init__(self) -> None:
         self.owners = Owners(3)
@@ -22,7 +30,7 @@ class Shards:
         self.deaths: list[int] = []  # while the next checkpoint is being copied
 
     def snapshot(self, number: int, vectors: Any, written: Any) -> None:
-        """See `checkpoint_manager.Copying`."""
+        """See `cluster.Shards`."""
         self.taken.append(number)
         self.written = lambda shard: written(Written(number, shard, FileRecord(1, "0")))
         for dead in self.deaths:
@@ -30,13 +38,13 @@ class Shards:
         self.deaths.clear()
 
     def await_files(self) -> None:
-        """See `checkpoint_manager.Copying`."""
+        """See `cluster.Shards`."""
         for shard in list(self.owners.living):
             self.written(shard)
 
 
 class Anything:
-    """A book, or why a run ends."""
+    """A metrics log, or why a run ends."""
 
     lost, examples, elapsed_s, last_evaluation = False, 0, 0.0, None
 
@@ -58,23 +66,23 @@ class Anything:
 
 @pytest.fixture
 def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointManager:
-    """A keeper whose manifests and indexes are nothing."""
-    from dbmpi.checkpoint import index as assembly
-    from dbmpi.config import sections
+    """A manager whose manifests and indexes are nothing."""
+    from dbmpi.checkpoint import index as index_module
 
     indexed: list[Any] = []
 
-    def index(part: Path, plan: Any, pieces: Any, dtype: Any) -> FileRecord:
-        indexed.append({piece.shard for piece in pieces})
+    def index(part: Path, tensors: Any, placed: Any, dtype: Any) -> FileRecord:
+        indexed.append({piece.shard for piece, _ in placed})
         return FileRecord(1, "0")
 
-    monkeypatch.setattr(assembly, "write_index", index)
-    content = manifest.Manifest(0, "", "downpour", {}, {}, {}, "", {}, None, {})
-    monkeypatch.setattr(CheckpointWriter, "manifest", lambda self, *state: content)
+    monkeypatch.setattr(index_module, "write_index", index)
     monkeypatch.setattr(manifest, "publish", lambda run_dir, content: None)
-    origin = CheckpointWriter(tmp_path, sections.Config(), None, cut([90], 3, 99), 1, {"shards": 3})  # type: ignore[arg-type]
+    config = Config(model=Model(layers=(Dense(units=10),)))
+    partitioning = Partitioning(build(config, (8,)), 1)
+    writer = CheckpointWriter(tmp_path, config, partitioning, cut([90], 3, 99), 1, {"shards": 3})
     log: Any = Anything()
-    made = CheckpointManager(origin, Shards(), log, log, 0)
+    made = CheckpointManager(writer, Shards(), log, log, 0)
+    made.start()
     made.indexed, made.log = indexed, log.events  # type: ignore[attr-defined]
     return made
 
@@ -84,7 +92,7 @@ def parts(path: Path) -> list[str]:
 
 
 def test_a_checkpoint_that_a_dead_shard_has_not_written_is_given_up(checkpoints: Any, tmp_path: Path) -> None:
-    checkpoints.save("downpour", {})
+    checkpoints.save(STATE)
     shards = checkpoints._shards
     shards.written(1)
     shards.owners.mark_dead(0)
@@ -93,14 +101,14 @@ def test_a_checkpoint_that_a_dead_shard_has_not_written_is_given_up(checkpoints:
     shards.written(2)
     checkpoints.poll()
     assert parts(tmp_path) == [] and "given up" in checkpoints.log[0]
-    checkpoints.save("downpour", {})
+    checkpoints.save(STATE)
     checkpoints.finish()
     assert shards.taken == [1, 2] and checkpoints.log[1:] == ["checkpoint"]
-    assert checkpoints.indexed == [{1, 2}]  # the heir's file has the pieces of the dead
+    assert checkpoints.indexed == [{1, 2}]  # the successor's file has the pieces of the dead one
 
 
 def test_one_that_the_dead_shard_has_written_is_completed(checkpoints: Any) -> None:
-    checkpoints.save("downpour", {})
+    checkpoints.save(STATE)
     checkpoints._shards.written(0)
     checkpoints._shards.owners.mark_dead(0)
     checkpoints.finish()
@@ -110,7 +118,7 @@ def test_one_that_the_dead_shard_has_written_is_completed(checkpoints: Any) -> N
 
 def test_the_last_one_is_taken_again(checkpoints: Any, tmp_path: Path) -> None:
     checkpoints._shards.deaths = [2]
-    checkpoints.save("downpour", {})
+    checkpoints.save(STATE)
     checkpoints.finish()
     assert checkpoints._shards.taken == [1, 2] and checkpoints.log[1:] == ["checkpoint"]
     assert checkpoints.indexed == [{0, 1}] and parts(tmp_path) == [
@@ -119,12 +127,12 @@ def test_the_last_one_is_taken_again(checkpoints: Any, tmp_path: Path) -> None:
 
 
 def test_what_was_written_of_another_one_counts_for_nothing(checkpoints: Any) -> None:
-    checkpoints.save("downpour", {})
+    checkpoints.save(STATE)
     late = checkpoints._shards.written
     checkpoints._shards.owners.mark_dead(0)
     checkpoints._shards.await_files()
     checkpoints.poll()
-    checkpoints.save("downpour", {})
+    checkpoints.save(STATE)
     late(0)
     late(1)
     assert checkpoints._pending._missing == {1, 2} and not checkpoints._pending._files

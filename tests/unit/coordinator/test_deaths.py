@@ -147,8 +147,8 @@ def test_portions_given_back_are_handed_out_again_and_none_is_lost(rows, parts, 
     assert scheduler.limit in ("epochs", "steps") and (steps is None) <= (scheduler.limit == "epochs")
 
 
-class MortalCrew(FakeReplicas):
-    """A crew whose replicas may die, even in the middle of a push."""
+class MortalReplicas(FakeReplicas):
+    """A fake whose replicas may die, even in the middle of a push."""
 
     def __init__(self, replicas: int, draw: random.Random) -> None:
         super().__init__(replicas)
@@ -186,7 +186,7 @@ class MortalCrew(FakeReplicas):
             this.receive(self.reports[which].popleft())
         elif kind == "compute":
             self._begin(which, int(self.work[which][0]["pass_number"]))
-            self.compute(which, evaluation)
+            self.compute(which)
         else:
             self._arrive(which, self.flying[which][0][0] == evaluation)
         this.tick()
@@ -223,60 +223,60 @@ class MortalCrew(FakeReplicas):
     seed=st.integers(0, 1 << 30),
 )
 def test_a_pass_that_is_whole_has_counted_every_portion_once(replicas, portions, rules, deaths, seed):
-    crew = MortalCrew(replicas, random.Random(seed))
+    fake = MortalReplicas(replicas, random.Random(seed))
     passes, broken = 0, 0
     for _wanted in range(3):
         whole = False
         while not whole:
             passes += 1
-            this = crew.make(passes, portions, rules, deaths)
+            this = fake.make(passes, portions, rules, deaths)
             whole = this.scheduler.done
             broken += this.scheduler.broken
             assert whole or this.scheduler.broken
-        mine = [portion for number, portion in crew.counted if number == passes]
+        mine = [portion for number, portion in fake.counted if number == passes]
         if not this.scheduler.broken:
             assert Counter(mine) == Counter(range(portions))
         assert this.loss == pytest.approx(sum(1.0 + portion for portion in range(portions)) / portions)
     assert broken <= deaths
-    assert 3 * portions * ROWS <= crew.log.examples <= passes * portions * ROWS
+    assert 3 * portions * ROWS <= fake.log.examples <= passes * portions * ROWS
 
 
-class Mailbox(list[tuple[int, Work]]):
+class Sent(list[tuple[int, Work]]):
     """What was sent."""
 
     def send(self, replica: int, assignment: Any) -> None:
         self.append((replica, Work(int(assignment["work"]))))
 
 
-def roster_of(replicas: int) -> tuple[ReplicaTable, Mailbox, list[float]]:
-    mail, now = Mailbox(), [0.0]
-    return ReplicaTable((replicas, 1), 100.0, mail, lambda r, p: f"replica {r}", lambda: now[0]), mail, now
+def table_of(replicas: int) -> tuple[ReplicaTable, Sent, list[float]]:
+    sent, now = Sent(), [0.0]
+    return ReplicaTable((replicas, 1), 100.0, sent, lambda r, p: f"replica {r}", lambda: now[0]), sent, now
 
 
 def test_a_replica_that_died_retires_and_what_it_owed_is_returned():
-    table, mail, _ = roster_of(2)
+    table, sent, _ = table_of(2)
     table.order(0, evaluation_of(0, 5))
     table.order(0, plain(Work.FLUSH))
     jobs = table.died(0, "rank 2")
     assert [job.work for job in jobs] == [Work.EVALUATE, Work.FLUSH]
-    assert mail[-1] == (0, Work.RETIRE)
+    assert sent[-1] == (0, Work.RETIRE)
     assert table.idle and table.living == [1] and table.dead == [0] and table.least_busy() == 1
 
 
 def test_nobody_waits_for_a_dead_replica_but_its_partitions_get_signs_of_life():
-    table, mail, now = roster_of(2)
+    table, sent, now = table_of(2)
     table.order(0, plain(Work.FLUSH))
     table.died(0, "rank 2")
     now[0] = 1000.0
     table.keep_alive()
-    assert (0, Work.ALIVE) in mail
+    assert (0, Work.ALIVE) in sent
     late = np.zeros((), REPORT)
     late["work"] = Work.FLUSH
     assert table.receive(late) is None
 
 
 def test_the_death_of_the_last_replica_ends_the_run():
-    table, _, _ = roster_of(2)
+    table, _, _ = table_of(2)
     table.died(1, "rank 3")
     with pytest.raises(PeerDied, match="no replica is left to go on with: rank 2 died"):
         table.died(0, "rank 2")

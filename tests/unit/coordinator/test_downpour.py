@@ -19,6 +19,7 @@ from dbmpi.comm.assignments import portion_of
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.config.algorithms import Downpour, Warmstart
 from dbmpi.config.sections import Cluster, Config, Evaluation, Target, Train
+from dbmpi.coordinator.activity import Coordination
 from dbmpi.coordinator.downpour import DEPTH, DownpourActivity, Phase
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.coordinator.replicas import PATIENCE, ReplicaTable
@@ -60,13 +61,11 @@ class Fleet:
             lambda r, p: f"rank {10 * r + p} (replica {r} partition {p})",
             clock=lambda: self.now,
         )
-        stopping = Stopping(config.train)
-        self.coordinator = DownpourActivity(
-            config, self.scheduler, rows, TEST_ROWS, table, self.log, stopping
-        )
+        shared = Coordination(table, self.log, Stopping(config.train))
+        self.coordinator = DownpourActivity(config, self.scheduler, (rows, TEST_ROWS), shared)
 
     def send(self, replica: int, assignment: Any) -> None:
-        """Put an assignment into the mail box of every partition."""
+        """Put an assignment into the queue of every partition."""
         self.sent.append((replica, assignment))
         if assignment["work"] != Work.ALIVE:
             for partition in range(self.shape[1]):
@@ -447,8 +446,8 @@ def test_what_is_outstanding_when_the_coordinator_dies_is_done_again_and_nothing
     for _ in range(moves):
         if who := fleet.waiting():
             fleet.work(*who[data.draw(st.integers(0, len(who) - 1))])
-    state = fleet.coordinator.state()["ledger"]
-    assert state == fleet.coordinator.state()["ledger"]
+    state = fleet.coordinator.state().scheduler
+    assert state == fleet.coordinator.state().scheduler
     handed = [assignment for _, assignment in fleet.sent if assignment["work"] == Work.TRAIN]
     waiting = [a for queue in fleet.queues.values() for a in queue]
     done = [portion_of(a) for a in handed if not any(a is other for other in waiting)]

@@ -1,4 +1,4 @@
-"""The ledger: every portion once per epoch, whoever asks, and limits that are met exactly."""
+"""The scheduler: every portion once per epoch, whoever asks, and limits that are met exactly."""
 
 import json
 from collections import Counter
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbmpi.checkpoint.run_state import DownpourState
 from dbmpi.comm.assignments import Portion
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.data.portions import PortionPlan, plans_of_run
@@ -140,8 +141,8 @@ def test_a_run_that_goes_on_with_other_replicas_learns_from_every_row_once_an_ep
         learned.update(rows_of(first, portion))
     if handed:
         scheduler.give_back(handed[0])
-    state = json.loads(json.dumps(scheduler.state()))
-    plans = plans_of_run(second, state)
+    state = stored(scheduler)
+    plans = plans_of_run(second, vars(state))
     scheduler = PortionScheduler(plans, epochs * rows, None)
     scheduler.restore(state)
     replica = 0
@@ -150,6 +151,22 @@ def test_a_run_that_goes_on_with_other_replicas_learns_from_every_row_once_an_ep
         replica += 1
     assert scheduler.examples == epochs * rows and scheduler.limit == "epochs"
     assert learned == Counter({(epoch, row): 1 for epoch in range(epochs) for row in range(rows)})
+
+
+def stored(scheduler):
+    """Return the state of a scheduler as it is read from a checkpoint."""
+    content = json.dumps(DownpourState(scheduler.state(), False).to_json())
+    return DownpourState.from_json(json.loads(content)).scheduler
+
+
+def test_a_state_stays_as_it_was_while_more_is_handed_out():
+    """It is written in the background."""
+    scheduler = PortionScheduler(PortionPlan(200, 10, 2, 1, 2), 200, None)
+    scheduler.give_back(scheduler.next(0))
+    state, before = scheduler.state(), stored(scheduler)
+    for _ in range(4):
+        scheduler.next(1)
+    assert state == before
 
 
 def rows_of(plan, portion):

@@ -1,4 +1,4 @@
-"""The books of a run: sums, records line by line, and the summary."""
+"""The metrics log of a run: sums, records line by line, and the summary."""
 
 import json
 import math
@@ -17,6 +17,8 @@ from dbmpi.output.totals import EvaluationSums, histogram, plain, service
 
 class Shown:
     """Remembers what the user would see."""
+
+    next_s = 0.0
 
     def __init__(self) -> None:
         self.views: list[View] = []
@@ -48,7 +50,7 @@ def shard_report(shard: int, **values: Any) -> np.ndarray:
     return record
 
 
-def log(path: Path, labels: bool = True, every_s: float = 1.0) -> MetricsLog:
+def new_log(path: Path, labels: bool = True, every_s: float = 1.0) -> MetricsLog:
     made = MetricsLog(path / "metrics.jsonl", 100, labels, every_s, Shown())
     made.start(50.0)
     return made
@@ -71,15 +73,15 @@ def test_nothing_evaluated_has_neither_loss_nor_accuracy():
 
 
 def test_train_records_cover_what_came_since_the_last(tmp_path):
-    books = log(tmp_path)
-    loss = books.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
+    log = new_log(tmp_path)
+    loss = log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
     assert loss == 1.5
-    books.tick(50.9)
+    log.tick(50.9)
     assert records(tmp_path) == []
-    books.tick(51.0)
-    books.tick(53.0)  # nothing was learned since: no record
-    books.train([report(steps=1, examples=10, loss_sum=5.0, correct=9)])
-    books.end_training(54.0)
+    log.tick(51.0)
+    log.tick(53.0)  # nothing was learned since: no record
+    log.train([report(steps=1, examples=10, loss_sum=5.0, correct=9)])
+    log.end_training(54.0)
     first, second = records(tmp_path)
     assert first == {
         "kind": "train",
@@ -93,29 +95,29 @@ def test_train_records_cover_what_came_since_the_last(tmp_path):
         "wait_share": 0.25,
     }
     assert (second["loss"], second["accuracy"], second["step"], second["examples"]) == (0.5, 0.9, 3, 30)
-    assert second["examples_per_s"] == pytest.approx(10 / 3) and books.train_s == 4.0
+    assert second["examples_per_s"] == pytest.approx(10 / 3) and log.train_s == 4.0
 
 
 def test_partitions_of_one_portion_count_its_steps_once_and_its_messages_each(tmp_path):
-    books = log(tmp_path)
+    log = new_log(tmp_path)
     common = {"steps": 2, "examples": 20}
-    books.train(
+    log.train(
         [
             report(**common, boundary_messages=3, boundary_bytes=30),
             report(**common, boundary_messages=4, boundary_bytes=50),
         ]
     )
-    assert (books.step, books.examples) == (2, 20)
-    assert (books.boundary_messages, books.boundary_bytes) == (7, 80)
+    assert (log.step, log.examples) == (2, 20)
+    assert (log.boundary_messages, log.boundary_bytes) == (7, 80)
 
 
 def test_every_record_has_the_four_common_keys(tmp_path):
-    books = log(tmp_path)
-    books.train([report(steps=1, examples=10, loss_sum=1.0)])
-    books.tick(52.0)
-    books.evaluation(EvaluationSums(2.0, 5, 10))
-    books.shard(shard_report(0))
-    books.event("something")
+    log = new_log(tmp_path)
+    log.train([report(steps=1, examples=10, loss_sum=1.0)])
+    log.tick(52.0)
+    log.evaluation(EvaluationSums(2.0, 5, 10))
+    log.shard(shard_report(0))
+    log.event("something")
     kinds = [record["kind"] for record in records(tmp_path)]
     assert kinds == ["train", "eval", "shard", "event"]
     assert all({"kind", "time_s", "step", "examples"} <= set(record) for record in records(tmp_path))
@@ -123,20 +125,20 @@ def test_every_record_has_the_four_common_keys(tmp_path):
 
 
 def test_evaluations_say_which_is_final(tmp_path):
-    books = log(tmp_path)
-    books.evaluation(EvaluationSums(2.0, 5, 10))
-    assert books.last_evaluation.rows == 10 and books.final_evaluation.rows == 0
-    books.final(EvaluationSums(1.0, 9, 10))
-    assert books.final_evaluation.accuracy == 0.9
+    log = new_log(tmp_path)
+    log.evaluation(EvaluationSums(2.0, 5, 10))
+    assert log.last_evaluation.rows == 10 and log.final_evaluation.rows == 0
+    log.final(EvaluationSums(1.0, 9, 10))
+    assert log.final_evaluation.accuracy == 0.9
     said = [(r["final"], r["loss"], r["rows"]) for r in records(tmp_path)]
     assert said == [(False, 0.2, 10), (True, 0.1, 10)]
 
 
 def test_what_is_not_finite_is_null_and_every_line_is_strict_json(tmp_path):
-    books = log(tmp_path, labels=False)
-    books.train([report(steps=1, examples=10, loss_sum=math.nan)])
-    books.tick(52.0)
-    books.evaluation(EvaluationSums(math.inf, 0, 10, labels=False))
+    log = new_log(tmp_path, labels=False)
+    log.train([report(steps=1, examples=10, loss_sum=math.nan)])
+    log.tick(52.0)
+    log.evaluation(EvaluationSums(math.inf, 0, 10, labels=False))
     assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
     assert [(r["loss"], r["accuracy"]) for r in records(tmp_path)] == [(None, None)] * 2
 
@@ -145,20 +147,20 @@ def test_shard_records(tmp_path):
     counts = np.zeros(256, np.int64)
     counts[[0, 3]] = 7, 1
     values = {"updates": 8, "pieces": 2, "fetches": 5, "staleness_sum": 4, "staleness_max": 3}
-    books = log(tmp_path)
-    books.shard(shard_report(1, **values, stale=1, histogram=counts))
-    books.shard(shard_report(1, **values, stale=2, histogram=counts, last=1))
+    log = new_log(tmp_path)
+    log.shard(shard_report(1, **values, stale=1, histogram=counts))
+    log.shard(shard_report(1, **values, stale=2, histogram=counts, last=1))
     first, last = records(tmp_path)
     assert (first["shard"], first["updates"], first["fetches"]) == (1, 8, 5)
     assert first["refused"] == {"stale": 1, "not_finite": 0, "too_large": 0}
     assert (first["staleness_mean"], first["staleness_max"]) == (0.5, 3)
     assert "staleness_histogram" not in first and last["staleness_histogram"] == [7, 0, 0, 1]
-    assert books.shards[1]["stale"] == 2
+    assert log.shards[1]["stale"] == 2
 
 
 def test_a_shard_without_updates_has_staleness_zero(tmp_path):
-    books = log(tmp_path)
-    books.shard(shard_report(0, last=1))
+    log = new_log(tmp_path)
+    log.shard(shard_report(0, last=1))
     assert records(tmp_path)[0]["staleness_mean"] == 0.0
     assert histogram(shard_report(0)) == []
 
@@ -177,12 +179,12 @@ def test_an_update_of_the_model_is_one_of_each_piece():
 
 
 def test_summary_has_what_was_promised(tmp_path):
-    books = log(tmp_path)
-    books.train([report(steps=5, examples=50, loss_sum=1.0, boundary_messages=3, boundary_bytes=30)])
-    books.end_training(52.0)
-    books.final(EvaluationSums(1.0, 9, 10))
-    books.shard(shard_report(0, updates=10, pieces=2, staleness_sum=5, staleness_max=2))
-    content = summary(books, "epochs", 0)
+    log = new_log(tmp_path)
+    log.train([report(steps=5, examples=50, loss_sum=1.0, boundary_messages=3, boundary_bytes=30)])
+    log.end_training(52.0)
+    log.final(EvaluationSums(1.0, 9, 10))
+    log.shard(shard_report(0, updates=10, pieces=2, staleness_sum=5, staleness_max=2))
+    content = summary(log, "epochs", 0)
     expected = {
         "stop_reason": "epochs",
         "test_accuracy": 0.9,
@@ -199,35 +201,35 @@ def test_summary_has_what_was_promised(tmp_path):
 
 
 def test_summary_of_a_run_that_learned_nothing(tmp_path):
-    content = summary(log(tmp_path), "max_time", 0)
+    content = summary(new_log(tmp_path), "max_time", 0)
     assert (content["test_accuracy"], content["test_loss"], content["examples_per_s"]) == (None, None, 0.0)
     assert "not finite" in conclusion(content, tmp_path)
 
 
 def test_conclusion_says_why_how_good_and_where(tmp_path):
-    books = log(tmp_path)
-    books.end_training(52.0)
-    books.final(EvaluationSums(1.0, 9, 10))
-    text = conclusion(summary(books, "target", 0), tmp_path)
+    log = new_log(tmp_path)
+    log.end_training(52.0)
+    log.final(EvaluationSums(1.0, 9, 10))
+    text = conclusion(summary(log, "target", 0), tmp_path)
     assert "ended by target" in text and "accuracy 90.00%" in text and str(tmp_path) in text
 
 
 def test_user_sees_progress_and_events(tmp_path):
     shown = Shown()
-    books = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, shown)
-    books.start(0.0)
-    books.evaluation(EvaluationSums(2.0, 5, 10))
-    books.train([report(steps=2, examples=20, loss_sum=30.0, correct=5)])
-    books.tick(2.0)
-    books.event("shard 0 lost")
-    books.close()
+    log = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, shown)
+    log.start(0.0)
+    log.evaluation(EvaluationSums(2.0, 5, 10))
+    log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5)])
+    log.tick(2.0)
+    log.event("shard 0 lost")
+    log.close()
     assert shown.views == [View(2.0, 2, 20, 1.5, 0.25, 0.2, 0.5, 10.0)]
     assert shown.lines == ["shard 0 lost"] and shown.closed
 
 
 def test_records_are_on_disk_while_the_run_goes_on(tmp_path):
-    books = log(tmp_path)
-    books.event("one")
+    log = new_log(tmp_path)
+    log.event("one")
     assert len(records(tmp_path)) == 1  # not closed yet
 
 

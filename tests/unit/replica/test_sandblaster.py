@@ -22,7 +22,7 @@ from dbmpi.replica.loader import Loader
 from dbmpi.replica.portion_cache import PortionCache
 from dbmpi.replica.sandblaster import SandblasterClient
 from dbmpi.run.serial import LocalClient
-from dbmpi.sandblaster.batch import Batches, batches
+from dbmpi.sandblaster.batch import Batch, cut_batch
 from dbmpi.server import initialize, rules
 from dbmpi.server.shard import Shard
 from dbmpi.server.slices import Slices
@@ -51,7 +51,7 @@ class Bench:
         shard = Shard(0, held, rules.make(limits), limits, self.slices)
         service = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
         self.model = PartitionModel(self.partitioning, 0, True, np.dtype("f8"), L2)
-        self.batch: Batches = batches(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
+        self.batch: Batch = cut_batch(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
         self.loader = Loader(str(digits.path()), self.batch.plan, self.model, 30.0)
         portions = PortionCache(self.loader, self.batch.plan, 10**9)
         self.on_minibatch: Callable[[], None] = lambda: None

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from dbmpi.config.algorithms import Sandblaster
 from dbmpi.config.sections import Config, Train
-from dbmpi.sandblaster.batch import batches, vectors_of
+from dbmpi.sandblaster.batch import cut_batch, vectors_of
 
 
 def test_the_whole_set_is_one_batch_of_sixteen_portions_a_replica():
-    made = batches(Sandblaster(), Train(minibatch=100), 60_000, 4, None)
+    made = cut_batch(Sandblaster(), Train(minibatch=100), 60_000, 4, None)
     assert 48 <= made.portions <= 64 and made.examples == 60_000
     assert made.plan.portion_rows % 100 == 0
 
@@ -24,7 +24,7 @@ def test_the_whole_set_is_one_batch_of_sixteen_portions_a_replica():
 )
 def test_portions_are_as_many_as_wanted_and_hold_each_row_once(rows, minibatch, replicas, portions, sample):
     settings = Sandblaster(portions=portions, sample=sample)
-    made = batches(settings, Train(minibatch=minibatch), rows, replicas, None)
+    made = cut_batch(settings, Train(minibatch=minibatch), rows, replicas, None)
     wanted = 16 * replicas if portions == "auto" else portions
     assert 1 <= made.portions <= wanted + 1
     for number in (0, 3):
@@ -37,12 +37,12 @@ def test_portions_are_as_many_as_wanted_and_hold_each_row_once(rows, minibatch, 
 
 @pytest.mark.parametrize(("sample", "share"), [(0.25, 0.25), (0.5, 0.5)])
 def test_a_sample_has_its_share_of_the_examples(sample, share):
-    made = batches(Sandblaster(sample=sample), Train(minibatch=10), 10_000, 2, None)
+    made = cut_batch(Sandblaster(sample=sample), Train(minibatch=10), 10_000, 2, None)
     assert made.examples == pytest.approx(share * 10_000, rel=0.05)
 
 
 def test_samples_differ():
-    made = batches(Sandblaster(sample=0.2), Train(minibatch=10), 10_000, 2, None)
+    made = cut_batch(Sandblaster(sample=0.2), Train(minibatch=10), 10_000, 2, None)
     first, second = ([made.plan.blocks(n, 0, i) for i in range(made.portions)] for n in (0, 1))
     assert first != second
 

@@ -101,7 +101,7 @@ def test_a_pair_without_curvature_takes_the_place_of_none(curvature):
 def test_a_pair_of_rounding_is_none():
     walk = Walk(4)
     walk.step()
-    least = lbfgs.LEAST_COSINE
+    least = lbfgs.LEAST_CURVATURE
     method = walk.method
     kept = list(method._kept)
     for cosine, admitted in ((0.5 * least, False), (2 * least, True)):

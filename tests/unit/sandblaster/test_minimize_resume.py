@@ -19,8 +19,8 @@ class Noting(Sliced):
     method = None
     saved = None
 
-    def note(self, standing):
-        self.saved = json.dumps([standing.state(), self.method.state(), self.method.vectors(), self.samples])
+    def note(self, state):
+        self.saved = json.dumps([state.state(), self.method.state(), self.method.vectors(), self.samples])
 
 
 def run(objectives, name, stop_at=None, saved=None, stop_after=None):
@@ -33,15 +33,15 @@ def run(objectives, name, stop_at=None, saved=None, stop_after=None):
 
     method = make(name, 3)
     problem = Noting(objectives, rosenbrock_start(40), method.pairs, 3, stop_at=stop_at)
-    problem.method, losses, standing = method, [], None
+    problem.method, losses, start = method, [], None
     if saved is not None:
         state, known, numbers, samples = json.loads(saved.saved)
         for number in (PARAMETERS, *numbers):
             problem.put(number, saved.vector(number))
         method.restore(known)
-        standing, problem.samples = optimizer_state_of(state), samples + (state["at"] is None)
+        start, problem.samples = optimizer_state_of(state), samples + (state["at"] is None)
     try:
-        minimize(problem, method, LIMITS, take, standing)
+        minimize(problem, method, LIMITS, take, start)
     except TimeoutError:
         problem.run(Program().copy(PARAMETERS, BASE))
     return problem, losses

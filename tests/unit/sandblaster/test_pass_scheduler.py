@@ -1,4 +1,4 @@
-"""The ledger of a pass: whatever is slow, duplicated, late or dead, each portion counts exactly once."""
+"""The scheduler of a pass: whatever is slow, duplicated, late or dead, each portion counts exactly once."""
 
 import random
 from collections import Counter, deque
@@ -21,10 +21,10 @@ from dbmpi.sandblaster.pass_scheduler import (
 
 
 class Yard:
-    """Replicas and shards that do what the ledger says, each thing when the test says so.
+    """Replicas and shards that do what the scheduler says, each thing when the test says so.
 
-    It keeps books of its own: `counted` is what the shards have added up, portion by portion. With `delays`
-    messages between ledger and replicas take their time both ways; without, they arrive at once.
+    It counts on its own: `counted` is what the shards have added up, portion by portion. With `delays`
+    messages between scheduler and replicas take their time both ways; without, they arrive at once.
     """
 
     def __init__(self, homes: list[list[int]], rules: Rules, delays: bool = False) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.output.tally import Tally
+from dbmpi.output.totals import Tally
 from dbmpi.sandblaster.pass_scheduler import Rules
 from tests.doubles.fake_replicas import ROWS, FakeReplicas
 
@@ -23,52 +23,52 @@ from tests.doubles.fake_replicas import ROWS, FakeReplicas
 def test_every_pass_counts_every_portion_once_whatever_is_left_of_the_last(
     replicas, portions, every, passes, data
 ):
-    crew = FakeReplicas(replicas)
-    for evaluation in range(1, passes + 1):
-        this = crew.run(evaluation, portions, Rules(every), lambda n: data.draw(st.integers(0, n - 1)))
+    fake = FakeReplicas(replicas)
+    for pass_number in range(1, passes + 1):
+        this = fake.run(pass_number, portions, Rules(every), lambda n: data.draw(st.integers(0, n - 1)))
         expected = sum(1.0 + portion for portion in range(portions)) / portions
         assert this.loss == pytest.approx(expected)
-        mine = [portion for number, portion in crew.counted if number == evaluation]
+        mine = [portion for number, portion in fake.counted if number == pass_number]
         assert Counter(mine) == Counter(range(portions))
-    assert crew.log.examples == passes * portions * ROWS
-    assert crew.tally.won.sum() == passes * portions
-    assert crew.tally.done.sum() >= crew.tally.won.sum()
+    assert fake.log.examples == passes * portions * ROWS
+    assert fake.tally.won.sum() == passes * portions
+    assert fake.tally.done.sum() >= fake.tally.won.sum()
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_the_pass_at_once(loss):
-    crew = FakeReplicas(2, lambda portion: loss if portion == 0 else 1.0)
-    this = crew.run(1, 20, Rules(4), lambda n: 0)
+    fake = FakeReplicas(2, lambda portion: loss if portion == 0 else 1.0)
+    this = fake.run(1, 20, Rules(4), lambda n: 0)
     assert math.isnan(this.loss) and not this.scheduler.done
-    assert crew.log.examples < 5 * ROWS
-    held = {(1, int(a["index"])) for work in crew.work for a in work}
-    assert held and all(key in crew.dropped[0] | crew.dropped[1] for key in held)
-    again = crew.run(2, 3, Rules(4), lambda n: n - 1)
+    assert fake.log.examples < 5 * ROWS
+    held = {(1, int(a["index"])) for work in fake.work for a in work}
+    assert held and all(key in fake.dropped[0] | fake.dropped[1] for key in held)
+    again = fake.run(2, 3, Rules(4), lambda n: n - 1)
     assert not again.scheduler.done  # the same portion, the same loss
 
 
 def test_a_stop_ends_the_pass_and_what_is_late_counts_for_nothing():
-    crew = FakeReplicas(2)
-    crew.stopping.check_limit("epochs")
-    this = crew.run(1, 6, Rules(4), lambda n: 0)
-    assert not this.scheduler.done and crew.log.examples == 0 and not crew.counted
+    fake = FakeReplicas(2)
+    fake.stopping.check_limit("epochs")
+    this = fake.run(1, 6, Rules(4), lambda n: 0)
+    assert not this.scheduler.done and fake.log.examples == 0 and not fake.counted
 
 
 def test_the_loss_does_not_depend_on_who_is_first():
     found = set()
     for pick in (lambda n: 0, lambda n: n - 1, lambda n: n // 2):
-        crew = FakeReplicas(3, lambda portion: 0.1 + 1e-9 * portion**3)
-        found.add(crew.run(1, 17, Rules(4), pick).loss)
+        fake = FakeReplicas(3, lambda portion: 0.1 + 1e-9 * portion**3)
+        found.add(fake.run(1, 17, Rules(4), pick).loss)
     assert len(found) == 1
 
 
 def test_copies_and_losers_are_counted():
-    crew = FakeReplicas(2)
-    crew.run(1, 4, Rules(100), lambda n: 0)  # replica 0 first, in all things
-    assert crew.tally.won.tolist() == [4, 0]
-    assert crew.tally.copies >= 1 and crew.tally.copies_used == crew.tally.copies
-    crew.run(2, 4, Rules(100), lambda n: n - 1)
-    assert crew.tally.lost[1] >= 1
+    fake = FakeReplicas(2)
+    fake.run(1, 4, Rules(100), lambda n: 0)  # replica 0 first, in all things
+    assert fake.tally.won.tolist() == [4, 0]
+    assert fake.tally.copies >= 1 and fake.tally.copies_used == fake.tally.copies
+    fake.run(2, 4, Rules(100), lambda n: n - 1)
+    assert fake.tally.lost[1] >= 1
 
 
 def test_replicas_that_compute_half_of_the_time_wait_the_other_half():

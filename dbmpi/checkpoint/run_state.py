@@ -1,0 +1,157 @@
+"""Where a run stands, as a checkpoint holds it: plain records. Pure.
+
+`to_json` and `from_json` keep the names that format 1 has on disk. Three of them differ from those of the
+program: `book` is the metrics log, `ledger` the scheduler of portions, `evaluation` the number of a pass.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dbmpi.comm.assignments import Portion
+from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StoppingState:
+    """What the limit on the loss compares with, and how many portions in a row were beyond it."""
+
+    first_loss: float | None
+    beyond: int
+
+
+@dataclass(frozen=True)
+class SchedulerState:
+    """What Downpour has handed out, and what is left of the epoch.
+
+    Parameters
+    ----------
+    examples, steps, epoch
+        Handed out so far, and the epoch under way.
+    left
+        Of each part, the portions [start, stop) that are left of the epoch.
+    returned
+        Portions to be done again.
+    plan
+        `PortionPlan.numbers` of the epoch.
+    """
+
+    examples: int
+    steps: int
+    epoch: int
+    left: Sequence[tuple[int, int]]
+    returned: Sequence[Portion]
+    plan: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DownpourState:
+    """A run of Downpour, or a warmstart; `evaluation_due`: an evaluation was still to be ordered."""
+
+    scheduler: SchedulerState
+    evaluation_due: bool
+
+    def to_json(self) -> Json:
+        """Return it as JSON can hold it."""
+        return {"ledger": asdict(self.scheduler), "evaluation_due": self.evaluation_due}
+
+    @classmethod
+    def from_json(cls, content: Json) -> "DownpourState":
+        """Return what `to_json` was made from."""
+        stored = content["ledger"]
+        left = tuple((int(start), int(stop)) for start, stop in stored["left"])
+        returned = tuple(Portion(**portion) for portion in stored["returned"])
+        scheduler = SchedulerState(**stored | {"left": left, "returned": returned})
+        return cls(scheduler, bool(content["evaluation_due"]))
+
+
+@dataclass(frozen=True)
+class SandblasterState:
+    """A run of Sandblaster at an iterate.
+
+    Parameters
+    ----------
+    optimizer
+        `OptimizerState.state`; None before the first pass.
+    method
+        `Method.state`; empty where it has to begin anew.
+    vectors
+        The numbers of the vectors that are saved besides the parameters.
+    settings, batches
+        `batch.fingerprint` of the method, and what identifies the samples.
+    pass_number
+        Of the last pass.
+    sample
+        Number of the sample.
+    tally
+        `Tally.state`.
+    commands_s
+        Seconds spent in vector operations.
+    evaluation_due
+        Whether an evaluation was still to be made.
+    """
+
+    optimizer: Mapping[str, Any] | None
+    method: Mapping[str, Any]
+    vectors: Sequence[int]
+    settings: Mapping[str, Any]
+    batches: Mapping[str, Any]
+    pass_number: int
+    sample: int
+    tally: Mapping[str, Any]
+    commands_s: float
+    evaluation_due: bool
+
+    def to_json(self) -> Json:
+        """Return it as JSON can hold it."""
+        return {_STORED.get(name, name): value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, content: Json) -> "SandblasterState":
+        """Return what `to_json` was made from."""
+        stored = dict(content)
+        return cls(pass_number=int(stored.pop(_STORED["pass_number"])), **stored)
+
+
+_STORED = {"pass_number": "evaluation"}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """All that the coordinator needs to go on: one algorithm is at work, the other is None."""
+
+    log: LogState
+    stopping: StoppingState
+    downpour: DownpourState | None = None
+    sandblaster: SandblasterState | None = None
+
+    @property
+    def algorithm(self) -> str:
+        """The name of the algorithm at work."""
+        return "downpour" if self.downpour is not None else "sandblaster"
+
+    def to_json(self) -> Json:
+        """Return it as JSON can hold it, by the names on disk."""
+        at_work = self.downpour or self.sandblaster
+        content = {} if at_work is None else {self.algorithm: at_work.to_json()}
+        return content | {"book": asdict(self.log), "stopping": asdict(self.stopping)}
+
+    @classmethod
+    def from_json(cls, content: Json) -> "RunState":
+        """Return what `to_json` was made from.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            `content` was not.
+        """
+        log, downpour, sandblaster = content["book"], content.get("downpour"), content.get("sandblaster")
+        evaluation, service = EvaluationSums(**log["last_evaluation"]), ServiceTotals(**log["service"])
+        return cls(
+            LogState(**log | {"last_evaluation": evaluation, "service": service}),
+            StoppingState(**content["stopping"]),
+            DownpourState.from_json(downpour) if downpour is not None else None,
+            SandblasterState.from_json(sandblaster) if sandblaster is not None else None,
+        )
