@@ -103,7 +103,7 @@ def _add_column(
     top, left = first * stride[0] + offset[0], j * stride[1] + offset[1]
     taps_BT = copy_taps(x_BHU, channels, top, left, rows, width)
     step = stride[0] * width * channels
-    product = weights_product(dz, first, j, taps_BT, 0, size, end - first, step)
+    product = weights_product(0, dz, first, j, taps_BT, 0, size, end - first, step)
     multiply(False, dw_P, dz, taps_BT, product)
 
 
