@@ -1,7 +1,8 @@
 """Windows of an image as rows of contiguous taps, for gradients of weights: their vectors run over taps.
 
-The image is turned to batch-major order once; then for each column of locations, some rows of it at a time,
-the taps of the column's windows are copied together. The windows of all its locations are slices of that.
+The image is turned once to batch-major order (B, H, U), U = W C. Then for each column of locations, some rows
+of it at a time, the inputs under the column's windows are copied together, (B, T): the taps of each location
+are a slice of that. Letters: H, W rows and columns, C channels, B minibatch, T taps.
 """
 
 import numpy as np

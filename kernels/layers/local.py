@@ -1,6 +1,7 @@
-"""Locally connected layers: at every location filters of its own (untied receptive fields), batch innermost.
+"""Locally connected layers: at every location filters of its own (untied receptive fields).
 
-H, W are the rows and columns of the output rectangle, F filters of a location, K K the window, C channels.
+Letters: H, W rows and columns of the output rectangle, F filters of a location, K K (or Kh Kw) the window,
+C channels, B minibatch, which is innermost; U columns and channels of an input row, T copied taps.
 """
 
 from typing import Any

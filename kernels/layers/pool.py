@@ -1,8 +1,8 @@
 """Pooling of the locations in a window, each map for itself: L2, maximum, average.
 
-States are (H, W, C, B): rows, columns, maps, minibatch; `e` counts the C*B elements of one location.
-Output row i reads input rows i * stride_h + offset_h + k, k in 0..size_h - 1, and columns likewise. Taps
-outside x are left out, and a window without any tap gives 0.
+Activations are (H, W, C, B): rows, columns, maps, minibatch; `e` counts the C*B elements of one location.
+Output row i reads input rows i * stride_h + offset_h + k, k in 0..size_h - 1, and columns likewise. Each
+input of a window is a tap; taps outside x are left out, and a window without any tap gives 0.
 """
 
 import math

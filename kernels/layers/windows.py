@@ -1,7 +1,9 @@
-"""One location or row of a windowed layer: what `local` (weights per location) and `conv` (shared) share.
+"""One location or row of a windowed layer: helpers of `local` (weights per location) and `conv` (shared).
 
-Output row i reads the input rows i * stride_h + offset_h + k, 0 <= k < Kh, that exist; columns likewise. `at`
-arguments and strides are counted in elements of the flat arrays.
+Output row i reads the input rows i * stride_h + offset_h + k, 0 <= k < Kh, that exist; columns likewise. A
+tap is one input of a window. Arguments named `..._at`, `..._row` and `..._column` count elements of flat
+arrays. Pairs (window, stride, offset) are of rows and columns. x and dx are (H, W, C, B), y and dz (H, W, F,
+B).
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Matrix products of small blocks, held in vector registers: what the kernels of windowed layers are made of.
+"""Small matrix products with their sums in vector registers: the inner loops of `local` and `conv`.
 
 In Numba's loops over the minibatch each multiplication loads and stores its sum; here a tile of sums stays in
 registers over all products.

@@ -1,7 +1,8 @@
-"""Sums over several rows of a matrix, held in vector registers: what `linear` is made of.
+"""Sums over several rows of a matrix, held in vector registers: the inner loops of `parameters.linear`.
 
 Numba's loops over two or three rows are as fast as memory; over twenty they store and load sums once a row,
 and fall back to single elements where a row is read and written. Sums are float64, whatever the rows are.
+Letters: V rows, N elements of each, K terms, T tiles.
 """
 
 from collections.abc import Callable

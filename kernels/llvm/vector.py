@@ -1,4 +1,4 @@
-"""Vectors spelled out in LLVM's language: the base of `matmul`, and copies and transpositions in vectors.
+"""Vectors written out as LLVM instructions: the base of `matmul` and `rows`, and copies and transpositions.
 
 Numba leaves vectors to LLVM's vectorizer, which takes neither sums held over two loops nor short copies. What
 is written here compiles for any processor: LLVM splits or masks the vectors as it must.

@@ -1,7 +1,8 @@
-"""One pass where several vectors meet: combinations, products and dots of the rows of a matrix.
+"""Linear combinations, products and dot products of the rows of a matrix, in one pass over memory.
 
-`v_VN` holds V vectors of N elements as rows, float32 or float64, C-contiguous. Row numbers are not checked:
-the caller does it. Rows go by in blocks, long enough for the processor to foresee what is read next.
+`v_VN` holds V vectors of N elements as rows, float32 or float64, C-contiguous; K is the number of terms or
+pairs. Row numbers are not checked: the caller does it. Rows are read in blocks, long enough for the processor
+to fetch ahead what is read next.
 """
 
 import numpy as np
