@@ -14,15 +14,10 @@ from typing import Any
 import numba
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
-# guards of the parameter service rest on them. Without error_model="numpy" each division has a branch that
-# raises ZeroDivisionError, and LLVM does not vectorize the loop.
+# parameter server refuses gradients that have them. Without error_model="numpy" each division has a branch
+# that raises ZeroDivisionError, and LLVM does not vectorize the loop.
 FAST = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-
-# Helpers must be inlined. Left as a function, a helper stands under one name in every kernel that calls it,
-# each time optimized a little differently, and the process calls whichever it loaded first: a kernel that was
-# just compiled then gives sums other last digits than the same kernel read from the cache.
-INLINE: dict[str, Any] = OPTIONS | {"forceinline": True}
 
 # Below this, waking the threads costs more than they save (some 10 microseconds, and much more where
 # other processes hold the cores).
@@ -75,13 +70,23 @@ def parallel_from(elements: int) -> Iterator[None]:
 
 
 def helper(function: Callable[..., Any]) -> Any:
-    """Compile a function which only kernels call, and which LLVM inlines into them."""
-    return numba.njit(fastmath=FAST, **INLINE)(function)
+    """Compile a function which only kernels call; LLVM inlines it, unless it is long."""
+    return numba.njit(fastmath=FAST, **OPTIONS)(function)
+
+
+def inlined_helper(function: Callable[..., Any]) -> Any:
+    """Compile a helper that LLVM must inline: a long one that sums in the precision of its arrays.
+
+    A helper that is left as a function stands under one name in every kernel that calls it, each time
+    optimized a little differently, and the process calls whichever it loaded first. A kernel that was just
+    compiled would give sums other last digits than the same kernel read from the cache.
+    """
+    return numba.njit(fastmath=FAST, forceinline=True, **OPTIONS)(function)
 
 
 def exact_helper(function: Callable[..., Any]) -> Any:
     """Compile a helper whose operations keep their order, as argument reductions need."""
-    return numba.njit(fastmath={"contract", "nsz"}, **INLINE)(function)
+    return numba.njit(fastmath={"contract", "nsz"}, **OPTIONS)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -1,9 +1,12 @@
-"""Activation functions by code, and their work on one row of units: pieces of the kernels in `dense`."""
+"""Activation functions by code, applied to one row of units: helpers of the kernels in `dense` and `bias`.
+
+Letters: z sum of weighted inputs, y = f(z) activations; O units, B minibatch.
+"""
 
 import numpy as np
 
 from kernels.elementary import exp, tanh
-from kernels.jit import helper
+from kernels.jit import helper, inlined_helper
 
 IDENTITY, SIGMOID, TANH, RELU = 0, 1, 2, 3
 CODES: dict[str, int] = {"identity": IDENTITY, "sigmoid": SIGMOID, "tanh": TANH, "relu": RELU}
@@ -30,7 +33,7 @@ def activate_row(z_OB: _Array, o: int, bias: float, code: int) -> None:
             z_OB[o, b] = zero if z < zero else z  # this way round, NaN stays NaN
 
 
-@helper
+@inlined_helper
 def differentiate_row(dy_OB: _Array, y_OB: _Array, o: int, code: int) -> float:
     """Overwrite row `o` of dy with dy * f', f' expressed by y = f(z); return the sum of the new row."""
     zero, one = y_OB.dtype.type(0), y_OB.dtype.type(1)

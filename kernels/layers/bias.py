@@ -1,6 +1,7 @@
 """What local and convolutional layers do besides products: derivative of the activation, bias gradients.
 
-Arrays are rectangles (H, W, F, B), as in `kernels.layers.local`.
+Arrays are rectangles (H, W, F, B): rows and columns of the output, filters, minibatch. dy and dz are the
+derivatives of the loss by the activations y and by the sums z before them.
 """
 
 import numpy as np

@@ -1,4 +1,8 @@
-"""Convolution: the same filters at every location, batch innermost. Letters as in `kernels.layers.local`."""
+"""Convolution: the same filters at every location, minibatch innermost.
+
+Letters as in `kernels.layers.local`: H, W rows and columns of the output, F filters, K K (or Kh Kw) the
+window, C channels, B minibatch; P all weights in one row.
+"""
 
 from typing import Any
 
@@ -13,9 +17,8 @@ from kernels.llvm.matmul import multiply
 from kernels.llvm.views import block
 
 _Array = np.ndarray
-_SHARES = (
-    8  # in which a gradient is summed, however many the threads: so its rounding does not depend on them
-)
+# A gradient is summed in so many shares, whatever the number of threads: its rounding is always the same.
+_SHARES = 8
 
 
 @parallel_kernel
@@ -103,7 +106,7 @@ def _add_column(
     top, left = first * stride[0] + offset[0], j * stride[1] + offset[1]
     taps_BT = copy_taps(x_BHU, channels, top, left, rows, width)
     step = stride[0] * width * channels
-    product = weights_product(dz, first, j, taps_BT, 0, size, end - first, step)
+    product = weights_product(0, dz, first, j, taps_BT, 0, size, end - first, step)
     multiply(False, dw_P, dz, taps_BT, product)
 
 

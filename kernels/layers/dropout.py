@@ -1,8 +1,10 @@
-"""Dropout by a counter: each unit and example draws its own random number, whoever computes it.
+"""Dropout by a counter: each unit and example draws its own random number, whichever process computes it.
 
 SplitMix64 (Steele, Lea and Flood 2014) is a counter `state + n * WEYL` and a function `mix` that scrambles
 it. Here seed, counter, unit and example go in one after the other, so that the mask is the same however a
 layer is split, and nothing is stored for backward.
+
+Letters: U units, B minibatch; of an image H rows, W columns, C maps.
 """
 
 import numpy as np

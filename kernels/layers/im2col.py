@@ -1,16 +1,16 @@
 """Windows of an image as rows of contiguous taps, for gradients of weights: their vectors run over taps.
 
-The image is turned to batch-major order once; then for each column of locations, some rows of it at a time,
-the taps of the column's windows are copied together. The windows of all its locations are slices of that.
+The image is turned once to batch-major order (B, H, U), U = W C. Then for each column of locations, some rows
+of it at a time, the inputs under the column's windows are copied together, (B, T): the taps of each location
+are a slice of that. Letters: H, W rows and columns, C channels, B minibatch, T taps.
 """
-
-from typing import Any
 
 import numpy as np
 
 from kernels.jit import helper
 from kernels.layers.windows import inside
-from kernels.llvm.vector import copy_runs, lanes, transpose_square
+from kernels.llvm.matmul import Product
+from kernels.llvm.vector import Runs, Square, copy_runs, lanes, transpose_square
 
 _Array = np.ndarray
 _CACHE = 1 << 19  # bytes of copied taps that a level 2 cache holds beside the rest
@@ -32,7 +32,7 @@ def turn_row(x: _Array, i: int, out_BHU: _Array) -> None:
     units_in, batch_in = units - units % side, batch - batch % side  # what squares cover
     for u in range(0, units_in, side):
         for b in range(0, batch_in, side):
-            square = (x_at + u * batch + b, batch, out_at + b * out_row + u, out_row)
+            square = Square(x_at + u * batch + b, batch, out_at + b * out_row + u, out_row)
             transpose_square(x, out_BHU, square)
     for u in range(units):
         for b in range(batch_in if u < units_in else 0, batch):
@@ -51,20 +51,34 @@ def copy_taps(x_BHU: _Array, channels: int, top: int, left: int, rows: int, colu
     row = x_BHU.shape[2]
     for b in range(batch if n_end > n else 0):
         x_at, out_at = (b * x_BHU.shape[1] + top + k) * row + (left + n) * channels, b * rows * taps
-        runs = (x_at, row, out_at + k * taps + n * channels, taps, k_end - k, (n_end - n) * channels)
+        begin, length = out_at + k * taps + n * channels, (n_end - n) * channels
+        runs = Runs(x_at, row, out_at=begin, out_step=taps, count=k_end - k, length=length)
         copy_runs(x_BHU, out, runs)
     return out
 
 
 @helper
 def weights_product(
-    dz: _Array, i: int, j: int, taps_BT: _Array, start: int, size: int, segments: int, step: int
-) -> Any:
-    """Return the numbers of the product of dz[i, j] with the taps from `start` on, for `multiply`; c_at is 0.
+    dw_at: int, dz: _Array, i: int, j: int, taps_BT: _Array, start: int, size: int, segments: int, step: int
+) -> Product:
+    """Return the product of dz[i, j] with the taps from `start` on, which goes to `dw_at`, for `multiply`.
 
     Further segments are the locations below (i, j), whose taps are `step` elements apart.
     """
     filters, batch = dz.shape[2], dz.shape[3]
     dz_row = dz.strides[0] // dz.itemsize
-    at = i * dz_row + j * filters * batch
-    return (0, size, at, batch, 1, dz_row, start, taps_BT.shape[1], step, batch, segments, filters, size)
+    return Product(
+        c_at=dw_at,
+        c_row=size,
+        a_at=i * dz_row + j * filters * batch,
+        a_row=batch,
+        a_k=1,
+        a_segment=dz_row,
+        x_at=start,
+        x_k=taps_BT.shape[1],
+        x_segment=step,
+        length=batch,
+        segments=segments,
+        rows=filters,
+        width=size,
+    )

@@ -1,4 +1,7 @@
-"""Bring examples into units-major order."""
+"""Gather the examples of a minibatch, from rows of a data set (N, I) to columns of an input (I, B).
+
+Letters: N examples of the data set, I values of each, B examples of the minibatch.
+"""
 
 import numpy as np
 from numba import prange
@@ -38,8 +41,8 @@ def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float
 def _gather_octet(
     raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array, b: int
 ) -> None:
-    # Eight sequential readers and one writer of eight neighbours: twice the speed of a blocked double loop,
-    # whose gathers or scattered stores LLVM does not turn into transposition of registers.
+    # Eight rows are read in order, eight neighbours are written: twice the speed of a blocked double loop,
+    # whose gathers or scattered stores LLVM does not turn into a transposition in registers.
     real = out_IB.dtype.type
     n0, n1, n2, n3 = rows_B[b], rows_B[b + 1], rows_B[b + 2], rows_B[b + 3]
     n4, n5, n6, n7 = rows_B[b + 4], rows_B[b + 5], rows_B[b + 6], rows_B[b + 7]

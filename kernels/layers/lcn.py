@@ -1,7 +1,7 @@
 """Local contrast normalization across maps, on a rectangle of an image.
 
-States are (H, W, C, B); a plane (H, W, B) holds what all C maps of a location share. The window g is
-separable, g_p g_q over p, q in -h..h, and weighs every map 1/C, so that
+Activations are (H, W, C, B): rows, columns, maps, minibatch; a plane (H, W, B) holds what all C maps of a
+location share. The window g is separable, g_p g_q over p, q in -h..h, and weighs every map 1/C, so that
 
     m = mean_c x        a = g * m              v = x - a
     s = mean_c v^2      sigma = sqrt(g * s)    y = v / max(floor, sigma)

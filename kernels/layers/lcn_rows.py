@@ -1,6 +1,7 @@
-"""What local contrast normalization does to a row or a location: pieces of the kernels in `lcn`.
+"""What local contrast normalization does to a row or a location: helpers of the kernels in `lcn`.
 
-Letters as there. Maps are added a few at a time, so that the sums are loaded and stored less often.
+Letters as there: H, W rows and columns, C maps, B minibatch; m, a, v, s, d, e, f and da of its formulas. Maps
+are added a few at a time, so that the sums are loaded and stored less often.
 """
 
 import math

@@ -1,6 +1,7 @@
-"""Locally connected layers: at every location filters of its own (untied receptive fields), batch innermost.
+"""Locally connected layers: at every location filters of its own (untied receptive fields).
 
-H, W are the rows and columns of the output rectangle, F filters of a location, K K the window, C channels.
+Letters: H, W rows and columns of the output rectangle, F filters of a location, K K (or Kh Kw) the window,
+C channels, B minibatch, which is innermost; U columns and channels of an input row, T copied taps.
 """
 
 from typing import Any
@@ -126,9 +127,9 @@ def _weights_column(
     taps_BT = copy_taps(x_BHU, channels, top, left, rows, width)
     for i in range(first, end):
         start = (i - first) * stride[0] * width * channels
-        product = weights_product(dz, i, j, taps_BT, start, size, 1, 0)
-        at = (i * dz.shape[1] + j) * dz.shape[2] * size
-        multiply(True, dw_HWFKKC, dz, taps_BT, (at, *product[1:]))
+        dw_at = (i * dz.shape[1] + j) * dz.shape[2] * size
+        product = weights_product(dw_at, dz, i, j, taps_BT, start, size, segments=1, step=0)
+        multiply(True, dw_HWFKKC, dz, taps_BT, product)
 
 
 @parallel_kernel

@@ -1,11 +1,12 @@
 """Pooling of the locations in a window, each map for itself: L2, maximum, average.
 
-States are (H, W, C, B): rows, columns, maps, minibatch; `e` counts the C*B elements of one location.
-Output row i reads input rows i * stride_h + offset_h + k, k in 0..size_h - 1, and columns likewise. Taps
-outside x are left out, and a window without any tap gives 0.
+Activations are (H, W, C, B): rows, columns, maps, minibatch; `e` counts the C*B elements of one location.
+Output row i reads input rows i * stride_h + offset_h + k, k in 0..size_h - 1, and columns likewise. Each
+input of a window is a tap; taps outside x are left out, and a window without any tap gives 0.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -182,6 +183,38 @@ def _give_tap(x_e: _Array, y_e: _Array, share_e: _Array, dx_e: _Array, kind: int
             dx_e[e] += share_e[e]
 
 
+@helper
+def _add_window(
+    x: _Array,
+    y_e: _Array,
+    share_e: _Array,
+    dx: _Array,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    kind: int,
+) -> None:
+    """Add to dx what the taps top..bottom - 1, left..right - 1 of one window get of its share."""
+    for r in range(top, bottom):
+        for c in range(left, right):
+            _give_tap(elements(x, r, c), y_e, share_e, elements(dx, r, c), kind)
+
+
+@helper
+def _add_row(
+    x: _Array, y: _Array, dy: _Array, dx: _Array, i: int, size: Any, stride: Any, offset: Any, kind: int
+) -> None:
+    """Add to dx what the windows of output row i give."""
+    share_e = np.empty(x.shape[2] * x.shape[3], x.dtype)
+    top, bottom = _span(i, size[0], stride[0], offset[0], x.shape[0])
+    for j in range(y.shape[1]):
+        left, right = _span(j, size[1], stride[1], offset[1], x.shape[1])
+        y_e = elements(y, i, j)
+        _shares(elements(dy, i, j), y_e, (bottom - top) * (right - left), kind, share_e)
+        _add_window(x, y_e, share_e, dx, top, bottom, left, right, kind)
+
+
 @parallel_kernel
 def pool_backward(
     x: _Array,
@@ -220,6 +253,7 @@ def pool_backward(
     check_rectangle(y)
     check_rectangle(dy)
     check_rectangle(dx)
+    size, stride, offset = (size_h, size_w), (stride_h, stride_w), (offset_h, offset_w)
     for r in prange(x.shape[0]):
         for c in range(x.shape[1]):
             _clear(elements(dx, r, c))
@@ -230,13 +264,5 @@ def pool_backward(
     for odd in range(2):
         for half in prange((bands + 1 - odd) // 2):
             first = (2 * half + odd) * height
-            share_e = np.empty(x.shape[2] * x.shape[3], x.dtype)
             for i in range(first, min(first + height, y.shape[0])):
-                top, bottom = _span(i, size_h, stride_h, offset_h, x.shape[0])
-                for j in range(y.shape[1]):
-                    left, right = _span(j, size_w, stride_w, offset_w, x.shape[1])
-                    y_e = elements(y, i, j)
-                    _shares(elements(dy, i, j), y_e, (bottom - top) * (right - left), kind, share_e)
-                    for r in range(top, bottom):
-                        for c in range(left, right):
-                            _give_tap(elements(x, r, c), y_e, share_e, elements(dx, r, c), kind)
+                _add_row(x, y, dy, dx, i, size, stride, offset, kind)

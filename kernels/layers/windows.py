@@ -1,7 +1,9 @@
-"""One location or row of a windowed layer: what `local` (weights per location) and `conv` (shared) share.
+"""One location or row of a windowed layer: helpers of `local` (weights per location) and `conv` (shared).
 
-Output row i reads the input rows i * stride_h + offset_h + k, 0 <= k < Kh, that exist; columns likewise. `at`
-arguments and strides are counted in elements of the flat arrays.
+Output row i reads the input rows i * stride_h + offset_h + k, 0 <= k < Kh, that exist; columns likewise. A
+tap is one input of a window. Arguments named `..._at`, `..._row` and `..._column` count elements of flat
+arrays. Pairs (window, stride, offset) are of rows and columns. x and dx are (H, W, C, B), y and dz (H, W, F,
+B).
 """
 
 from typing import Any
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from kernels.jit import helper
-from kernels.llvm.matmul import multiply
-from kernels.llvm.vector import prefetch_runs
+from kernels.llvm.matmul import Product, multiply
+from kernels.llvm.vector import NextRuns, prefetch_runs
 
 _Array = np.ndarray
 
@@ -51,20 +53,20 @@ def forward_location(
     k, k_end = inside(top, window[0], x.shape[0])
     n, n_end = inside(left, window[1], x.shape[1])
     x_row, x_column = x.strides[0] // x.itemsize, channels * batch
-    product = (
-        i * (y.strides[0] // y.itemsize) + j * y.shape[2] * batch,
-        batch,
-        w_at + (k * window[1] + n) * channels,
-        window[0] * window[1] * channels,
-        1,
-        window[1] * channels,
-        (top + k) * x_row + (left + n) * x_column,
-        batch,
-        x_row,
-        (n_end - n) * channels,
-        k_end - k,
-        y.shape[2],
-        batch,
+    product = Product(
+        c_at=i * (y.strides[0] // y.itemsize) + j * y.shape[2] * batch,
+        c_row=batch,
+        a_at=w_at + (k * window[1] + n) * channels,
+        a_row=window[0] * window[1] * channels,
+        a_k=1,
+        a_segment=window[1] * channels,
+        x_at=(top + k) * x_row + (left + n) * x_column,
+        x_k=batch,
+        x_segment=x_row,
+        length=(n_end - n) * channels,
+        segments=k_end - k,
+        rows=y.shape[2],
+        width=batch,
     )
     multiply(True, y, w, x, product)
 
@@ -94,20 +96,20 @@ def input_row(
         if w_column:  # the next location's weights lie in runs too short for the processor to foresee
             for r in range(first, end):
                 at = r * w_row + (j + 1) * w_column + (k - (r - first) * stride[0]) * taps
-                prefetch_runs(w, (at, window[0] * taps, filters, taps))
-        product = (
-            i * (dx.strides[0] // dx.itemsize) + (left + n) * channels * batch,
-            batch,
-            first * w_row + j * w_column + k * taps + n * channels,
-            1,
-            window[0] * taps,
-            w_row - stride[0] * taps,
-            first * dz_row + j * filters * batch,
-            batch,
-            dz_row,
-            filters,
-            end - first,
-            (n_end - n) * channels,
-            batch,
+                prefetch_runs(w, NextRuns(at, window[0] * taps, filters, taps))
+        product = Product(
+            c_at=i * (dx.strides[0] // dx.itemsize) + (left + n) * channels * batch,
+            c_row=batch,
+            a_at=first * w_row + j * w_column + k * taps + n * channels,
+            a_row=1,
+            a_k=window[0] * taps,
+            a_segment=w_row - stride[0] * taps,
+            x_at=first * dz_row + j * filters * batch,
+            x_k=batch,
+            x_segment=dz_row,
+            length=filters,
+            segments=end - first,
+            rows=(n_end - n) * channels,
+            width=batch,
         )
         multiply(False, dx, w, dz, product)

@@ -1,4 +1,4 @@
-"""Matrix products of small blocks, held in vector registers: what the kernels of windowed layers are made of.
+"""Small matrix products with their sums in vector registers: the inner loops of `local` and `conv`.
 
 In Numba's loops over the minibatch each multiplication loads and stores its sum; here a tile of sums stays in
 registers over all products.
@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.llvm.vector import Vectors, data, integers
+from kernels.llvm.vector import Vectors, data, numbers
 
 # Vectors and rows of the tiles, in the order in which they cover a product; those of one vector, narrowed by
 # a mask, cover what is left. 8 sums or more in flight keep a core's multipliers busy, and of the 32 registers
@@ -19,8 +19,13 @@ from kernels.llvm.vector import Vectors, data, integers
 _TILES = [(4, (4, 1)), (2, (8, 4, 1)), (1, (8, 4, 1))]
 
 
-class _Block(NamedTuple):
-    """The numbers of `multiply`, as LLVM values."""
+class Product(NamedTuple):
+    """Which elements a product of strided matrices reads and writes: C[m, n] (+)= sum A[m, s, k] X[s, k, n].
+
+    The sum is over segments s and k in a segment. C[m, n] is `c[c_at + m c_row + n]`, A[m, s, k] is
+    `a[a_at + m a_row + s a_segment + k a_k]`, X[s, k, n] is `x[x_at + s x_segment + k x_k + n]`; m < rows,
+    n < width, s < segments, k < length. Kernels make it of integers; in this file it holds LLVM values.
+    """
 
     c_at: Any
     c_row: Any
@@ -37,7 +42,7 @@ class _Block(NamedTuple):
     width: Any
 
 
-class _Product(Vectors):
+class _ProductCode(Vectors):
     """Write the LLVM code of a product: cut it into tiles, and a tile into vectors."""
 
     def __init__(
@@ -46,37 +51,37 @@ class _Product(Vectors):
         super().__init__(context, builder, dtype)
         self.arrays, self.fresh = arrays, fresh
 
-    def whole(self, block: _Block) -> None:
-        """Cover a block with strips of columns, as wide as may be."""
+    def whole(self, product: Product) -> None:
+        """Cover a product with strips of columns, as wide as may be."""
         builder, done = self.builder, self.count(0)
         for vectors, heights in _TILES:
             strip = self.count(vectors * self.lanes)
             spare = self.count(self.lanes - 1 if vectors == 1 else 0)
-            strips = builder.sdiv(builder.add(builder.sub(block.width, done), spare), strip)
+            strips = builder.sdiv(builder.add(builder.sub(product.width, done), spare), strip)
             with cgutils.for_range(builder, strips) as loop:
                 first = self.along(done, loop.index, strip)
                 if vectors == 1:
-                    self.narrow(builder.sub(block.width, first))
-                at = (builder.add(block.c_at, first), builder.add(block.x_at, first))
-                self._strip(block._replace(c_at=at[0], x_at=at[1]), heights, vectors)
+                    self.narrow(builder.sub(product.width, first))
+                at = (builder.add(product.c_at, first), builder.add(product.x_at, first))
+                self._strip(product._replace(c_at=at[0], x_at=at[1]), heights, vectors)
             done = self.along(done, strips, strip)
 
-    def _strip(self, block: _Block, heights: tuple[int, ...], vectors: int) -> None:
+    def _strip(self, product: Product, heights: tuple[int, ...], vectors: int) -> None:
         done = self.count(0)
         for height in heights:
-            tiles = self.builder.sdiv(self.builder.sub(block.rows, done), self.count(height))
+            tiles = self.builder.sdiv(self.builder.sub(product.rows, done), self.count(height))
             with cgutils.for_range(self.builder, tiles) as loop:
                 first = self.along(done, loop.index, self.count(height))
-                c_at = self.along(block.c_at, first, block.c_row)
-                a_at = self.along(block.a_at, first, block.a_row)
-                self._tile(block._replace(c_at=c_at, a_at=a_at), height, vectors)
+                c_at = self.along(product.c_at, first, product.c_row)
+                a_at = self.along(product.a_at, first, product.a_row)
+                self._tile(product._replace(c_at=c_at, a_at=a_at), height, vectors)
             done = self.along(done, tiles, self.count(height))
 
-    def _tile(self, block: _Block, height: int, vectors: int) -> None:
+    def _tile(self, product: Product, height: int, vectors: int) -> None:
         """Load the sums of a tile, or start at zero; add all products; store the sums."""
         builder, (c, a, x) = self.builder, self.arrays
         places = [
-            self.place(c, self.along(block.c_at, self.count(m), block.c_row), v)
+            self.place(c, self.along(product.c_at, self.count(m), product.c_row), v)
             for m in range(height)
             for v in range(vectors)
         ]
@@ -84,15 +89,15 @@ class _Product(Vectors):
         zeros = ir.Constant(self.vector, None)
         for at, place in zip(sums, places, strict=True):
             builder.store(builder.select(self.fresh, zeros, self.load(place)), at)
-        with cgutils.for_range(builder, block.segments) as outer:
-            a_start = self.along(block.a_at, outer.index, block.a_segment)
-            x_start = self.along(block.x_at, outer.index, block.x_segment)
-            with cgutils.for_range(builder, block.length) as inner:
-                a_at = self.along(a_start, inner.index, block.a_k)
-                x_at = self.along(x_start, inner.index, block.x_k)
+        with cgutils.for_range(builder, product.segments) as outer:
+            a_start = self.along(product.a_at, outer.index, product.a_segment)
+            x_start = self.along(product.x_at, outer.index, product.x_segment)
+            with cgutils.for_range(builder, product.length) as inner:
+                a_at = self.along(a_start, inner.index, product.a_k)
+                x_at = self.along(x_start, inner.index, product.x_k)
                 xs = [self.load(self.place(x, x_at, v)) for v in range(vectors)]
                 for m in range(height):
-                    factor = builder.load(builder.gep(a, [self.along(a_at, self.count(m), block.a_row)]))
+                    factor = builder.load(builder.gep(a, [self.along(a_at, self.count(m), product.a_row)]))
                     self._add_products(sums[m * vectors : (m + 1) * vectors], self.splat(factor), xs)
                 latch = builder.block
             self._keep_rolled(latch)
@@ -101,8 +106,8 @@ class _Product(Vectors):
 
     def _add_products(self, sums: list[ir.Value], factor: ir.Value, xs: list[ir.Value]) -> None:
         for at, x in zip(sums, xs, strict=True):
-            product = self.builder.fmul(factor, x, flags=("contract",))
-            self.builder.store(self.builder.fadd(self.builder.load(at), product, flags=("contract",)), at)
+            value = self.builder.fmul(factor, x, flags=("contract",))
+            self.builder.store(self.builder.fadd(self.builder.load(at), value, flags=("contract",)), at)
 
     def _keep_rolled(self, latch: ir.Block) -> None:
         """Forbid LLVM to unroll a loop that has enough to do already: it would take long and gain nothing."""
@@ -111,7 +116,7 @@ class _Product(Vectors):
         latch.terminator.set_metadata("llvm.loop", module.add_metadata([rule]))
 
 
-def _multiply(typing_context: Any, fresh: Any, c: Any, a: Any, x: Any, block: Any) -> Any:
+def _multiply(typing_context: Any, fresh: Any, c: Any, a: Any, x: Any, product: Any) -> Any:
     """Add a product of strided matrices: C[m, n] (+)= sum over s, k of A[m, s, k] X[s, k, n].
 
     Local. To be called in a kernel.
@@ -123,10 +128,8 @@ def _multiply(typing_context: Any, fresh: Any, c: Any, a: Any, x: Any, block: An
     c, a, x : float array, of any shape and one dtype
         Taken as their flat memory from the first element on. C is overwritten, and overlaps none of the
         others.
-    block : tuple of 13 int
-        c_at, c_row, a_at, a_row, a_k, a_segment, x_at, x_k, x_segment, length, segments, rows, width:
-        C[m, n] is `c[c_at + m c_row + n]`, A[m, s, k] is `a[a_at + m a_row + s a_segment + k a_k]`,
-        X[s, k, n] is `x[x_at + s x_segment + k x_k + n]`; m < rows, n < width, s < segments, k < length.
+    product : Product
+        Which elements.
 
     Notes
     -----
@@ -134,16 +137,15 @@ def _multiply(typing_context: Any, fresh: Any, c: Any, a: Any, x: Any, block: An
     """
     if not c.dtype == a.dtype == x.dtype:
         return None
-    signature = types.void(types.boolean, c, a, x, integers(len(_Block._fields)))
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         fresh = cgutils.as_bool_bit(builder, arguments[0])
-        places = data(context, builder, (c, a, x), arguments[1:4])
-        product = _Product(context, builder, c.dtype, places, fresh)
-        product.whole(_Block(*cgutils.unpack_tuple(builder, arguments[4])))
+        pointers = data(context, builder, (c, a, x), arguments[1:4])
+        code = _ProductCode(context, builder, c.dtype, pointers, fresh)
+        code.whole(Product(*numbers(context, builder, product, arguments[4])))
         return context.get_dummy_value()
 
-    return signature, generate
+    return types.void(types.boolean, c, a, x, product), generate
 
 
 multiply: Any = intrinsic(_multiply)

@@ -1,7 +1,8 @@
 """Which dot products of rows are computed together: tiles, of a few hubs with a few spokes each.
 
-A tile reads each of its rows once for all its products. Its shape stands beside the helpers that rest on it:
-Numba keeps what it compiled until the file changes, and mixed shapes would write to foreign memory.
+A tile reads each of its rows once for all its products. Its shape is in this file, beside the helpers that
+depend on it: Numba keeps a compiled helper until its file changes, and mixed shapes would write to foreign
+memory. Letters: K pairs, T tiles.
 """
 
 import numpy as np

@@ -1,11 +1,12 @@
-"""Sums over several rows of a matrix, held in vector registers: what `linear` is made of.
+"""Sums over several rows of a matrix, held in vector registers: the inner loops of `parameters.linear`.
 
 Numba's loops over two or three rows are as fast as memory; over twenty they store and load sums once a row,
 and fall back to single elements where a row is read and written. Sums are float64, whatever the rows are.
+Letters: V rows, N elements of each, K terms, T tiles.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
@@ -14,7 +15,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from kernels.llvm.pairs import CELLS, HUBS, SPOKES
-from kernels.llvm.vector import Vectors, data, integers
+from kernels.llvm.vector import Vectors, data, numbers
 
 LANES = 8  # of float64 in the longest vectors
 
@@ -85,23 +86,42 @@ class _Rows(Vectors):
         self.mask = None
 
 
+class Terms(NamedTuple):
+    """The terms [first, last) of a linear combination, for elements [at, at + length) of row `out`."""
+
+    first: Any
+    last: Any
+    at: Any
+    length: Any
+    out: Any
+
+
+class TileRange(NamedTuple):
+    """The elements [at, at + length) of the rows of a tile; its sums go to flat positions from `out` on."""
+
+    tile: Any
+    at: Any
+    length: Any
+    out: Any
+
+
 class _Weighing:
     """The LLVM code of `weigh`."""
 
-    def __init__(self, rows: _Rows, arrays: list[ir.Value], terms: ir.Value, numbers: list[ir.Value]) -> None:
+    def __init__(self, rows: _Rows, arrays: list[ir.Value], terms: Terms, ends: ir.Value) -> None:
         self.rows, (self.numbers, self.factors, self.carried) = rows, arrays
-        self.first, self.last, self.at, _, self.out = numbers
-        self.ends = rows.builder.icmp_signed("==", self.last, terms)
+        self.terms, self.ends = terms, ends
 
     def strip(self, offset: ir.Value, vectors: int) -> None:
         """Add the terms for one strip of elements."""
         rows, builder = self.rows, self.rows.builder
-        at, sums = builder.add(self.at, offset), rows.zeros(vectors)
+        at, sums = builder.add(self.terms.at, offset), rows.zeros(vectors)
         carried = [self._carried(offset, v) for v in range(vectors)]
-        with builder.if_then(builder.icmp_signed(">", self.first, rows.count(0))):
+        with builder.if_then(builder.icmp_signed(">", self.terms.first, rows.count(0))):
             for total, place in zip(sums, carried, strict=True):
                 builder.store(builder.load(place, align=8), total)
-        with cgutils.for_range_slice(builder, self.first, self.last, rows.count(1), inc=True) as (k, _):
+        first, last = self.terms.first, self.terms.last
+        with cgutils.for_range_slice(builder, first, last, rows.count(1), inc=True) as (k, _):
             factor = rows.splat(builder.load(builder.gep(self.factors, [k])))
             start = rows.start(self.numbers, k, at)
             for v, total in enumerate(sums):
@@ -110,7 +130,7 @@ class _Weighing:
         with builder.if_else(self.ends) as (ended, goes_on):
             with ended:
                 for v, value in enumerate(values):
-                    rows.write(value, rows.along(at, self.out, rows.length), v)
+                    rows.write(value, rows.along(at, self.terms.out, rows.length), v)
             with goes_on:
                 for value, place in zip(values, carried, strict=True):
                     builder.store(value, place, align=8)
@@ -122,7 +142,7 @@ class _Weighing:
         return builder.bitcast(place, rows.sums.as_pointer())
 
 
-def _weigh(typing_context: Any, v_VN: Any, rows: Any, factors: Any, sums: Any, numbers: Any) -> Any:
+def _weigh(typing_context: Any, v_VN: Any, rows: Any, factors: Any, sums: Any, terms: Any) -> Any:
     """Add terms of a linear combination of rows, over a range of elements, in a kernel.
 
     Local. Terms come in groups, each of few enough rows for the processor to read them ahead.
@@ -135,9 +155,8 @@ def _weigh(typing_context: Any, v_VN: Any, rows: Any, factors: Any, sums: Any, n
         The terms. All terms of an element are read before it is written.
     sums : float64 array (length + LANES,)
         Carries the sums from one group to the next; not used if there is one.
-    numbers : tuple of 5 int
-        first, last, at, length, out: terms [first, last) are added for elements [at, at + length), to zero if
-        `first` is 0, else to `sums`; to row `out` if `last` is K, else into `sums`.
+    terms : Terms
+        They are added to zero if `first` is 0, else to `sums`; to row `out` if `last` is K, else into `sums`.
 
     Notes
     -----
@@ -148,17 +167,17 @@ def _weigh(typing_context: Any, v_VN: Any, rows: Any, factors: Any, sums: Any, n
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         matrix, *arrays, values = arguments
-        terms = make_array(rows)(context, builder, arrays[0]).nitems
-        unpacked = cgutils.unpack_tuple(builder, values)
-        writer = _Rows(context, builder, v_VN, matrix)
-        weighing = _Weighing(writer, data(context, builder, (rows, factors, sums), arrays), terms, unpacked)
-        writer.cover(unpacked[3], _SUMS, weighing.strip)
+        of = Terms(*numbers(context, builder, terms, values))
+        ends = builder.icmp_signed("==", of.last, make_array(rows)(context, builder, arrays[0]).nitems)
+        code = _Rows(context, builder, v_VN, matrix)
+        weighing = _Weighing(code, data(context, builder, (rows, factors, sums), arrays), of, ends)
+        code.cover(of.length, _SUMS, weighing.strip)
         return context.get_dummy_value()
 
-    return types.void(v_VN, rows, factors, sums, integers(5)), generate
+    return types.void(v_VN, rows, factors, sums, terms), generate
 
 
-def _products(typing_context: Any, v_VN: Any, tiles: Any, sums: Any, numbers: Any) -> Any:
+def _products(typing_context: Any, v_VN: Any, tiles: Any, sums: Any, elements: Any) -> Any:
     """Dot each hub of a tile with each of its spokes, over a range of elements, in a kernel.
 
     Local.
@@ -171,8 +190,8 @@ def _products(typing_context: Any, v_VN: Any, tiles: Any, sums: Any, numbers: An
         Row numbers: the hubs of a tile, then its spokes. They may repeat.
     sums : float64 array, of any shape
         Cell SPOKE * HUBS + HUB of the tile goes to the flat position `out` + cell.
-    numbers : tuple of 4 int
-        tile, at, length, out: elements [at, at + length) are read.
+    elements : TileRange
+        The tile, and which elements of its rows.
 
     Notes
     -----
@@ -183,19 +202,20 @@ def _products(typing_context: Any, v_VN: Any, tiles: Any, sums: Any, numbers: An
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         rows = _Rows(context, builder, v_VN, arguments[0])
-        numbers, out = data(context, builder, (tiles, sums), arguments[1:3])
-        tile, at, length, out_at = cgutils.unpack_tuple(builder, arguments[3])
-        first = builder.mul(tile, rows.count(HUBS + SPOKES))
-        starts = [rows.start(numbers, builder.add(first, rows.count(k)), at) for k in range(HUBS + SPOKES)]
+        row_numbers, out = data(context, builder, (tiles, sums), arguments[1:3])
+        of = TileRange(*numbers(context, builder, elements, arguments[3]))
+        first = builder.mul(of.tile, rows.count(HUBS + SPOKES))
+        places = [builder.add(first, rows.count(k)) for k in range(HUBS + SPOKES)]
+        starts = [rows.start(row_numbers, place, of.at) for place in places]
         totals = rows.zeros(CELLS)
         line = max(1, _LINE_BYTES // (rows.lanes * rows.size))  # vectors
-        rows.cover(length, line, lambda offset, vectors: _add_tile(rows, starts, totals, offset, vectors))
+        rows.cover(of.length, line, lambda offset, vectors: _add_tile(rows, starts, totals, offset, vectors))
         for cell, total in enumerate(totals):
-            place = builder.gep(out, [builder.add(out_at, rows.count(cell))])
+            place = builder.gep(out, [builder.add(of.out, rows.count(cell))])
             builder.store(rows.total(builder.load(total)), place)
         return context.get_dummy_value()
 
-    return types.void(v_VN, tiles, sums, integers(4)), generate
+    return types.void(v_VN, tiles, sums, elements), generate
 
 
 def _add_tile(

@@ -1,10 +1,10 @@
-"""Vectors spelled out in LLVM's language: the base of `matmul`, and copies and transpositions in vectors.
+"""Vectors written out as LLVM instructions: the base of `matmul` and `rows`, and copies and transpositions.
 
 Numba leaves vectors to LLVM's vectorizer, which takes neither sums held over two loops nor short copies. What
 is written here compiles for any processor: LLVM splits or masks the vectors as it must.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
 from llvmlite import ir
@@ -123,71 +123,88 @@ def data(context: Any, builder: ir.IRBuilder, kinds: Any, values: Any) -> list[i
     return [make(kind)(context, builder, value).data for kind, value in zip(kinds, values, strict=True)]
 
 
-def integers(n: int) -> Any:
-    """Return Numba's type of a tuple of n integers."""
-    return types.UniTuple(types.intp, n)
+def numbers(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> list[ir.Value]:
+    """Return the elements of a tuple of integers, in the width of a pointer."""
+    elements = zip(cgutils.unpack_tuple(builder, value), kind.types, strict=True)
+    return [context.cast(builder, element, of, types.intp) for element, of in elements]
+
+
+class Runs(NamedTuple):
+    """Runs of `length` elements to copy, r < count: from x[x_at + r x_step] to out[out_at + r out_step]."""
+
+    x_at: Any
+    x_step: Any
+    out_at: Any
+    out_step: Any
+    count: Any
+    length: Any
+
+
+class NextRuns(NamedTuple):
+    """Runs of `length` elements that are read soon: run r, 0 <= r < count, begins at x[at + r step]."""
+
+    at: Any
+    step: Any
+    count: Any
+    length: Any
+
+
+class Square(NamedTuple):
+    """A square of elements in two arrays: row m begins at x[x_at + m x_row], at out[out_at + m out_row]."""
+
+    x_at: Any
+    x_row: Any
+    out_at: Any
+    out_row: Any
 
 
 def _copy_runs(typing_context: Any, x: Any, out: Any, runs: Any) -> Any:
-    """Copy `count` runs of `length` elements, in a kernel.
-
-    `runs` is x_at, x_step, out_at, out_step, count, length: in elements from the arrays' first on.
-    """
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        vectors, (x_data, out_data) = (
-            Vectors(context, builder, x.dtype),
-            data(context, builder, (x, out), arguments[:2]),
-        )
-        x_at, x_step, out_at, out_step, count, length = cgutils.unpack_tuple(builder, arguments[2])
-        with cgutils.for_range(builder, count) as loop:
-            x_run, out_run = (
-                vectors.along(x_at, loop.index, x_step),
-                vectors.along(out_at, loop.index, out_step),
-            )
-            vectors.copy(x_data, x_run, out_data, out_run, length)
-        return context.get_dummy_value()
-
-    return types.void(x, out, integers(6)), generate
-
-
-def _prefetch_runs(typing_context: Any, x: Any, runs: Any) -> Any:
-    """Ask for `count` runs of `length` elements to be brought near, in a kernel.
-
-    `runs` is x_at, x_step, count, length: in elements from the array's first on. They need not exist.
-    """
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        vectors, (x_data,) = Vectors(context, builder, x.dtype), data(context, builder, (x,), arguments[:1])
-        x_at, x_step, count, length = cgutils.unpack_tuple(builder, arguments[1])
-        line = vectors.count(_LINE_BYTES // vectors.size)
-        lines = builder.add(builder.sdiv(length, line), vectors.count(1))  # a run may begin within a line
-        with cgutils.for_range(builder, count) as outer:
-            run = vectors.along(x_at, outer.index, x_step)
-            with cgutils.for_range(builder, lines) as inner:
-                vectors.prefetch(x_data, vectors.along(run, inner.index, line))
-        return context.get_dummy_value()
-
-    return types.void(x, integers(4)), generate
-
-
-def _transpose_square(typing_context: Any, x: Any, out: Any, square: Any) -> Any:
-    """Transpose a square of `lanes(x)` elements a side, in a kernel.
-
-    `square` is x_at, x_row, out_at, out_row: in elements from the arrays' first on.
-    """
+    """Copy `Runs` of elements from one array to another, in a kernel."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         vectors = Vectors(context, builder, x.dtype)
         x_data, out_data = data(context, builder, (x, out), arguments[:2])
-        x_at, x_row, out_at, out_row = cgutils.unpack_tuple(builder, arguments[2])
-        lanes = [vectors.count(m) for m in range(vectors.lanes)]
-        rows = [vectors.load(vectors.place(x_data, vectors.along(x_at, m, x_row), 0)) for m in lanes]
-        for m, column in zip(lanes, vectors.transposed(rows), strict=True):
-            vectors.store(column, vectors.place(out_data, vectors.along(out_at, m, out_row), 0))
+        of = Runs(*numbers(context, builder, runs, arguments[2]))
+        with cgutils.for_range(builder, of.count) as loop:
+            x_run = vectors.along(of.x_at, loop.index, of.x_step)
+            out_run = vectors.along(of.out_at, loop.index, of.out_step)
+            vectors.copy(x_data, x_run, out_data, out_run, of.length)
         return context.get_dummy_value()
 
-    return types.void(x, out, integers(4)), generate
+    return types.void(x, out, runs), generate
+
+
+def _prefetch_runs(typing_context: Any, x: Any, runs: Any) -> Any:
+    """Ask for `NextRuns` of elements to be brought near, in a kernel. They need not exist."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        vectors, (x_data,) = Vectors(context, builder, x.dtype), data(context, builder, (x,), arguments[:1])
+        of = NextRuns(*numbers(context, builder, runs, arguments[1]))
+        line = vectors.count(_LINE_BYTES // vectors.size)
+        lines = builder.add(builder.sdiv(of.length, line), vectors.count(1))  # a run may begin within a line
+        with cgutils.for_range(builder, of.count) as outer:
+            run = vectors.along(of.at, outer.index, of.step)
+            with cgutils.for_range(builder, lines) as inner:
+                vectors.prefetch(x_data, vectors.along(run, inner.index, line))
+        return context.get_dummy_value()
+
+    return types.void(x, runs), generate
+
+
+def _transpose_square(typing_context: Any, x: Any, out: Any, square: Any) -> Any:
+    """Transpose a `Square` of `lanes(x)` elements a side, in a kernel."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        vectors = Vectors(context, builder, x.dtype)
+        x_data, out_data = data(context, builder, (x, out), arguments[:2])
+        of = Square(*numbers(context, builder, square, arguments[2]))
+        lanes = [vectors.count(m) for m in range(vectors.lanes)]
+        rows = [vectors.load(vectors.place(x_data, vectors.along(of.x_at, m, of.x_row), 0)) for m in lanes]
+        for m, column in zip(lanes, vectors.transposed(rows), strict=True):
+            vectors.store(column, vectors.place(out_data, vectors.along(of.out_at, m, of.out_row), 0))
+        return context.get_dummy_value()
+
+    return types.void(x, out, square), generate
 
 
 def _lanes(typing_context: Any, x: Any) -> Any:

@@ -1,8 +1,9 @@
-"""The contiguous blocks of a spatial state: helpers of kernels, not kernels.
+"""The contiguous block (C, B) of one location of an image: helpers of kernels, not kernels.
 
-A state is (H, W, C, B). A partition's rectangle is a view into a larger buffer, so that only C and B inside a
-location are known to be contiguous. Numba calls such a view layout 'A' and reads each element through a
-stride, which keeps LLVM from vectorizing; a block taken by these functions has layout 'C' again.
+Activations are (H, W, C, B): rows, columns, maps, minibatch. A partition's rectangle is a view into a larger
+buffer, so that only C and B inside a location are known to be contiguous. Numba calls such a view layout 'A'
+and reads each element through a stride, which keeps LLVM from vectorizing; what these functions return has
+layout 'C' again.
 
 Give a block to a helper that writes to it. Numba's parallel variant does not know that a block is part of its
 array: it drops a statement such as `block(x, i, j)[:] = 0` as one without effect.

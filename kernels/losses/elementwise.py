@@ -1,6 +1,7 @@
 """Losses that are sums over output units: one-vs-all logistic and squared error.
 
-Each partition handles its own units `[first, first + O)`; the layer's loss is the sum over partitions.
+Letters: z logits, y outputs, t targets; O units of the partition, B minibatch. Each partition handles its own
+units `[first, first + O)`; the layer's loss is the sum over partitions.
 Losses are summed in float64 (logistic: over pieces of a row in the precision of the logits).
 """
 
@@ -10,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from kernels.elementary import exp
-from kernels.jit import helper, parallel_kernel
+from kernels.jit import helper, inlined_helper, parallel_kernel
 
 _Array = np.ndarray
 _FACTORS = 512  # examples in a piece of a row: so many factors of 2 are far from the largest float64
@@ -27,7 +28,7 @@ def _logistic_loss(z_B: _Array, target: int, labels_B: _Array) -> float:
     return np.float64(linear) + math.log(product)
 
 
-@helper
+@inlined_helper
 def _logistic_delta(z_B: _Array, target: int, labels_B: _Array, scale: float) -> float:
     zero, one = z_B.dtype.type(0), z_B.dtype.type(1)
     total = zero

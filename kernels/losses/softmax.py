@@ -1,7 +1,8 @@
 """Softmax cross-entropy over an output layer that may be split among partitions, and the argmax.
 
-A partition holds units `[first, first + O)` of the layer. Each fills a block of per-example figures;
-the blocks are gathered and merged, and each partition finds its own derivatives: one small exchange.
+A partition holds units `[first, first + O)` of the layer. Each fills a block of four figures for each
+example, (4, B); the blocks are gathered, (P, 4, B), and merged, and each partition then finds its own
+derivatives: one small exchange. Letters: z logits, O units of the partition, B minibatch, P partitions.
 """
 
 import math

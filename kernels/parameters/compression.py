@@ -1,8 +1,8 @@
-"""Bring examples into units-major order, and squeeze vectors for the wire.
+"""Encode vectors in 16 bits per element for sending, as float16 or bfloat16, and decode them.
 
-float16 and bfloat16 travel as uint16. Encoding keeps what it rounds off in `residual` and adds it to the next
-vector, so that in the long run nothing is lost: error feedback.
-Source: Seide et al., 1-bit SGD, Interspeech 2014.
+The codes are sent as uint16. Encoding keeps what it rounds off in `residual` and adds it to the next vector,
+so that in the long run nothing is lost: error feedback. Vectors are 1-D, of n elements. Source: Seide et al.,
+1-bit SGD, Interspeech 2014.
 """
 
 import numpy as np

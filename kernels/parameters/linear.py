@@ -1,7 +1,8 @@
-"""One pass where several vectors meet: combinations, products and dots of the rows of a matrix.
+"""Linear combinations, products and dot products of the rows of a matrix, in one pass over memory.
 
-`v_VN` holds V vectors of N elements as rows, float32 or float64, C-contiguous. Row numbers are not checked:
-the caller does it. Rows go by in blocks, long enough for the processor to foresee what is read next.
+`v_VN` holds V vectors of N elements as rows, float32 or float64, C-contiguous; K is the number of terms or
+pairs. Row numbers are not checked: the caller does it. Rows are read in blocks, long enough for the processor
+to fetch ahead what is read next.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ from numba import prange
 
 from kernels.jit import helper, parallel_kernel
 from kernels.llvm.pairs import CELLS, cover
-from kernels.llvm.rows import LANES, products, weigh
+from kernels.llvm.rows import LANES, Terms, TileRange, products, weigh
 
 _Array = np.ndarray
 
@@ -54,7 +55,7 @@ def combine(v_VN: _Array, rows: _Array, factors: _Array, out: int) -> None:
         sums = np.empty(length + LANES if groups > 1 else 0)
         for j in range(groups):
             first, last = terms * j // groups, terms * (j + 1) // groups
-            weigh(v_VN, rows, factors, sums, (first, last, at, length, out))
+            weigh(v_VN, rows, factors, sums, Terms(first, last, at, length, out))
 
 
 @parallel_kernel
@@ -82,7 +83,8 @@ def dots(v_VN: _Array, left: _Array, right: _Array, partial: _Array) -> None:
             _dot_pairs(v_VN, left, right, at, end, sums[b])
         else:
             for t in range(len(tiles)):
-                products(v_VN, tiles, sums, (t, at, end - at, (b * len(tiles) + t) * CELLS))
+                sums_at = (b * len(tiles) + t) * CELLS
+                products(v_VN, tiles, sums, TileRange(t, at, end - at, sums_at))
     _add_blocks(sums, np.arange(left.size) if single else cells, partial)
 
 

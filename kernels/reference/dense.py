@@ -1,7 +1,7 @@
-"""Plain NumPy twins of the kernels, of the same names and arguments: what the tests hold the kernels to.
+"""Plain NumPy twins of the kernels of dense layers and of the input, of the same names and arguments.
 
 Written for plainness, not speed. See each kernel for its documentation; every function here is local, and
-overwrites the same arrays.
+overwrites the same arrays. Letters: I input units, O output units, B minibatch, N examples of a data set.
 """
 
 import numpy as np
@@ -47,5 +47,5 @@ def accumulate(y_OB: _Array, x_OB: _Array) -> None:
 
 
 def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array) -> None:
-    """Twin of `kernels.parameters.compression.gather_transpose`."""
+    """Twin of `kernels.layers.input.gather_transpose`."""
     out_IB[:] = raw_NI[rows_B].T * scale + offset

@@ -1,4 +1,9 @@
-"""Plain NumPy twins of the loss kernels, of the same names and arguments."""
+"""Plain NumPy twins of the kernels of losses, of the same names and arguments.
+
+Written for plainness, not speed. See each kernel for its documentation; every function here is local, and
+overwrites the same arrays. Letters: z logits, y outputs, t targets; O units of the partition, B minibatch,
+P partitions.
+"""
 
 import numpy as np
 

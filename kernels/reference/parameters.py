@@ -1,4 +1,9 @@
-"""Plain NumPy twins of the kernels on parameters, of the same names and arguments."""
+"""Plain NumPy twins of the kernels on parameters, of the same names and arguments.
+
+Written for plainness, not speed. See each kernel for its documentation; every function here is local, and
+overwrites the same arrays. Letters: w parameters, g gradient, a, m and v state of a rule; V vectors of N
+elements.
+"""
 
 import numpy as np
 

@@ -1,7 +1,8 @@
-"""Plain NumPy twins of the kernels of spatial layers, of the same names and arguments: what tests use.
+"""Plain NumPy twins of the kernels of spatial layers, of the same names and arguments.
 
 Written for plainness, not speed. See each kernel for its documentation; every function here is local, and
-overwrites the same arrays.
+overwrites the same arrays. Letters: H, W rows and columns, C input channels or maps, F filters, K K the
+window, B minibatch. `geometry` is stride_h, stride_w, offset_h, offset_w.
 """
 
 from collections.abc import Iterator
