@@ -46,8 +46,10 @@ class Kind(IntEnum):
     COMBINE = 0  # out := sum of factor * left over the records of one group [group, out, left, factor]
     MULTIPLY = 1  # out := left * right, coefficient by coefficient [out, left, right]
     DOT = 2  # a scalar of the answer: left . right, in float64 [left, right]
-    COMMIT = 3  # s := PARAMETERS - BASE, y := GRADIENT - BASE_GRADIENT, and both bases follow [left]
-    OPEN = 4  # GRADIENT := 0, and from now on it takes pushes of evaluation `number` alone [number]
+    COMMIT = (
+        3  # left := PARAMETERS - BASE, right := GRADIENT - BASE_GRADIENT, and both bases follow [left, right]
+    )
+    OPEN = 4  # GRADIENT := 0, and from now on it takes pushes of pass `number` over the batch alone [number]
 
 
 class Program:
@@ -98,10 +100,10 @@ class Program:
     def commit(self, pair: int) -> "Program":
         """Put the step from BASE to PARAMETERS, and the gradient's change, into a pair; both bases follow."""
         self.written |= {BASE, BASE_GRADIENT, step(pair), change(pair)}
-        return self._add(Kind.COMMIT, 0, pair)
+        return self._add(Kind.COMMIT, 0, step(pair), change(pair))
 
     def open(self, pass_number: int) -> "Program":
-        """Clear GRADIENT, and let it take the pushes of an evaluation."""
+        """Clear GRADIENT, and let it take the pushes of a pass over the batch."""
         return self._add(Kind.OPEN, 0, number=pass_number)
 
     def _add(

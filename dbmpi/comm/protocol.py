@@ -42,9 +42,7 @@ between two ranks, so replies need no number. Replicas and shards have communica
 
     tag            layout      from -> to: when                           handled in
     boundary_tag   float[n]    partition -> partition of its replica:     model.boundary:_wait
-                                   states and derivatives
-                   float64[n]  partition -> partition 0 and back:         model.boundary:_wait
-                                   statistics of the outputs
+                                   see `BoundaryPhase`
     LEAD_TAG       uint8[1]    partition 0 -> the others of its replica:  replica.leader:decide
                                    whether to go on with a portion
     mirror_tag     int64[k]    shard -> its successor: the updates of     server.transfer:poll

@@ -11,7 +11,6 @@ from dbmpi.comm.assignments import evaluation_of
 from dbmpi.comm.protocol import Work
 from dbmpi.coordinator.replicas import Job, ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.layout.boxes import balanced
 from dbmpi.output.metrics import MetricsLog
 
 
@@ -100,8 +99,8 @@ class Evaluation(Activity):
     def start(self) -> None:
         """Order a range from each replica."""
         living = self._replicas.living
-        ranges = balanced(self._rows, len(living))
-        for replica, (start, stop) in zip(living, ranges, strict=True):
+        cuts = [self._rows * n // len(living) for n in range(len(living) + 1)]
+        for replica, start, stop in zip(living, cuts, cuts[1:], strict=False):
             if stop > start:
                 self._replicas.order(replica, evaluation_of(start, stop))
 

@@ -16,12 +16,12 @@ from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition
 from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS
 from dbmpi.run.launch import resolve_overlap
 from dbmpi.sandblaster.batch import cut_batch, vectors_of
+from dbmpi.server.rules import STATES
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
 
 DATA_BYTES = ITEM_BYTES | {"uint8": 1}  # of a value of an example, by the type that a reader gives
-RULE_STATES = {"sgd": 0, "momentum": 1, "adagrad": 1, "adam": 2}  # vectors that a rule keeps on its shard
 MIRROR_COPIES = 3  # of a shard: the mirror it holds, the next one as it arrives, and its own on its way
 MIRROR_VECTORS = 8  # of a batch method, beyond those of the method: what changes travels, and is kept
 SHARD_BUFFERS = 6  # of the largest piece: received, decoded, and four replies on their way
@@ -74,7 +74,7 @@ class MemoryReport:
         """Return the memory of a shard."""
         sizes = [piece.size for piece in sharding.of_shard(self.pieces, shard)]
         values = sum(sizes) * self.item
-        states = RULE_STATES[self.config.downpour.rule] * values if self.config.uses_downpour else 0
+        states = len(STATES[self.config.downpour.rule]) * values if self.config.uses_downpour else 0
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
         messages = SHARD_BUFFERS * max(sizes, default=0) * self.item
         copied = values + vectors if self.config.batch else values + states  # for a checkpoint

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from dbmpi.arrays import Array
 from dbmpi.config.algorithms import Downpour
-from kernels.parameters import rules
 
 
 class Apply(Protocol):
@@ -35,9 +34,26 @@ class Rule:
     apply: Apply
 
 
+STATES: dict[str, tuple[str, ...]] = {
+    "sgd": (),
+    "momentum": ("velocity",),
+    "adagrad": ("squares",),
+    "adam": ("mean", "mean_square"),
+}
+
+
 def make(config: Downpour) -> Rule:
     """Return the rule that `downpour.rule` names."""
-    return _MAKERS[config.rule](config)
+    from kernels.parameters import rules  # Numba: only here, as the names of the states are wanted without it
+
+    kernels: dict[str, tuple[Callable[..., None], Callable[..., None], tuple[float, ...]]] = {
+        "sgd": (rules.sgd, rules.sgd_out, ()),
+        "momentum": (rules.momentum, rules.momentum_out, (config.momentum,)),
+        "adagrad": (rules.adagrad, rules.adagrad_out, (config.epsilon,)),
+        "adam": (rules.adam, rules.adam_out, (config.beta1, config.beta2, config.epsilon)),
+    }
+    plain, copying, constants = kernels[config.rule]
+    return _rule(STATES[config.rule], plain, copying, constants, counts=config.rule == "adam")
 
 
 def _rule(
@@ -45,7 +61,7 @@ def _rule(
     plain: Callable[..., None],
     copying: Callable[..., None],
     constants: tuple[float, ...],
-    counts: bool = False,
+    counts: bool,
 ) -> Rule:
     """Join the two kernels of a rule; `counts` says that they take `t` after the constants."""
 
@@ -59,31 +75,6 @@ def _rule(
             copying(*given, out)
 
     return Rule(states, apply)
-
-
-def _sgd(config: Downpour) -> Rule:
-    return _rule((), rules.sgd, rules.sgd_out, ())
-
-
-def _momentum(config: Downpour) -> Rule:
-    return _rule(("velocity",), rules.momentum, rules.momentum_out, (config.momentum,))
-
-
-def _adagrad(config: Downpour) -> Rule:
-    return _rule(("squares",), rules.adagrad, rules.adagrad_out, (config.epsilon,))
-
-
-def _adam(config: Downpour) -> Rule:
-    constants = (config.beta1, config.beta2, config.epsilon)
-    return _rule(("mean", "mean_square"), rules.adam, rules.adam_out, constants, counts=True)
-
-
-_MAKERS: dict[str, Callable[[Downpour], Rule]] = {
-    "sgd": _sgd,
-    "momentum": _momentum,
-    "adagrad": _adagrad,
-    "adam": _adam,
-}
 
 
 def local_rate(config: Downpour) -> float:

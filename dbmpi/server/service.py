@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from dbmpi.server.mirror import Mirror
 
+Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it; None: a COMMAND
+
 
 @dataclass(frozen=True)
 class ShardOutput:
@@ -126,23 +128,23 @@ class ShardService:
         self._finish()
         return self._status
 
-    def _next_message(self, inbox: Inbox) -> tuple[Record, int] | None:
-        """Return the next command, or else the next request, and who sent it."""
+    def _next_message(self, inbox: Inbox) -> Message | None:
+        """Return the next command, or else the next request."""
         command = inbox.take()
         if command is not None:
-            return command, self._coordinator
+            return command, None
         return take(self._comm, Tag.REQUEST, REQUEST_HEADER)
 
-    def _serve_next(self, next_message: Callable[[], tuple[Record, int] | None]) -> bool:
+    def _serve_next(self, next_message: Callable[[], Message | None]) -> bool:
         """Serve the next message, and return whether there was one."""
         message = tolerant(next_message, self._detector.learn, None)
         if message is not None:
             self._serve(*message)
         return message is not None
 
-    def _serve(self, message: Record, source: int) -> None:
-        """Do what a COMMAND of the coordinator says, or a REQUEST of anybody else."""
-        if source == self._coordinator:
+    def _serve(self, message: Record, source: int | None) -> None:
+        """Do what a COMMAND says, or a REQUEST from a world rank."""
+        if source is None:
             self._obey(message)
         else:
             self._handler.serve(message, source)

@@ -85,7 +85,7 @@ class Shard:
         return sum(self.held[piece].version for piece in pieces) - before
 
     def snapshot(self, numbers: Sequence[int] | None) -> dict[str, Array]:
-        """Return a copy of what a checkpoint holds of this shard, by the names of `checkpoint.manifest`.
+        """Return a copy of what a checkpoint holds of this shard, by the names of `checkpoint.names`.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class Shard:
         pieces
             In the order in which the other one held them.
         mirror
-            Its `shard_file`; its vectors are this shard's own from now on.
+            A copy of it, as `snapshot` makes them; its vectors are this shard's own from now on.
         """
         if self._slices is not None:
             self._slices.adopt(pieces, mirror[PARAMETER_VECTOR], numbered(mirror))
@@ -196,7 +196,7 @@ class Shard:
         return Status.OK
 
     def accrue(self, piece: int, gradient: Array, pass_number: int) -> Status:
-        """Add to the batch gradient of an evaluation, unless that is over.
+        """Add to the batch gradient of a pass, unless that is over.
 
         Parameters
         ----------

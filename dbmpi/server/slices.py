@@ -1,6 +1,6 @@
 """A shard's slices of the optimizer's vectors, by piece: of its own pieces, and of those it has adopted.
 
-Without MPI. Each lot of pieces lies in a block of memory of its own (`server.service.vectors`), as it came.
+Without MPI. Pieces that came together lie in one block of memory (`server.vectors`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from dbmpi.server.vectors import Vectors
 
 
 class Slices:
-    """See above.
+    """All slices of one shard.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Slices:
     def __init__(self, values_VN: Array, pieces: Sequence[Piece]) -> None:
         self._vectors, self._dtype = len(values_VN), values_VN.dtype
         self._blocks: list[Vectors] = []
-        self._places: dict[int, tuple[Vectors, slice]] = {}
+        self._of: dict[int, tuple[Vectors, slice]] = {}  # by piece: its block, and where it lies there
         self._add(values_VN, pieces)
 
     def _add(self, values_VN: Array, pieces: Sequence[Piece]) -> None:
@@ -37,7 +37,7 @@ class Slices:
         ranges = [(end - piece.size, end) for piece, end in zip(pieces, ends, strict=True)]
         block = Vectors(values_VN, ranges)
         self._blocks.append(block)
-        self._places |= {p.index: (block, slice(*r)) for p, r in zip(pieces, ranges, strict=True)}
+        self._of |= {p.index: (block, slice(*r)) for p, r in zip(pieces, ranges, strict=True)}
 
     def run(self, records: Array) -> NDArray[np.float64]:
         """Perform operations on all of them, and return the sums of their dot products; see `Vectors.run`."""
@@ -45,18 +45,18 @@ class Slices:
 
     def accrue(self, piece: int, gradient: Array, pass_number: int) -> bool:
         """Add a gradient to that of a piece, and return whether it was added; see `Vectors.accrue`."""
-        block, place = self._places[piece]
-        return block.accrue(pass_number, place.start, place.stop, gradient)
+        block, part = self._of[piece]
+        return block.accrue(pass_number, part.start, part.stop, gradient)
 
     def part(self, number: int, piece: int) -> Array:
         """Return the part of a vector that belongs to a piece, not a copy."""
-        block, place = self._places[piece]
-        return block.row(number)[place]
+        block, part = self._of[piece]
+        return block.row(number)[part]
 
     def adopt(self, pieces: Sequence[Piece], parameters: Array, others: Mapping[int, Array]) -> None:
         """Take over pieces, with their parameters and some other vectors, by number; the rest is zero.
 
-        No gradient is accrued any more, until the next OPEN: the evaluation under way is spoilt.
+        No gradient is accrued any more until the next OPEN: the pass under way is lost.
         """
         values = np.zeros((self._vectors, sum(piece.size for piece in pieces)), self._dtype)
         values[PARAMETERS] = parameters

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Array
-from dbmpi.comm.operations import BASE, BASE_GRADIENT, GRADIENT, PARAMETERS, Kind, change, step
+from dbmpi.comm.operations import BASE, BASE_GRADIENT, GRADIENT, PARAMETERS, Kind
 from dbmpi.errors import ProtocolError
 from kernels.parameters import linear, rules
 
@@ -43,8 +43,8 @@ class Vectors:
 
     Attributes
     ----------
-    evaluation : int
-        The evaluation whose gradients GRADIENT takes; 0 for none, as before the first OPEN.
+    pass_number : int
+        The pass over the batch whose gradients GRADIENT takes; 0 for none, as before the first OPEN.
     """
 
     def __init__(self, values_VN: Array, ranges: Sequence[Range]) -> None:
@@ -96,8 +96,8 @@ class Vectors:
 
         Parameters
         ----------
-        evaluation : int
-            That it was computed for.
+        pass_number : int
+            The pass that it was computed for.
         start, stop : int
             One of the ranges of the beginning.
         gradient : float array (stop - start,)
@@ -105,7 +105,7 @@ class Vectors:
         Returns
         -------
         bool
-            Whether it was added; False if another evaluation, or none, is open.
+            Whether it was added; False if GRADIENT takes those of another pass, or none.
 
         Raises
         ------
@@ -162,9 +162,7 @@ class Vectors:
         return partial
 
     def _commit(self, batch: list[_Operation]) -> Iterable[float]:
-        pair = batch[0].left
-        rows = (PARAMETERS, GRADIENT, BASE, BASE_GRADIENT, step(pair), change(pair))
-        linear.commit(self._values, *rows)
+        linear.commit(self._values, *_touched(batch[0]))
         return ()
 
     def _open(self, batch: list[_Operation]) -> Iterable[float]:
@@ -194,8 +192,8 @@ def _touched(operation: _Operation) -> tuple[int, ...]:
         return out, left, right
     if operation.kind == Kind.DOT:
         return left, right
-    if operation.kind == Kind.COMMIT and left >= 0:
-        return PARAMETERS, GRADIENT, BASE, BASE_GRADIENT, step(left), change(left)
+    if operation.kind == Kind.COMMIT:
+        return PARAMETERS, GRADIENT, BASE, BASE_GRADIENT, left, right
     if operation.kind == Kind.OPEN:
         return ()
     raise ProtocolError(f"{operation} is no operation of this version")

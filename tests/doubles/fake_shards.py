@@ -83,9 +83,9 @@ def perform(v: np.ndarray, program: Program) -> list[float]:
             answer += [float(v[left].astype(float) @ v[right]) for *_, left, right, _, _ in group]
         else:
             assert kind == Kind.COMMIT, "the optimizer has no use for any other"
-            ((*_, pair, _, _, _),) = group
-            v[operations.step(pair)] = v[PARAMETERS] - v[BASE]
-            v[operations.change(pair)] = v[GRADIENT] - v[BASE_GRADIENT]
+            ((*_, left, right, _, _),) = group
+            v[left] = v[PARAMETERS] - v[BASE]
+            v[right] = v[GRADIENT] - v[BASE_GRADIENT]
             v[BASE], v[BASE_GRADIENT] = v[PARAMETERS], v[GRADIENT]
     assert len(answer) == program.scalars
     return answer

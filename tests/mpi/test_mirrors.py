@@ -1,4 +1,4 @@
-"""Mirrors on the shards' communicator: an heir holds its neighbour's slice, and is mirrored with it."""
+"""Mirrors on the shards' communicator: a successor holds its neighbour's slice, and is mirrored with it."""
 
 import time
 from typing import Any
@@ -17,6 +17,7 @@ SETTINGS = Downpour(rule="adagrad")
 NAMES = (PARAMETER_VECTOR, rule_vector("squares"))
 EVERY_S = 0.02
 LONG_S = 20.0
+KEPT: list[Mirror] = []  # beyond the test: messages may still be on their way from and to their buffers
 
 
 def shard_of(index: int, pieces: Any) -> Shard:
@@ -51,16 +52,17 @@ def assert_holds(shard: Shard, piece: Any) -> None:
 
 @pytest.mark.mpi(ranks=[3, 4])
 @pytest.mark.parametrize("size", [100, 300_000])  # in one message each; in several, beyond any eager limit
-def test_heirs_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: int) -> None:
+def test_successors_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: int) -> None:
     monkeypatch.setattr(transfer, "STRETCH_BYTES", 1 << 18)
     rank, shards = comm.rank, comm.size
     pieces = cut([size, size // 2], shards, size // 5)
     shard, owners = shard_of(rank, pieces), Owners(shards)
     one = Mirror(comm, rank, owners, pieces, NAMES, np.dtype("f8"), EVERY_S)
+    KEPT.append(one)
     living = comm.Split(rank != shards - 1)
     run_until(comm, one, shard, lambda: one._receiving is not None and one._receiving.whole is not None)
 
-    if rank != shards - 1:  # which is dead from here on: its heir is the first
+    if rank != shards - 1:  # which is dead from here on: its successor is the first
         inherited = one.fail_over(shards - 1, time.monotonic())
         assert (inherited is not None) == (rank == 0)
         if inherited is not None:
@@ -71,7 +73,7 @@ def test_heirs_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: int) -
                 assert_holds(shard, piece)
         run_until(living, one, shard, lambda: one._receiving is not None and one._receiving.whole is not None)
 
-        inherited = one.fail_over(0, time.monotonic())  # and now the heir, which had adopted
+        inherited = one.fail_over(0, time.monotonic())  # and now the successor, which had adopted
         assert (inherited is not None) == (rank == 1)
         if inherited is not None:
             theirs, whole = inherited

@@ -44,7 +44,7 @@ class Plain:
             elif kind == Kind.DOT:
                 answer.append(v[left].astype(float) @ v[right].astype(float))
             elif kind == Kind.COMMIT:
-                v[step(left)], v[change(left)] = v[PARAMETERS] - v[BASE], v[GRADIENT] - v[BASE_GRADIENT]
+                v[left], v[right] = v[PARAMETERS] - v[BASE], v[GRADIENT] - v[BASE_GRADIENT]
                 v[BASE], v[BASE_GRADIENT] = v[PARAMETERS], v[GRADIENT]
             else:
                 v[GRADIENT], self.pass_number = 0, number
@@ -243,9 +243,9 @@ BAD = [
     {"kind": Kind.MULTIPLY, "out": -2},
     {"kind": Kind.DOT, "left": V},
     {"kind": Kind.DOT, "right": 2**31 - 1},
-    {"kind": Kind.COMMIT, "left": HISTORY},
+    {"kind": Kind.COMMIT, "left": V},
     {"kind": Kind.COMMIT, "left": -1},
-    {"kind": Kind.COMMIT, "left": 2**31 - 1},
+    {"kind": Kind.COMMIT, "right": 2**31 - 1},
 ]
 
 
