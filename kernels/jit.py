@@ -75,7 +75,7 @@ def helper(function: Callable[..., Any]) -> Any:
 
 
 def inlined_helper(function: Callable[..., Any]) -> Any:
-    """Compile a helper that LLVM must inline: a long one that sums in the precision of its arrays.
+    """Compile a helper that LLVM must inline: one of an inner loop, or one that sums over an array.
 
     A helper that is left as a function stands under one name in every kernel that calls it, each time
     optimized a little differently, and the process calls whichever it loaded first. A kernel that was just

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from kernels.jit import helper, parallel_kernel
+from kernels.jit import helper, inlined_helper, parallel_kernel
 from kernels.layers.windows import check_rectangle
 from kernels.llvm.views import elements
 
@@ -153,7 +153,7 @@ def pool_forward(
             _pool_window(x, elements(y, i, j), top, bottom, left, right, kind)
 
 
-@helper
+@inlined_helper
 def _shares(dy_e: _Array, y_e: _Array, taps: int, kind: int, share_e: _Array) -> None:
     """Overwrite share with what every tap of the window multiplies, adds or claims."""
     zero, one = y_e.dtype.type(0), y_e.dtype.type(1)
@@ -166,7 +166,7 @@ def _shares(dy_e: _Array, y_e: _Array, taps: int, kind: int, share_e: _Array) ->
             share_e[e] = dy_e[e] * part
 
 
-@helper
+@inlined_helper
 def _give_tap(x_e: _Array, y_e: _Array, share_e: _Array, dx_e: _Array, kind: int) -> None:
     """Add the share of one tap to its dx; the first maximum takes the share away."""
     zero = y_e.dtype.type(0)
@@ -183,7 +183,7 @@ def _give_tap(x_e: _Array, y_e: _Array, share_e: _Array, dx_e: _Array, kind: int
             dx_e[e] += share_e[e]
 
 
-@helper
+@inlined_helper
 def _add_window(
     x: _Array,
     y_e: _Array,
@@ -201,7 +201,7 @@ def _add_window(
             _give_tap(elements(x, r, c), y_e, share_e, elements(dx, r, c), kind)
 
 
-@helper
+@inlined_helper
 def _add_row(
     x: _Array, y: _Array, dy: _Array, dx: _Array, i: int, size: Any, stride: Any, offset: Any, kind: int
 ) -> None:
