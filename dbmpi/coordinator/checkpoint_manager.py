@@ -62,7 +62,7 @@ class CheckpointManager:
     @property
     def due(self) -> bool:
         """Whether a checkpoint should be taken now: it is time, and the one before is on disk."""
-        return self._trigger.now and self._pending is None
+        return self._trigger.due and self._pending is None
 
     def poll(self) -> None:
         """Look at the clock, and finish what can be. Raises as `writing`."""
@@ -115,7 +115,7 @@ class CheckpointManager:
     @property
     def state_due(self) -> bool:
         """Whether it is time to send the shards another `CoordinatorState`."""
-        return self._mirrors is not None and self._state_trigger.now
+        return self._mirrors is not None and self._state_trigger.due
 
     def send_state(self, state: AlgorithmState, vectors: list[int] | None = None, mirror: int = 0) -> None:
         """Let the shards know what a checkpoint would need, should the coordinator die (`server.emergency`).

@@ -69,7 +69,8 @@ class DownpourActivity(Activity):
         self._scheduler, self._checkpoints, self._is_final = scheduler, checkpoints, final
         train_rows, self._test_rows = rows
         every = config.evaluation
-        self._warmstart = WarmstartLimit(config.downpour.warmstart)
+        warmstart = config.downpour.warmstart
+        self._warmstart = WarmstartLimit(warmstart) if warmstart.steps or warmstart.time else None
         self._evaluations = IntervalTrigger(every.every_epochs * train_rows, every.every_s)
         self._final = Evaluation(shared, self._test_rows)
         self.phase = Phase.TRAIN
@@ -83,7 +84,7 @@ class DownpourActivity(Activity):
     def state(self) -> DownpourState:
         """Return where the run stands, for `restore`; portions that are outstanding are to be done again."""
         portions = (job.portion for job in self._replicas.outstanding if job.portion is not None)
-        return DownpourState(self._scheduler.state(portions), self._evaluations.now)
+        return DownpourState(self._scheduler.state(portions), self._evaluations.due)
 
     def restore(self, state: DownpourState) -> None:
         """Go on from `state`; the log is restored already."""
@@ -152,15 +153,22 @@ class DownpourActivity(Activity):
         return self._checkpoints is not None and self._checkpoints.due
 
     def _hand_out_to(self, replica: int) -> None:
-        if not self._scheduler.limit and self._evaluations.take():
+        if self._evaluations.due and not self._scheduler.limit:
+            self._evaluations.take()
             self._replicas.order(replica, evaluation_of(0, self._test_rows))
             return
-        elapsed_s = self._replicas.clock() - self._log.started
-        position = self._replicas.living.index(replica)  # the warmstart is for the first living replica
-        most = self._warmstart.steps_for(position, self._scheduler.steps, self._log.step, elapsed_s)
+        most = self._most_steps(replica)
         portion = self._scheduler.next(replica, most) if most != 0 else None
         if portion is not None:
             self._replicas.order(replica, assignment_of(portion), portion)
+
+    def _most_steps(self, replica: int) -> int | None:
+        """Return how many minibatches a replica may be given, by the warmstart; None for any number."""
+        if self._warmstart is None:
+            return None
+        elapsed_s = self._replicas.clock() - self._log.started
+        position = self._replicas.living.index(replica)  # the warmstart is for the first living replica
+        return self._warmstart.steps_for(position, self._scheduler.steps, self._log.step, elapsed_s)
 
     # -- when no replica owes a report ---------------------------------------------------------------------
 

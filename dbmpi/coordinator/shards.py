@@ -116,11 +116,12 @@ class ShardGroup:
 
     def handle_failures(self) -> bool:
         """Let successors go on for shards that have died; return whether one has. Raises as `Failover`."""
-        if len(self._channel.detector.dead) == self._deaths:
+        fresh = self._channel.detector.dead[self._deaths :]
+        self._deaths += len(fresh)
+        if set(fresh).isdisjoint(self._topology.shards):
             return False
         while self._receive_report():  # the last of the dead
             pass
-        self._deaths = len(self._channel.detector.dead)
         if not self._failover.handle_failures():
             return False
         self._ranks = [self._topology.shards[i] for i in self.owners.living]

@@ -91,33 +91,6 @@ def segments(box: Box, shape: tuple[int, ...], first: int, last: int) -> Iterato
         first += taken
 
 
-def slabs(shape: tuple[int, ...], first: int, last: int) -> Iterator[Box]:
-    """Yield the boxes that make up the flat positions [first, last) of an array, in C order. Local.
-
-    There are 2 d - 1 at most in d dimensions: a range begins and ends inside a row once in each dimension
-    but the last, and what lies between is whole.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the array; or the extents of a box, for a range of the box's vector.
-    first, last : int
-        0 <= first <= last <= the array's size.
-    """
-    if first == last or not shape:
-        yield from [()] * (last - first)
-        return
-    inner = prod(shape[1:])
-    row, start, stop = first // inner, -(-first // inner), last // inner
-    if row * inner < first:
-        end = min(last, start * inner)
-        yield from (((row, start), *box) for box in slabs(shape[1:], first - row * inner, end - row * inner))
-    if start < stop:
-        yield ((start, stop), *whole(shape[1:]))
-    if start <= stop and stop * inner < last:
-        yield from (((stop, stop + 1), *box) for box in slabs(shape[1:], 0, last - stop * inner))
-
-
 def _run(box: Box, shape: tuple[int, ...]) -> tuple[int, int]:
     """Return how many leading dimensions number the runs, and the length of every run."""
     depth = len(shape)

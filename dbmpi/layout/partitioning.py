@@ -12,6 +12,7 @@ the model is those of the partitions one after the other, so that a partition me
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 from dbmpi.config.layers import Dropout
 from dbmpi.errors import UserError
@@ -38,7 +39,7 @@ class TensorSlice:
     @cached_property
     def size(self) -> int:
         """Number of elements in the slice."""
-        return volume(self.box)
+        return prod(self.shape)
 
 
 @dataclass(frozen=True)

@@ -183,14 +183,17 @@ class PartitionWorker:
         """Give up all work: the replica has lost a partition. What is in flight to the shards ends first."""
         if self._algorithm.client.busy:
             self._algorithm.client.wait()
-        self._loader.close()
 
-    def close(self) -> None:
-        """End the reading thread, close the files, free the requests."""
-        for algorithm in self._algorithms:
-            algorithm.close()
+    def close(self, retired: bool = False) -> None:
+        """End the reading thread and close the files; free the requests.
+
+        Those of a replica that has lost a partition are left alone: their communicator is revoked.
+        """
+        if not retired:
+            for algorithm in self._algorithms:
+                algorithm.close()
+            self._model.free()
         self._loader.close()
-        self._model.free()
 
 
 def _retire(assignment: Record) -> None:

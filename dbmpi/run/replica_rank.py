@@ -121,8 +121,7 @@ def run_replica(context: "RunContext", world: "World") -> int:
     indices = world.role.replica_index, partition
     worker = partition_worker(context, indices, client, world.replica, service.on_minibatch)
     status = service.run(worker, world.replica)
-    if not service.retired:
-        worker.close()
+    worker.close(service.retired)
     service.close()
     return status
 

@@ -62,7 +62,7 @@ def restore_shard(
 ) -> None:
     """Fill a shard with its share of a checkpoint, whatever the shape that wrote it."""
     from dbmpi.checkpoint.index import Reader
-    from dbmpi.checkpoint.names import PARAMETER_VECTOR, numbered_vector, rule_vector
+    from dbmpi.checkpoint.names import PARAMETER_VECTOR, numbered_vector
     from dbmpi.sandblaster.batch import continues
 
     state, kept = saved.manifest.state.sandblaster, list[int]()
@@ -71,9 +71,9 @@ def restore_shard(
     with Reader(saved.index, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
-            for name, values in zip(shard.rule.states, shard.held[piece.index].states, strict=True):
-                if reader.has(rule_vector(name)):
-                    reader.read(rule_vector(name), piece, values)
+            for name, values in zip(shard.rule_vectors, shard.held[piece.index].states, strict=True):
+                if reader.has(name):
+                    reader.read(name, piece, values)
             for number in kept:
                 reader.read(numbered_vector(number), piece, shard.part(number, piece.index))
         shard.restore(reader.updates(context.pieces))
@@ -102,10 +102,10 @@ def shard_service(
 
 def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":
     """Make what mirrors a shard, `among` all of them."""
-    from dbmpi.checkpoint.names import PARAMETER_VECTOR, rule_vector
+    from dbmpi.checkpoint.names import PARAMETER_VECTOR
     from dbmpi.server.mirror import Mirror
 
-    names = [PARAMETER_VECTOR, *map(rule_vector, state.rule.states)]
+    names = [PARAMETER_VECTOR, *state.rule_vectors]
     config = context.config
     every_s = config.checkpoint.mirror_s if config.uses_downpour else math.inf  # else by order alone
     return Mirror(among, state.index, owners, context.pieces, names, context.dtype, every_s)

@@ -87,7 +87,7 @@ class Sandblaster:
 
     def state(self) -> SandblasterState:
         """Return where the run stands, for `restore`."""
-        return self._problem.state(self._problem.point_now, self._evaluations.now)
+        return self._problem.state(self._problem.point_now, self._evaluations.due)
 
     def restore(self, state: SandblasterState) -> None:
         """Go on from `state`; the log is restored already, and the shards hold the vectors."""
@@ -191,7 +191,7 @@ class Sandblaster:
         point = self._problem.point_for_return
         number = self._problem.rollback.mirror(point)
         if self._checkpoints is not None:
-            state = self._problem.state(point, self._evaluations.now)
+            state = self._problem.state(point, self._evaluations.due)
             self._checkpoints.send_state(state, list(point.vectors), number)
 
     def _go_back(self, number: int) -> None:

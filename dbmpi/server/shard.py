@@ -59,6 +59,11 @@ class Shard:
         The learning rule, and the section that has `max_staleness` and `max_gradient_norm`.
     slices
         The vectors of a batch method, whose parameters `values` are; None where the algorithm is Downpour.
+
+    Attributes
+    ----------
+    rule_vectors
+        Names of the vectors that are states of the learning rule, as checkpoints and mirrors have them.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Shard:
         slices: "Slices | None" = None,
     ) -> None:
         self.index, self.rule, self.limits, self._slices = index, rule, limits, slices
+        self.rule_vectors = tuple(map(rule_vector, rule.states))
         self.dtype = next((value.dtype for value in values.values()), np.dtype("f4"))
         self.held = {
             piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
@@ -97,8 +103,8 @@ class Shard:
         for number in numbers or ():
             parts = [self.part(number, piece) for piece in self.held]
             copy[numbered_vector(number)] = _joined(parts, self.dtype)
-        for i, name in enumerate(self.rule.states if numbers is None else ()):
-            copy[rule_vector(name)] = _joined([held.states[i] for held in pieces], self.dtype)
+        for i, name in enumerate(self.rule_vectors if numbers is None else ()):
+            copy[name] = _joined([held.states[i] for held in pieces], self.dtype)
         copy[UPDATES] = np.array([held.version for held in pieces], np.int64)
         return copy
 
@@ -130,7 +136,7 @@ class Shard:
             value = mirror[PARAMETER_VECTOR][part]
             if self._slices is not None:
                 value = self._slices.parameters(piece.index)
-            states = [self._state(mirror, name, part) for name in self.rule.states]
+            states = [self._state(mirror, name, part) for name in self.rule_vectors]
             self.held[piece.index] = Held(value, states, int(version))
             start += piece.size
         self.held = dict(sorted(self.held.items()))  # the order of a snapshot, and of the index over it
@@ -138,7 +144,7 @@ class Shard:
 
     def _state(self, mirror: Mapping[str, Array], name: str, part: slice) -> Array:
         """Return a state of the rule; after a warmstart there is none in a mirror, nor any need of it."""
-        vector = mirror.get(rule_vector(name))
+        vector = mirror.get(name)
         return vector[part] if vector is not None else np.zeros_like(mirror[PARAMETER_VECTOR][part])
 
     def keep(self, number: int, parameters: Array) -> None:

@@ -100,17 +100,6 @@ def test_segments_are_a_range_of_the_box_s_vector(case, data):
     assert expanded(found) == list(cut(shape, box).flat)[first:last]
 
 
-@given(SHAPES, st.data())
-def test_slabs_are_a_flat_range_in_few_boxes(shape, data):
-    size = int(np.prod(shape, dtype=int))
-    first = data.draw(st.integers(0, size))
-    last = data.draw(st.integers(first, size))
-    found = list(blocks.slabs(shape, first, last))
-    assert [i for box in found for i in cut(shape, box).flat] == list(range(first, last))
-    assert all(blocks.volume(box) for box in found)
-    assert len(found) <= max(1, 2 * len(shape) - 1)
-
-
 def test_the_runs_before_a_segment_cost_nothing():
     shape = (1 << 40, 8)
     box = ((0, 1 << 40), (2, 6))
