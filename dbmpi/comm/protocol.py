@@ -1,16 +1,11 @@
 """Every message of the program: its tag, its layout, who sends it to whom and when, and what takes it.
 
     tag         layout         from -> to: when                           handled in
-    REQUEST     REQUEST_HEADER partition -> shard: fetch, push, or both   server.requests:serve
-                                   in one round trip; accrue
-                               first shard -> shard: fetch, while it      server.requests:serve
-                                   writes the model
-    GRADIENT    wire[n]        partition -> shard: follows a REQUEST      server.requests:_take_push
-                                   that pushes or accrues
-    REPLY       REPLY_HEADER   shard -> whoever asked: once for each      replica.mpi_client:ended
-                                   REQUEST
-    PARAMETERS  float[n]       shard -> whoever asked: follows the REPLY  replica.mpi_client:ended
-                                   to a REQUEST that fetches
+    REQUEST     REQUEST_HEADER partition -> shard: see `Op`               server.requests:serve
+                               first shard -> shard: FETCH, for SAVE      server.requests:serve
+    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE   server.requests:_take_push
+    REPLY       REPLY_HEADER   shard -> whoever asked: to every REQUEST   replica.mpi_client:ended
+    PARAMETERS  float[n]       shard -> whoever asked: after FETCH        replica.mpi_client:ended
     COMMAND     COMMAND        coordinator -> shard: see `Command`        server.service:_obey
     VECTORS     int64[n]       coordinator -> shard: after CHECKPOINT or  server.service:_receive_vectors
                                    MIRROR, the numbers of n vectors
@@ -20,20 +15,15 @@
                                    its share of each of n dot products
     ANSWER      ANSWER         shard -> coordinator: answers SAVE and     coordinator.commands:answer
                                    CHECKPOINT; the successor's, ADOPT
-    SHARD       SHARD_REPORT   shard -> coordinator: every                coordinator.shards:_receive_report
-                                   `output.shard_every_s`, and at the
-                                   end
-    WRITTEN     WRITTEN        shard -> coordinator: its file of a        coordinator.shards:_receive_written
-                                   checkpoint is on disk
+    SHARD       SHARD_REPORT   shard -> coordinator: a regular report     coordinator.shards:_receive_report
+    WRITTEN     WRITTEN        shard -> coordinator: its file is on disk  coordinator.shards:_receive_written
     MIRRORED    MIRRORED       shard -> coordinator: its copy has left,   coordinator.shards:_receive_mirrored
                                    and the mirror that it holds is whole
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
                                coordinator -> spare: LEAVE                replica.service:wait_as_spare
-    REPORT      REPORT         partition -> coordinator: an assignment    coordinator.service:_receive
-                                   is done; a sign of life
+    REPORT      REPORT         partition -> coordinator: done, or ALIVE   coordinator.service:_receive
     SIGNAL      SIGNAL         others -> coordinator: a signal to stop    coordinator.service:_receive
-    FAREWELL    nothing        coordinator -> others: where ranks may     comm.ulfm:part
-                                   die: all is written, exit
+    FAREWELL    nothing        coordinator -> others: exit (`ulfm`)       comm.ulfm:part
                                others -> coordinator: the answer          comm.ulfm:part
 
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of the
@@ -41,19 +31,14 @@ parameter vector (`layout.sharding`), so no message reaches 2^31 bytes. MPI keep
 between two ranks, so replies need no number. Replicas and shards have communicators of their own:
 
     tag            layout      from -> to: when                           handled in
-    boundary_tag   float[n]    partition -> partition of its replica:     model.boundary:_wait
-                                   see `BoundaryPhase`
+    boundary_tag   float[n]    partition -> other: see `BoundaryPhase`    model.boundary:_wait
     LEAD_TAG       uint8[1]    partition 0 -> the others of its replica:  replica.leader:decide
                                    whether to go on with a portion
-    mirror_tag     int64[k]    shard -> its successor: the updates of     server.transfer:poll
-                                   its k pieces
-                   float[n]    then its vectors, in stretches             server.transfer:poll
-    EMERGENCY_TAG  EMERGENCY   first living shard -> the others: which    server.emergency:_contribute
-                                   checkpoint to write
-                   int64[n]    then the numbers of n vectors of a batch   server.emergency:_contribute
-                                   method
-                   EMERGENCY   others -> first living shard: their files  server.emergency:_write_checkpoint
-                                   are on disk
+    mirror_tag     int64[k]    shard -> successor: updates of k pieces    server.transfer:poll
+                   float[n]    then vectors, in stretches                 server.transfer:poll
+    EMERGENCY_TAG  EMERGENCY   first shard -> others: what to write       server.emergency:_contribute
+                   int64[n]    then the numbers of n vectors              server.emergency:_contribute
+                   EMERGENCY   others -> first shard: it is on disk       server.emergency:_write_checkpoint
 
 Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
