@@ -161,9 +161,9 @@ class EmergencyCheckpoint:
     def _tell(self, shards: Sequence[int], records: Record) -> None:
         for shard in shards:
             sent = self._comm.Isend(records.view(np.uint8), shard, EMERGENCY_TAG)
-            self._waiter.until(sent.Test, partial(str, f"shard {shard} (the coordinator's will)"))
+            self._waiter.until(sent.Test, partial(str, f"shard {shard} (the coordinator's state)"))
 
     def _receive(self, into: Record, shard: int) -> Record:
-        what, request = "the coordinator's will", self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
+        what, request = "the coordinator's state", self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
         complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"))
         return into

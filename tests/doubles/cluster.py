@@ -42,9 +42,9 @@ def run_cluster(
             service = ReplicaService(
                 world.service, world.topology.coordinator, context.waiter, context.signals
             )
-            link = replica_rank.mpi_client(context, world.service, role.partition_index)
+            client = replica_rank.mpi_client(context, world.service, role.partition_index)
             who = role.replica_index, role.partition_index
-            replica = replica_rank.partition_worker(context, who, link, world.replica, service.on_minibatch)
+            replica = replica_rank.partition_worker(context, who, client, world.replica, service.on_minibatch)
             on_replica(replica, role)
             service.run(replica)
             replica.close()

@@ -122,7 +122,7 @@ def test_model_file_explains_itself(eight):
 
 
 @pytest.mark.both_mpis
-def test_boundary_traffic_is_the_plan_s(eight):
+def test_boundary_traffic_is_that_of_the_plan(eight):
     run, _ = eight
     content = summary(run)
     found = content["boundary_messages"], content["boundary_bytes"]

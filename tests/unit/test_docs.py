@@ -12,7 +12,7 @@ from tests import ROOT
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
-def test_the_table_of_boundary_traffic_is_the_plan_s():
+def test_the_table_of_boundary_traffic_is_that_of_the_plan():
     command = [sys.executable, ROOT / "scripts" / "boundary_table.py"]
     table = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert table in (ROOT / "docs" / "images.md").read_text()

@@ -1,4 +1,4 @@
-"""A partition whose shard dies: it asks the heir, once more and with the same gradient, and nobody else."""
+"""A partition whose shard dies: it asks the successor once more, with the same gradient, and nobody else."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ BOTH = Op.FETCH | Op.PUSH
 
 
 class Case:
-    """A link to three shards, which the test plays; the order to reroute comes when the link looks for it."""
+    """A client of three shards, which the test plays; the order to reroute comes when it is looked for."""
 
     def __init__(self, monkeypatch: Any, patient: bool = True) -> None:
         self.comm, self.orders = Comm(), list[tuple[int, int]]()
@@ -26,19 +26,19 @@ class Case:
         self.into = np.zeros(9)
         look = self.look if patient else None
         comm: Any = self.comm
-        self.link = MpiClient(comm, PIECES, RANKS, self.into, "float64", Waiter(0.2), look)
+        self.client = MpiClient(comm, PIECES, RANKS, self.into, "float64", Waiter(0.2), look)
         self.gradients: dict[int, list[tuple[int, float]]] = {1: [], 2: [], 3: []}  # piece, first value
 
     def look(self) -> None:
         for order in self.orders:
-            self.link.reroute(*order)
+            self.client.reroute(*order)
         self.orders.clear()
         for rank in set(RANKS) - self.comm.dead:
             while self.comm.waiting(rank, Tag.REQUEST):
                 self.serve(rank)
 
     def begin(self, op: Op = BOTH) -> None:
-        self.link.begin(op, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1)
+        self.client.begin(op, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1)
 
     def serve(self, rank: int, reply: bool = True, values: bool = True) -> None:
         """Let a shard serve one request."""
@@ -56,13 +56,13 @@ class Case:
             self.comm.give(rank, Tag.PARAMETERS, np.full(size, 10.0 * rank + piece))
 
     def assert_ended_well(self, dead_served: bool) -> None:
-        """Everybody living was asked once, and the heir for the dead one's piece too."""
-        outcome = self.link.wait()
+        """Everybody living was asked once, and the successor for the dead one's piece too."""
+        outcome = self.client.wait()
         assert outcome.versions is not None and outcome.versions.tolist() == [20, 20, 30]
         assert self.into.tolist() == [20.0] * 3 + [21.0] * 2 + [32.0] * 4
         assert self.gradients[3] == [(2, 5.0)]
         assert sorted(self.gradients[2]) == ([(1, 3.0)] if dead_served else [(0, 0.0), (1, 3.0)])
-        assert not self.link.busy
+        assert not self.client.busy
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "told"])
@@ -78,9 +78,9 @@ def test_what_the_dead_shard_has_not_answered_is_asked_again(monkeypatch, notice
     case.comm.dead.add(1)
     if noticed:
         for _ in range(3):
-            assert case.link.poll() is None
-            case.link.progress()
-    assert case.link.busy
+            assert case.client.poll() is None
+            case.client.progress()
+    assert case.client.busy
     case.orders.append((0, 1))
     if not noticed:
         case.look()
@@ -104,8 +104,8 @@ def test_an_exchange_that_the_dead_shard_ended_is_not_repeated(monkeypatch):
     for rank in RANKS:
         case.serve(rank)
     case.comm.dead.add(1)
-    case.link.reroute(0, 1)
-    outcome = case.link.poll()
+    case.client.reroute(0, 1)
+    outcome = case.client.poll()
     assert outcome is not None and outcome.versions.tolist() == [10, 20, 30]
     assert not case.comm.waiting(2, Tag.REQUEST)
 
@@ -115,11 +115,11 @@ def test_a_push_alone_that_was_acknowledged_asks_nothing_more(monkeypatch):
     case.begin(Op.PUSH)
     case.serve(1)
     case.comm.dead.add(1)
-    assert case.link.poll() is None  # noticed or not, the others have not answered
-    case.link.reroute(0, 1)
+    assert case.client.poll() is None  # noticed or not, the others have not answered
+    case.client.reroute(0, 1)
     case.serve(2)
     case.serve(3)
-    assert case.link.poll() is not None
+    assert case.client.poll() is not None
     assert case.gradients == {1: [(0, 0.0)], 2: [(1, 3.0)], 3: [(2, 5.0)]}
 
 
@@ -127,7 +127,7 @@ def test_one_that_begins_after_the_death_waits_for_the_heir(monkeypatch):
     case = Case(monkeypatch)
     case.comm.dead.add(1)
     case.begin()
-    assert case.link.poll() is None
+    assert case.client.poll() is None
     case.orders.append((0, 1))
     case.assert_ended_well(dead_served=False)
 
@@ -135,8 +135,8 @@ def test_one_that_begins_after_the_death_waits_for_the_heir(monkeypatch):
 def test_nothing_in_flight_changes_the_map_alone(monkeypatch):
     case = Case(monkeypatch)
     case.comm.dead.add(1)
-    case.link.reroute(0, 1)
-    assert not case.link.busy and not case.comm.sent
+    case.client.reroute(0, 1)
+    assert not case.client.busy and not case.comm.sent
     case.begin()
     case.look()
     case.assert_ended_well(dead_served=False)
@@ -146,9 +146,9 @@ def test_the_heir_of_the_heir(monkeypatch):
     case = Case(monkeypatch)
     case.begin()
     case.comm.dead |= {1, 2}
-    assert case.link.poll() is None
+    assert case.client.poll() is None
     case.orders += [(0, 1), (1, 2)]
-    outcome = case.link.wait()
+    outcome = case.client.wait()
     assert outcome.versions is not None and outcome.versions.tolist() == [30, 30, 30]
     assert sorted(case.gradients[3]) == [(0, 0.0), (1, 3.0), (2, 5.0)]
 
@@ -158,7 +158,7 @@ def test_without_mirrors_a_death_is_an_error_at_once(monkeypatch):
     case.begin()
     case.comm.dead.add(1)
     with pytest.raises(MPI.Exception):
-        case.link.poll()
+        case.client.poll()
 
 
 def test_other_errors_are_not_waited_for(monkeypatch):
@@ -166,4 +166,4 @@ def test_other_errors_are_not_waited_for(monkeypatch):
     case.begin()
     monkeypatch.setattr("tests.doubles.fake_mpi.Request.Test", lambda *args: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError):
-        case.link.poll()
+        case.client.poll()

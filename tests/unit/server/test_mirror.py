@@ -110,7 +110,7 @@ def test_a_mirror_leaves_every_interval_and_not_before_the_last_has_left(comm: C
     messages = comm.waiting(2, 0)
     assert messages == len(parts_of(layout_of(1), 0))
     one.poll(20.0, lambda: shard.snapshot(None))
-    assert comm.waiting(2, 0) == messages  # the heir has taken nothing yet
+    assert comm.waiting(2, 0) == messages  # the successor has taken nothing yet
     for _ in range(messages):
         comm.take(2, 0, np.uint8)
     one.poll(21.0, lambda: shard.snapshot(None))
@@ -118,7 +118,7 @@ def test_a_mirror_leaves_every_interval_and_not_before_the_last_has_left(comm: C
     assert comm.waiting(2, 0) == messages
 
 
-def test_the_heir_adopts_what_was_copied(comm: Comm) -> None:
+def test_the_successor_adopts_what_was_copied(comm: Comm) -> None:
     successor, mine, theirs = mirror_at(comm, 1), shard_of(1), shard_of(0)
     gradient = np.ones(PIECES[0].size)
     theirs.push(0, gradient, 0, 0.1)
