@@ -74,7 +74,7 @@ def during(name: str) -> tuple[str, str]:
 TWO_REPLICAS = "cluster.shards=1 cluster.replicas=2 cluster.partitions=1".split()
 TWO_SHARDS = "cluster.shards=2 cluster.replicas=2 cluster.partitions=1".split()
 TILES = "cluster.shards=1 cluster.replicas=2 cluster.partitions=2".split()
-L_BFGS = "train.algorithm=sandblaster train.minibatch=100".split()
+L_BFGS = "train.algorithm=sandblaster train.minibatch=100 sandblaster.deterministic=true".split()
 PROGRAM = "dbmpi.train:main"
 JOURNEYS = {
     "key": Journey(
