@@ -116,23 +116,32 @@ class Inbox:
 
 
 class Outbox:
-    """Small messages on their way; keeps their buffers until they have left, or their receiver is dead."""
+    """Small messages on their way; keeps their buffers until they have left, or their receiver is dead.
 
-    def __init__(self, comm: MPI.Intracomm) -> None:
+    Parameters
+    ----------
+    comm
+        The service communicator.
+    learn
+        Takes in an error that tells of a death, and raises any other. A rank that acts on deaths gives its
+        `ulfm.FailureDetector.learn`: a death is told once, and the first call to meet it acknowledges it.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, learn: Callable[[MPI.Exception], object] | None = None) -> None:
         self._comm = comm
-        self._tolerate = partial(ulfm.raise_unless_death, comm)
+        self._learn = partial(ulfm.raise_unless_death, comm) if learn is None else learn
         self._sends: list[MPI.Request] = []
 
     def send(self, record: Record, to: int, tag: Tag) -> None:
         """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
         self._sends = [request for request in self._sends if not self._left(request)]
         start = partial(self._comm.Isend, record.reshape(-1).view(np.uint8).copy(), to, tag)
-        request = tolerant(start, self._tolerate, None)
+        request = tolerant(start, self._learn, None)
         if request is not None:
             self._sends.append(request)
 
     def _left(self, request: MPI.Request) -> bool:
-        return tolerant(request.Test, self._tolerate, True)
+        return tolerant(request.Test, self._learn, True)
 
     def drain(self, waiter: Waiter) -> None:
         """Wait until all have left."""

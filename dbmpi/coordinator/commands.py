@@ -18,14 +18,21 @@ from dbmpi.layout.topology import Topology
 class MpiDispatcher:
     """Sends an assignment to every partition of a replica. See `replicas.Dispatcher`.
 
+    Parameters
+    ----------
+    comm, topology
+        The service communicator, and which rank has which role.
+    detector
+        Learns of the deaths that a message meets.
+
     Attributes
     ----------
     out
         What is on its way.
     """
 
-    def __init__(self, comm: MPI.Intracomm, topology: Topology) -> None:
-        self.out = Outbox(comm)
+    def __init__(self, comm: MPI.Intracomm, topology: Topology, detector: FailureDetector) -> None:
+        self.out = Outbox(comm, detector.learn)
         self._topology = topology
 
     def send(self, replica: int, assignment: Record) -> None:

@@ -52,7 +52,7 @@ class CoordinatorService:
         self._topology, self._signals, self._waiter = topology, signals, waiter
         shards = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
         self._detector = FailureDetector(comm, {} if mirrored else shards)
-        self.dispatcher = MpiDispatcher(comm, topology)
+        self.dispatcher = MpiDispatcher(comm, topology, self._detector)
         self._channel = CommandChannel(comm, self.dispatcher.out, waiter, self._detector)
         self.shards = ShardGroup(self._channel, topology, self.dispatcher, log, shard_every_s, mirrored)
         self._handled = 0  # dead ranks

@@ -90,7 +90,7 @@ class ShardService:
         largest = max((len(held.value) for held in shard.held.values()), default=0)
         largest = mirror.largest if mirror is not None else largest  # it may come to serve any
         self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector)
-        self._outbox = Outbox(self._comm)
+        self._outbox = Outbox(self._comm, self._detector.learn)
         self._report: MPI.Request | None = None
         self._busy_s = 0.0
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
