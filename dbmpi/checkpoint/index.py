@@ -15,7 +15,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.directory import INDEX, FileRecord, record_of, shard_file_name
-from dbmpi.checkpoint.names import UPDATES
+from dbmpi.checkpoint.vector_names import UPDATES
 from dbmpi.files import quiet, writing
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import TensorBox, tensor_boxes

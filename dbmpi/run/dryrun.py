@@ -109,7 +109,7 @@ def _roles(topo: Topology) -> str:
     rows = [["coordinator", str(topo.coordinator)], ["shards", spans(topo.shards)]]
     rows += [[f"replica {r}", spans(members)] for r, members in enumerate(topo.replicas)]
     if topo.spares:
-        rows.append(["left over (leave at once)", spans(topo.spares)])
+        rows.append(["left over (wait for the end)", spans(topo.spares)])
     return "Ranks (on one node; on several, shards are spread over them)\n\n" + table(
         ["role", "ranks"], rows, left=2
     )

@@ -62,7 +62,7 @@ def restore_shard(
 ) -> None:
     """Fill a shard with its share of a checkpoint, whatever the shape that wrote it."""
     from dbmpi.checkpoint.index import Reader
-    from dbmpi.checkpoint.names import PARAMETER_VECTOR, numbered_vector
+    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector
     from dbmpi.sandblaster.batch import continues
 
     state, kept = saved.manifest.state.sandblaster, list[int]()
@@ -102,7 +102,7 @@ def shard_service(
 
 def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":
     """Make what mirrors a shard, `among` all of them."""
-    from dbmpi.checkpoint.names import PARAMETER_VECTOR
+    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
     from dbmpi.server.mirror import Mirror
 
     names = [PARAMETER_VECTOR, *state.rule_vectors]

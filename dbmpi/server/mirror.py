@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from dbmpi.checkpoint.names import UPDATES
+from dbmpi.checkpoint.vector_names import UPDATES
 from dbmpi.comm.protocol import mirror_tag
 from dbmpi.layout.sharding import Owners, Piece, of_shard
 from dbmpi.server.transfer import Copy, Peer, Receiving, Sending, WholeMirror

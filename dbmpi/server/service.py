@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.arrays import Array, Record
-from dbmpi.checkpoint.names import PARAMETER_VECTOR
 from dbmpi.checkpoint.shard_file import ShardWriter
+from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from dbmpi.comm.messages import Endpoint, Inbox, Outbox, take, tolerant
 from dbmpi.comm.protocol import (
     ANSWER,

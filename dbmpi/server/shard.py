@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Array
-from dbmpi.checkpoint.names import PARAMETER_VECTOR, UPDATES, numbered, numbered_vector, rule_vector
+from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, UPDATES, numbered, numbered_vector, rule_vector
 from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.errors import ProtocolError
@@ -91,7 +91,7 @@ class Shard:
         return sum(self.held[piece].version for piece in pieces) - before
 
     def snapshot(self, numbers: Sequence[int] | None) -> dict[str, Array]:
-        """Return a copy of what a checkpoint holds of this shard, by the names of `checkpoint.names`.
+        """Return a copy of what a checkpoint holds of this shard, by the names of `checkpoint.vector_names`.
 
         Parameters
         ----------

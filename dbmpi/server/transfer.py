@@ -8,7 +8,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dbmpi.arrays import Array
-from dbmpi.checkpoint.names import UPDATES
+from dbmpi.checkpoint.vector_names import UPDATES
 from dbmpi.comm import ulfm
 from dbmpi.comm.messages import tolerant
 from dbmpi.layout.sharding import Piece

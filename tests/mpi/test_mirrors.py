@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi.checkpoint.names import PARAMETER_VECTOR, rule_vector
+from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, rule_vector
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Owners, cut, of_shard
 from dbmpi.server import rules, transfer

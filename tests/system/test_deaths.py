@@ -12,7 +12,7 @@ import pytest
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import CHECKPOINTS
-from dbmpi.checkpoint.names import PARAMETER_VECTOR
+from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from scripts import launcher
 from scripts.chaos.victims import Killer
 from tests.system.conftest import launch_in

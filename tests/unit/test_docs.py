@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,18 @@ def test_the_table_of_boundary_traffic_is_that_of_the_plan():
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
     assert not [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as they are made from their texts."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_are_headings(page):
+    links = re.findall(r"\]\(([^)#:]*)#([\w-]+)\)", page.read_text())
+    assert not [link for link in links if link[1] not in anchors(page.parent / link[0] if link[0] else page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

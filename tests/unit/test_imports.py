@@ -14,9 +14,9 @@ DBMPI = sorted((ROOT / "dbmpi").rglob("*.py"))
 KERNELS = sorted((ROOT / "kernels").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 
-# The floors of the house, the lowest first. A package or module imports what is on lower floors, and nothing
-# on its own floor or above; types count too. This is the one place where the direction of imports stands.
-FLOORS = {
+# The levels, the lowest first. A package or module imports what is on lower levels, and nothing
+# on its own level or above; types count too. This is the one place where the direction of imports stands.
+LEVELS = {
     "dbmpi": [
         ["errors"],
         ["text", "files", "arrays"],
@@ -140,11 +140,11 @@ def own_imports(name: str, files: dict[str, Path]) -> set[str]:
     return {one for one in found if files[one].name != "__init__.py"} - {name}
 
 
-def floor_of(name: str) -> tuple[int, str]:
+def level_of(name: str) -> tuple[int, str]:
     """Return the number of a module's floor, and its package or, of a module of none, its own name."""
     top, _, rest = name.partition(".")
     room = rest.partition(".")[0]
-    for number, rooms in enumerate(FLOORS[top]):
+    for number, rooms in enumerate(LEVELS[top]):
         if room in rooms:
             return number, room
     raise AssertionError(f"{name} is in no package of the table")
@@ -156,11 +156,11 @@ def upward(files: dict[str, Path]) -> list[str]:
     for name in files:
         if files[name].name == "__init__.py":
             continue
-        number, room = floor_of(name)
+        number, room = level_of(name)
         for other in own_imports(name, files):
             if other.split(".")[0] != name.split(".")[0]:
                 continue  # from dbmpi to kernels: see below
-            below, theirs = floor_of(other)
+            below, theirs = level_of(other)
             if theirs != room and below >= number:
                 arrows.append(f"{name} -> {other}")
     return arrows

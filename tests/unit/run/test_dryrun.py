@@ -263,7 +263,7 @@ def test_a_layer_that_does_not_fit_the_data_is_a_user_error() -> None:
 
 def test_ranks_left_over_are_named() -> None:
     text = report(config(), 13, description())
-    assert re.search(r"(?m)^left over \(leave at once\) +10-12$", text)
+    assert re.search(r"(?m)^left over \(wait for the end\) +10-12$", text)
 
 
 def test_a_single_process() -> None:

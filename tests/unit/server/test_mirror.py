@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbmpi.checkpoint.names import PARAMETER_VECTOR, UPDATES, rule_vector
+from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, UPDATES, rule_vector
 from dbmpi.comm.protocol import Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Owners, Piece, cut, of_shard

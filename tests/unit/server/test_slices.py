@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbmpi.checkpoint import names
+from dbmpi.checkpoint import vector_names
 from dbmpi.comm.operations import GRADIENT, PARAMETERS, Program
 from dbmpi.comm.protocol import Status
 from dbmpi.config.algorithms import Downpour
@@ -48,7 +48,9 @@ def test_what_is_adopted_is_copied_in_the_order_of_the_pieces():
     successor, dead, whole = shard_of(1), shard_of(0), []
     successor.adopt(of_shard(PIECES, 0), dead.snapshot([PAIR]))
     whole = [(dead if piece.shard == 0 else shard_of(1)).part(PAIR, piece.index) for piece in PIECES]
-    assert np.array_equal(successor.snapshot([PAIR])[names.numbered_vector(PAIR)], np.concatenate(whole))
+    assert np.array_equal(
+        successor.snapshot([PAIR])[vector_names.numbered_vector(PAIR)], np.concatenate(whole)
+    )
 
 
 def test_an_adoption_ends_the_evaluation_under_way():
@@ -67,7 +69,7 @@ def test_an_adoption_ends_the_evaluation_under_way():
 def test_a_shard_goes_back_to_the_last_two_parameters_that_it_kept():
     successor, dead, first = shard_of(0), shard_of(1), shard_of(0)
     for number in (1, 2, 3):
-        successor.keep(number, successor.snapshot([])[names.PARAMETER_VECTOR])
+        successor.keep(number, successor.snapshot([])[vector_names.PARAMETER_VECTOR])
         successor.operate(Program().scale(PARAMETERS, 2.0).records)
     successor.adopt(of_shard(PIECES, 1), dead.snapshot([]))
     for number in (3, 2):
@@ -86,6 +88,6 @@ def test_the_state_of_a_warmstart_s_rule_is_not_missed():
     made = [Shard(i, {p: np.zeros(p.size) for p in of_shard(PIECES, i)}, rules.make(settings), settings)
             for i in (0, 1)]  # fmt: skip
     copy = made[1].snapshot(None)
-    del copy[names.rule_vector("squares")]
+    del copy[vector_names.rule_vector("squares")]
     made[0].adopt(of_shard(PIECES, 1), copy)
     assert all((held.states[0] == 0).all() for held in made[0].held.values())
