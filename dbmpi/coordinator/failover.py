@@ -66,12 +66,17 @@ class Failover:
             It was the last one, its successor has no whole mirror, or is dead too, or another shard died just
             before, whose successor has gone on from another iterate.
         """
-        roles = self._topology.roles
-        dead = [roles[rank].shard_index for rank in self._channel.detector.dead]
-        fresh = [shard for shard in self.owners.living if shard in dead]
-        for shard in fresh:
-            self._fail_over(shard)
-        return bool(fresh)
+        died = False
+        while fresh := self._fresh():  # more may die, and be learned of, meanwhile
+            died = True
+            for shard in fresh:
+                self._fail_over(shard)
+        return died
+
+    def _fresh(self) -> list[int]:
+        """Return the shards that are known to be dead, and not yet seen to."""
+        ranks, dead = self._topology.shards, self._channel.detector.dead
+        return [shard for shard in self.owners.living if ranks[shard] in dead]
 
     def _fail_over(self, dead: int) -> None:
         if self.owners.living == [dead]:

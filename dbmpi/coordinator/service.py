@@ -85,9 +85,10 @@ class CoordinatorService:
 
     def _handle_failures(self, activity: Activity) -> None:
         """Let successors serve for dead shards, and tell an activity which replicas have lost a rank."""
+        dead = self._detector.dead[self._handled :]
+        self._handled += len(dead)  # not those that are learned of from here on
         if self.shards.handle_failures():
             activity.shard_died()
-        dead, self._handled = self._detector.dead[self._handled :], len(self._detector.dead)
         for rank in dead:
             role = self._topology.roles[rank]
             if role.kind == "replica" and role.replica_index not in self._lost:

@@ -63,7 +63,6 @@ class ShardGroup:
         self._failover = Failover(channel, topology, dispatcher, log, self._heard)
         self.owners = self._failover.owners
         self._ranks = list(topology.shards)  # of the living shards
-        self._deaths = 0  # of any ranks, that the failover has seen to
 
     # -- what shards say on their own ----------------------------------------------------------------------
 
@@ -82,6 +81,10 @@ class ShardGroup:
             if report["last"]:
                 self._left.add(index)
         return True
+
+    def _receive_reports(self) -> None:
+        while self._receive_report():
+            pass
 
     def _receive_written(self) -> bool:
         """Take in that a shard's part of a checkpoint is on disk."""
@@ -116,12 +119,7 @@ class ShardGroup:
 
     def handle_failures(self) -> bool:
         """Let successors go on for shards that have died; return whether one has. Raises as `Failover`."""
-        fresh = self._channel.detector.dead[self._deaths :]
-        self._deaths += len(fresh)
-        if set(fresh).isdisjoint(self._topology.shards):
-            return False
-        while self._receive_report():  # the last of the dead
-            pass
+        self._receive_reports()  # the last of the dead; a probe for any source also learns who is dead
         if not self._failover.handle_failures():
             return False
         self._ranks = [self._topology.shards[i] for i in self.owners.living]
@@ -139,7 +137,7 @@ class ShardGroup:
             self._channel.order_of_vectors(rank, Command.CHECKPOINT, vectors, number=number)
         for rank in self._ranks:
             self._channel.answer(rank, "copying its slice for a checkpoint")
-        self.handle_failures()
+        self.handle_failures()  # reports too: a shard's came before its answer, and the checkpoint holds it
 
     def await_files(self) -> None:
         """See `cluster.Shards.await_files`."""
@@ -226,8 +224,7 @@ class ShardGroup:
         """Wait for the last report of each living shard."""
 
         def left() -> bool:
-            while self._receive_report():
-                pass
+            self._receive_reports()
             return not self._staying()
 
         def late() -> str:

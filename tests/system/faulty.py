@@ -18,6 +18,8 @@ from typing import Any
 
 from dbmpi import train
 from dbmpi.run import launch
+from scripts.chaos.victims import by_rank
+from scripts.processes import TOKENS, carriers
 
 PLACES = {
     "shard": ("dbmpi.server.service", "ShardService", "_serve"),  # a request
@@ -40,6 +42,7 @@ PLACES = {
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`
 SLEEP_S = 5.0
+NEWS_S = 0.5
 FULL_BYTES = 4000  # enough for the messages, where they go to a file
 
 
@@ -61,6 +64,9 @@ def wrong(fault: str) -> None:
         raise Broken("for the test")
     if fault in ("kill", "stop"):
         os.kill(os.getpid(), signal.SIGKILL if fault == "kill" else signal.SIGSTOP)
+    elif fault == "kill next":  # the rank after this one; and the news of it travels
+        os.kill(by_rank(carriers(os.environ[TOKENS]))[launch.env_rank(os.environ) + 1], signal.SIGKILL)
+        time.sleep(NEWS_S)
     elif fault == "sleep":
         time.sleep(SLEEP_S)
     elif fault == "full":  # no file may grow: EFBIG, which reaches the program as ENOSPC does

@@ -10,6 +10,7 @@ import pytest
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import (
+    MANIFEST,
     checkpoint_directory,
     checkpoint_numbers,
     construction_directory,
@@ -69,6 +70,17 @@ def test_a_deterministic_run_on_six_ranks_that_was_stopped_equals_one_that_was_n
     assert launch(6, *settings, "train.max_time=0.4", "--run-dir", "parts").status == 85
     assert launch(6, *settings, "--run-dir", "parts").status == 0
     assert equal(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_checkpoint_holds_the_updates_of_its_own_steps(launch, tmp_path):
+    """Not those of the shards' report before: with one replica that pushes every gradient, one a step."""
+    cluster = ("cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1")
+    often = ("train.steps=300", "checkpoint.every_examples=800", "checkpoint.keep=9")
+    assert launch(4, *QUIET, *cluster, *often, "--run-dir", "run").status == 0
+    saved = [found for found in manifest.whole(tmp_path / "run") if isinstance(found, manifest.Checkpoint)]
+    counts = [json.loads(found.index.with_name(MANIFEST).read_text())["state"]["book"] for found in saved]
+    assert len(counts) > 2
+    assert all(count["service"]["updates"] == count["step"] for count in counts)
 
 
 def send(run, rank, number, seen):

@@ -147,6 +147,28 @@ def assert_saved_as_ended(run):
     assert not list((run / CHECKPOINTS).glob(".*"))
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_model_is_written_again_when_another_shard_dies_meanwhile(
+    launch_in_ft, undisturbed, tmp_path, algorithm
+):
+    """The coordinator speaks only with the first shard then."""
+    cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=0.2"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS[algorithm])
+    fault = ("kill next", "saving", 1, 1)
+    done = launch_in_ft(tmp_path)(4, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    assert "shard 1 has died (rank 2): shard 0 (rank 1)" in done.out
+    assert set(parameters(tmp_path / "run")) == set(parameters(undisturbed[algorithm]))
+
+
+def test_a_death_while_the_model_is_written_without_mirrors_ends_the_run(launch_in_ft, tmp_path):
+    cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=0"
+    arguments = ("kill next", "saving", 1, 1, *QUIET, *cluster, "train.epochs=2")
+    done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, "rank 2 (shard 1) has died, and the run cannot go on without it")
+
+
 @pytest.mark.parametrize(
     ("shards", "victim", "request_number"),
     [(2, 1, 30), (3, 0, 300), (2, 0, 560)],
