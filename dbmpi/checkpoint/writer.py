@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from dbmpi.checkpoint import manifest
-from dbmpi.checkpoint.directory import INDEX, FileRecord, construction_directory, prune
+from dbmpi.checkpoint.directory import (
+    INDEX,
+    FileRecord,
+    checkpoint_directory,
+    construction_directory,
+    prune,
+)
 from dbmpi.checkpoint.manifest import Manifest, model_of
 from dbmpi.checkpoint.run_state import RunState
 from dbmpi.config.sections import Config
@@ -98,5 +104,7 @@ class CheckpointWriter:
 
     def _remember_score(self, content: Manifest) -> None:
         """Make a checkpoint the best one if it is; of equal scores the newest counts."""
+        if self._best is not None and not checkpoint_directory(self.run_dir, self._best[1]).is_dir():
+            self._best = manifest.best_of(self.run_dir)  # somebody has removed it
         if content.score is not None and (self._best is None or content.score >= self._best[0]):
             self._best = content.score, content.number

@@ -7,6 +7,8 @@ of the one before, and the living shards have kept the parameters of both; of th
 the method overwrites none within one iteration.
 """
 
+from collections.abc import Sequence
+
 from dbmpi.coordinator.cluster import Mirrors
 from dbmpi.sandblaster.optimizer_state import RollbackPoint
 
@@ -35,10 +37,19 @@ class Rollback:
         """Take note of vectors that the shards have written."""
         self._written |= vectors
 
-    def mirror(self, point: RollbackPoint) -> int:
-        """Have the iterate mirrored that the parameters are now; return the number of the mirror."""
+    def mirror(self, point: RollbackPoint, vectors: Sequence[int]) -> int:
+        """Have the iterate mirrored that the parameters are now; return the number of the mirror.
+
+        Parameters
+        ----------
+        point
+            What the run goes on with if a shard dies.
+        vectors
+            Of the method, at this iterate. A checkpoint of it may be written once more after a death, so
+            they are mirrored even where `point` does without.
+        """
         self.settle()
-        changed = [vector for vector in point.vectors if self.empty or vector in self._written]
+        changed = [vector for vector in vectors if self.empty or vector in self._written]
         number = self._mirrors.mirror(changed, self.empty)
         before = {last: self._points[last] for last in list(self._points)[-1:]}
         self._points, self._written, self.empty = before | {number: point}, set(), False

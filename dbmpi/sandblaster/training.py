@@ -189,7 +189,7 @@ class Sandblaster:
         if self._problem.rollback is None:
             return
         point = self._problem.point_for_return
-        number = self._problem.rollback.mirror(point)
+        number = self._problem.rollback.mirror(point, self._problem.point.vectors)
         if self._checkpoints is not None:
             state = self._problem.state(point, self._evaluations.due)
             self._checkpoints.send_state(state, list(point.vectors), number)

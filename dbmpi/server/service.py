@@ -136,11 +136,12 @@ class ShardService:
         return take(self._comm, Tag.REQUEST, REQUEST_HEADER)
 
     def _serve_next(self, next_message: Callable[[], Message | None]) -> bool:
-        """Serve the next message, and return whether there was one."""
+        """Serve the next message; return whether there was one, or a death was learned of in its place."""
+        known = len(self._detector.dead)
         message = tolerant(next_message, self._detector.learn, None)
         if message is not None:
             self._serve(*message)
-        return message is not None
+        return message is not None or len(self._detector.dead) > known
 
     def _serve(self, message: Record, source: int | None) -> None:
         """Do what a COMMAND says, or a REQUEST from a world rank."""

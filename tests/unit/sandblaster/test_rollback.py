@@ -36,11 +36,11 @@ def test_only_what_was_written_is_mirrored_after_the_first_time():
     orders = FakeMirrors()
     rollback = Rollback(orders)
     assert rollback.empty
-    assert rollback.mirror(point(0, 3, 5, 6)) == 1
+    assert rollback.mirror(point(0, 3, 5, 6), [3, 5, 6]) == 1
     assert not rollback.empty
     rollback.wrote({3, 4})
-    rollback.mirror(point(1, 3, 5, 6))
-    rollback.mirror(point(2, 3, 5, 6))
+    rollback.mirror(point(1, 3, 5, 6), [3, 5, 6])
+    rollback.mirror(point(2, 3, 5, 6), [3, 5, 6])
     assert orders.given == [([3, 5, 6], True), ([3], False), ([], False)]
     assert orders.awaited == 3  # each order waits for the mirror before
 
@@ -48,15 +48,15 @@ def test_only_what_was_written_is_mirrored_after_the_first_time():
 def test_after_a_death_all_of_it_is_mirrored_again():
     orders = FakeMirrors()
     rollback = Rollback(orders)
-    rollback.mirror(point(0, 3))
-    rollback.mirror(point(1, 3))
+    rollback.mirror(point(0, 3), [3])
+    rollback.mirror(point(1, 3), [3])
     orders.lost = 1
     with pytest.raises(ShardLost) as told:
         rollback.check()
     assert told.value.number == 1 and rollback.back_to(1) == point(0, 3)
     assert orders.reverted == [1]
     assert rollback.empty
-    rollback.mirror(point(0, 3))
+    rollback.mirror(point(0, 3), [3])
     assert orders.given[-1] == ([3], True)
 
 
@@ -64,7 +64,7 @@ def test_the_last_two_points_are_known():
     orders = FakeMirrors()
     rollback = Rollback(orders)
     for sample in range(4):
-        rollback.mirror(point(sample))
+        rollback.mirror(point(sample), [])
     assert [rollback.back_to(number) for number in (3, 4)] == [point(2), point(3)]
     with pytest.raises(KeyError):
         rollback.back_to(2)
@@ -77,3 +77,12 @@ def test_a_run_comes_back_to_an_iterate_that_is_evaluated_again():
     assert whole.for_return(True) == RollbackPoint(again, {"kept": [1]}, [3, 7], 2)
     assert whole.for_return(False) == RollbackPoint(again, {}, (), 2)  # its vectors are overwritten
     assert RollbackPoint(sample=1).for_return(True) == RollbackPoint(sample=1)
+
+
+def test_vectors_are_mirrored_although_the_run_would_go_on_without_them():
+    """The checkpoint of this iterate may be written once more, by a successor that has only the mirror."""
+    orders = FakeMirrors()
+    rollback = Rollback(orders)
+    whole = RollbackPoint(None, {"kept": [1]}, [3, 7], 2)
+    rollback.mirror(whole.for_return(False), whole.vectors)
+    assert orders.given == [([3, 7], True)] and rollback.back_to(1).vectors == ()
