@@ -10,7 +10,8 @@ import sys
 from dbmpi import train
 from dbmpi.run import launch
 
-READERS = ["tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"]
+# Without difflib: Numba loads scipy where it is installed, and scipy loads it.
+READERS = ["tomllib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"]
 
 choose = launch.thread_environment
 
