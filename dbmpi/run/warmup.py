@@ -1,8 +1,11 @@
 """Before training: kernels are compiled once a node, and the run directory says who does what."""
 
+import gc
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
 
+NEVER = 1_000_000  # collections of young objects, before one of the old
 COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
 
 
@@ -81,13 +85,30 @@ def rehearse(context: "RunContext", role: "Role") -> None:
     """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
     if role.kind not in ("shard", "replica", "serial"):
         return
-    from kernels import jit
+    with _without_full_collections():
+        from kernels import jit
 
-    jit.set_threads(context.setup.threads)
-    _rehearse(context, role)
-    if context.setup.threads > 1:  # small arrays have used the variants of one thread
-        with jit.parallel_from(0):
-            _rehearse(context, role)
+        jit.set_threads(context.setup.threads)
+        _rehearse(context, role)
+        if context.setup.threads > 1:  # small arrays have used the variants of one thread
+            with jit.parallel_from(0):
+                _rehearse(context, role)
+
+
+@contextmanager
+def _without_full_collections() -> Iterator[None]:
+    """Let only young objects be collected meanwhile, and none of those that are there at the end. Local.
+
+    Loading Numba and its kernels makes objects that stay. A full collection among them took 0.05 s of CPU a
+    rank, a tenth of a replica's start; whether one or two fell into it was a matter of a few objects.
+    """
+    youngest, young, old = gc.get_threshold()
+    gc.set_threshold(youngest, young, NEVER)
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(youngest, young, old)
 
 
 def _rehearse(context: "RunContext", role: "Role") -> None:
