@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -36,21 +35,6 @@ def writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {reason}; look at the space and the quota there, "
             "or give another place with --run-dir"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep every object of a file that cannot be written from printing a traceback of its own as it goes."""
-
-    def silent(*ignored: object) -> None:
-        pass
-
-    hooks = sys.excepthook, sys.unraisablehook
-    sys.excepthook = sys.unraisablehook = silent
-    try:
-        yield
-    finally:
-        sys.excepthook, sys.unraisablehook = hooks
 
 
 def flush_directory(path: Path) -> None:

@@ -105,8 +105,7 @@ def _serial(context: "RunContext", started: float) -> int:
     from dbmpi.run import coordinator_rank, serial
 
     log = coordinator_rank.metrics_log(context, started)
-    stopping = serial.run(context, log)
-    return coordinator_rank.conclude(context.setup, log, stopping)
+    return serial.run(context, log)
 
 
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:

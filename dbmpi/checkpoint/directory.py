@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dbmpi.text import decoded
+
 CHECKPOINTS, MANIFEST, INDEX = "checkpoints", "manifest.json", "index.h5"
 
 
@@ -30,11 +32,25 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Written:
-    """The file of a shard, of checkpoint `number`, is on disk."""
+    """The file of a shard, of checkpoint `number`, is on disk; or, where `file` is None, why it is not."""
 
     number: int
     shard: int
-    file: FileRecord
+    file: FileRecord | None
+    problem: str = ""
+
+    def fill(self, record: Any) -> None:
+        """Put it into a message that has its fields, and those of the file."""
+        record["shard"], record["number"], record["problem"] = self.shard, self.number, self.problem.encode()
+        if self.file is not None:
+            self.file.fill(record)
+
+    @classmethod
+    def of(cls, record: Any) -> "Written":
+        """Return what a message says."""
+        problem = decoded(record["problem"].item())
+        file = None if problem else FileRecord.of(record)
+        return cls(int(record["number"]), int(record["shard"]), file, problem)
 
 
 def checkpoint_directory(run_dir: Path, number: int) -> Path:

@@ -15,8 +15,9 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.directory import INDEX, FileRecord, record_of, shard_file_name
+from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.checkpoint.vector_names import UPDATES
-from dbmpi.files import quiet, writing
+from dbmpi.files import writing
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import TensorBox, tensor_boxes
 from dbmpi.layout.sharding import Piece
@@ -46,7 +47,7 @@ def write_index(
         Of the index. Raises as `writing`.
     """
     path, pieces = directory / INDEX, [piece for piece, _ in placed]
-    with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
+    with writing(path), creating(path) as out:
         out.create_dataset(PIECES, data=_table(directory, pieces))
         for name in _vectors(directory, pieces):
             for tensor, layout in _layouts(tensors, placed, name, dtype):

@@ -9,12 +9,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
-
 from dbmpi.arrays import Array
+from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
-from dbmpi.files import quiet, replacing, versions
+from dbmpi.files import replacing, versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
@@ -43,7 +42,7 @@ def write(
     UserError
         The disk is full, or the file cannot be written for another reason.
     """
-    with replacing(path) as temporary, quiet(), h5py.File(temporary, "w", locking=False) as out:
+    with replacing(path) as temporary, creating(temporary) as out:
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())

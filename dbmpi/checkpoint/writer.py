@@ -24,6 +24,10 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
+RULE_VECTORS = 2  # of a rule's state, at most
+SETTLE_S = 60.0  # of `checkpoint.timeout_s` = "auto", whatever the size
+SLOWEST_BYTES_PER_S = 10e6  # and this speed
+
 
 class CheckpointWriter:
     """A job, as its checkpoints show it: what never changes is computed here, once.
@@ -55,6 +59,13 @@ class CheckpointWriter:
         self._model = model_of(partitioning.network, config.model.dtype, rows)
         self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
         self._best = manifest.best_of(run_dir)
+
+    def timeout_s(self, vectors: int) -> float:
+        """Return after how long a checkpoint is late; `vectors` of a batch method are saved with it."""
+        if self.settings.timeout_s != "auto":
+            return self.settings.timeout_s
+        size = sum(piece.size for piece in self.pieces) * self._dtype.itemsize
+        return SETTLE_S + (1 + max(vectors, RULE_VECTORS)) * size / SLOWEST_BYTES_PER_S
 
     def manifest(self, number: int, state: RunState, score: float | None, shards: int) -> Manifest:
         """Return the manifest of a checkpoint that so many shards write; it has no files yet."""

@@ -198,6 +198,13 @@ class Checkpoint:
     signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
         "USR1", "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do."
     )
+    timeout_s: float | Auto = key(
+        "auto",
+        "Warn of one that is not on disk after so long; training goes on. auto: 60 s and what it takes at 10 "
+        "MB/s. The last one of a run has all the time it needs.",
+        unit="s",
+        above=0,
+    )
     mirror_s: float = key(
         10.0,
         "Copy each shard into the memory of another one every so many seconds, so that the run survives its "

@@ -84,13 +84,23 @@ def shard_service(
 ) -> "ShardService":
     """Make the service of shard `index` on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.checkpoint.shard_file import ShardWriter
+    from dbmpi.comm.background import Background
     from dbmpi.comm.messages import Endpoint
     from dbmpi.server.service import ShardOutput, ShardService
 
     setup = context.setup
     state, _ = shard(context, index)
     owners = sharding.Owners(len(setup.topology.shards))
-    save = partial(save_model, context, remote_reader(context, comm, state, owners))
+    read = remote_reader(context, comm, state, owners)
+
+    def save(meanwhile: Callable[[], None]) -> None:
+        """Write the model in a thread; the pieces of other shards come by way of this one."""
+
+        def write(call: Callable[[Callable[[], Array]], Array]) -> None:
+            save_model(context, lambda piece: call(partial(read, piece)))
+
+        Background(write).result(meanwhile)
+
     every_s = context.config.output.shard_every_s
     mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
