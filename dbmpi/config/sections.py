@@ -172,6 +172,11 @@ class Evaluation:
     every_s: float = key(0.0, "Evaluate every so many seconds; 0: off.", unit="s", minimum=0)
     minibatch: int = key(250, "Examples evaluated at a time.", unit="examples", minimum=1)
 
+    @property
+    def enabled(self) -> bool:
+        """Whether there are any during the run."""
+        return bool(self.every_epochs or self.every_s)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:

@@ -8,6 +8,7 @@ One that cannot be written is a warning: the next is taken when it is due.
 
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.directory import construction_directory
@@ -23,6 +24,15 @@ from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.reminder import reminding
 
 AlgorithmState = DownpourState | SandblasterState
+
+
+class _Moment(NamedTuple):
+    """What a checkpoint is taken of: see `CheckpointManager.save`; and how many shards live."""
+
+    state: AlgorithmState
+    vectors: Sequence[int] | None
+    score: float | None
+    shards: int
 
 
 class CheckpointManager:
@@ -62,7 +72,7 @@ class CheckpointManager:
         self._trigger = IntervalTrigger(settings.every_examples, settings.every_s)
         self._state_trigger = IntervalTrigger(0, settings.mirror_s)
         self._pending: PendingCheckpoint | None = None
-        self._last: tuple[AlgorithmState, Sequence[int] | None, float | None] | None = None  # taken of it
+        self._last: _Moment | None = None  # which the last one was taken of
         self.problem = ""
 
     def start(self) -> None:
@@ -116,12 +126,13 @@ class CheckpointManager:
         vectors
             The batch method's vectors to save; None with Downpour.
         score
-            Of an evaluation of these very parameters, if there is one.
+            Of an evaluation of these very parameters, if there is one. A shard that dies changes them.
         """
+        moment = _Moment(state, vectors, score, len(self._shards.owners.living))
         self._settle()
         self._trigger.take()
         self._number += 1
-        self.problem, self._last = "", (state, vectors, score)
+        self.problem, self._last = "", moment
         started = time.monotonic()
         part = construction_directory(self._writer.run_dir, self._number)
         try:
@@ -130,17 +141,16 @@ class CheckpointManager:
         except UserError as error:
             self._warn(self._number, str(error))
         else:
-            self._snapshot(started, state, vectors, score)
+            self._snapshot(moment, started)
 
-    def _snapshot(
-        self, started: float, state: AlgorithmState, vectors: Sequence[int] | None, score: float | None
-    ) -> None:
+    def _snapshot(self, moment: "_Moment", started: float) -> None:
         """Let the shards copy their slices; training stands still since `started`."""
         owners = self._shards.owners
-        pending = PendingCheckpoint(self._writer, self._number, started, owners, len(vectors or ()))
-        self._shards.snapshot(self._number, vectors, pending.written)
-        content = self._writer.manifest(self._number, self._run_state(state), score, len(owners.living))
-        pending.start(content)
+        pending = PendingCheckpoint(self._writer, self._number, started, owners, len(moment.vectors or ()))
+        self._shards.snapshot(self._number, moment.vectors, pending.written)
+        living = len(owners.living)
+        score = moment.score if living == moment.shards else None
+        pending.start(self._writer.manifest(self._number, self._run_state(moment.state), score, living))
         self._pending = pending
 
     def _warn(self, number: int, problem: str) -> None:
@@ -179,7 +189,7 @@ class CheckpointManager:
         while self._pending is not None:
             given_up = self._settle()
             if given_up and self._last is not None and not self._stopping.lost:
-                self.save(*self._last)
+                self.save(self._last.state, self._last.vectors)
 
     def _settle(self) -> bool:
         """Wait, however long, for the end of the checkpoint under way; return whether it was given up."""
