@@ -41,6 +41,8 @@ class Description:
         The value of an input is scale * stored + offset.
     chunk_rows : int or None
         Rows in a chunk of `train/x`, None where it is not chunked.
+    class_names : tuple of str or None
+        Of the classes in order, where the file names them.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Description:
     scale: float
     offset: float
     chunk_rows: int | None
+    class_names: tuple[str, ...] | None = None
 
 
 def describe(path: str | Path, stand_in: bool = True) -> Description:
@@ -94,6 +97,7 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             scale=train.scale,
             offset=train.offset,
             chunk_rows=train.chunk_rows,
+            class_names=train.class_names,
         )
 
 

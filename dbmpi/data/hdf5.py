@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from dbmpi.errors import UserError
-from dbmpi.text import SHOWN, show
+from dbmpi.text import SHOWN, has_control, show
 
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
@@ -204,6 +204,35 @@ def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> float:
         given = repr(value.tolist())[:SHOWN]
         raise UserError(f"{where} has the attribute {key} = {given}; it must be one finite number {wanted}")
     return number
+
+
+def class_names(y: h5py.Dataset, where: str) -> tuple[str, ...] | None:
+    """Return the attribute `class_names` of labels, the name of each class in order; None where it is absent.
+
+    Parameters
+    ----------
+    y : h5py.Dataset
+    where : str
+        File and data set, for messages.
+
+    Raises
+    ------
+    UserError
+        It is anything but a list of texts.
+    """
+    if "class_names" not in y.attrs:
+        return None
+    names = np.asarray(y.attrs["class_names"])
+    try:
+        texts = [name.decode() if isinstance(name, bytes) else name for name in names.tolist()]
+    except (TypeError, UnicodeDecodeError):
+        texts = [None]
+    if names.ndim != 1 or not all(isinstance(text, str) and not has_control(text) for text in texts):
+        raise UserError(
+            f"{where} has an attribute class_names that is no list of texts; write y.attrs['class_names'] = "
+            "['cat', 'dog'], the name of class 0 first"
+        )
+    return tuple(texts)
 
 
 def read_dtype(stored: h5py.Dataset) -> np.dtype:

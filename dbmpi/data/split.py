@@ -17,6 +17,7 @@ from dbmpi.data.completeness import check_complete
 from dbmpi.data.hdf5 import (
     READ_ERRORS,
     attribute,
+    class_names,
     data_set,
     examined_x,
     examined_y,
@@ -110,6 +111,11 @@ class Split:
     def has_labels(self) -> bool:
         """Whether any labels or targets were written; if not, all are alike."""
         return bool(self._y.is_virtual or self._y.external or self._y.id.get_storage_size())
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The names of the classes, where the file has them."""
+        return class_names(self._y, self._where("y"))
 
     @property
     def image(self) -> tuple[int, ...] | None:

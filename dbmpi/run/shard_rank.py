@@ -148,7 +148,9 @@ def save_model(context: RunContext, read: Callable[[Piece], Array]) -> None:
     from dbmpi.checkpoint import model_file
 
     path = context.setup.run_dir / run_directory.MODEL
-    model_file.write(path, context.config, context.partitioning, context.pieces, read)
+    model_file.write(
+        path, context.config, context.setup.description, context.partitioning, context.pieces, read
+    )
 
 
 def write_emergency_checkpoint(

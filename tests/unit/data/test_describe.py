@@ -143,7 +143,7 @@ def test_description(path):
     found = describe(write(path, chunks=(8, 6, 5, 2)))
     assert dataclasses.asdict(found) == {
         "path": str(path), "train_rows": 40, "test_rows": 9, "input_shape": (6, 5, 2), "inputs": 60,
-        "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
+        "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8, "class_names": None,
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)
@@ -508,3 +508,24 @@ def test_the_example_of_the_documentation_is_a_data_file(tmp_path, monkeypatch):
     found = describe("own.h5")
     assert (found.train_rows, found.inputs, found.classes, found.chunk_rows) == (10_000, 40, 3, 128)
     assert (found.scale, found.offset) == (0.5, -0.5)
+
+
+@pytest.mark.parametrize("names", [["cat", "dög"], [b"cat", "dög".encode()]])
+def test_class_names_are_read(tmp_path, names):
+    path = tmp_path / "named.h5"
+    with h5py.File(path, "w") as file:
+        for split in ("train", "test"):
+            file[f"{split}/x"], file[f"{split}/y"] = np.zeros((4, 3), "f4"), np.arange(4) % 2
+        file["train/y"].attrs["class_names"] = names
+    assert describe(path).class_names == ("cat", "dög")
+
+
+@pytest.mark.parametrize("names", [7, "cat", [["cat"]], [1, 2], [b"\xff"]])
+def test_class_names_that_are_none_are_refused(tmp_path, names):
+    path = tmp_path / "named.h5"
+    with h5py.File(path, "w") as file:
+        for split in ("train", "test"):
+            file[f"{split}/x"], file[f"{split}/y"] = np.zeros((4, 3), "f4"), np.arange(4) % 2
+        file["train/y"].attrs["class_names"] = names
+    with pytest.raises(UserError, match="class_names"):
+        describe(path)
