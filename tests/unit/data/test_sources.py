@@ -1,6 +1,9 @@
 """Rows that lie in other files: every one is read from where it lies, or the file is named; never zeros."""
 
+import fcntl
+import itertools
 import os
+import resource
 from contextlib import ExitStack
 
 import h5py
@@ -9,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.data.describe import describe
+from dbmpi.data.describe import check_whole, describe
 from dbmpi.data.hdf5 import opened
 from dbmpi.data.sources import Sources
 from dbmpi.data.split import Split
@@ -125,6 +128,12 @@ def replace(path):
     other.replace(path)
 
 
+def loop(path):
+    """Let it be there, but so that nobody can open it, not even root."""
+    path.unlink()
+    path.symlink_to(path.name)
+
+
 def replace_by_directory(path):
     path.unlink()
     path.mkdir()
@@ -135,6 +144,7 @@ TOUCHED = {
     cut: "shrank from",
     write_over: "was changed after it was opened",
     replace: "was replaced after it was opened",
+    loop: "Too many levels of symbolic links",
     replace_by_directory: "was replaced after it was opened",
 }
 
@@ -159,7 +169,9 @@ def test_a_file_that_is_touched_between_two_reads_is_named(far):
             split.read([(0, ROWS)])
 
 
-@pytest.mark.parametrize("touch", [os.unlink, cut, replace_by_directory], ids=lambda touch: touch.__name__)
+@pytest.mark.parametrize(
+    "touch", [os.unlink, cut, loop, replace_by_directory], ids=lambda touch: touch.__name__
+)
 def test_a_file_that_is_gone_before_the_check_is_named(far, touch):
     path, source = far
     touch(source)
@@ -187,6 +199,249 @@ def test_missing_file_of_a_link(tmp_path):
         UserError, match=r"set.h5: train is a link into far.h5, which is missing; put it beside .*set.h5"
     ):
         describe(path)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The directory of a data file, one of its sources, and the working directory."""
+    for name in ("data", "sources", "work"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+PLACES = ["beside", "work", "absolute", "moved", "prefix", "linked"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [*itertools.product(["virtual", "external link"], PLACES), ("virtual", "origin")]
+)
+def test_files_lie_where_hdf5_looks_for_them(elsewhere, monkeypatch, kind, place):
+    name, at = "source.h5", elsewhere / "sources/source.h5"
+    variable = "HDF5_VDS_PREFIX" if kind == "virtual" else "HDF5_EXT_PREFIX"
+    path = elsewhere / "data/set.h5"
+    if place == "absolute":
+        name = str(at)
+    elif place == "moved":  # away from its absolute name, to the side of the data file
+        name, at = str(at), elsewhere / "data/source.h5"
+    elif place == "prefix":
+        monkeypatch.setenv(variable, f"/nowhere{os.pathsep}{elsewhere}/sources")
+    elif place == "origin":  # which HDF5 itself reads once, as it is loaded
+        monkeypatch.setenv("HDF5_VDS_PREFIX", "${ORIGIN}/../sources")
+    else:
+        at = {"beside": path, "linked": path, "work": elsewhere / "work/x"}[place].with_name(name)
+    write(at)
+    if kind == "virtual":
+        mapped(path, (np.s_[:], name, "train/x", np.s_[:], X.shape))
+    else:
+        with h5py.File(path, "w") as file:
+            file["train"], file["test"] = (h5py.ExternalLink(name, f"/{one}") for one in ("train", "test"))
+    if place == "linked":  # the data file is reached by a symbolic link in another directory
+        path = elsewhere / "work/other.h5"
+        path.symlink_to(elsewhere / "data/set.h5")
+    with Split(path, "train") as split:
+        assert np.array_equal(split.read([(0, ROWS)]), X)
+    with h5py.File(path) as file:
+        assert place == "origin" or np.array_equal(file["train/x"], X)
+
+
+@pytest.mark.parametrize("kind", ["virtual", "external link"])
+def test_a_file_out_of_reach_is_never_replaced_by_another_of_its_name(elsewhere, kind):
+    """HDF5 goes on to the working directory."""
+    path, source = elsewhere / "data/set.h5", elsewhere / "data/source.h5"
+    write(elsewhere / "work/source.h5", X[::-1])
+    source.symlink_to("source.h5")
+    if kind == "virtual":
+        mapped(path, (np.s_[:], "source.h5", "train/x", np.s_[:], X.shape))
+    else:
+        with h5py.File(path, "w") as file:
+            file["train"] = h5py.ExternalLink("source.h5", "/train")
+    with h5py.File(path) as file:
+        assert np.array_equal(file["train/x"], X[::-1])
+    with pytest.raises(
+        UserError, match="set.h5: train.* Too many levels of symbolic links: .*data/source.h5"
+    ):
+        Split(path, "train")
+
+
+def test_raw_files_lie_where_hdf5_looks_for_them(elsewhere, monkeypatch):
+    (elsewhere / "sources/rows.raw").write_bytes(X.tobytes())
+    with h5py.File(write(elsewhere / "data/set.h5"), "r+") as file:
+        del file["train/x"]
+        file["train"].create_dataset("x", X.shape, X.dtype, external=[("rows.raw", 0, h5py.h5f.UNLIMITED)])
+    with pytest.raises(UserError, match=r"\(rows in rows.raw\): there is no such raw file"):
+        Split(elsewhere / "data/set.h5", "train")
+    for prefix in (str(elsewhere / "sources"), "${ORIGIN}/../sources"):
+        monkeypatch.setenv("HDF5_EXTFILE_PREFIX", prefix)
+        with Split(elsewhere / "data/set.h5", "train") as split:
+            assert np.array_equal(split.read([(2, 9)]), X[2:9])
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4", ">f4", "f2", ">f8"])
+def test_raw_files_of_any_type_and_window(tmp_path, dtype):
+    images = RNG.integers(1, 99, (9, 4, 5)).astype(dtype)
+    (tmp_path / "rows.raw").write_bytes(images.tobytes())
+    with h5py.File(write(tmp_path / "set.h5", images, Y[:9]), "r+") as file:
+        del file["train/x"]
+        place = [(str(tmp_path / "rows.raw"), 0, images.nbytes)]
+        file["train"].create_dataset("x", images.shape, images.dtype, external=place)
+    with Split(tmp_path / "set.h5", "train", window=((1, 3), (2, 5), (0, 1))) as split:
+        assert np.array_equal(split.read([(7, 9), (0, 4)])[..., 0], images[[7, 8, 0, 1, 2, 3], 1:3, 2:5])
+
+
+def grow(path, rows):
+    with h5py.File(path, "r+") as file:
+        file["train/x"].resize(rows, 0)
+
+
+def test_a_mapping_without_limit_ends_with_its_source(tmp_path):
+    write(tmp_path / "source.h5", X[:20], Y[:20], chunks=(4, 6), maxshape=(None, 6))
+    layout = h5py.VirtualLayout((20, 6), np.uint8, maxshape=(None, 6))
+    source = h5py.VirtualSource("source.h5", "train/x", (20, 6), maxshape=(None, 6))
+    layout[0:UNLIMITED] = source[0:UNLIMITED]
+    with h5py.File(write(tmp_path / "set.h5", X[:20], Y[:20]), "r+") as file:
+        del file["train/x"]
+        file["train"].create_virtual_dataset("x", layout)
+    with Split(tmp_path / "set.h5", "train") as split:
+        assert np.array_equal(split.read([(0, 20)]), X[:20])
+    grow(tmp_path / "source.h5", 16)
+    with pytest.raises(UserError, match="train/y has 20 rows but x beside it has 16"):
+        Split(tmp_path / "set.h5", "train")
+    (tmp_path / "source.h5").unlink()
+    with pytest.raises(UserError, match="takes rows from source.h5, which is missing"):
+        Split(tmp_path / "set.h5", "train")
+
+
+def low_level(path, name, pattern, block):
+    """Let train/x take blocks from a source name that only HDF5's own calls can give."""
+    create, space = h5py.h5p.create(h5py.h5p.DATASET_CREATE), h5py.h5s.create_simple((4, 6), (UNLIMITED, 6))
+    space.select_hyperslab((0, 0), (UNLIMITED if block else 1, 1), stride=(4, 1), block=(4, 6))
+    create.set_virtual(space, pattern, b"train/x", h5py.h5s.create_simple((4, 6)))
+    with h5py.File(write(path, X[:4], Y[:4]), "r+") as file:
+        del file["train/x"]
+        extent = h5py.h5s.create_simple((4, 6), (UNLIMITED, 6))
+        h5py.h5d.create(file["train"].id, b"x", h5py.h5t.NATIVE_UINT8, extent, create)
+    write(path.with_name(name), X[:4], Y[:4])
+
+
+def test_names_that_stand_for_any_number_of_files_are_refused(tmp_path):
+    """HDF5 ends with the last block that it can open, so that no file is known to be missing."""
+    low_level(tmp_path / "set.h5", "0.h5", b"%b.h5", True)
+    with pytest.raises(
+        UserError, match=r"takes rows from %b\.h5, as many as there are: .* map each by its name"
+    ):
+        Split(tmp_path / "set.h5", "train")
+
+
+def test_two_percent_signs_are_one(tmp_path):
+    low_level(tmp_path / "set.h5", "5%b.h5", b"5%%b.h5", False)
+    with Split(tmp_path / "set.h5", "train") as split:
+        assert np.array_equal(split.read([(0, 4)]), X[:4])
+
+
+def test_rows_that_no_source_gives_are_found_as_they_are_read(tmp_path):
+    """As many values as the data set has, but some of them twice."""
+    write(tmp_path / "a.h5")
+    parts = [(np.s_[:12], "a.h5", "train/x", np.s_[:12], X.shape)] * 2
+    with Split(mapped(tmp_path / "set.h5", *parts), "train") as split:
+        assert np.array_equal(split.read([(0, 12)]), X[:12])
+        with pytest.raises(UserError, match="train/x cannot be read: of rows 10 to 13 no source gives all"):
+            split.read([(10, 14)])
+
+
+@pytest.mark.parametrize("key", ["scale", "offset"])
+def test_a_scale_of_the_sources_alone_is_not_passed_over(tmp_path, key):
+    path, source = virtual(tmp_path)
+    with h5py.File(source, "r+") as file:
+        file["train/x"].attrs[key] = 0.5
+    with pytest.raises(
+        UserError, match=f"train/x is virtual and has no attribute {key}, but a source of it has"
+    ):
+        Split(path, "train")
+    with h5py.File(path, "r+") as file:
+        file["train/x"].attrs[key] = 0.25
+    with Split(path, "train") as split:
+        assert getattr(split, key) == 0.25
+
+
+def test_rows_of_a_source_that_were_never_written(tmp_path):
+    path, source = virtual(tmp_path)
+    with h5py.File(source, "r+") as file:
+        del file["train/x"]
+        file["train"].create_dataset("x", (12, 6), "u1", chunks=(2, 6))[:4] = 1
+    for stand_in in (False, True):
+        with pytest.raises(
+            UserError, match=r"\(rows in .*b.h5: train/x\) has shape .* of its 6 chunks 2 were"
+        ):
+            describe(path, stand_in)
+
+
+def test_links_in_a_circle(tmp_path):
+    for name, other in (("a.h5", "b.h5"), ("b.h5", "a.h5")):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["train"] = h5py.ExternalLink(other, "/train")
+    with pytest.raises(UserError, match="a.h5: train: links lead in a circle"):
+        Split(tmp_path / "a.h5", "train")
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (5, 6)}])
+def test_a_file_with_a_user_block(tmp_path, layout):
+    with h5py.File(tmp_path / "set.h5", "w", userblock_size=4096) as file:
+        for name in ("train", "test"):
+            file.create_dataset(f"{name}/x", data=X, **layout)
+            file[f"{name}/y"] = Y
+    assert describe(tmp_path / "set.h5", stand_in=False).train_rows == ROWS
+
+
+def test_sources_that_somebody_has_locked_are_read(far):
+    path, source = far
+    with source.open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with Split(path, "train") as split:
+            assert np.array_equal(split.read([(0, ROWS)]), X)
+
+
+def test_too_many_files_for_the_system(tmp_path):
+    path, _ = virtual(tmp_path)
+    lowest, limits = os.open(path, os.O_RDONLY), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, limits[1]))
+    try:
+        with pytest.raises(
+            UserError, match=r"train/x is virtual and takes rows from .*[ab]\.h5.* Too many open"
+        ):
+            Split(path, "train")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("change", ["rows", "scale", "shape"])
+def test_another_file_than_the_one_described(tmp_path, change):
+    """As on a host that has its own copy."""
+    found = describe(write(tmp_path / "set.h5"))
+    with Split(tmp_path / "set.h5", "test") as split:
+        check_whole(split, found)
+    other = {"rows": (X[:20], Y[:20]), "shape": (X[:, :5], Y)}.get(change, (X, Y))
+    with h5py.File(write(tmp_path / "set.h5", *other), "r+") as file:
+        if change == "scale":
+            file["test/x"].attrs["scale"] = 0.5
+    with (
+        Split(tmp_path / "set.h5", "test") as split,
+        pytest.raises(UserError, match=f"test has .*{change} .* here"),
+    ):
+        check_whole(split, found)
+
+
+def test_each_rank_looks_for_rows_that_were_never_written(tmp_path):
+    found = describe(write(tmp_path / "set.h5", chunks=(4, 6)))
+    with h5py.File(tmp_path / "set.h5", "r+") as file:
+        del file["train/x"]
+        file["train"].create_dataset("x", X.shape, "u1", chunks=(4, 6))[:4] = 1
+    with (
+        Split(tmp_path / "set.h5", "train") as split,
+        pytest.raises(UserError, match="of its 6 chunks 1 were"),
+    ):
+        check_whole(split, found)
 
 
 def test_many_sources_share_the_memory_for_chunks(tmp_path):
