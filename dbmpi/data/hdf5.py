@@ -3,6 +3,7 @@
 The format is that of docs/data.md. A file comes from anywhere, so nothing in it is taken for granted.
 """
 
+import errno
 import itertools
 import os
 import stat
@@ -92,6 +93,8 @@ def _unreadable(where: str, error: Exception) -> UserError:
             f"{where} does not fit into memory: {error}; a damaged file can declare any size; if this "
             "one is whole, a row or chunk of it is too large"
         )
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return UserError(f"{where} cannot be read: {error}; raise the limit of open files: ulimit -n")
     reason = " ".join(str(error).strip("'\"").split())
     return UserError(
         f"{where} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "

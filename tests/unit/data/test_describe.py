@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbmpi.data.describe import check_fits, describe
+from dbmpi.data.describe import check_fits, check_whole, describe
 from dbmpi.data.split import Split, _window
 from dbmpi.errors import UserError
 from tests import ROOT
@@ -364,6 +364,40 @@ def test_rows_that_were_never_written(path, key, chunks):
         file["train"].create_dataset(key, shape, kind, chunks=chunks)
     with pytest.raises(UserError, match=f"train/{key} has shape .* were written; write the file again"):
         describe(path, stand_in=False)
+
+
+@pytest.mark.parametrize("change", ["rows", "scale", "shape"])
+def test_another_file_than_the_one_described(path, change):
+    """As on a host that has its own copy."""
+    x = np.ones((40, 6), np.uint8)
+    found = describe(write(path, x))
+    with Split(path, "test") as split:
+        check_whole(split, found)
+    x_test = {"rows": x[:8], "shape": x[:9, :5]}.get(change, x[:9])
+    with h5py.File(write(path, x, x_test=x_test, y_test=np.arange(len(x_test))), "r+") as file:
+        if change == "scale":
+            file["test/x"].attrs["scale"] = 0.5
+    with Split(path, "test") as split, pytest.raises(UserError, match=f"test has .*{change} .* here, but"):
+        check_whole(split, found)
+
+
+def test_each_rank_looks_for_rows_that_were_never_written(path):
+    x = np.ones((40, 6), np.uint8)
+    found = describe(write(path, x, chunks=(8, 6)))
+    with h5py.File(path, "r+") as file:
+        del file["train/x"]
+        file["train"].create_dataset("x", x.shape, x.dtype, chunks=(8, 6))[:8] = 1
+    with Split(path, "train") as split, pytest.raises(UserError, match="of its 5 chunks 1 were written"):
+        check_whole(split, found)
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (5, 6)}])
+def test_a_file_with_a_user_block(path, layout):
+    with h5py.File(path, "w", userblock_size=4096) as file:
+        for name in ("train", "test"):
+            file.create_dataset(f"{name}/x", data=np.ones((40, 6), np.uint8), **layout)
+            file[f"{name}/y"] = np.zeros(40, int)
+    assert describe(path, stand_in=False).train_rows == 40
 
 
 def test_rows_in_another_raw_file(path, tmp_path):
