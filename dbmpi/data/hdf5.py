@@ -95,7 +95,8 @@ def _unreadable(where: str, error: Exception) -> UserError:
         )
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return UserError(f"{where} cannot be read: {error}; raise the limit of open files: ulimit -n")
-    reason = " ".join(str(error).strip("'\"").split())
+    said = error.args[0] if isinstance(error, KeyError) and error.args else error  # which quotes its text
+    reason = " ".join(str(said).split())
     return UserError(
         f"{where} cannot be read: {reason}; the file is damaged, incomplete or out of reach: "
         "check that it is whole (h5dump -H shows its content), copy or write it again"
