@@ -5,6 +5,7 @@ opened here, once, and read byte by byte.
 """
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
@@ -80,16 +81,19 @@ class RawRows:
 
     def read(self, out: np.ndarray, box: Box) -> None:
         """Read as `Rows` says: whole rows, of which the box is cut."""
-        (first, last), *others = box
-        row = prod(self.shape[1:]) * self._dtype.itemsize
-        start, stop = first * row, last * row
-        pieces = (
-            one.read(max(start, one.first), min(stop, one.last))
-            for one in self._segments
-            if max(start, one.first) < min(stop, one.last)
-        )
-        values = np.frombuffer(b"".join(pieces), self._dtype).reshape(last - first, *self.shape[1:])
-        out[...] = values[(slice(None), *(slice(*edges) for edges in others))]
+        with explain_errors(self._where):
+            (first, last), *others = box
+            row = prod(self.shape[1:]) * self._dtype.itemsize
+            raw = b"".join(self._pieces(first * row, last * row))
+            values = np.frombuffer(raw, self._dtype).reshape(last - first, *self.shape[1:])
+            out[...] = values[(slice(None), *(slice(*edges) for edges in others))]
+
+    def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
+        """Yield the bytes [start, stop) of all values, file by file."""
+        for one in self._segments:
+            first, last = max(start, one.first), min(stop, one.last)
+            if first < last:
+                yield one.read(first, last)
 
     def check(self) -> None:
         """Check as `Rows` says."""

@@ -87,7 +87,8 @@ class VirtualRows:
     def __init__(
         self, stored: h5py.Dataset, where: str, shape: tuple[int, ...], mappings: list[Mapping]
     ) -> None:
-        self._stored, self._where, self.shape, self._mappings = stored, where, shape, mappings
+        self._stored, self._where, self.shape = stored, where, shape
+        self._mappings = mappings = [one for one in mappings if one.ours and size(one.ours)]
         self._sources = list({id(one.source): one.source for one in mappings}.values())
         self._used: dict[int, Rows] = {}
         self._first = np.array([one.ours[0][0] for one in mappings])
@@ -95,15 +96,13 @@ class VirtualRows:
 
     def read(self, out: np.ndarray, box: Box) -> None:
         """Read as `Rows` says."""
-        unread = np.ones(out.shape, bool)
-        start, stop = box[0]
-        for number in np.flatnonzero((self._first < stop) & (self._last >= start)):
-            self._take(self._mappings[number], out, unread, box)
-        if unread.any():
-            with explain_errors(self._where):
-                raise OSError(
-                    f"of rows {start} to {stop - 1} no source gives all values; map all of its rows"
-                )
+        with explain_errors(self._where):
+            unread = np.ones(out.shape, bool)
+            start, stop = box[0]
+            for number in np.flatnonzero((self._first < stop) & (self._last >= start)):
+                self._take(self._mappings[number], out, unread, box)
+            if unread.any():
+                raise OSError(f"no source gives all values of rows {start} to {stop - 1}; map all of them")
 
     def _take(self, mapping: Mapping, out: np.ndarray, unread: np.ndarray, box: Box) -> None:
         """Let one source give what it has of a box."""

@@ -54,7 +54,7 @@ def test_mappings_are_followed_as_by_hdf5(tmp_path_factory, data):
             assert np.array_equal(out, stored[tuple(slice(*edges) for edges in box)])
 
 
-def grow(path, rows):
+def resize(path, rows):
     with h5py.File(path, "r+") as file:
         file["train/x"].resize(rows, 0)
 
@@ -69,12 +69,27 @@ def test_a_mapping_without_limit_ends_with_its_source(tmp_path):
         file["train"].create_virtual_dataset("x", layout)
     with Split(tmp_path / "set.h5", "train") as split:
         assert np.array_equal(split.read([(0, 20)]), X[:20])
-    grow(tmp_path / "source.h5", 16)
+    resize(tmp_path / "source.h5", 16)
     with pytest.raises(UserError, match="train/y has 20 rows but x beside it has 16"):
         Split(tmp_path / "set.h5", "train")
     (tmp_path / "source.h5").unlink()
     with pytest.raises(UserError, match="takes rows from source.h5, which is missing"):
         Split(tmp_path / "set.h5", "train")
+
+
+def test_a_source_that_gives_nothing_any_more(tmp_path):
+    """One that was emptied, of which a mapping without limit takes all."""
+    write(tmp_path / "some.h5", X[:4], Y[:4])
+    write(tmp_path / "none.h5", X[:2], Y[:2], maxshape=(None, 6))
+    layout = h5py.VirtualLayout((6, 6), np.uint8, maxshape=(None, 6))
+    layout[:4] = h5py.VirtualSource("some.h5", "train/x", (4, 6))
+    layout[4:UNLIMITED] = h5py.VirtualSource("none.h5", "train/x", (2, 6), maxshape=(None, 6))[0:UNLIMITED]
+    with h5py.File(write(tmp_path / "set.h5", X[:4], Y[:4]), "r+") as file:
+        del file["train/x"]
+        file["train"].create_virtual_dataset("x", layout)
+    resize(tmp_path / "none.h5", 0)
+    with Split(tmp_path / "set.h5", "train") as split:
+        assert np.array_equal(split.read([(0, 4)]), X[:4])
 
 
 def low_level(path, name, pattern, block):
@@ -110,7 +125,9 @@ def test_rows_that_no_source_gives_are_found_as_they_are_read(tmp_path):
     parts = [(np.s_[:12], "a.h5", "train/x", np.s_[:12], X.shape)] * 2
     with Split(mapped(tmp_path / "set.h5", *parts), "train") as split:
         assert np.array_equal(split.read([(0, 12)]), X[:12])
-        with pytest.raises(UserError, match="train/x cannot be read: of rows 10 to 13 no source gives all"):
+        with pytest.raises(
+            UserError, match="train/x cannot be read: no source gives all values of rows 10 to 13"
+        ):
             split.read([(10, 14)])
 
 
