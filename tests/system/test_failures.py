@@ -151,6 +151,36 @@ def test_data_file_whose_name_goes_is_read_on_to_the_same_end(break_it, launch, 
     assert whole and all(np.array_equal(whole[name], spoilt[name]) for name in whole)
 
 
+@pytest.fixture
+def gathered(data):
+    """A data file that holds no rows: those to train on are taken from another, which holds only them."""
+    path, rows = data.with_name("gathered.h5"), data.with_name("rows.h5")
+    with h5py.File(data) as file, h5py.File(rows, "w") as source, h5py.File(path, "w") as gather:
+        for key in ("x", "y"):
+            source[key] = file["train"][key][...]
+            layout = h5py.VirtualLayout(source[key].shape, source[key].dtype)
+            layout[...] = h5py.VirtualSource(rows.name, key, source[key].shape)
+            gather.require_group("train").create_virtual_dataset(key, layout)
+        gather["test"] = h5py.ExternalLink(data.name, "/test")
+    return path, rows
+
+
+@pytest.mark.parametrize("ranks", [0, 4])
+def test_source_of_the_data_that_goes_during_training(break_it, gathered, ranks):
+    """HDF5 goes on with zeros."""
+    path, rows = gathered
+    rank, spoilt = 3 if ranks else 0, {"DBMPI_TEST_DATA": str(rows)}
+    done = break_it(ranks, "remove", "replica", rank, 20, *LONG, f"data.path={path}", env=spoilt)
+    assert done.status == 2
+    one_message(done, f"{path}: train", rows.name)
+
+
+def test_rows_that_lie_in_other_files_are_learned(launch, gathered, tmp_path):
+    few = ("--set", "train.epochs=4", f"data.path={gathered[0]}", *QUIET)
+    assert launch(4, *few, "--run-dir", "run", timeout=BOUND_S).status == 0
+    assert summary(tmp_path / "run")["test_accuracy"] > 0.85
+
+
 @pytest.mark.parametrize("ranks", [0, 4])
 def test_data_file_that_goes_before_the_roles_open_it(break_it, data, ranks):
     spoilt = {"DBMPI_TEST_DATA": str(data)}
