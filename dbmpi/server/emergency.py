@@ -24,6 +24,7 @@ from dbmpi.checkpoint.directory import (
     last_begun,
     shard_file_name,
 )
+from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.messages import complete
 from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG
@@ -110,7 +111,7 @@ class EmergencyCheckpoint:
             return ""
         try:
             saved = manifest.read(checkpoint_directory(self._writer.run_dir, newest)).manifest.state
-        except manifest.Damaged:
+        except Damaged:
             return ""
         return f"checkpoint {newest} has it all" if saved.log.examples >= state.examples else ""
 
