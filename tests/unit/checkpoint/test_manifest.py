@@ -10,6 +10,7 @@ from dbmpi.checkpoint.directory import (
     INDEX,
     MANIFEST,
     checkpoint_directory,
+    checkpoint_numbers,
     clear_unfinished,
     construction_directory,
 )
@@ -95,6 +96,28 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert found(tmp_path) == [5, 4, 2]
     prune(tmp_path, 1, None)
     assert found(tmp_path) == [5]
+
+
+def test_damaged_ones_do_not_count_and_go_when_enough_newer_ones_are_there(tmp_path):
+    for number in (1, 2, 3, 4):
+        save(tmp_path, number)
+    (checkpoint_directory(tmp_path, 4) / INDEX).write_bytes(b"cut")
+    (checkpoint_directory(tmp_path, 3) / MANIFEST).unlink()
+    prune(tmp_path, 2, None)
+    assert checkpoint_numbers(tmp_path) == [4, 3, 2, 1]
+    save(tmp_path, 5)
+    prune(tmp_path, 2, None)
+    assert checkpoint_numbers(tmp_path) == [5, 4, 3, 2]
+    save(tmp_path, 6)
+    prune(tmp_path, 2, None)
+    assert checkpoint_numbers(tmp_path) == [6, 5]
+
+
+def test_a_damaged_one_is_not_the_best(tmp_path):
+    for number, score in ((1, 0.9), (2, 0.5)):
+        save(tmp_path, number, score=score)
+    (checkpoint_directory(tmp_path, 1) / INDEX).unlink()
+    assert best_of(tmp_path) == (0.5, 2)
 
 
 def test_a_damaged_one_of_the_same_number_is_replaced(tmp_path):
