@@ -93,11 +93,6 @@ class Checkpoint:
     path: Path
     manifest: Manifest
 
-    @property
-    def index(self) -> Path:
-        """The file that reads as one model."""
-        return self.path / INDEX
-
     def open(self, name: str) -> WholeFile:
         """Open one of its files, and compare it with the manifest. Raises Damaged."""
         return WholeFile(self.path / name, self.manifest.files[name])

@@ -67,8 +67,6 @@ def _of_sandblaster(state: SandblasterState, vectors: Collection[int]) -> str:
         if problem := _of_history(method, int(state.settings["history"])):
             return problem
         used |= {BASE_GRADIENT, *_pair_vectors(_pairs(method))}
-    elif method and method["slope"] is not None and not method["gg"] > 0:
-        return "method.gg is 0, of an iterate that was left"
     return "" if used <= set(vectors) else f"vectors {sorted(used - set(vectors))} are used and not saved"
 
 

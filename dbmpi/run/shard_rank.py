@@ -74,8 +74,8 @@ def restore_shard(
     except Damaged as problem:
         raise Unreadable(
             f"{saved.path.parent}/{problem}\nRank 0 found checkpoint {saved.manifest.number} whole, so none "
-            "before it is used, and nothing was changed: the same command goes on when this host can read "
-            f"the file, or from the checkpoint before if you move {saved.path} away"
+            "before it is used, and nothing was saved or removed: the same command goes on when this host "
+            f"can read the file, or from the checkpoint before if you move {saved.path} away"
         ) from None
 
 

@@ -78,7 +78,7 @@ def test_a_checkpoint_holds_the_updates_of_its_own_steps(launch, tmp_path):
     often = ("train.steps=300", "checkpoint.every_examples=800", "checkpoint.keep=9")
     assert launch(4, *QUIET, *cluster, *often, "--run-dir", "run").status == 0
     saved = [found for found in resume.whole(tmp_path / "run") if isinstance(found, manifest.Checkpoint)]
-    counts = [json.loads(found.index.with_name(MANIFEST).read_text())["state"]["book"] for found in saved]
+    counts = [json.loads((found.path / MANIFEST).read_text())["state"]["book"] for found in saved]
     assert len(counts) > 2
     assert all(count["service"]["updates"] == count["step"] for count in counts)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dbmpi.checkpoint import manifest, resume
-from dbmpi.checkpoint.directory import CHECKPOINTS
+from dbmpi.checkpoint.directory import CHECKPOINTS, INDEX
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from scripts import launcher
 from scripts.chaos.victims import Killer
@@ -139,7 +139,7 @@ def assert_saved_as_ended(run):
     """The last checkpoint is whole, and holds the model, though a shard has no file in it."""
     newest = next(resume.whole(run))
     assert isinstance(newest, manifest.Checkpoint), newest
-    with h5py.File(newest.index) as index:
+    with h5py.File(newest.path / INDEX) as index:
         saved = {name: values[...] for name, values in index[PARAMETER_VECTOR].items()}
     model = parameters(run)
     assert set(saved) == set(model)
