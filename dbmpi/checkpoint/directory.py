@@ -1,4 +1,4 @@
-"""Where the checkpoints of a run lie, under which names, and which are removed."""
+"""Where the checkpoints of a run lie, and under which names."""
 
 import hashlib
 import os
@@ -94,13 +94,6 @@ def clear_unfinished(run_dir: Path) -> None:
     """Remove what a run that was ended left under construction."""
     for left in (run_dir / CHECKPOINTS).glob(".*.part"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def prune(run_dir: Path, keep: int, best: int | None) -> None:
-    """Remove all checkpoints but the newest `keep` and the best."""
-    for number in checkpoint_numbers(run_dir)[keep:]:
-        if number != best:
-            shutil.rmtree(checkpoint_directory(run_dir, number), ignore_errors=True)
 
 
 def is_shard_file(name: str) -> bool:

@@ -96,6 +96,7 @@ class LastWord:
     @cached_property
     def _resumable(self) -> bool:
         """Return whether there is a whole checkpoint."""
-        from dbmpi.checkpoint.manifest import Checkpoint, whole
+        from dbmpi.checkpoint.manifest import Checkpoint
+        from dbmpi.checkpoint.resume import whole
 
         return any(isinstance(found, Checkpoint) for found in whole(self._setup.run_dir))

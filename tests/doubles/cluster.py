@@ -35,7 +35,8 @@ def run_cluster(
         if role.kind == "coordinator":
             coordinate(context, world)
         elif role.kind == "shard":
-            service = shard_rank.shard_service(context, world.service, role.shard_index)
+            state, _ = shard_rank.shard(context, role.shard_index)
+            service = shard_rank.shard_service(context, world.service, state)
             service.run()
             on_shard(service)
         elif role.kind == "replica":

@@ -35,6 +35,7 @@ PLACES = {
     "index": ("dbmpi.checkpoint.index", "write_index", ""),  # the coordinator completes one, in a thread
     "fsync": ("os", "fsync", ""),
     "publish": ("dbmpi.checkpoint.manifest", "publish", ""),
+    "restoring": ("dbmpi.run.shard_rank", "restore_shard", ""),  # a shard, from its checkpoint
     "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
     "start": ("dbmpi.run.setup", "prepare", ""),
 }
@@ -46,7 +47,7 @@ FREED_S = 0.5  # after the fault `full for a while`
 FULL_BYTES = 4000  # enough for the messages, where they go to a file
 
 
-FILE_FAULTS: dict[str, Callable[[str], Any]] = {  # what becomes of the data file
+FILE_FAULTS: dict[str, Callable[[str], Any]] = {  # what becomes of a file
     "truncate": lambda path: os.truncate(path, os.path.getsize(path) // 2),
     "rewrite": lambda path: Path(path).write_bytes(Path(path + ".other").read_bytes()),
     "replace": lambda path: os.replace(path + ".other", path),

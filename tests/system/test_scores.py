@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import pruning, resume
 from dbmpi.data import digits
 from tests.system.reading import summary
 
@@ -38,11 +38,11 @@ def accuracy(index: Path) -> float:
 def test_every_score_belongs_to_its_parameters(launch, tmp_path, ranks, settings):
     done = launch(ranks, *COMMON, "--set", *settings)
     assert done.status == 0
-    found = list(manifest.whole(tmp_path / "run"))
+    found = list(resume.whole(tmp_path / "run"))
     scores = [one.manifest.score for one in found]
     assert len(found) >= 5 and sum(score is not None for score in scores) >= 3
     for one, score in zip(found, scores, strict=True):
         if score is not None:
             assert accuracy(one.index) == pytest.approx(score, abs=1e-6)
     assert scores[0] == summary(tmp_path / "run")["test_accuracy"]  # of the last parameters
-    assert manifest.best_of(tmp_path / "run")[0] == max(score for score in scores if score is not None)
+    assert pruning.best_of(tmp_path / "run")[0] == max(score for score in scores if score is not None)
