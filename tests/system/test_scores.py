@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dbmpi.checkpoint import pruning, resume
+from dbmpi.checkpoint.directory import INDEX
 from dbmpi.data import digits
 from tests.system.reading import summary
 
@@ -43,6 +44,6 @@ def test_every_score_belongs_to_its_parameters(launch, tmp_path, ranks, settings
     assert len(found) >= 5 and sum(score is not None for score in scores) >= 3
     for one, score in zip(found, scores, strict=True):
         if score is not None:
-            assert accuracy(one.index) == pytest.approx(score, abs=1e-6)
+            assert accuracy(one.path / INDEX) == pytest.approx(score, abs=1e-6)
     assert scores[0] == summary(tmp_path / "run")["test_accuracy"]  # of the last parameters
     assert pruning.best_of(tmp_path / "run")[0] == max(score for score in scores if score is not None)
