@@ -15,11 +15,61 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class EpochSums:
+    """Sums of the training loss over an epoch under way, and over its end."""
+
+    loss_sum: float = 0.0
+    examples: float = 0.0
+    last_loss_sum: float = 0.0
+    last_examples: float = 0.0
+
+    def plus(self, loss: float, examples: float, end: float) -> "EpochSums":
+        """Return them with the mean loss of more examples; those that reach beyond `end` are of its end."""
+        last = examples if self.examples + examples > end else 0.0
+        return EpochSums(
+            self.loss_sum + loss * examples,
+            self.examples + examples,
+            self.last_loss_sum + loss * last,
+            self.last_examples + last,
+        )
+
+    @property
+    def loss(self) -> float:
+        """Mean loss."""
+        return self.loss_sum / self.examples
+
+    @property
+    def last_loss(self) -> float:
+        """Mean loss of the end."""
+        return self.last_loss_sum / self.last_examples
+
+
+@dataclass(frozen=True)
 class StoppingState:
-    """What the limit on the loss compares with, and how many portions in a row were beyond it."""
+    """What losses are compared with, and what has been seen of them.
+
+    Parameters
+    ----------
+    first_loss
+        Loss of the first parameters (in checkpoints without `epoch`: mean loss of the first portion).
+    beyond
+        How many losses in a row were beyond the limit.
+    epoch
+        Sums over the epoch under way.
+    learned, told
+        Whether the last epoch was better than chance, and whether it was told that one was not.
+    """
 
     first_loss: float | None
     beyond: int
+    epoch: EpochSums = EpochSums()
+    learned: bool | None = None
+    told: bool = False
+
+    @classmethod
+    def from_json(cls, content: Json) -> "StoppingState":
+        """Return what `asdict` has made of one; older checkpoints have the first two fields alone."""
+        return cls(**content | {"epoch": EpochSums(**content.get("epoch", {}))})
 
 
 @dataclass(frozen=True)
@@ -151,7 +201,7 @@ class RunState:
         evaluation, service = EvaluationSums(**log["last_evaluation"]), ServiceTotals(**log["service"])
         return cls(
             LogState(**log | {"last_evaluation": evaluation, "service": service}),
-            StoppingState(**content["stopping"]),
+            StoppingState.from_json(content["stopping"]),
             DownpourState.from_json(downpour) if downpour is not None else None,
             SandblasterState.from_json(sandblaster) if sandblaster is not None else None,
         )

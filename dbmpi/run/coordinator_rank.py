@@ -85,7 +85,10 @@ def make(
     config, topology = context.config, context.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     replicas = ReplicaTable(shape, config.cluster.timeout_s, dispatcher, name)
-    shared = Coordination(replicas, log, Stopping(config.train, context.signals))
+    description = context.setup.description
+    chance = description.chance.get(config.model.loss, 0.0)
+    stopping = Stopping(config.train, context.signals, chance, description.train_rows, log.event)
+    shared = Coordination(replicas, log, stopping)
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
     checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last)
@@ -157,6 +160,8 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         if state is not None and state.sandblaster is not None:
             sandblaster.restore(state.sandblaster)
         sandblaster.train()
+    if not shared.stopping.hasty:
+        shared.stopping.check_refusals(shared.log.shards, final=True)
     coordinator.checkpoints.finish()
     return shared.stopping
 
@@ -187,7 +192,7 @@ def conclude(setup: "Setup", log: "MetricsLog", stopping: "Stopping") -> int:
     from dbmpi.output import run_directory
     from dbmpi.output.summary import conclusion, summary
 
-    content = summary(log, stopping.reason, stopping.status)
+    content = summary(log, stopping.reason, stopping.status, stopping.verdict)
     write_json(setup.run_dir / run_directory.SUMMARY, content)
     log.close()
     print(conclusion(content, setup.run_dir), flush=True)

@@ -48,6 +48,8 @@ class BatchProblem:
         The iterates that are mirrored; None where shards are not mirrored.
     tally, commands_s
         What replicas have done, and seconds spent in vector operations.
+    penalty
+        That in the loss of the last pass.
     """
 
     def __init__(self, settings: Settings, batch: Batch, cluster: Cluster, shared: Coordination) -> None:
@@ -61,7 +63,7 @@ class BatchProblem:
         self.method, self.point = make(settings.method, settings.history), RollbackPoint()
         mirrors = cluster.shards.mirrors
         self.rollback = Rollback(mirrors) if mirrors is not None else None
-        self.tally, self.commands_s = Tally(self._replicas), 0.0
+        self.tally, self.commands_s, self.penalty = Tally(self._replicas), 0.0, 0.0
 
     @property
     def examples(self) -> int:
@@ -106,6 +108,7 @@ class BatchProblem:
             raise Interrupted
         if this.scheduler.done and not self._rules.deterministic:
             self._homes = homes_of(this.scheduler.winners, self._replicas)
+        self.penalty = this.penalty
         return this.loss
 
     def _pass(self, before: Program) -> Pass:
