@@ -194,7 +194,7 @@ REPORT = np.dtype(
         ("examples", "i8"),
         ("correct", "i8"),
         ("loss_sum", "f8"),  # this partition's share, summed over examples
-        ("penalty_sum", "f8"),  # of loss_sum: the L2 penalty, GRADIENT
+        ("data_loss_sum", "f8"),  # GRADIENT: of loss_sum, what is not the L2 penalty
         ("first_loss_sum", "f8"),  # of loss_sum: of the minibatch whose loss is that of the first parameters,
         ("first_examples", "i8"),  # and its examples; 0: the portion has none such
         ("busy_s", "f8"),

@@ -114,8 +114,8 @@ class SandblasterClient:
             report["steps"] += 1
             report["examples"] += width_now
             self._on_minibatch()
-        report["penalty_sum"] = self._penalty * int(report["examples"])
-        report["loss_sum"] = score.loss_sum + report["penalty_sum"]
+        report["loss_sum"] = score.loss_sum + self._penalty * int(report["examples"])
+        report["data_loss_sum"] = score.loss_sum
         report["correct"] = score.correct
         self._store(key, total, width / int(assignment["examples"]), bool(report["examples"]))
 

@@ -118,7 +118,7 @@ class Sandblaster:
         moment = asdict(iteration)
         number = {"iteration": moment.pop("number")}
         self._log.iteration(number | moment | self._spent(iteration.evaluations))
-        self._stopping.check_iterate(iteration.loss - self._problem.penalty)
+        self._stopping.check_iterate(self._problem.data_loss)
         self._mirror()
         self._evaluations.update(self._log.examples, self._log.elapsed_s)
         if self._evaluations.take():
