@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dbmpi.comm.assignments import Portion
+from dbmpi.comm.assignments import Note, PlanNumbers, Portion
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
 Json = dict[str, Any]
@@ -33,9 +33,15 @@ class SchedulerState:
     left
         Of each part, the portions [start, stop) that are left of the epoch.
     returned
-        Portions to be done again.
+        Portions that were handed out, and are to be done again.
     plan
-        `PortionPlan.numbers` of the epoch.
+        Of the epoch: it was begun with it, and ends by it.
+    rests
+        Ends of portions that a limit has cut off: left of the epoch too.
+    outstanding
+        Portions that were handed out, and not reported.
+    unplaced
+        As `returned`, of an earlier epoch, but without the plan: version 0.1.0 did not store it.
     """
 
     examples: int
@@ -43,28 +49,78 @@ class SchedulerState:
     epoch: int
     left: Sequence[tuple[int, int]]
     returned: Sequence[Portion]
-    plan: Mapping[str, Any]
+    plan: PlanNumbers
+    rests: Sequence[Portion] = ()
+    outstanding: Sequence[Portion] = ()
+    unplaced: Sequence[Json] = ()
+
+    def to_json(self) -> Json:
+        """Return it as JSON can hold it."""
+        content = asdict(self)
+        return content | {"returned": [*content["returned"], *content.pop("unplaced")]}
+
+    @classmethod
+    def from_json(cls, content: Json) -> "SchedulerState":
+        """Return what `to_json` was made from. A portion of this epoch without a plan has the epoch's."""
+        plan, returned = content["plan"], content["returned"]
+        unplaced = tuple(p for p in returned if "plan" not in p and p["epoch"] != content["epoch"])
+        lists = {name: content.get(name, ()) for name in ("rests", "outstanding")}
+        lists["returned"] = [portion for portion in returned if portion not in unplaced]
+        portions = {
+            name: tuple(portion_of_json({"plan": plan} | portion) for portion in found)
+            for name, found in lists.items()
+        }
+        left = tuple((int(start), int(stop)) for start, stop in content["left"])
+        fixed = {"left": left, "plan": PlanNumbers(**plan), "unplaced": unplaced}
+        return cls(**content | fixed | portions)
+
+
+def portion_of_json(stored: Json) -> Portion:
+    """Return the portion that `asdict` has made plain."""
+    return Portion(**stored | {"plan": PlanNumbers(**stored["plan"])})
 
 
 @dataclass(frozen=True)
 class DownpourState:
-    """A run of Downpour, or a warmstart; `evaluation_due`: an evaluation was still to be ordered."""
+    """A run of Downpour, or a warmstart.
+
+    Parameters
+    ----------
+    scheduler
+        What is handed out, and what is left.
+    evaluation_due
+        Whether an evaluation was still to be ordered.
+    unpushed
+        Of each replica, the examples that it had reported and whose gradient no shard was known to have.
+    notes
+        What came since, until the coordinator died.
+    """
 
     scheduler: SchedulerState
     evaluation_due: bool
+    unpushed: Sequence[int] = ()
+    notes: Sequence[Note] = ()
+
+    @property
+    def examples_since(self) -> int:
+        """How many were reported since."""
+        return sum(note.portion.examples for note in self.notes if note.done)
 
     def to_json(self) -> Json:
         """Return it as JSON can hold it."""
-        return {"ledger": asdict(self.scheduler), "evaluation_due": self.evaluation_due}
+        more = {"unpushed": list(self.unpushed), "notes": [asdict(note) for note in self.notes]}
+        return {"ledger": self.scheduler.to_json(), "evaluation_due": self.evaluation_due} | more
 
     @classmethod
     def from_json(cls, content: Json) -> "DownpourState":
         """Return what `to_json` was made from."""
-        stored = content["ledger"]
-        left = tuple((int(start), int(stop)) for start, stop in stored["left"])
-        returned = tuple(Portion(**portion) for portion in stored["returned"])
-        scheduler = SchedulerState(**stored | {"left": left, "returned": returned})
-        return cls(scheduler, bool(content["evaluation_due"]))
+        notes = content.get("notes", ())
+        return cls(
+            SchedulerState.from_json(content["ledger"]),
+            bool(content["evaluation_due"]),
+            tuple(map(int, content.get("unpushed", ()))),
+            tuple(Note(**note | {"portion": portion_of_json(note["portion"])}) for note in notes),
+        )
 
 
 @dataclass(frozen=True)
@@ -131,6 +187,11 @@ class RunState:
     def algorithm(self) -> str:
         """The name of the algorithm at work."""
         return "downpour" if self.downpour is not None else "sandblaster"
+
+    @property
+    def examples(self) -> int:
+        """How many had been learned from."""
+        return self.log.examples + (self.downpour.examples_since if self.downpour is not None else 0)
 
     def to_json(self) -> Json:
         """Return it as JSON can hold it, by the names on disk."""

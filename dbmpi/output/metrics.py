@@ -43,7 +43,10 @@ from dbmpi.output.totals import (
 )
 
 LONGEST_LINE = 1 << 20  # bytes: no record comes near
-_COUNTS = "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes"
+_COUNTS = (
+    "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
+    "rows_again", "rows_lost",
+)  # fmt: skip
 
 
 @dataclass
@@ -103,6 +106,7 @@ class MetricsLog:
         self.last_evaluation, self.final_evaluation = self.empty, self.empty
         self.shards: dict[int, Record] = {}
         self.iterations = self.passes = 0
+        self.rows_again = self.rows_lost = 0
         self.batch: dict[str, Any] = {}
 
     def start(self, now: float) -> None:
@@ -158,6 +162,11 @@ class MetricsLog:
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
         self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
         return portion.loss
+
+    def learned(self, minibatches: int, examples: int) -> None:
+        """Add a portion whose reports are gone: those that went to a coordinator that died."""
+        self.step += minibatches
+        self.examples += examples
 
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""

@@ -23,6 +23,8 @@ def summary(log: MetricsLog, reason: str, status: int) -> dict[str, Any]:
         "examples": log.examples,
         "boundary_bytes": log.boundary_bytes,
         "boundary_messages": log.boundary_messages,
+        "rows_again": log.rows_again,
+        "rows_lost": log.rows_lost,
         **asdict(log.service),
         **log.batch,
     }

@@ -72,7 +72,12 @@ class ServiceTotals:
 
 @dataclass(frozen=True)
 class LogState:
-    """What the records and the summary of a run have added up, for a checkpoint."""
+    """What the records and the summary of a run have added up, for a checkpoint.
+
+    `rows_again` counts the examples that were handed out a second time in an epoch, as who had them or gave
+    them out died: the model may have learned from them twice. `rows_lost` counts those from which it may not
+    have learned, as the gradient was accrued, or on its way, where a replica died.
+    """
 
     elapsed_s: float
     wall_s: float
@@ -84,6 +89,8 @@ class LogState:
     passes: int
     last_evaluation: EvaluationSums
     service: ServiceTotals
+    rows_again: int = 0
+    rows_lost: int = 0
 
 
 @dataclass

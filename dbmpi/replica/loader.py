@@ -5,12 +5,13 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import Portion
-from dbmpi.data.portions import PortionPlans
+from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
@@ -29,16 +30,16 @@ class Loader:
     ----------
     path
         `data.path`.
-    plans
-        The order of the training examples.
+    rows
+        Size of the training set.
     model
         Whose workspaces are filled.
     timeout_s
         Longest wait for the file system, in seconds.
     """
 
-    def __init__(self, path: str, plans: PortionPlans, model: PartitionModel, timeout_s: float) -> None:
-        self._plans, self._model, self._timeout_s = plans, model, timeout_s
+    def __init__(self, path: str, rows: int, model: PartitionModel, timeout_s: float) -> None:
+        self._rows, self._model, self._timeout_s = rows, model, timeout_s
         self._train, self._test = (self._opened(path, name) for name in ("train", "test"))
         self._ahead = Prefetcher(self._train)
         self._expected: deque[Portion] = deque()
@@ -48,26 +49,25 @@ class Loader:
         """Open a split for this partition's share of it; what is read of it must suit the network."""
         split = Split(path, name, window=self._model.partitioning.need(0, self._model.partition))
         split.classes = self._model.partitioning.network.outputs
-        rows = self._plans.at(0).all_rows
-        if name == "train" and split.rows != rows:
+        if name == "train" and split.rows != self._rows:
             raise UserError(
-                f"{split.path}: train has {split.rows} rows, but had {rows} when the run began; leave the "
-                "file alone while a run reads it"
+                f"{split.path}: train has {split.rows} rows, but had {self._rows} when the run began; leave "
+                "the file alone while a run reads it"
             )
         return split
 
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""
         self._expected.append(portion)
-        self.request(self._plans.at(portion.epoch).blocks(portion.epoch, portion.part, portion.index))
+        self.request(_plan(portion).blocks(portion.epoch, portion.part, portion.index))
 
     def train(self) -> Iterator[Minibatch]:
         """Yield the minibatches of the portion that was prepared first."""
         portion = self._expected.popleft()
         rows = self.take()
-        plan = self._plans.at(portion.epoch)
-        order = plan.order(portion.epoch, portion.part, portion.index)
-        yield from self.minibatches(rows, order[: portion.minibatches * plan.minibatch], plan.minibatch)
+        width = portion.plan.minibatch
+        order = _plan(portion).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
+        yield from self.minibatches(rows, order[: portion.minibatches * width], width)
 
     def request(self, ranges: Sequence[Range]) -> None:
         """Begin to read rows of the training set."""
@@ -106,3 +106,7 @@ class Loader:
         self._ahead.close()
         self._train.close()
         self._test.close()
+
+
+def _plan(portion: Portion) -> PortionPlan:
+    return PortionPlan(**asdict(portion.plan))

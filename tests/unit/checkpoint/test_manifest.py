@@ -19,13 +19,25 @@ from dbmpi.checkpoint.directory import (
 )
 from dbmpi.checkpoint.manifest import Checkpoint, Damaged, Manifest
 from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
-from dbmpi.comm.assignments import Portion
+from dbmpi.comm.assignments import Note, PlanNumbers, Portion
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
 MODEL = {"dtype": "float32", "rows": 9, "tensors": {"layers.0.weight": [2, 3]}}
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals(updates=3))
-SCHEDULER = SchedulerState(9, 3, 0, ((1, 2), (0, 0)), (Portion(0, 1, 2, 3, 4, 5),), {"rows": 9})
-STATE = RunState(LOG, StoppingState(2.25, 1), downpour=DownpourState(SCHEDULER, True))
+PLAN, EARLIER = PlanNumbers(9, 2, 2, 1, 1, None), PlanNumbers(9, 1, 3, 1, 2, 4)
+SCHEDULER = SchedulerState(
+    examples=9,
+    steps=3,
+    epoch=1,
+    left=((1, 2), (0, 0)),
+    returned=(Portion(1, 1, 2, 3, 4, 5, PLAN), Portion(0, 1, 2, 3, 4, 5, EARLIER)),
+    plan=PLAN,
+    rests=(Portion(1, 0, 0, 1, 1, 0, PLAN, first=2),),
+    outstanding=(Portion(0, 2, 2, 3, 4, 5, EARLIER, first=1),),
+    unplaced=({"epoch": 0, "part": 1, "index": 0, "minibatches": 1, "examples": 1, "before": 0},),
+)
+NOTES = Note(1, SCHEDULER.returned[0], False), Note(0, SCHEDULER.returned[1], True, 7)
+STATE = RunState(LOG, StoppingState(2.25, 1), downpour=DownpourState(SCHEDULER, True, (3, 0), NOTES))
 
 
 def made(run_dir: Path, number: int, score: float | None = None, content: bytes = b"values" * 100) -> Path:

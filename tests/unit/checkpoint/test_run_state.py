@@ -16,8 +16,15 @@ def test_the_state_of_a_saved_checkpoint_is_written_as_it_was_read(path):
     state = RunState.from_json(manifest["state"])
     assert state.algorithm == manifest["algorithm"]
     again = state.to_json()
-    assert json.dumps(again) == json.dumps(manifest["state"])
+    assert holds(json.loads(json.dumps(again)), manifest["state"])
     assert list(again) == [manifest["algorithm"], "book", "stopping"]
+
+
+def holds(written, stored):
+    """Whether all that was stored is written as it was, beside what later versions add."""
+    if not isinstance(stored, dict):
+        return written == stored
+    return all(name in written and holds(written[name], value) for name, value in stored.items())
 
 
 def test_there_are_saved_checkpoints_of_both_algorithms():

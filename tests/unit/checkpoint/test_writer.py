@@ -17,6 +17,7 @@ from dbmpi.checkpoint.directory import (
 )
 from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
 from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Checkpoint, Config, Model
 from dbmpi.layout.network import build
@@ -25,7 +26,8 @@ from dbmpi.layout.sharding import cut
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals())
-STATE = RunState(LOG, StoppingState(None, 0), DownpourState(SchedulerState(0, 0, -1, (), (), {}), False))
+SCHEDULER = SchedulerState(0, 0, -1, (), (), PlanNumbers(9, 2, 1, 1, 1, None))
+STATE = RunState(LOG, StoppingState(None, 0), DownpourState(SCHEDULER, False))
 
 
 @pytest.fixture

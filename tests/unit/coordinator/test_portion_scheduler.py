@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from dbmpi.checkpoint.run_state import DownpourState
 from dbmpi.comm.assignments import Portion
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
-from dbmpi.data.portions import PortionPlan, plans_of_run
+from dbmpi.data.portions import PortionPlan
 
 
 @st.composite
@@ -138,16 +139,16 @@ def test_a_run_that_goes_on_with_other_replicas_learns_from_every_row_once_an_ep
     learned: Counter[tuple[int, int]] = Counter()
     handed = [scheduler.next(i % before) for i in range(done)]
     for portion in handed[1:]:
-        learned.update(rows_of(first, portion))
+        learned.update(rows_of(portion))
+        scheduler.done(portion)
     if handed:
         scheduler.give_back(handed[0])
     state = stored(scheduler)
-    plans = plans_of_run(second, vars(state))
-    scheduler = PortionScheduler(plans, epochs * rows, None)
+    scheduler = PortionScheduler(second, epochs * rows, None)
     scheduler.restore(state)
     replica = 0
     while (portion := scheduler.next(replica % after)) is not None:
-        learned.update(rows_of(plans.at(portion.epoch), portion))
+        learned.update(rows_of(portion))
         replica += 1
     assert scheduler.examples == epochs * rows and scheduler.limit == "epochs"
     assert learned == Counter({(epoch, row): 1 for epoch in range(epochs) for row in range(rows)})
@@ -169,7 +170,11 @@ def test_a_state_stays_as_it_was_while_more_is_handed_out():
     assert state == before
 
 
-def rows_of(plan, portion):
-    """Return the rows that a portion holds, with its epoch."""
-    blocks = plan.blocks(portion.epoch, portion.part, portion.index)
-    return [(portion.epoch, row) for start, stop in blocks for row in range(start, stop)]
+def rows_of(portion):
+    """Return the rows that are learned from with a portion, as `Loader.train` does, with its epoch."""
+    plan, which = PortionPlan(**asdict(portion.plan)), (portion.epoch, portion.part, portion.index)
+    rows = [row for start, stop in plan.blocks(*which) for row in range(start, stop)]
+    first = portion.first * plan.minibatch
+    order = plan.order(*which)[first : first + portion.minibatches * plan.minibatch]
+    assert len(order) == portion.examples
+    return [(portion.epoch, rows[position]) for position in order]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.comm.assignments import Portion, assignment_of
+from dbmpi.comm.assignments import PlanNumbers, Portion, assignment_of
 from dbmpi.comm.protocol import REPORT, Op
 from dbmpi.config.algorithms import Downpour, Schedule
 from dbmpi.config.layers import Dense
@@ -405,7 +405,7 @@ def test_shared_parameters_are_changed_by_the_shard_alone():
 
 
 def order(before: int = 0) -> Any:
-    return assignment_of(Portion(0, 0, 0, 3, 30, before))
+    return assignment_of(Portion(0, 0, 0, 3, 30, before, PlanNumbers(90, 10, 1, 1, 3, None)))
 
 
 def test_a_portion_is_learned_from_minibatch_by_minibatch():
