@@ -178,3 +178,51 @@ def rows_of(portion):
     order = plan.order(*which)[first : first + portion.minibatches * plan.minibatch]
     assert len(order) == portion.examples
     return [(portion.epoch, rows[position]) for position in order]
+
+
+def test_portions_of_three_plans_are_outstanding_at_a_time_and_keep_their_rows():
+    """Parts 3 and 4 of the first epoch, cut for 5 replicas, are done by 3 while the second one is under way."""
+    rows, shapes, learned = 230, (5, 3, 2), Counter()
+    scheduler = PortionScheduler(PortionPlan(rows, 10, shapes[0], 1, 2), 3 * rows, None)
+    learned.update(row for _ in range(2) for row in done_by(scheduler, 0))
+    for epoch, replicas in enumerate(shapes[1:], 1):
+        state = stored(scheduler)
+        scheduler = PortionScheduler(PortionPlan(rows, 10 * replicas, replicas, 1, "auto"), 3 * rows, None)
+        scheduler.restore(state)
+        scheduler.give_back_all()
+        while scheduler.epoch < epoch:  # what is handed out is not reported
+            scheduler.next(0)
+    state = stored(scheduler)
+    assert {portion.plan.replicas for portion in state.outstanding} == {5, 3, 2}
+    assert max(portion.part for portion in state.outstanding if portion.epoch == 0) == 4
+    scheduler.restore(state)
+    assert scheduler.give_back_all() == sum(portion.examples for portion in state.outstanding)
+    while (taken := done_by(scheduler, 1)) is not None:
+        learned.update(taken)
+    assert learned == Counter({(epoch, row): 1 for epoch in range(3) for row in range(rows)})
+
+
+def done_by(scheduler, replica):
+    """Return the rows of the next portion, which a replica learns from; None when all is handed out."""
+    portion = scheduler.next(replica)
+    if portion is None:
+        return None
+    scheduler.done(portion)
+    return rows_of(portion)
+
+
+@pytest.mark.parametrize("limits", [(5, 21, None), (1, 2, 3, None)])
+def test_what_a_limit_cuts_off_is_handed_out_first_when_the_limit_is_raised(limits):
+    """The order is that of a run without the stops."""
+    plan, order = PortionPlan(230, 10, 2, 1, 4), []
+    whole = PortionScheduler(plan, 2 * 230, None)
+    expected = [row for taken in iter(lambda: done_by(whole, 0), None) for row in taken]
+    state = None
+    for steps in limits:
+        scheduler = PortionScheduler(plan, 2 * 230, steps)
+        if state is not None:
+            scheduler.restore(state)
+        order += [row for taken in iter(lambda: done_by(scheduler, 0), None) for row in taken]  # noqa: B023
+        assert steps is None or scheduler.steps == steps
+        state = stored(scheduler)
+    assert order == expected
