@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import manifest, old_portions
 from dbmpi.checkpoint.directory import checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint, Damaged
 from dbmpi.errors import UserError
@@ -32,7 +32,7 @@ def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint
     for found in manifest.whole(run_dir):
         problem = str(found) if isinstance(found, Damaged) else _misfit(found, model)
         if not problem and isinstance(found, Checkpoint):
-            return found, refused
+            return old_portions.with_plans(found, run_dir), refused
         refused.append(f"checkpoint {problem}: it is not used")
     if refused:
         raise UserError(

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dbmpi.comm.assignments import Note, PlanNumbers, Portion
+from dbmpi.checkpoint.scheduler_state import Json, SchedulerState, portion_of_json
+from dbmpi.comm.assignments import Note
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -20,64 +19,6 @@ class StoppingState:
 
     first_loss: float | None
     beyond: int
-
-
-@dataclass(frozen=True)
-class SchedulerState:
-    """What Downpour has handed out, and what is left of the epoch.
-
-    Parameters
-    ----------
-    examples, steps, epoch
-        Handed out so far, and the epoch under way.
-    left
-        Of each part, the portions [start, stop) that are left of the epoch.
-    returned
-        Portions that were handed out, and are to be done again.
-    plan
-        Of the epoch: it was begun with it, and ends by it.
-    rests
-        Ends of portions that a limit has cut off: left of the epoch too.
-    outstanding
-        Portions that were handed out, and not reported.
-    unplaced
-        As `returned`, of an earlier epoch, but without the plan: version 0.1.0 did not store it.
-    """
-
-    examples: int
-    steps: int
-    epoch: int
-    left: Sequence[tuple[int, int]]
-    returned: Sequence[Portion]
-    plan: PlanNumbers
-    rests: Sequence[Portion] = ()
-    outstanding: Sequence[Portion] = ()
-    unplaced: Sequence[Json] = ()
-
-    def to_json(self) -> Json:
-        """Return it as JSON can hold it."""
-        content = asdict(self)
-        return content | {"returned": [*content["returned"], *content.pop("unplaced")]}
-
-    @classmethod
-    def from_json(cls, content: Json) -> "SchedulerState":
-        """Return what `to_json` was made from. A portion of this epoch without a plan has the epoch's."""
-        plan, returned = content["plan"], content["returned"]
-        unplaced = tuple(p for p in returned if "plan" not in p and p["epoch"] != content["epoch"])
-        lists = {name: content.get(name, ()) for name in ("rests", "outstanding")}
-        lists["returned"] = [portion for portion in returned if portion not in unplaced]
-        portions = {
-            name: tuple(portion_of_json({"plan": plan} | portion) for portion in found)
-            for name, found in lists.items()
-        }
-        left = tuple((int(start), int(stop)) for start, stop in content["left"])
-        fixed = {"left": left, "plan": PlanNumbers(**plan), "unplaced": unplaced}
-        return cls(**content | fixed | portions)
-
-
-def portion_of_json(stored: Json) -> Portion:
-    """Return the portion that `asdict` has made plain."""
-    return Portion(**stored | {"plan": PlanNumbers(**stored["plan"])})
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import asdict, replace
 from typing import Literal
 
-from dbmpi.checkpoint.run_state import SchedulerState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.data.portions import PortionPlan
 

@@ -18,22 +18,23 @@ from dbmpi.checkpoint.directory import (
     shard_file_name,
 )
 from dbmpi.checkpoint.manifest import Checkpoint, Damaged, Manifest
-from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
+from dbmpi.checkpoint.run_state import DownpourState, RunState, StoppingState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.comm.assignments import Note, PlanNumbers, Portion
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
 MODEL = {"dtype": "float32", "rows": 9, "tensors": {"layers.0.weight": [2, 3]}}
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals(updates=3))
-PLAN, EARLIER = PlanNumbers(9, 2, 2, 1, 1, None), PlanNumbers(9, 1, 3, 1, 2, 4)
+PLAN, EARLIER = PlanNumbers(9, 1, 2, 1, 2, None), PlanNumbers(9, 1, 3, 1, 2, 4)
 SCHEDULER = SchedulerState(
     examples=9,
     steps=3,
     epoch=1,
     left=((1, 2), (0, 0)),
-    returned=(Portion(1, 1, 2, 3, 4, 5, PLAN), Portion(0, 1, 2, 3, 4, 5, EARLIER)),
+    returned=(Portion(1, 1, 2, 1, 1, 5, PLAN), Portion(0, 1, 0, 2, 2, 5, EARLIER)),
     plan=PLAN,
-    rests=(Portion(1, 0, 0, 1, 1, 0, PLAN, first=2),),
-    outstanding=(Portion(0, 2, 2, 3, 4, 5, EARLIER, first=1),),
+    rests=(Portion(1, 0, 0, 1, 1, 0, PLAN, first=1),),
+    outstanding=(Portion(0, 2, 0, 1, 1, 5, EARLIER, first=1),),
     unplaced=({"epoch": 0, "part": 1, "index": 0, "minibatches": 1, "examples": 1, "before": 0},),
 )
 NOTES = Note(1, SCHEDULER.returned[0], False), Note(0, SCHEDULER.returned[1], True, 7)
@@ -108,6 +109,20 @@ def test_a_state_that_lacks_something_is_refused(tmp_path, missing):
     content = json.loads(path.read_text())
     del content[manifest.SEAL]
     without(content["state"], missing)
+    path.write_text(json.dumps(content | {manifest.SEAL: manifest._seal(content)}))
+    with pytest.raises(Damaged, match=r"does not hold what this version of dbmpi wrote: state"):
+        manifest.read(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("part", 3), ("index", 9), ("first", 2), ("minibatches", 0), ("part", "a"), ("plan", {"rows": 9})],
+)
+def test_a_portion_that_its_plan_does_not_have_is_refused(tmp_path, name, value):
+    path = made(tmp_path, 1) / MANIFEST
+    content = json.loads(path.read_text())
+    del content[manifest.SEAL]
+    content["state"]["downpour"]["ledger"]["outstanding"][0][name] = value
     path.write_text(json.dumps(content | {manifest.SEAL: manifest._seal(content)}))
     with pytest.raises(Damaged, match=r"does not hold what this version of dbmpi wrote: state"):
         manifest.read(path.parent)

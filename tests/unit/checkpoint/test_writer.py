@@ -15,7 +15,8 @@ from dbmpi.checkpoint.directory import (
     record_of,
     shard_file_name,
 )
-from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
+from dbmpi.checkpoint.run_state import DownpourState, RunState, StoppingState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense

@@ -7,7 +7,8 @@ import pytest
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import CHECKPOINTS, FileRecord, Written
-from dbmpi.checkpoint.run_state import DownpourState, SchedulerState
+from dbmpi.checkpoint.run_state import DownpourState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense

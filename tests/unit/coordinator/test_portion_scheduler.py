@@ -181,7 +181,7 @@ def rows_of(portion):
 
 
 def test_portions_of_three_plans_are_outstanding_at_a_time_and_keep_their_rows():
-    """Parts 3 and 4 of the first epoch, cut for 5 replicas, are done by 3 while the second one is under way."""
+    """Parts 3 and 4 of epoch 0, cut for 5 replicas, are done by 3 replicas while epoch 1 is under way."""
     rows, shapes, learned = 230, (5, 3, 2), Counter()
     scheduler = PortionScheduler(PortionPlan(rows, 10, shapes[0], 1, 2), 3 * rows, None)
     learned.update(row for _ in range(2) for row in done_by(scheduler, 0))
