@@ -76,7 +76,7 @@ def plan_of_json(stored: Json) -> PlanNumbers:
 
 
 def portion_of_json(stored: Json) -> Portion:
-    """Return the portion that `asdict` has made plain. Raises as `plan_of_json`, also if its plan has none."""
+    """Return the portion that `asdict` has made plain. Raises as `plan_of_json`, or if the plan lacks it."""
     portion = Portion(**stored | {"plan": plan_of_json(stored["plan"])})
     there = PortionPlan(**stored["plan"]).minibatches(portion.epoch, portion.part, portion.index)
     if not 0 <= portion.first < portion.first + portion.minibatches <= there:
