@@ -112,8 +112,8 @@ class DownpourActivity(Activity):
         super().tick()
         if self._checkpoints is not None:
             self._checkpoints.poll()
-            if self._checkpoints.state_due:
-                self._checkpoints.send_state(self.state())
+            if self._checkpoints.state_due or self._journal.long:
+                self._send_state()
         self._journal.send_notes()
         self._proceed()
 
@@ -137,9 +137,14 @@ class DownpourActivity(Activity):
         """See `Activity`; portions go back to the scheduler, and what was to be pushed is lost."""
         super()._take_back(replica, jobs)
         self._journal.died(replica, jobs)
+        self._send_state()
+        self._proceed()
+
+    def _send_state(self) -> None:
+        """Let a shard know where the run stands; its notes begin anew."""
         if self._checkpoints is not None:
             self._checkpoints.send_state(self.state())
-        self._proceed()
+            self._journal.begin()
 
     def _proceed(self) -> None:
         """Give every replica what it can take; when nothing is outstanding, see what comes next."""

@@ -18,6 +18,8 @@ from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.coordinator.replicas import Job
 from dbmpi.output.metrics import MetricsLog
 
+LONG = 1000  # notes, after which another state is cheaper than more of them
+
 
 class Journal:
     """Keeps account of the portions of a run.
@@ -40,6 +42,12 @@ class Journal:
         self._scheduler, self._log, self._mirrors = scheduler, log, mirrors
         self._unpushed = [0] * replicas
         self._notes: list[Note] = []
+        self._sent = 0  # notes, since the state
+
+    @property
+    def long(self) -> bool:
+        """Whether so many notes have come that it is time for another state."""
+        return self._sent >= LONG
 
     def next(self, replica: int, most: int | None) -> Portion | None:
         """Return the next portion for a replica. See `PortionScheduler.next`."""
@@ -76,12 +84,17 @@ class Journal:
         """Let the shard have the notes that it has not."""
         if self._mirrors is not None and self._notes:
             self._mirrors.send_notes(np.array([note.record() for note in self._notes]))
+            self._sent += len(self._notes)
             self._notes.clear()
 
     def state(self, evaluation_due: bool) -> DownpourState:
-        """Return where the run stands, for `restore`; the notes that follow are of what comes after it."""
+        """Return where the run stands, for `restore`."""
         self.send_notes()
         return DownpourState(self._scheduler.state(), evaluation_due, tuple(self._unpushed))
+
+    def begin(self) -> None:
+        """Begin anew, as a shard has been sent the state."""
+        self._sent = 0
 
     def restore(self, state: DownpourState) -> None:
         """Go on from `state`; what was outstanding is to be done again. The log is restored already."""

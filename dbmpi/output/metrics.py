@@ -45,7 +45,7 @@ from dbmpi.output.totals import (
 LONGEST_LINE = 1 << 20  # bytes: no record comes near
 _COUNTS = (
     "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
-    "rows_again", "rows_lost",
+    "rows_again", "rows_lost", "updates_lost",
 )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ class MetricsLog:
         self.last_evaluation, self.final_evaluation = self.empty, self.empty
         self.shards: dict[int, Record] = {}
         self.iterations = self.passes = 0
-        self.rows_again = self.rows_lost = 0
+        self.rows_again = self.rows_lost = self.updates_lost = 0
         self.batch: dict[str, Any] = {}
 
     def start(self, now: float) -> None:
@@ -234,6 +234,10 @@ class MetricsLog:
         """A shard has died: its successor reports the updates of its pieces from now on."""
         if shard in self.shards:
             self.shards[shard]["updates"] = self.shards[shard]["pieces"] = 0
+
+    def lose_updates(self, lost: int) -> None:
+        """A shard has taken so many updates of the model with it."""
+        self.updates_lost += lost
 
     def event(self, text: str, **values: object) -> None:
         """Record something that happened, and show it."""

@@ -25,6 +25,7 @@ def summary(log: MetricsLog, reason: str, status: int) -> dict[str, Any]:
         "boundary_messages": log.boundary_messages,
         "rows_again": log.rows_again,
         "rows_lost": log.rows_lost,
+        "updates_lost": log.updates_lost,
         **asdict(log.service),
         **log.batch,
     }

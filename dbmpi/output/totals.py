@@ -76,7 +76,8 @@ class LogState:
 
     `rows_again` counts the examples that were handed out a second time in an epoch, as who had them or gave
     them out died: the model may have learned from them twice. `rows_lost` counts those from which it may not
-    have learned, as the gradient was accrued, or on its way, where a replica died.
+    have learned, as the gradient was accrued, or on its way, where a replica died. `updates_lost` counts,
+    about, the updates of the model that shards have taken with them.
     """
 
     elapsed_s: float
@@ -91,6 +92,7 @@ class LogState:
     service: ServiceTotals
     rows_again: int = 0
     rows_lost: int = 0
+    updates_lost: int = 0
 
 
 @dataclass

@@ -18,8 +18,8 @@ from dbmpi.checkpoint import coordinator_state, manifest, resume
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.directory import INDEX, construction_directory, record_of, shard_file_name
 from dbmpi.checkpoint.run_state import DownpourState, RunState
-from dbmpi.comm.assignments import Portion, portion_of
-from dbmpi.comm.protocol import REPORT, Work
+from dbmpi.comm.assignments import Note, Portion, note_of, portion_of
+from dbmpi.comm.protocol import NOTE, REPORT, Work
 from dbmpi.config.algorithms import Downpour, Warmstart
 from dbmpi.config.sections import Config, Evaluation, Train
 from dbmpi.coordinator.activity import Coordination
@@ -239,7 +239,10 @@ class Job:
             assert replica not in self.dead
             self.learners[replica].orders.append(assignment)
         if assignment["work"] == Work.TRAIN:
-            self.course.handed.update(rows_of(portion_of(assignment)))
+            portion = portion_of(assignment)
+            self.course.handed.update(rows_of(portion))
+            if self.shape.mirrored:  # the shard knows before the replica does
+                assert note_of(np.frombuffer(self.notes[-1], NOTE)[-1]) == Note(replica, portion, False)
 
     # -- as the checkpoint manager, and the shard that keeps the state -------------------------------------
 

@@ -435,6 +435,29 @@ def test_the_rate_counts_the_examples_handed_out_before_the_portion():
     assert [asked.rate for asked in made.client.asked if asked.op & Op.PUSH] == [0.4, 0.35, 0.3]
 
 
+def test_examples_are_unpushed_until_the_shards_have_answered():
+    made = client(n_fetch=100, n_push=2)
+    counts = []
+    for _ in range(2):
+        step(made)
+        counts.append(made.unpushed)
+    made.client.end()
+    step(made)  # the push of step 0 is acknowledged; that of step 2 begins
+    assert [*counts, made.unpushed] == [1, 2, 2]
+    step(made)
+    assert made.unpushed == 3
+    made.flush(0)
+    assert made.unpushed == 0
+
+
+@pytest.mark.parametrize(("n_push", "unpushed"), [(1, 0), (2, 0), (100, 20)])
+def test_a_report_says_how_many_examples_no_shard_is_known_to_have(n_push, unpushed):
+    made, report = client(waits=True, n_push=n_push), np.zeros((), REPORT)
+    made.prepare(order())
+    made.train(order(), report)
+    assert report["unpushed"] == unpushed
+
+
 def test_its_buffers_are_free_once_nobody_has_it_any_more():
     made = client()
     handlers, seen = made.handlers(), weakref.ref(made)
