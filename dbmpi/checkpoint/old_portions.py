@@ -7,13 +7,13 @@ portion does not fit the one plan that is known, nobody knows its rows: they are
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint, Damaged
-from dbmpi.checkpoint.scheduler_state import Json, SchedulerState
+from dbmpi.checkpoint.scheduler_state import Json, SchedulerState, resolved
 from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.data.portions import PortionPlan
 
@@ -41,10 +41,10 @@ def _schedulers(run_dir: Path) -> Iterator[SchedulerState]:
 
 
 def _placed(state: SchedulerState, schedulers: list[SchedulerState]) -> SchedulerState:
-    plans = {other.epoch: other.plan for other in reversed(schedulers)}
+    plans = {other.epoch: resolved(other.plan) for other in reversed(schedulers)}
     returned, unplaced = list(state.returned), []
     for stored in state.unplaced:
-        plan = plans.get(stored["epoch"], state.plan)
+        plan = plans.get(stored["epoch"], plans[state.epoch])
         if _fits(stored, plan):
             returned.append(Portion(**stored, plan=plan))
         else:
@@ -54,7 +54,7 @@ def _placed(state: SchedulerState, schedulers: list[SchedulerState]) -> Schedule
 
 def _fits(stored: Json, numbers: PlanNumbers) -> bool:
     """Whether a plan has a portion of this part, number and size."""
-    plan = PortionPlan(**asdict(numbers))
+    plan = PortionPlan(**vars(numbers))
     epoch, part, index = (stored[name] for name in ("epoch", "part", "index"))
     if part >= plan.replicas or index >= plan.portions(epoch, part):
         return False

@@ -65,20 +65,27 @@ class SchedulerState:
         left = tuple((int(start), int(stop)) for start, stop in content["left"])
         if len(left) not in (0, plan["replicas"]):
             raise ValueError(f"{len(left)} parts of {plan['replicas']}")
-        fixed = {"left": left, "plan": plan_of_json(plan), "unplaced": tuple(map(_unplaced, unplaced))}
+        numbers = PlanNumbers(**plan)
+        resolved(numbers)  # raises, if it is none
+        fixed = {"left": left, "plan": numbers, "unplaced": tuple(map(_unplaced, unplaced))}
         return cls(**content | fixed | portions)
 
 
-def plan_of_json(stored: Json) -> PlanNumbers:
-    """Return the numbers of a plan. Raises TypeError or ValueError if there is no such plan."""
-    PortionPlan(**stored)
-    return PlanNumbers(**stored)
+def resolved(numbers: PlanNumbers) -> PlanNumbers:
+    """Return the numbers of a plan without "auto", which version 0.1.0 stored as it was configured.
+
+    Raises
+    ------
+    TypeError, ValueError
+        There is no such plan.
+    """
+    return PlanNumbers(**PortionPlan(**vars(numbers)).numbers())
 
 
 def portion_of_json(stored: Json) -> Portion:
-    """Return the portion that `asdict` has made plain. Raises as `plan_of_json`, or if the plan lacks it."""
-    portion = Portion(**stored | {"plan": plan_of_json(stored["plan"])})
-    there = PortionPlan(**stored["plan"]).minibatches(portion.epoch, portion.part, portion.index)
+    """Return the portion that `asdict` has made plain. Raises as `resolved`, or if its plan lacks it."""
+    portion = Portion(**stored | {"plan": resolved(PlanNumbers(**stored["plan"]))})
+    there = PortionPlan(**vars(portion.plan)).minibatches(portion.epoch, portion.part, portion.index)
     if not 0 <= portion.first < portion.first + portion.minibatches <= there:
         raise ValueError(f"minibatches {portion.first} + {portion.minibatches} of {there}")
     return portion

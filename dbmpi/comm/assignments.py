@@ -1,7 +1,6 @@
 """Assignments as records: what the coordinator writes, and what a partition reads. Pure."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,8 +97,7 @@ def assignment_of(portion: Portion) -> Record:
     record["epoch"], record["part"], record["index"] = portion.epoch, portion.part, portion.index
     record["first"], record["minibatches"] = portion.first, portion.minibatches
     record["rows"] = portion.examples
-    for name, value in asdict(portion.plan).items():
-        record["plan"][name] = value or 0
+    record["plan"] = tuple(value or 0 for value in vars(portion.plan).values())
     return record
 
 
@@ -119,8 +117,8 @@ def about(work: Work, pass_number: int, index: int = 0) -> Record:
 
 def portion_of(assignment: Record) -> Portion:
     """Return the portion that a TRAIN assignment orders."""
-    a = assignment
-    numbers: dict[str, Any] = {name: int(a["plan"][name]) for name in PLAN.names or ()}
-    plan = PlanNumbers(**numbers | {"chunk_rows": numbers["chunk_rows"] or None})
-    epoch, part, index, first = (int(a[name]) for name in ("epoch", "part", "index", "first"))
-    return Portion(epoch, part, index, int(a["minibatches"]), int(a["rows"]), int(a["examples"]), plan, first)
+    a = dict(zip(ASSIGNMENT.names or (), assignment.item(), strict=True))
+    plan = PlanNumbers(**dict(zip(PLAN.names or (), a["plan"], strict=True)))
+    plan = replace(plan, chunk_rows=plan.chunk_rows or None)
+    place = a["epoch"], a["part"], a["index"]
+    return Portion(*place, a["minibatches"], a["rows"], a["examples"], plan, a["first"])

@@ -11,13 +11,15 @@ done, beside portions of the next one.
 """
 
 from collections import deque
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import lru_cache
 from typing import Literal
 
-from dbmpi.checkpoint.scheduler_state import SchedulerState
+from dbmpi.checkpoint.scheduler_state import SchedulerState, resolved
 from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.data.portions import PortionPlan
 
+PLANS_KEPT = 8
 Key = tuple[int, int, int, int]  # epoch, part, index, first minibatch
 
 
@@ -41,7 +43,8 @@ class PortionScheduler:
     """
 
     def __init__(self, plan: PortionPlan, examples: int | None, steps: int | None) -> None:
-        self._next_plan = self._plan = plan  # of the next epoch, and of the one under way
+        # Of the next epoch, and of the one under way.
+        self._next_plan = self._plan = PlanNumbers(**plan.numbers())
         self._examples_limit, self._steps_limit = examples, steps
         self.examples = self.steps = 0
         self.epoch = -1
@@ -92,14 +95,14 @@ class PortionScheduler:
 
     def state(self) -> SchedulerState:
         """Return where it stands, for `restore`."""
-        kept = tuple(self._returned), _numbers(self._plan), tuple(self._rests)
+        kept = tuple(self._returned), self._plan, tuple(self._rests)
         outstanding = tuple(self._outstanding.values())
         return SchedulerState(self.examples, self.steps, self.epoch, tuple(self._left), *kept, outstanding)
 
     def restore(self, state: SchedulerState) -> None:
         """Go on from `state`, in which the epoch under way has a plan of its own."""
         self.examples, self.steps, self.epoch = state.examples, state.steps, state.epoch
-        self._plan, self._left = _plan(state.plan), list(state.left)
+        self._plan, self._left = resolved(state.plan), list(state.left)
         self._returned, self._rests = deque(state.returned), deque(state.rests)
         self._outstanding = {_key(portion): portion for portion in state.outstanding}
 
@@ -153,14 +156,14 @@ class PortionScheduler:
             self._rests = deque(rest for rest in self._rests if _key(rest) != _key(portion))
         else:
             if portion.epoch > self.epoch:
-                self.epoch, self._plan = portion.epoch, _plan(portion.plan)
+                self.epoch, self._plan = portion.epoch, portion.plan
                 self._left = _all_of(self._plan)
             start, stop = self._left[portion.part]
             front = portion.index == start
             self._left[portion.part] = (start + 1, stop) if front else (start, stop - 1)
         after = portion.first + portion.minibatches
-        rest = _portion(_plan(portion.plan), portion.epoch, portion.part, portion.index, after)
-        if rest.minibatches:
+        if after < _plan(portion.plan).minibatches(portion.epoch, portion.part, portion.index):
+            rest = _portion(portion.plan, portion.epoch, portion.part, portion.index, after)
             self._rests.appendleft(rest)
 
 
@@ -168,23 +171,22 @@ def _key(portion: Portion) -> Key:
     return portion.epoch, portion.part, portion.index, portion.first
 
 
+@lru_cache(maxsize=PLANS_KEPT)
 def _plan(numbers: PlanNumbers) -> PortionPlan:
-    return PortionPlan(**asdict(numbers))
+    return PortionPlan(**vars(numbers))
 
 
-def _numbers(plan: PortionPlan) -> PlanNumbers:
-    return PlanNumbers(**plan.numbers())
-
-
-def _portion(plan: PortionPlan, epoch: int, part: int, index: int, first: int) -> Portion:
+def _portion(numbers: PlanNumbers, epoch: int, part: int, index: int, first: int) -> Portion:
     """Return a portion from its minibatch `first` on."""
+    plan = _plan(numbers)
     minibatches = plan.minibatches(epoch, part, index) - first
-    examples = max(0, plan.rows(epoch, part, index) - first * plan.minibatch)
-    return Portion(epoch, part, index, minibatches, examples, 0, _numbers(plan), first)
+    examples = plan.rows(epoch, part, index) - first * plan.minibatch
+    return Portion(epoch, part, index, minibatches, examples, 0, numbers, first)
 
 
-def _all_of(plan: PortionPlan) -> list[tuple[int, int]]:
+def _all_of(numbers: PlanNumbers) -> list[tuple[int, int]]:
     """Return the portions [start, stop) of each part."""
+    plan = _plan(numbers)
     return [(0, plan.portions(0, part)) for part in range(plan.replicas)]
 
 

@@ -12,7 +12,7 @@ from dbmpi.data.portions import PortionPlan
 from tests.unit.checkpoint.test_manifest import made
 
 MODEL = {"dtype": "float32", "rows": 9, "tensors": {"layers.0.weight": [2, 3]}}
-FIVE, THREE = PortionPlan(230, 10, 5, 1, 2), PortionPlan(230, 10, 3, 1, 2)
+FIVE, THREE = (PortionPlan(430, 5, replicas, 1, "auto") for replicas in (5, 3))
 NEW = ("rests", "outstanding", "unplaced", "plan", "first")  # names that 0.1.0 did not have, but for a plan
 
 
@@ -20,6 +20,7 @@ def as_stored(state: SchedulerState) -> dict:
     """Return a state as version 0.1.0 stored it."""
     content = {name: value for name, value in state.to_json().items() if name not in NEW[:3]}
     returned = [*content["returned"], *map(asdict, state.outstanding)]
+    content["plan"]["portion_minibatches"] = "auto"
     content["returned"] = [{k: v for k, v in p.items() if k not in NEW} for p in returned]
     return content
 
@@ -34,7 +35,7 @@ def write(run_dir, number, state):
 
 
 def begun(plan, handed):
-    scheduler = PortionScheduler(plan, 3 * 230, None)
+    scheduler = PortionScheduler(plan, 3 * 430, None)
     for _ in range(handed):
         scheduler.done(scheduler.next(0))
     return scheduler
@@ -49,7 +50,7 @@ def resumed(run_dir):
 def states():
     """5 replicas stop in epoch 0; 3 go on, and in epoch 1 nothing of what was left of epoch 0 is reported."""
     first = begun(FIVE, 2)
-    second = PortionScheduler(THREE, 3 * 230, None)
+    second = PortionScheduler(THREE, 3 * 430, None)
     second.restore(first.state())
     while second.epoch < 1:
         second.next(0)
