@@ -123,9 +123,14 @@ class Tally:
         return counts | {name: getattr(self, name) for name in _TALLY_SUMS}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Count on from `state`; what each replica has done, if there are as many as then."""
+        """Count on from `state`; what each replica has done, if there are as many as then.
+
+        The seconds that replicas were busy are those of a replica, times as many as there are now: else
+        `waited_s`, a mean over replicas, would be of no shape.
+        """
         for name in _TALLY_SUMS:
             setattr(self, name, state[name])
+        self.busy_s *= self.replicas / len(state["done"])
         if len(state["done"]) == self.replicas:
             for name in TALLY_COUNTS:
                 getattr(self, name)[...] = state[name]
