@@ -7,7 +7,8 @@ import os
 from collections import Counter
 from random import Random
 
-from tests.doubles.courses import Course, shapes
+from tests.doubles.courses import Course
+from tests.doubles.shapes import shapes
 
 SEED = int(os.environ.get("DBMPI_FUZZ_SEED", "2026"))
 CASES = int(os.environ.get("DBMPI_FUZZ_CASES", "50"))
