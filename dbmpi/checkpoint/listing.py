@@ -51,7 +51,7 @@ def _line(one: Checkpoint, best: bool) -> str:
     score = "" if said.score is None else f"{said.score:.4f}"
     shape = f"{said.cluster['shards']} + {said.cluster['replicas']} x {said.cluster['partitions']}"
     marks = ", best" if best else ""
-    examples = said.state.log.examples
+    examples = said.state.examples
     return (
         f"{said.number:>6}  {said.time[:19]:19}  {said.algorithm:11}  {examples:>12,}  "
         f"{one.bytes / 1e6:>8.1f}  {score:>8}  {shape}, whole{marks}"
@@ -76,7 +76,7 @@ def _description(one: Checkpoint, vectors: Iterable[str]) -> Iterator[str]:
     """Yield the lines about a whole checkpoint, and its vectors."""
     said, log = one.manifest, one.manifest.state.log
     yield f"{one.path}: checkpoint {said.number} of {said.time}, {said.algorithm}"
-    yield f"{log.examples:,} examples, {log.step:,} minibatches, {log.iterations:,} iterations"
+    yield f"{said.state.examples:,} examples, {log.step:,} minibatches, {log.iterations:,} iterations"
     yield f"{log.elapsed_s:.1f} s of training; score {said.score}"
     for vector in vectors:
         yield f"{vector}:"

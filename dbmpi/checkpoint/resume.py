@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import manifest, old_portions
 from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.whole_file import Damaged
@@ -48,7 +48,7 @@ def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint
     for found in whole(run_dir):
         problem = str(found) if isinstance(found, Damaged) else _misfit(found, model)
         if not problem and isinstance(found, Checkpoint):
-            return found, refused
+            return old_portions.with_plans(found, run_dir), refused
         refused.append(f"checkpoint {problem}: it is not used")
     if refused:
         raise UserError(

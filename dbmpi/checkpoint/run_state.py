@@ -6,21 +6,26 @@ What is read is checked by the annotations here (`dbmpi.typed`); a field with a 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
+from dbmpi.checkpoint.scheduler_state import (
+    Json,
+    SchedulerState,
+    settled,
+    settled_portion,
+    with_plans,
+)
 from dbmpi.checkpoint.stored_shapes import (
     MethodNumbers,
     OptimizerNumbers,
-    PlanNumbers,
     SettingsNumbers,
     TallyNumbers,
 )
-from dbmpi.comm.assignments import Portion
+from dbmpi.comm.assignments import Note
 from dbmpi.output.totals import LogState
 from dbmpi.typed import Limits, Unlike, build, named
 
-Json = dict[str, Any]
 _STORED = {"pass_number": "evaluation"}
 
 
@@ -78,44 +83,45 @@ class StoppingState:
 
 
 @dataclass(frozen=True)
-class SchedulerState:
-    """What Downpour has handed out, and what is left of the epoch.
+class DownpourState:
+    """A run of Downpour, or a warmstart.
 
     Parameters
     ----------
-    examples, steps, epoch
-        Handed out so far, and the epoch under way.
-    left
-        Of each part, the portions [start, stop) that are left of the epoch.
-    returned
-        Portions to be done again.
-    plan
-        `PortionPlan.numbers` of the epoch.
+    scheduler
+        What is handed out, and what is left.
+    evaluation_due
+        Whether an evaluation was still to be ordered.
+    unpushed
+        Of each replica, the examples that it had reported and whose gradient no shard was known to have.
+    notes
+        What came since, until the coordinator died.
     """
-
-    examples: int
-    steps: int
-    epoch: Annotated[int, Limits(-1)]
-    left: Sequence[tuple[int, int]]
-    returned: Sequence[Portion]
-    plan: Annotated[Mapping[str, Any], PlanNumbers]
-
-
-@dataclass(frozen=True)
-class DownpourState:
-    """A run of Downpour, or a warmstart; `evaluation_due`: an evaluation was still to be ordered."""
 
     scheduler: SchedulerState = field(metadata=named("ledger"))
     evaluation_due: bool
+    unpushed: Sequence[int] = ()
+    notes: Sequence[Note] = ()
+
+    @property
+    def examples_since(self) -> int:
+        """How many were reported since."""
+        return sum(note.portion.examples for note in self.notes if note.done)
 
     def to_json(self) -> Json:
         """Return it as JSON can hold it."""
-        return {"ledger": asdict(self.scheduler), "evaluation_due": self.evaluation_due}
+        more = {"unpushed": list(self.unpushed), "notes": [asdict(note) for note in self.notes]}
+        return {"ledger": self.scheduler.to_json(), "evaluation_due": self.evaluation_due} | more
 
     @classmethod
     def from_json(cls, content: Json) -> "DownpourState":
         """Return what `to_json` was made from. Raises Unlike."""
-        return build(cls, content, "downpour")
+        return build(cls, _with_plans(content), "downpour").settled()
+
+    def settled(self) -> "DownpourState":
+        """Return it with plans as portions are looked up by. Raises Unlike: see `scheduler_state.settled`."""
+        notes = tuple(replace(note, portion=settled_portion(note.portion)) for note in self.notes)
+        return replace(self, scheduler=settled(self.scheduler), notes=notes)
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,11 @@ class RunState:
         """The name of the algorithm at work."""
         return "downpour" if self.downpour is not None else "sandblaster"
 
+    @property
+    def examples(self) -> int:
+        """How many had been learned from."""
+        return self.log.examples + (self.downpour.examples_since if self.downpour is not None else 0)
+
     def to_json(self) -> Json:
         """Return it as JSON can hold it, by the names on disk."""
         at_work = self.downpour or self.sandblaster
@@ -189,7 +200,16 @@ class RunState:
         Unlike
             `content` was not.
         """
+        if isinstance(content, Mapping) and "downpour" in content:
+            content = {**content, "downpour": _with_plans(content["downpour"])}
         state = build(cls, content, "state")
         if (state.downpour is None) == (state.sandblaster is None):
             raise Unlike("state is not that of one algorithm")
-        return state
+        return state if state.downpour is None else replace(state, downpour=state.downpour.settled())
+
+
+def _with_plans(downpour: Any) -> Any:
+    """Return the table of a `DownpourState` whose portions have plans, if it is a table of some kind."""
+    if not isinstance(downpour, Mapping) or "ledger" not in downpour:
+        return downpour
+    return {**downpour, "ledger": with_plans(downpour["ledger"])}

@@ -6,8 +6,7 @@ What is used later without another look: a portion has to be one of its plan, a 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from dbmpi.checkpoint.run_state import RunState, SandblasterState, SchedulerState
-from dbmpi.comm.assignments import Portion
+from dbmpi.checkpoint.run_state import DownpourState, RunState, SandblasterState
 from dbmpi.comm.operations import BASE_GRADIENT, change, step
 from dbmpi.data.portions import PortionPlan
 
@@ -23,36 +22,28 @@ def impossible(state: RunState, rows: int, vectors: Collection[int]) -> str:
         The numbers of the vectors that are saved.
     """
     if state.downpour is not None:
-        return _of_scheduler(state.downpour.scheduler, rows)
+        return _of_downpour(state.downpour, rows)
     if state.sandblaster is not None:
         return _of_sandblaster(state.sandblaster, vectors)
     return ""
 
 
-def _of_scheduler(state: SchedulerState, rows: int) -> str:
-    try:
-        plan = PortionPlan(**state.plan)
-    except ValueError as problem:
-        return f"ledger.plan: {problem}"
-    if plan.all_rows != rows:
-        return f"ledger.plan.rows is {plan.all_rows:,}, and there are {rows:,} training examples"
-    parts = 0 if state.epoch < 0 else plan.replicas
-    if len(state.left) != parts:
-        return f"ledger.left has {len(state.left)} parts, and the plan {parts}"
-    for part, (start, stop) in enumerate(state.left):
-        if not start <= stop <= plan.portions(state.epoch, part):
+def _of_downpour(state: DownpourState, rows: int) -> str:
+    scheduler = state.scheduler
+    portions = [*scheduler.portions, *(note.portion for note in state.notes)]
+    plans = [scheduler.plan, *(portion.plan for portion in portions)]
+    if odd := {plan.rows for plan in plans} - {rows}:
+        return f"a plan is of {max(odd):,} rows, and there are {rows:,} training examples"
+    plan = PortionPlan(**vars(scheduler.plan))
+    parts = 0 if scheduler.epoch < 0 else plan.replicas
+    if len(scheduler.left) != parts:
+        return f"ledger.left has {len(scheduler.left)} parts, and the plan {parts}"
+    for part, (start, stop) in enumerate(scheduler.left):
+        if not start <= stop <= plan.portions(scheduler.epoch, part):
             return f"ledger.left[{part}] is not of the plan"
-    for i, portion in enumerate(state.returned):
-        if not _planned(plan, portion) or portion.epoch > state.epoch:
-            return f"ledger.returned[{i}] is not of the plan"
+    if any(one.epoch > scheduler.epoch for one in scheduler.portions):
+        return f"a portion is of an epoch after {scheduler.epoch}"
     return ""
-
-
-def _planned(plan: PortionPlan, portion: Portion) -> bool:
-    try:
-        return 1 <= portion.minibatches <= plan.minibatches(portion.epoch, portion.part, portion.index)
-    except ValueError:
-        return False
 
 
 def _of_sandblaster(state: SandblasterState, vectors: Collection[int]) -> str:

@@ -5,23 +5,12 @@ before any of it is used.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
 from dbmpi.typed import Limits
 
 Measured = Annotated[float, Limits(finite=False)]  # of a run that fails it is not finite
 Square = Annotated[float, Limits(0.0, finite=False)]
-
-
-class PlanNumbers(TypedDict):
-    """`PortionPlan.numbers`."""
-
-    rows: int
-    minibatch: int
-    replicas: int
-    seed: int
-    portion_minibatches: int | Literal["auto"]
-    chunk_rows: int | None
 
 
 class DirectionNumbers(TypedDict):

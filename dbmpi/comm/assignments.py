@@ -1,18 +1,32 @@
 """Assignments as records: what the coordinator writes, and what a partition reads. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from dbmpi.arrays import Record
-from dbmpi.comm.protocol import ASSIGNMENT, Work
+from dbmpi.comm.protocol import ASSIGNMENT, NOTE, PLAN, Work
+
+
+@dataclass(frozen=True)
+class PlanNumbers:
+    """What a `data.portions.PortionPlan` is made from: it tells which rows the portions hold that it cut."""
+
+    rows: int
+    minibatch: int
+    replicas: int
+    seed: int
+    portion_minibatches: int | Literal["auto"]
+    chunk_rows: int | None
 
 
 @dataclass(frozen=True)
 class Portion:
-    """A unit of work: `minibatches` of portion `index` of part `part` in an epoch.
+    """A unit of work: `minibatches` of portion `index` of part `part` in an epoch, as a plan cut it.
 
-    `before` counts the examples that were handed out before it, `examples` its own.
+    `before` counts the examples that were handed out before it, `examples` its own; `first` is the first of
+    its minibatches, beyond 0 where the others were handed out before.
     """
 
     epoch: int
@@ -21,6 +35,33 @@ class Portion:
     minibatches: int
     examples: int
     before: int
+    plan: PlanNumbers
+    first: int = 0
+
+
+@dataclass(frozen=True)
+class Note:
+    """That a replica was given a portion, or has done it: what the coordinator's state lacks that was sent.
+
+    `unpushed` counts the examples that the replica has reported, this portion's with them, whose gradient no
+    shard is known to have.
+    """
+
+    replica: int
+    portion: Portion
+    done: bool
+    unpushed: int = 0
+
+    def record(self) -> Record:
+        """Return it as a `NOTE`, `()`."""
+        assignment = assignment_of(self.portion)
+        return np.array((self.replica, self.done, self.unpushed, assignment), NOTE)
+
+
+def note_of(record: Record) -> Note:
+    """Return what `Note.record` was made from."""
+    portion, unpushed = portion_of(record["assignment"]), int(record["unpushed"])
+    return Note(int(record["replica"]), portion, bool(record["done"]), unpushed)
 
 
 def plain(work: Work, examples: int = 0) -> Record:
@@ -55,7 +96,9 @@ def assignment_of(portion: Portion) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders to learn from a portion."""
     record = plain(Work.TRAIN, portion.before)
     record["epoch"], record["part"], record["index"] = portion.epoch, portion.part, portion.index
-    record["minibatches"] = portion.minibatches
+    record["first"], record["minibatches"] = portion.first, portion.minibatches
+    record["rows"] = portion.examples
+    record["plan"] = tuple(value or 0 for value in vars(portion.plan).values())
     return record
 
 
@@ -74,8 +117,9 @@ def about(work: Work, pass_number: int, index: int = 0) -> Record:
 
 
 def portion_of(assignment: Record) -> Portion:
-    """Return the portion that a TRAIN assignment orders; its own examples are left to the plan."""
-    a = assignment
-    return Portion(
-        int(a["epoch"]), int(a["part"]), int(a["index"]), int(a["minibatches"]), -1, int(a["examples"])
-    )
+    """Return the portion that a TRAIN assignment orders."""
+    a = dict(zip(ASSIGNMENT.names or (), assignment.item(), strict=True))
+    plan = PlanNumbers(**dict(zip(PLAN.names or (), a["plan"], strict=True)))
+    plan = replace(plan, chunk_rows=plan.chunk_rows or None)
+    place = a["epoch"], a["part"], a["index"]
+    return Portion(*place, a["minibatches"], a["rows"], a["examples"], plan, a["first"])

@@ -11,9 +11,10 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.protocol import Tag, wrong_size
+from dbmpi.comm.protocol import Tag
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
+from dbmpi.errors import ProtocolError
 
 T = TypeVar("T")
 
@@ -34,6 +35,11 @@ def tolerant(call: Callable[[], T], learn: Callable[[MPI.Exception], object], ot
     except MPI.Exception as error:
         learn(error)
         return otherwise
+
+
+def wrong_size(received: int, expected: int, what: str, peer: int) -> ProtocolError:
+    """Return the error that says: a message from world rank `peer` has not the size its layout says."""
+    return ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")
 
 
 def take(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> tuple[Record, int] | None:

@@ -50,8 +50,6 @@ from typing import Any
 
 import numpy as np
 
-from dbmpi.errors import ProtocolError
-
 
 class Tag(IntEnum):
     """Tags on the service communicator."""
@@ -95,6 +93,7 @@ class Command(IntEnum):
     REVERT = 6  # go back to the parameters of a mirror [number]
     KEEP_STATE = 7  # keep the coordinator's state in place of the one before (the first living shard) [count]
     REPORT = 8  # send the last report, once all requests that have come are served
+    KEEP_NOTES = 9  # keep NOTE records of what came since, which follow as STATE [count of bytes]
 
 
 class Status(IntEnum):
@@ -173,6 +172,8 @@ ANSWER = np.dtype(
     ]
 )
 
+# `assignments.PlanNumbers`; chunk_rows 0: the file is not chunked.
+PLAN = np.dtype([(n, "i8") for n in "rows minibatch replicas seed portion_minibatches chunk_rows".split()])
 ASSIGNMENT = np.dtype(
     [
         ("work", "i4"),
@@ -180,15 +181,20 @@ ASSIGNMENT = np.dtype(
         ("part", "i4"),
         ("index", "i4"),  # of the portion
         ("pass_number", "i8"),  # GRADIENT and what follows it: the pass over the batch
-        ("minibatches", "i8"),  # at most so many of the portion
+        ("first", "i8"),  # TRAIN: the first of the portion's minibatches that are to be learned from,
+        ("minibatches", "i8"),  # how many,
+        ("rows", "i8"),  # the examples in them,
+        ("plan", PLAN),  # and what tells which rows these are
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch
         ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
         ("stop", "i8"),
         ("status", "i4"),  # LEAVE: the exit status of the run
-        ("dead", "i4"),  # REROUTE: index of the shard that has died
-        ("successor", "i4"),  # REROUTE: index of the shard that has its pieces now
+        ("dead", "i4"),  # REROUTE: index of the shard that has died,
+        ("successor", "i4"),  # and of the one that has its pieces now
     ]
 )
+
+NOTE = np.dtype([("replica", "i8"), ("done", "i8"), ("unpushed", "i8"), ("assignment", ASSIGNMENT)])
 
 REPORT = np.dtype(
     [
@@ -211,6 +217,7 @@ REPORT = np.dtype(
         ("pushes", "i8"),
         ("fetches", "i8"),
         ("refused", "i8"),  # pushes of pieces that a shard refused
+        ("unpushed", "i8"),  # examples whose gradient no shard is known to have
     ]
 )
 
@@ -305,8 +312,3 @@ def boundary_tag(space: int, phase: BoundaryPhase) -> int:
 def mirror_tag(renewals: int) -> int:
     """Return the tag of mirrors that were begun anew, by a death or by order, so many times."""
     return renewals
-
-
-def wrong_size(received: int, expected: int, what: str, peer: int) -> ProtocolError:
-    """Return the error that says: a message from world rank `peer` has not the size its layout says."""
-    return ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")

@@ -37,6 +37,9 @@ class Mirrors(Protocol):
     def send_state(self, state: bytes) -> None:
         """Let a shard keep a `coordinator_state.CoordinatorState`, in place of the one before."""
 
+    def send_notes(self, notes: Record) -> None:
+        """Let that shard keep `NOTE` records, `(n,)`, of what came since the state."""
+
 
 class Shards(Protocol):
     """The shards.

@@ -20,6 +20,8 @@ from dbmpi.comm.protocol import Work
 from dbmpi.config.sections import Config
 from dbmpi.coordinator.activity import Activity, Coordination
 from dbmpi.coordinator.checkpoint_manager import CheckpointManager
+from dbmpi.coordinator.cluster import Mirrors
+from dbmpi.coordinator.journal import Journal
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.coordinator.replicas import Job
 from dbmpi.coordinator.scores import ScoreKeeper
@@ -58,6 +60,8 @@ class DownpourActivity(Activity):
     final
         Whether the run ends here, with an evaluation of the final parameters; a warmstart ends
         with the flush.
+    mirrors
+        The shards, where one keeps notes of what is handed out and done.
     """
 
     def __init__(
@@ -68,8 +72,10 @@ class DownpourActivity(Activity):
         shared: Coordination,
         checkpoints: CheckpointManager | None = None,
         final: bool = True,
+        mirrors: Mirrors | None = None,
     ) -> None:
         super().__init__(shared)
+        self._journal = Journal(scheduler, shared.log, shared.replicas.replicas, mirrors)
         self._scheduler, self._checkpoints, self._is_final = scheduler, checkpoints, final
         train_rows, self._test_rows = rows
         every = config.evaluation
@@ -88,12 +94,11 @@ class DownpourActivity(Activity):
 
     def state(self) -> DownpourState:
         """Return where the run stands, for `restore`; portions that are outstanding are to be done again."""
-        portions = (job.portion for job in self._replicas.outstanding if job.portion is not None)
-        return DownpourState(self._scheduler.state(portions), self._evaluations.due)
+        return self._journal.state(self._evaluations.due)
 
     def restore(self, state: DownpourState) -> None:
         """Go on from `state`; the log is restored already."""
-        self._scheduler.restore(state.scheduler)
+        self._journal.restore(state)
         self._evaluations.start_at(self._log.examples, self._log.elapsed_s, state.evaluation_due)
         if self._log.last_evaluation.rows:
             self.stopping.check_evaluation(self._log.last_evaluation)
@@ -112,12 +117,14 @@ class DownpourActivity(Activity):
         super().tick()
         if self._checkpoints is not None:
             self._checkpoints.poll()
-            if self._checkpoints.state_due:
-                self._checkpoints.send_state(self.state())
+            if self._checkpoints.state_due or self._journal.long:
+                self._send_state()
+        self._journal.send_notes()
         self._proceed()
 
     def _complete(self, job: Job) -> None:
-        if job.work is Work.TRAIN:
+        if job.portion is not None:
+            self._journal.done(job, job.portion)
             self._log.train(job.reports)
             self.stopping.check_portion(job.reports)
             self._evaluations.update(self._log.examples, self._replicas.clock() - self._log.started)
@@ -127,6 +134,8 @@ class DownpourActivity(Activity):
             self.stopping.check_evaluation(result)
         elif job.work is Work.EVALUATE:
             self._scores.take(job)
+        elif job.work is Work.FLUSH:
+            self._journal.pushed(job)
         self._proceed()
 
     def shard_died(self) -> None:
@@ -136,10 +145,15 @@ class DownpourActivity(Activity):
     def _take_back(self, replica: int, jobs: list[Job]) -> None:
         """See `Activity`; portions go back to the scheduler, and what was to be pushed is lost."""
         super()._take_back(replica, jobs)
-        for job in jobs:
-            if job.portion is not None:
-                self._scheduler.give_back(job.portion)
+        self._journal.died(replica, jobs)
+        self._send_state()
         self._proceed()
+
+    def _send_state(self) -> None:
+        """Let a shard know where the run stands; its notes begin anew."""
+        if self._checkpoints is not None:
+            self._checkpoints.send_state(self.state())
+            self._journal.begin()
 
     def _proceed(self) -> None:
         """Give every replica what it can take; when nothing is outstanding, see what comes next."""
@@ -167,7 +181,7 @@ class DownpourActivity(Activity):
             self._replicas.order(replica, evaluation_of(0, self._test_rows))
             return
         most = self._most_steps(replica)
-        portion = self._scheduler.next(replica, most) if most != 0 else None
+        portion = self._journal.next(replica, most) if most != 0 else None
         if portion is not None:
             self._replicas.order(replica, assignment_of(portion), portion)
 

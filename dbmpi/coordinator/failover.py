@@ -104,6 +104,7 @@ class Failover:
         else:
             values["updates_lost"] = lost = self._updates_lost(dead, int(answer["updates"]))
             rest = f"about {lost:,} updates are lost"
+            self._log.lose_updates(lost)
         self._log.reset_updates(dead)
         self._log.event(
             f"shard {dead} has died (rank {ranks[dead]}): shard {successor} (rank {ranks[successor]}) goes "

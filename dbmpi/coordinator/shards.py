@@ -197,9 +197,16 @@ class ShardGroup:
 
     def send_state(self, state: bytes) -> None:
         """See `cluster.Mirrors.send_state`: the first living shard keeps it."""
+        self._keep(Command.KEEP_STATE, np.frombuffer(state, np.uint8))
+
+    def send_notes(self, notes: Record) -> None:
+        """See `cluster.Mirrors.send_notes`."""
+        self._keep(Command.KEEP_NOTES, notes.view(np.uint8))
+
+    def _keep(self, command: Command, content: Record) -> None:
         first = self._ranks[0]
-        self._channel.order(first, Command.KEEP_STATE, count=len(state))
-        self._channel.follow(np.frombuffer(state, np.uint8), first, Tag.STATE)
+        self._channel.order(first, command, count=len(content))
+        self._channel.follow(content, first, Tag.STATE)
 
     def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
         """Wait until no living shard is missing any more; failures are handled meanwhile."""

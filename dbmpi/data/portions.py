@@ -10,11 +10,9 @@ Everything is a pure function of the plan's numbers and of (seed, epoch, part, i
 replica, the coordinator and a resumed run derive the same. No file is touched here.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -70,16 +68,17 @@ class PortionPlan:
         self.minibatch = minibatch
         self.replicas = replicas
         self.seed = seed
-        self.portion_minibatches = portion_minibatches
+        self.portion_minibatches = portion if portion_minibatches != "auto" else self._auto_minibatches()
         self.chunk_rows = chunk_rows
+
+    def _auto_minibatches(self) -> int:
+        available = self.all_rows // (self.replicas * self.minibatch * AUTO_PORTIONS)
+        return max(1, min(AUTO_MINIBATCHES, available))
 
     @property
     def portion_rows(self) -> int:
         """Return the rows of every portion but the last of a part, a multiple of the minibatch."""
-        if self.portion_minibatches != "auto":
-            return int(self.portion_minibatches) * self.minibatch
-        available = self.all_rows // (self.replicas * self.minibatch * AUTO_PORTIONS)
-        return max(1, min(AUTO_MINIBATCHES, available)) * self.minibatch
+        return self.portion_minibatches * self.minibatch
 
     @property
     def block_rows(self) -> int:
@@ -90,10 +89,6 @@ class PortionPlan:
         if chunk is None or chunk * self.replicas * CHUNKS_PER_PART > self.all_rows:
             return wanted
         return max(1, round(wanted / chunk)) * chunk
-
-    def at(self, epoch: int) -> "PortionPlan":
-        """Return the plan of an epoch: itself. See `ResumedPlan`."""
-        return self
 
     def numbers(self) -> dict[str, Any]:
         """Return what the plan was made from, by the names of its parameters: `PortionPlan(**numbers)`."""
@@ -156,36 +151,6 @@ class PortionPlan:
         return first, min(first + self.portion_rows, stop - start)
 
 
-class PortionPlans(Protocol):
-    """A plan for each epoch."""
-
-    def at(self, epoch: int) -> PortionPlan:
-        """Return the plan of an epoch."""
-
-
-@dataclass(frozen=True)
-class ResumedPlan:
-    """The plans of a run that was resumed on another shape within an epoch, which ends as it began.
-
-    Parameters
-    ----------
-    plan
-        Of the epochs to come.
-    before
-        Of the epoch that was under way.
-    epoch
-        That epoch.
-    """
-
-    plan: PortionPlan
-    before: PortionPlan
-    epoch: int
-
-    def at(self, epoch: int) -> PortionPlan:
-        """Return the plan of an epoch."""
-        return self.before if epoch <= self.epoch else self.plan
-
-
 @lru_cache(maxsize=EPOCHS_KEPT)
 def _sequence(
     start: int, stop: int, block_rows: int, seed: int, epoch: int, part: int
@@ -217,21 +182,6 @@ def _merged(ranges: list[Range]) -> list[Range]:
 
 def _ceil_div(a: int, b: int) -> int:
     return -(-a // b)
-
-
-def plans_of_run(plan: PortionPlan, state: Mapping[str, Any] | None) -> PortionPlans:
-    """Return the plan of each epoch of a run: `plan`, but in a resumed epoch the one it began with.
-
-    Parameters
-    ----------
-    plan
-        As the run is configured now.
-    state
-        Of the scheduler (`PortionScheduler.state`) of the run that goes on; None for a new run.
-    """
-    if state is None or state["plan"] == plan.numbers():
-        return plan
-    return ResumedPlan(plan, PortionPlan(**state["plan"]), int(state["epoch"]))
 
 
 def examples_in(epochs: float, rows: int) -> int:

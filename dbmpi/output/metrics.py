@@ -41,7 +41,10 @@ from dbmpi.output.totals import (
     service,
 )
 
-_COUNTS = "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes"
+_COUNTS = (
+    "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
+    "rows_again", "rows_lost", "updates_lost",
+)  # fmt: skip
 
 
 @dataclass
@@ -100,6 +103,7 @@ class MetricsLog:
         self.shards: dict[int, Record] = {}
         self._new_reports: dict[int, Record] = {}
         self.iterations = self.passes = 0
+        self.rows_again = self.rows_lost = self.updates_lost = 0
         self.batch: dict[str, Any] = {}
 
     def start(self, now: float) -> None:
@@ -154,6 +158,11 @@ class MetricsLog:
         self.examples += portion.rows
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
         self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
+
+    def learned(self, minibatches: int, examples: int) -> None:
+        """Add a portion whose reports are gone: those that went to a coordinator that died."""
+        self.step += minibatches
+        self.examples += examples
 
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
@@ -227,6 +236,10 @@ class MetricsLog:
         if shard in self.shards:
             for name in ("updates", "pieces", "recent", "recent_not_finite"):
                 self.shards[shard][name] = 0
+
+    def lose_updates(self, lost: int) -> None:
+        """A shard has taken so many updates of the model with it."""
+        self.updates_lost += lost
 
     def event(self, text: str, **values: object) -> None:
         """Record something that happened, and show it."""

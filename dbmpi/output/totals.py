@@ -73,7 +73,13 @@ class ServiceTotals:
 
 @dataclass(frozen=True)
 class LogState:
-    """What the records and the summary of a run have added up, for a checkpoint."""
+    """What the records and the summary of a run have added up, for a checkpoint.
+
+    `rows_again` counts the examples that were handed out a second time in an epoch, as who had them or gave
+    them out died: the model may have learned from them twice. `rows_lost` counts those from which it may not
+    have learned, as the gradient was accrued, or on its way, where a replica died. `updates_lost` counts,
+    about, the updates of the model that shards have taken with them.
+    """
 
     elapsed_s: float
     wall_s: float
@@ -85,6 +91,9 @@ class LogState:
     passes: int
     last_evaluation: EvaluationSums
     service: ServiceTotals
+    rows_again: int = 0
+    rows_lost: int = 0
+    updates_lost: int = 0
 
 
 @dataclass
@@ -115,9 +124,14 @@ class Tally:
         return counts | {name: getattr(self, name) for name in _TALLY_SUMS}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Count on from `state`; what each replica has done, if there are as many as then."""
+        """Count on from `state`; what each replica has done, if there are as many as then.
+
+        The seconds that replicas were busy are those of a replica, times as many as there are now: else
+        `waited_s`, a mean over replicas, would be of no shape.
+        """
         for name in _TALLY_SUMS:
             setattr(self, name, state[name])
+        self.busy_s *= self.replicas / len(state["done"])
         if len(state["done"]) == self.replicas:
             for name in TALLY_COUNTS:
                 getattr(self, name)[...] = state[name]

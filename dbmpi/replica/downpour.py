@@ -65,6 +65,8 @@ class DownpourClient:
         Minibatches since learning began.
     pushes, fetches, refused
         Exchanges begun, fetches ended, and pieces whose push a shard refused.
+    unpushed
+        Examples whose gradient is accrued, or on its way to the shards.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class DownpourClient:
         self._accrued = self._gradient()
         self._in_flight = self._accrued if self._waits else self._gradient()
         self._scratch: Tensors | None = None
-        self._accrued_steps = 0
+        self._accrued_steps = self._accrued_examples = self._examples_in_flight = 0
         self._versions = np.zeros(pieces, np.int64)
         self._accrued_versions = self._versions
         self._due = Op(0)
@@ -120,6 +122,12 @@ class DownpourClient:
             report["examples"] += width
             self._on_minibatch()
         report["loss_sum"], report["correct"] = score
+        report["unpushed"] = self.unpushed
+
+    @property
+    def unpushed(self) -> int:
+        """See the class."""
+        return self._accrued_examples + self._examples_in_flight
 
     def _gradient(self) -> Tensors:
         return self._view(np.zeros(self.model.parameters, self.model.dtype))
@@ -148,6 +156,7 @@ class DownpourClient:
         self._due |= self._due_at(self.steps)
         self._accrue(gradient, fresh, replaced=self._waits and bool(self._due & Op.FETCH))
         self.steps += 1
+        self._accrued_examples += width
         self._exchange(self.rate.at(examples))
         return score
 
@@ -194,6 +203,7 @@ class DownpourClient:
             self.pushes += 1
             self._accrued, self._in_flight = self._in_flight, self._accrued
             self._accrued_steps = 0
+            self._examples_in_flight, self._accrued_examples = self._accrued_examples, 0
 
     def _catch_up(self, rate: float) -> None:
         """Wait until the copy is fresh again: the fetch in flight, or one of its own."""
@@ -207,6 +217,7 @@ class DownpourClient:
         """Take in what an exchange brought: fetched parameters replace the local copy."""
         if outcome is None:
             return
+        self._examples_in_flight = 0
         self.refused += outcome.refused
         if outcome.refused:
             self._due |= Op.FETCH

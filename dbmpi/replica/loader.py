@@ -5,13 +5,14 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import Portion
 from dbmpi.data.describe import Description, check_whole
-from dbmpi.data.portions import PortionPlans
+from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
 from dbmpi.layout.boxes import Range
@@ -29,18 +30,14 @@ class Loader:
     ----------
     description
         Of the data file, as it was when the run began.
-    plans
-        The order of the training examples.
     model
         Whose workspaces are filled.
     timeout_s
         Longest wait for the file system, in seconds.
     """
 
-    def __init__(
-        self, description: Description, plans: PortionPlans, model: PartitionModel, timeout_s: float
-    ) -> None:
-        self._plans, self._model, self._timeout_s = plans, model, timeout_s
+    def __init__(self, description: Description, model: PartitionModel, timeout_s: float) -> None:
+        self._model, self._timeout_s = model, timeout_s
         self._train, self._test = (self._opened(description, name) for name in ("train", "test"))
         self._ahead = Prefetcher(self._train)
         self._expected: deque[Portion] = deque()
@@ -56,15 +53,15 @@ class Loader:
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""
         self._expected.append(portion)
-        self.request(self._plans.at(portion.epoch).blocks(portion.epoch, portion.part, portion.index))
+        self.request(_plan(portion).blocks(portion.epoch, portion.part, portion.index))
 
     def train(self) -> Iterator[Minibatch]:
         """Yield the minibatches of the portion that was prepared first."""
         portion = self._expected.popleft()
         rows = self.take()
-        plan = self._plans.at(portion.epoch)
-        order = plan.order(portion.epoch, portion.part, portion.index)
-        yield from self.minibatches(rows, order[: portion.minibatches * plan.minibatch], plan.minibatch)
+        width = portion.plan.minibatch
+        order = _plan(portion).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
+        yield from self.minibatches(rows, order[: portion.minibatches * width], width)
 
     def request(self, ranges: Sequence[Range]) -> None:
         """Begin to read rows of the training set."""
@@ -103,3 +100,7 @@ class Loader:
         self._ahead.close()
         self._train.close()
         self._test.close()
+
+
+def _plan(portion: Portion) -> PortionPlan:
+    return PortionPlan(**asdict(portion.plan))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.messages import tolerant
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, Op, Status, Tag, wrong_size
+from dbmpi.comm.messages import tolerant, wrong_size
+from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, WIRE, Op, Status, Tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece

@@ -10,7 +10,7 @@ from dbmpi.layout.decomposition import decompose
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.writer import CheckpointWriter
-    from dbmpi.data.portions import PortionPlan, PortionPlans
+    from dbmpi.data.portions import PortionPlan
     from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.batch import Batch
 
@@ -58,7 +58,7 @@ def batch_of(context: RunContext) -> "Batch":
 
 
 def portion_plan(context: RunContext) -> "PortionPlan":
-    """Return the order of the examples."""
+    """Return the order of the examples, in epochs that begin in this job."""
     from dbmpi.data.portions import PortionPlan
 
     train, description = context.config.train, context.setup.description
@@ -66,15 +66,6 @@ def portion_plan(context: RunContext) -> "PortionPlan":
     return PortionPlan(
         description.train_rows, train.minibatch, replicas, train.seed, train.portion, description.chunk_rows
     )
-
-
-def portion_plans(context: RunContext) -> "PortionPlans":
-    """Return the order of the examples; of a run resumed within an epoch, also what is left of that epoch."""
-    from dbmpi.data.portions import plans_of_run
-
-    saved = context.setup.resume
-    state = saved.manifest.state.downpour if saved is not None else None
-    return plans_of_run(portion_plan(context), vars(state.scheduler) if state is not None else None)
 
 
 def checkpoint_writer(context: RunContext) -> "CheckpointWriter":

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbmpi.output import run_directory
-from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plans
+from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
@@ -90,13 +90,13 @@ def make(
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
     checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
-    downpour = _downpour(context, shared, checkpoints) if config.uses_downpour else None
+    downpour = _downpour(context, cluster, shared, checkpoints) if config.uses_downpour else None
     sandblaster = _sandblaster(context, cluster, shared, checkpoints) if config.batch else None
     return Coordinator(cluster, shared, checkpoints, downpour, sandblaster)
 
 
 def _downpour(
-    context: RunContext, shared: "Coordination", checkpoints: "CheckpointManager"
+    context: RunContext, cluster: "Cluster", shared: "Coordination", checkpoints: "CheckpointManager"
 ) -> "DownpourActivity":
     """Make the activity that is a run of Downpour, or the warmstart of a batch method."""
     from dbmpi.coordinator.downpour import DownpourActivity
@@ -108,8 +108,9 @@ def _downpour(
     examples = None if train.epochs is None else examples_in(train.epochs, rows[0])
     if config.batch:
         examples = config.sandblaster.warmstart_examples
-    scheduler = PortionScheduler(portion_plans(context), examples, train.steps)
-    return DownpourActivity(config, scheduler, rows, shared, checkpoints, final=not config.batch)
+    scheduler = PortionScheduler(portion_plan(context), examples, train.steps)
+    mirrors, final = cluster.shards.mirrors, not config.batch
+    return DownpourActivity(config, scheduler, rows, shared, checkpoints, final, mirrors)
 
 
 def _sandblaster(
@@ -145,7 +146,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         shared.stopping.restore(state.stopping)
     shared.log.start(shared.replicas.clock())
     if saved is not None:
-        learned = f"after {shared.log.examples:,} examples"
+        learned = f"after {saved.manifest.state.examples:,} examples"
         shared.log.event(f"goes on from checkpoint {saved.manifest.number}, {learned}")
     coordinator.checkpoints.start()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.layout import sharding
-from dbmpi.run.context import RunContext, batch_of, portion_plans
+from dbmpi.run.context import RunContext, batch_of
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -63,7 +63,7 @@ def partition_worker(
     seed = config.train.seed + DRAW_STRIDE * indices[0]
     model = PartitionModel(context.partitioning, indices[1], labels, context.dtype, l2, peers, seed)
     model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
-    loader = Loader(context.setup.description, portion_plans(context), model, config.cluster.timeout_s)
+    loader = Loader(context.setup.description, model, config.cluster.timeout_s)
     algorithms: list[AlgorithmClient] = []
     if config.uses_downpour:
         algorithms.append(_downpour(context, model, loader, client, on_minibatch))

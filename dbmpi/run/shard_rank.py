@@ -196,7 +196,7 @@ def write_emergency_checkpoint(
         checkpoint_writer(context), among, shard.index, owners, context.waiter, copy
     )
     state = service.coordinator_state
-    emergency.write(read(state) if state is not None else None, died)
+    emergency.write(read(state, b"".join(service.notes)) if state is not None else None, died)
 
 
 def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:

@@ -1,8 +1,8 @@
 """The checkpoint that the shards make when the coordinator has died, before the job ends.
 
 The first living shard has what the coordinator sent last (`coordinator_state`); it lets the others copy their
-slices, as for a checkpoint, and completes it. The parameters are newer than that state: what was learned in
-between is in them, and will be learned again.
+slices, as for a checkpoint, and completes it. The parameters are newer than that state: notes say what was
+learned in between. What no note says, of the portions that were outstanding, will be learned again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -109,7 +109,7 @@ class EmergencyCheckpoint:
         if state is None or newest == NOTHING:
             return ""
         saved = looks_whole(self._writer.run_dir, newest)
-        has_all = saved is not None and saved.manifest.state.log.examples >= state.examples
+        has_all = saved is not None and saved.manifest.state.examples >= state.examples
         return f"checkpoint {newest} has it all" if has_all else ""
 
     def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int:

@@ -71,8 +71,8 @@ class ShardService:
 
     Attributes
     ----------
-    coordinator_state
-        The last that has come.
+    coordinator_state, notes
+        The last state that has come, and `NOTE` records that have come since.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class ShardService:
         self._busy_s = 0.0
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
         self.coordinator_state: bytes | None = None
+        self.notes: list[bytes] = []
         self._commands: dict[Command, Callable[[Record], None]] = {
             Command.SAVE: self._save_model,
             Command.STOP: self._stop,
@@ -108,6 +109,7 @@ class ShardService:
             Command.REVERT: self._revert,
             Command.KEEP_STATE: self._keep_state,
             Command.REPORT: self._finish_reports,
+            Command.KEEP_NOTES: self._keep_state,
         }
 
     def run(self) -> int:
@@ -230,10 +232,13 @@ class ShardService:
         self._mirror.order(number, copy, bool(command["anew"]))
 
     def _keep_state(self, command: Record) -> None:
-        """Keep what a checkpoint would need of the coordinator."""
-        text = np.empty(int(command["count"]), np.uint8)
-        self._receive(text, Tag.STATE)
-        self.coordinator_state = text.tobytes()
+        """Keep what a checkpoint would need of the coordinator: its state, and notes of what came since."""
+        content = np.empty(int(command["count"]), np.uint8)
+        self._receive(content, Tag.STATE)
+        if command["command"] == Command.KEEP_STATE:
+            self.coordinator_state, self.notes = content.tobytes(), []
+        else:
+            self.notes.append(content.tobytes())
 
     def _receive_vectors(self, command: Record) -> list[int] | None:
         """Receive the numbers of the vectors that a command is about; None for what Downpour has."""

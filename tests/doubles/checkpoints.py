@@ -18,11 +18,11 @@ from dbmpi.checkpoint.directory import (
     shard_file_name,
 )
 from dbmpi.checkpoint.manifest import Manifest
-from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
-from dbmpi.comm.assignments import Portion
+from dbmpi.checkpoint.run_state import DownpourState, RunState, StoppingState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
+from dbmpi.comm.assignments import Note, PlanNumbers, Portion
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Config, Model
-from dbmpi.data.portions import PortionPlan
 from dbmpi.layout import sharding
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
@@ -34,9 +34,20 @@ Tensors = dict[str, np.ndarray]
 PARAMETERS, SQUARES = "parameters", "rule.squares"
 ROWS = 9
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals(updates=3))
-PLAN = PortionPlan(ROWS, 2, 2, 1).numbers()
-SCHEDULER = SchedulerState(9, 3, 0, ((1, 2), (0, 0)), (Portion(0, 1, 2, 1, 1, 5),), PLAN)
-STATE = RunState(LOG, StoppingState(2.25, 1), downpour=DownpourState(SCHEDULER, True))
+PLAN, EARLIER = PlanNumbers(ROWS, 1, 2, 1, 2, None), PlanNumbers(ROWS, 1, 3, 1, 2, 4)
+SCHEDULER = SchedulerState(
+    examples=9,
+    steps=3,
+    epoch=1,
+    left=((1, 2), (0, 0)),
+    returned=(Portion(1, 1, 2, 1, 1, 5, PLAN), Portion(0, 1, 0, 2, 2, 5, EARLIER)),
+    plan=PLAN,
+    rests=(Portion(1, 0, 0, 1, 1, 0, PLAN, first=1),),
+    outstanding=(Portion(0, 2, 0, 1, 1, 5, EARLIER, first=1),),
+    unplaced=({"epoch": 0, "part": 1, "index": 0, "minibatches": 1, "examples": 1, "before": 0},),
+)
+NOTES = Note(1, SCHEDULER.returned[0], False), Note(0, SCHEDULER.returned[1], True, 7)
+STATE = RunState(LOG, StoppingState(2.25, 1), downpour=DownpourState(SCHEDULER, True, (3, 0), NOTES))
 SMALL = build(Config(model=Model(layers=(Dense(units=3, activation="relu"), Dense(units=2)))), (4,))
 
 
@@ -64,6 +75,7 @@ def save(
     vectors: dict[str, Tensors] | None = None,
     state: RunState = STATE,
     score: float | None = None,
+    rows: int = ROWS,
 ) -> Path:
     """Write a checkpoint, by default of a small model on two shards; return its directory."""
     plan = plan or Partitioning(SMALL, 1)
@@ -79,7 +91,7 @@ def save(
     shapes = {tensor.name: tensor.shape for tensor in plan.network.tensors}
     placed = [(piece, tuple(tensor_boxes(plan, piece))) for piece in pieces]
     files[INDEX] = index.write_index(part, shapes, placed, np.dtype("f4"))
-    model = manifest.model_of(plan.network, "float32", ROWS)
+    model = manifest.model_of(plan.network, "float32", rows)
     shape = {"shards": len(shards), "replicas": 1, "partitions": plan.partitions}
     time, algorithm = "2026-01-01T00:00:00", state.algorithm
     said = Manifest(number, time, algorithm, model, shape, files, "", {}, score, state)

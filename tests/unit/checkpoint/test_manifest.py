@@ -73,6 +73,21 @@ def test_a_state_that_lacks_something_is_refused(tmp_path, missing):
         manifest.read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("part", 3), ("index", 9), ("first", 2), ("minibatches", 0), ("part", "a"), ("plan", {"rows": 9})],
+)
+def test_a_portion_that_its_plan_does_not_have_is_refused(tmp_path, name, value):
+    path = save(tmp_path, 1)
+
+    def change(content):
+        content["state"]["downpour"]["ledger"]["outstanding"][0][name] = value
+
+    seal_again(path, change)
+    with pytest.raises(Damaged, match="does not hold what this version of dbmpi wrote: "):
+        manifest.read(path)
+
+
 def without(content, name):
     """Remove a name at whatever depth it stands."""
     content.pop(name, None)

@@ -7,12 +7,15 @@ from dataclasses import replace
 import pytest
 
 from dbmpi.checkpoint.run_state import RunState
+from dbmpi.checkpoint.scheduler_state import settled
 from dbmpi.checkpoint.state_limits import impossible
+from dbmpi.typed import Unlike
 from tests import ROOT
 from tests.doubles.checkpoints import PLAN, ROWS, SCHEDULER, STATE
 
 (BATCH,) = (ROOT / "tests" / "saved").glob("*/sandblaster/checkpoints/*/manifest.json")
 PORTION = SCHEDULER.returned[0]
+PLAN_OF_NONE = replace(PLAN, replicas=0)
 
 
 def scheduler(**more):
@@ -31,27 +34,38 @@ def batch(change):
 
 def test_a_state_that_was_saved_can_be():
     assert scheduler() == "" and batch(lambda state: None) == ""
-    assert scheduler(epoch=-1, left=(), returned=()) == ""
+    assert scheduler(epoch=-1, left=(), returned=(), rests=(), outstanding=()) == ""
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"plan": PLAN | {"replicas": 0}}, "plan"),
-        ({"plan": PLAN | {"rows": 8}}, "plan.rows is 8"),
-        ({"left": ((1, 2),)}, "left has 1 parts"),
-        ({"left": ((1, 2), (0, 99))}, r"left[1]"),
-        ({"left": ((2, 1), (0, 0))}, r"left[0]"),
-        ({"epoch": -1}, "left has 2 parts"),
-        ({"returned": (replace(PORTION, part=2),)}, r"returned[0]"),
-        ({"returned": (replace(PORTION, index=99),)}, r"returned[0]"),
-        ({"returned": (PORTION, replace(PORTION, minibatches=99))}, r"returned[1]"),
-        ({"returned": (replace(PORTION, minibatches=0),)}, r"returned[0]"),
-        ({"returned": (replace(PORTION, epoch=7),)}, r"returned[0]"),
+        ({"plan": replace(PLAN, rows=8)}, "a plan is of 8 rows"),
+        ({"rests": (replace(PORTION, plan=replace(PLAN, rows=8)),)}, "a plan is of 8 rows"),
+        ({"left": ((1, 2),)}, "ledger.left has 1 parts"),
+        ({"left": ((1, 2), (0, 99))}, r"ledger.left[1]"),
+        ({"left": ((2, 1), (0, 0))}, r"ledger.left[0]"),
+        ({"epoch": -1}, "ledger.left has 2 parts"),
+        ({"returned": (replace(PORTION, epoch=7),)}, "a portion is of an epoch after 1"),
     ],
 )
 def test_what_a_scheduler_cannot_have(more, said):
-    assert f"ledger.{said}" in scheduler(**more)
+    assert said in scheduler(**more)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"part": 2},
+        {"index": 99},
+        {"minibatches": 99},
+        {"minibatches": 0},
+        {"plan": replace(PLAN, replicas=0)},
+    ],
+)
+def test_a_portion_that_no_plan_has_is_unlike(change):
+    with pytest.raises(Unlike):
+        settled(replace(SCHEDULER, rests=(replace(PORTION, **change),)))
 
 
 @pytest.mark.parametrize(

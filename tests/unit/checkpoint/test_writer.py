@@ -15,8 +15,10 @@ from dbmpi.checkpoint.directory import (
     record_of,
     shard_file_name,
 )
-from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, StoppingState
+from dbmpi.checkpoint.run_state import DownpourState, RunState, StoppingState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Checkpoint, Config, Model
 from dbmpi.data.portions import PortionPlan
@@ -25,7 +27,7 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import cut
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
-PLAN = PortionPlan(1, 1, 1, 0).numbers()
+PLAN = PlanNumbers(**PortionPlan(1, 1, 1, 0).numbers())
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals())
 STATE = RunState(LOG, StoppingState(None, 0), DownpourState(SchedulerState(0, 0, -1, (), (), PLAN), False))
 

@@ -7,8 +7,10 @@ import pytest
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import CHECKPOINTS, FileRecord, Written
-from dbmpi.checkpoint.run_state import DownpourState, SchedulerState
+from dbmpi.checkpoint.run_state import DownpourState
+from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Config, Model
 from dbmpi.coordinator.checkpoint_manager import CheckpointManager
@@ -16,7 +18,7 @@ from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Owners, cut
 
-STATE = DownpourState(SchedulerState(0, 0, -1, (), (), {}), False)
+STATE = DownpourState(SchedulerState(0, 0, -1, (), (), PlanNumbers(9, 2, 1, 1, 1, None)), False)
 
 
 class Shards:

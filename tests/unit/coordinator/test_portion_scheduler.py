@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from dbmpi.checkpoint.run_state import DownpourState
 from dbmpi.comm.assignments import Portion
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
-from dbmpi.data.portions import PortionPlan, plans_of_run
+from dbmpi.data.portions import PortionPlan
 
 
 @st.composite
@@ -138,16 +139,16 @@ def test_a_run_that_goes_on_with_other_replicas_learns_from_every_row_once_an_ep
     learned: Counter[tuple[int, int]] = Counter()
     handed = [scheduler.next(i % before) for i in range(done)]
     for portion in handed[1:]:
-        learned.update(rows_of(first, portion))
+        learned.update(rows_of(portion))
+        scheduler.done(portion)
     if handed:
         scheduler.give_back(handed[0])
     state = stored(scheduler)
-    plans = plans_of_run(second, vars(state))
-    scheduler = PortionScheduler(plans, epochs * rows, None)
+    scheduler = PortionScheduler(second, epochs * rows, None)
     scheduler.restore(state)
     replica = 0
     while (portion := scheduler.next(replica % after)) is not None:
-        learned.update(rows_of(plans.at(portion.epoch), portion))
+        learned.update(rows_of(portion))
         replica += 1
     assert scheduler.examples == epochs * rows and scheduler.limit == "epochs"
     assert learned == Counter({(epoch, row): 1 for epoch in range(epochs) for row in range(rows)})
@@ -169,7 +170,59 @@ def test_a_state_stays_as_it_was_while_more_is_handed_out():
     assert state == before
 
 
-def rows_of(plan, portion):
-    """Return the rows that a portion holds, with its epoch."""
-    blocks = plan.blocks(portion.epoch, portion.part, portion.index)
-    return [(portion.epoch, row) for start, stop in blocks for row in range(start, stop)]
+def rows_of(portion):
+    """Return the rows that are learned from with a portion, as `Loader.train` does, with its epoch."""
+    plan, which = PortionPlan(**asdict(portion.plan)), (portion.epoch, portion.part, portion.index)
+    rows = [row for start, stop in plan.blocks(*which) for row in range(start, stop)]
+    first = portion.first * plan.minibatch
+    order = plan.order(*which)[first : first + portion.minibatches * plan.minibatch]
+    assert len(order) == portion.examples
+    return [(portion.epoch, rows[position]) for position in order]
+
+
+def test_portions_of_three_plans_are_outstanding_at_a_time_and_keep_their_rows():
+    """Parts 3 and 4 of epoch 0, cut for 5 replicas, are done by 3 replicas while epoch 1 is under way."""
+    rows, shapes, learned = 230, (5, 3, 2), Counter()
+    scheduler = PortionScheduler(PortionPlan(rows, 10, shapes[0], 1, 2), 3 * rows, None)
+    learned.update(row for _ in range(2) for row in done_by(scheduler, 0))
+    for epoch, replicas in enumerate(shapes[1:], 1):
+        state = stored(scheduler)
+        scheduler = PortionScheduler(PortionPlan(rows, 10 * replicas, replicas, 1, "auto"), 3 * rows, None)
+        scheduler.restore(state)
+        scheduler.give_back_all()
+        while scheduler.epoch < epoch:  # what is handed out is not reported
+            scheduler.next(0)
+    state = stored(scheduler)
+    assert {portion.plan.replicas for portion in state.outstanding} == {5, 3, 2}
+    assert max(portion.part for portion in state.outstanding if portion.epoch == 0) == 4
+    scheduler.restore(state)
+    assert scheduler.give_back_all() == sum(portion.examples for portion in state.outstanding)
+    while (taken := done_by(scheduler, 1)) is not None:
+        learned.update(taken)
+    assert learned == Counter({(epoch, row): 1 for epoch in range(3) for row in range(rows)})
+
+
+def done_by(scheduler, replica):
+    """Return the rows of the next portion, which a replica learns from; None when all is handed out."""
+    portion = scheduler.next(replica)
+    if portion is None:
+        return None
+    scheduler.done(portion)
+    return rows_of(portion)
+
+
+@pytest.mark.parametrize("limits", [(5, 21, None), (1, 2, 3, None)])
+def test_what_a_limit_cuts_off_is_handed_out_first_when_the_limit_is_raised(limits):
+    """The order is that of a run without the stops."""
+    plan, order = PortionPlan(230, 10, 2, 1, 4), []
+    whole = PortionScheduler(plan, 2 * 230, None)
+    expected = [row for taken in iter(lambda: done_by(whole, 0), None) for row in taken]
+    state = None
+    for steps in limits:
+        scheduler = PortionScheduler(plan, 2 * 230, steps)
+        if state is not None:
+            scheduler.restore(state)
+        order += [row for taken in iter(lambda: done_by(scheduler, 0), None) for row in taken]  # noqa: B023
+        assert steps is None or scheduler.steps == steps
+        state = stored(scheduler)
+    assert order == expected

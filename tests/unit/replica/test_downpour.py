@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbmpi.comm.assignments import Portion, assignment_of
+from dbmpi.comm.assignments import PlanNumbers, Portion, assignment_of
 from dbmpi.comm.protocol import REPORT, Op
 from dbmpi.config.algorithms import Downpour, Schedule
 from dbmpi.config.layers import Dense
@@ -405,7 +405,7 @@ def test_shared_parameters_are_changed_by_the_shard_alone():
 
 
 def order(before: int = 0) -> Any:
-    return assignment_of(Portion(0, 0, 0, 3, 30, before))
+    return assignment_of(Portion(0, 0, 0, 3, 30, before, PlanNumbers(90, 10, 1, 1, 3, None)))
 
 
 def test_a_portion_is_learned_from_minibatch_by_minibatch():
@@ -453,6 +453,29 @@ def test_the_rate_counts_the_examples_handed_out_before_the_portion():
     made.prepare(order(20))
     made.train(order(20), np.zeros((), REPORT))
     assert [asked.rate for asked in made.client.asked if asked.op & Op.PUSH] == [0.4, 0.35, 0.3]
+
+
+def test_examples_are_unpushed_until_the_shards_have_answered():
+    made = client(n_fetch=100, n_push=2)
+    counts = []
+    for _ in range(2):
+        step(made)
+        counts.append(made.unpushed)
+    made.client.end()
+    step(made)  # the push of step 0 is acknowledged; that of step 2 begins
+    assert [*counts, made.unpushed] == [1, 2, 2]
+    step(made)
+    assert made.unpushed == 3
+    made.flush(0)
+    assert made.unpushed == 0
+
+
+@pytest.mark.parametrize(("n_push", "unpushed"), [(1, 0), (2, 0), (100, 20)])
+def test_a_report_says_how_many_examples_no_shard_is_known_to_have(n_push, unpushed):
+    made, report = client(waits=True, n_push=n_push), np.zeros((), REPORT)
+    made.prepare(order())
+    made.train(order(), report)
+    assert report["unpushed"] == unpushed
 
 
 def test_its_buffers_are_free_once_nobody_has_it_any_more():
