@@ -1,13 +1,15 @@
-"""Make each file system call of a run fail, one by one: `calls [--serial] [--ranks 4] [--sample 60] [--seed S]`.
+"""Make each file system call of a run fail, one by one: `calls [--serial] [--ranks 4] [--only PATTERN]`.
 
 The calls are those that a run makes in its directory and on its data file, as a library lists them that is
-loaded before the C library (`failing/preload.c`; needs a C compiler); a fresh run and one that goes on from
-an earlier job. In one process all are made to fail, one run each: the first of each kind with every fitting
-error (ENOSPC, EIO, ESTALE, half of the bytes, a disk that stays full), the others with one in turn. On 4 ranks
-(2 shards + 1 replica, and 1 shard + 2 replicas) a sample is, drawn by the seed. Every run is held to what
-`failing/promises.py` promises, and so is the same command after it. Prints each run that breaks a promise, and
-a table; the status is 1 if there is one. `--only PATTERN` makes those runs again whose name the pattern is
-found in.
+loaded before the C library (`failing/preload.c`; needs a C compiler). In one process every call of a fresh
+run fails, one run each: the first of each kind with every fitting error (ENOSPC, EIO, ESTALE, half of the
+bytes, a disk that stays full), the others with one in turn; then, of a run that goes on from an earlier job,
+every call of another kind, and one of each kind. On 4 ranks (2 shards + 1 replica, and 1 shard + 2 replicas)
+a sample of these fails, drawn by the seed.
+
+Each run is held to what `failing/promises.py` promises, and so is the same command after it. Prints each run
+that breaks a promise, and a table; the status is 1 if there is one. `--only PATTERN` makes those runs again
+whose name the pattern is found in.
 """
 
 import os
@@ -16,7 +18,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,10 +32,11 @@ SHARED = Path("/dev/shm")  # where flushing costs nothing
 PARALLEL = "2 shards", "2 replicas"
 
 
-def cases(lab: Laboratory, shapes: Iterable[str]) -> list[Case]:
-    """Return all that can be tried on some shapes; their undisturbed runs are made now."""
-    found = [Series(lab, shape, resumed) for shape in shapes for resumed in (False, True)]
-    return [(series, fault) for series in found for fault in faults_of(series.calls)]
+def cases(lab: Laboratory, shape: str) -> list[Case]:
+    """Return all that is tried on a shape; its undisturbed runs are made now."""
+    fresh, resumed = Series(lab, shape, False), Series(lab, shape, True)
+    found: list[Case] = [(fresh, fault) for fault in faults_of(fresh.calls)]
+    return found + [(resumed, fault) for fault in faults_of(resumed.calls, fresh.calls)]
 
 
 def make(chosen: Sequence[Case], jobs: int, talk: bool) -> Iterator[Outcome]:
@@ -94,9 +97,9 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(dir=folder) as name:
         lab, chosen = Laboratory(Path(name)), []
         if given.serial or not given.ranks:
-            chosen += cases(lab, ["serial"])[:: given.every]
+            chosen += cases(lab, "serial")[:: given.every]
         if given.ranks or not given.serial:
-            some = cases(lab, PARALLEL)
+            some = [one for shape in PARALLEL for one in cases(lab, shape)]
             chosen += some if given.only else random.Random(given.seed).sample(some, given.sample)
         chosen = [one for one in chosen if re.search(given.only, f"{one[0].name} {one[1]}")]
         if given.list:

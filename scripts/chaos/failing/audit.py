@@ -21,7 +21,7 @@ Vectors = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is whole: the minibatches it was taken after, and its vectors, joined over the shards."""
+    """A checkpoint that is whole: after how many minibatches it was taken, and its vectors, over all shards."""
 
     number: int
     steps: int
@@ -106,5 +106,5 @@ def broken_lines(run: Path) -> int:
 
 def litter(run: Path) -> list[str]:
     """Return what should not be left in a run directory once the run has ended well."""
-    forms = ("**/.*.tmp", "**/.probe-*", "checkpoints/.*.part")
+    forms = ("**/.*.tmp", "**/.probe*", "checkpoints/.*.part")
     return sorted(str(path.relative_to(run)) for form in forms for path in run.glob(form))

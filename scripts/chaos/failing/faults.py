@@ -53,6 +53,7 @@ class Fault:
 
     call: Call
     error: str  # a name of `errno`, "short", "full" or "stays"
+    first: bool = True  # whether the call is the first of its family
 
     def __str__(self) -> str:
         call = self.call
@@ -73,23 +74,37 @@ def read_trace(path: Path) -> list[Call]:
     return [Call(int(rank), kind, name, int(count)) for rank, kind, name, count, _ in lines]
 
 
+def checkpoint_of(path: str) -> int | None:
+    """Return the number of the checkpoint under construction that a path belongs to; None for others."""
+    found = CHECKPOINT.match(path)
+    return int(found[1]) if found else None
+
+
 def last_checkpoint(calls: Iterable[Call]) -> int:
     """Return the number of the last checkpoint that a run has begun; 0 for none."""
-    found = (CHECKPOINT.match(call.path) for call in calls)
-    return max((int(match[1]) for match in found if match), default=0)
+    return max((checkpoint_of(call.path) or 0 for call in calls), default=0)
 
 
-def faults_of(calls: Iterable[Call]) -> Iterator[Fault]:
-    """Yield what is tried: every fitting fault on the first call of a family, and one in turn on the others."""
-    known: set[object] = set()
+def families(calls: Iterable[Call]) -> list[tuple[Call, object]]:
+    """Return each call with what it has in common with others; the last checkpoint is another matter."""
     last = last_checkpoint(calls := list(calls))
-    for call in calls:
-        errors = ERRORS[call.kind]
-        match = CHECKPOINT.match(call.path)
-        family = (call.family, bool(match) and int(match[1]) == last)  # the last checkpoint is another matter
-        if family in known:
+    return [(call, (call.family, checkpoint_of(call.path) == last)) for call in calls]
+
+
+def faults_of(calls: Iterable[Call], known: Iterable[Call] = ()) -> Iterator[Fault]:
+    """Yield what is tried: every fitting fault on the first call of a family, and one in turn on the others.
+
+    Of families that are among the calls that are `known`, the first call alone is tried, with one fault.
+    """
+    elsewhere = {family for _, family in families(known)}
+    seen: set[object] = set()
+    for call, family in families(calls):
+        errors, first = ERRORS[call.kind], family not in seen
+        seen.add(family)
+        if family in elsewhere and not first:
+            continue
+        if family in elsewhere or not first:
             errors = (errors[call.occurrence % len(errors)],)
         elif call.kind in LASTING:
             errors += (LASTING[call.kind],)
-        known.add(family)
-        yield from (Fault(call, error) for error in errors)
+        yield from (Fault(call, error, first) for error in errors)

@@ -14,7 +14,7 @@ EPOCHS, EARLIER = 3, 2  # of the run, and of the earlier job that a resumed one 
 # Small minibatches: a checkpoint is on disk long before the next is due, so every run makes the same calls.
 SETTINGS = [
     "train.minibatch=2",
-    "train.portion=40",
+    "train.portion=80",
     f"checkpoint.every_examples={ROWS}",
     "checkpoint.keep=2",
     "checkpoint.best=false",
@@ -63,7 +63,8 @@ class Laboratory:
         program += [f"data.path={self.data}", f"cluster.shards={shards}", f"train.epochs={EPOCHS}", *settings]
         if ranks:
             program = [*self._environment.mpiexec(ranks), *program]
-        changes = {"PYTHONPATH": str(launcher.ROOT), **self._environment.variables()}
+        compiled = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(self.folder / "compiled")}
+        changes = {"PYTHONPATH": str(launcher.ROOT), **compiled, **self._environment.variables()}
         return processes.run(program, timeout_s=TIMEOUT_S, env=changes, cwd=self.folder)
 
     def digest_after(self, steps: int) -> str:

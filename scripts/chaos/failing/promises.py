@@ -1,8 +1,8 @@
 """What a run promises when a call on one of its files fails: the table that `calls` holds every run to.
 
 Columns: the files; the calls; the faults; the statuses that the run may end with; what it says if that is 0.
-"*" stands for all, "85" for 85 if there is a whole checkpoint to go on from, and else 1. A run that does not end
-with 0 says so in one message. In the first row that fits stands what is promised. Whatever the status:
+"*" stands for all, "85" for 85 if there is a whole checkpoint to go on from, and else 1. A run that does not
+end with 0 says so in one message. In the first row that fits stands what is promised. Whatever the status:
 
   * there is no traceback, no hang, no process left;
   * every checkpoint that claims to be whole is, and holds the parameters that an undisturbed run had there;
@@ -14,7 +14,7 @@ with 0 says so in one message. In the first row that fits stands what is promise
 import re
 from dataclasses import dataclass
 
-from scripts.chaos.failing.faults import CHECKPOINT, Fault
+from scripts.chaos.failing.faults import Fault, checkpoint_of
 
 TABLE = """
 files             | calls                           | faults              | ends with | says
@@ -56,7 +56,7 @@ kernels           | *                               | *                   | 0   
 
 FILES = {
     r"data": "data",
-    r"run|run/\.probe-.*": "directory",
+    r"run|run/\.probe.*": "directory",
     r"run/\.?(config\.toml|run\.json)(\.tmp)?": "description",
     r"run/metrics\.jsonl": "metrics",
     r"run/checkpoints": "checkpoints",
@@ -73,8 +73,7 @@ FILES = {
 def file_of(path: str, last: int) -> str:
     """Return what the table calls a file; `last` is the number of the last checkpoint of the run."""
     found = next((name for form, name in FILES.items() if re.fullmatch(form, path)), path)
-    match = CHECKPOINT.match(path)
-    return "last checkpoint" if match and int(match[1]) == last else found
+    return "last checkpoint" if checkpoint_of(path) == last else found
 
 
 @dataclass(frozen=True)

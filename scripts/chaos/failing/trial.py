@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +85,8 @@ class Series:
                 break
         promise = promised(fault, self.last)
         wrong = self._judge(done, run, fault, promise)
-        wrong += [f"then {one}" for one in self._go_on(run)]
+        if wrong or done.status or fault.first:  # else it has left what an undisturbed run leaves
+            wrong += [f"then {one}" for one in self._go_on(run)]
         shutil.rmtree(run, ignore_errors=True)
         name, file = f"{self.name} {fault}", file_of(fault.call.path, self.last)
         return Outcome(name, file, fault, promise, done.status, wrong, hit.exists(), done)
@@ -151,7 +151,7 @@ class Series:
         return wrong + [f"{path} is left" for path in audit.litter(run)]
 
     def _load(self, run: Path) -> list[str]:
-        """Say whether a run whose limit is reached leaves a model that is not the checkpoint it began from."""
+        """Say whether a run that has nothing to do leaves another model than the checkpoint it began from."""
         newest = next((one for _, one in audit.checkpoints(run) if isinstance(one, audit.Saved)), None)
         if newest is None:
             return []
@@ -176,4 +176,3 @@ def _manners(done: processes.Finished) -> list[str]:
         f"{len(said)} messages": len(said) == (done.status != 0),
     }
     return [name for name, holds in checks.items() if not holds]
-
