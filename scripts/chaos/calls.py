@@ -12,8 +12,8 @@ that breaks a promise, and a table; the status is 1 if there is one. `--only PAT
 whose name the pattern is found in.
 """
 
+import hashlib
 import os
-import random
 import re
 import tempfile
 import time
@@ -37,6 +37,16 @@ def cases(lab: Laboratory, shape: str) -> list[Case]:
     fresh, resumed = Series(lab, shape, False), Series(lab, shape, True)
     found: list[Case] = [(fresh, fault) for fault in faults_of(fresh.calls)]
     return found + [(resumed, fault) for fault in faults_of(resumed.calls, fresh.calls)]
+
+
+def name_of(case: Case) -> str:
+    """Return what a run is called."""
+    return f"{case[0].name} {case[1]}"
+
+
+def drawn(some: Sequence[Case], count: int, seed: int) -> list[Case]:
+    """Draw some runs: by their names, so that one more or less on the list changes no other."""
+    return sorted(some, key=lambda one: hashlib.sha256(f"{seed} {name_of(one)}".encode()).digest())[:count]
 
 
 def make(chosen: Sequence[Case], jobs: int, talk: bool) -> Iterator[Outcome]:
@@ -100,9 +110,9 @@ def main(arguments: list[str]) -> int:
             chosen += cases(lab, "serial")[:: given.every]
         if given.ranks or not given.serial:
             some = [one for shape in PARALLEL for one in cases(lab, shape)]
-            chosen += some if given.only else random.Random(given.seed).sample(some, given.sample)
-        chosen = [one for one in chosen if re.search(given.only, f"{one[0].name} {one[1]}")]
+            chosen += some if given.only else drawn(some, given.sample, given.seed)
+        chosen = [one for one in chosen if re.search(given.only, name_of(one))]
         if given.list:
-            print("\n".join(f"{series.name} {fault}" for series, fault in chosen))
+            print("\n".join(map(name_of, chosen)))
             return 0
         return report(list(make(chosen, given.jobs, given.talk)), began)

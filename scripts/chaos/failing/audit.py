@@ -21,7 +21,7 @@ Vectors = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is whole: after how many minibatches it was taken, and its vectors, over all shards."""
+    """A checkpoint that is whole: after how many minibatches it was taken, and the vectors of all shards."""
 
     number: int
     steps: int

@@ -11,10 +11,10 @@ from scripts.chaos.failing import audit, preload
 
 TIMEOUT_S, ROWS, TEST_ROWS = 60.0, 640, 128
 EPOCHS, EARLIER = 3, 2  # of the run, and of the earlier job that a resumed one goes on from
-# Small minibatches: a checkpoint is on disk long before the next is due, so every run makes the same calls.
+# Small minibatches: a checkpoint is on disk long before the next is due, so runs make the same calls.
 SETTINGS = [
-    "train.minibatch=2",
-    "train.portion=80",
+    "train.minibatch=1",
+    "train.portion=160",
     f"checkpoint.every_examples={ROWS}",
     "checkpoint.keep=2",
     "checkpoint.best=false",
@@ -24,7 +24,7 @@ SETTINGS = [
     "cluster.timeout_s=20",
     "cluster.partitions=1",
 ]
-STEPS = EPOCHS * ROWS // 2
+STEPS = EPOCHS * ROWS
 SHAPES = {"serial": (0, 1), "2 shards": (4, 2), "2 replicas": (4, 1)}  # ranks (0: no launcher), shards
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scripts import processes
 from scripts.chaos.failing import audit
 from scripts.chaos.failing.faults import Call, Fault, last_checkpoint, read_trace
-from scripts.chaos.failing.laboratory import EARLIER, STEPS, Laboratory
+from scripts.chaos.failing.laboratory import EARLIER, EPOCHS, STEPS, Laboratory
 from scripts.chaos.failing.promises import Promise, file_of, promised
 
 REASONS = ["No space left on device", "Input/output error", "Stale file handle"]
@@ -54,10 +54,14 @@ class Series:
         if resumed:
             self._expect_calm(lab.run(shape, self._folder / "earlier", f"train.epochs={EARLIER}"))
         self.calls = self._trace()
+        for _ in range(1, TRIES):
+            if last_checkpoint(self.calls) < EPOCHS:  # one was not on disk when the next was due
+                self.calls = self._trace()
         self.last = last_checkpoint(self.calls)
 
     def _trace(self) -> list[Call]:
         run, trace = self._folder / "calm", self._folder / "trace"
+        trace.unlink(missing_ok=True)
         self._prepare(run)
         done = self._lab.run(self._shape, run, trace=trace)
         self._expect_calm(done)
