@@ -64,7 +64,8 @@ class Laboratory:
         if ranks:
             program = [*self._environment.mpiexec(ranks), *program]
         compiled = {"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": str(self.folder / "compiled")}
-        changes = {"PYTHONPATH": str(launcher.ROOT), **compiled, **self._environment.variables()}
+        shared = {"OMPI_MCA_btl_sm_backing_directory": str(self.folder)}  # a job that ends early leaves files
+        changes = {"PYTHONPATH": str(launcher.ROOT), **compiled, **shared, **self._environment.variables()}
         return processes.run(program, timeout_s=TIMEOUT_S, env=changes, cwd=self.folder)
 
     def digest_after(self, steps: int) -> str:

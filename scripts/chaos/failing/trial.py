@@ -15,6 +15,7 @@ from scripts.chaos.failing.promises import Promise, file_of, promised
 
 REASONS = ["No space left on device", "Input/output error", "Stale file handle"]
 ERRORS = "dbmpi: error", "dbmpi: rank", "dbmpi: interrupted"
+UNDISTURBED = Promise("*", "*", "*", "0", "nothing")
 TRIES = 3  # a call that threads made in another order is looked for again
 
 
@@ -88,7 +89,7 @@ class Series:
             if hit.exists():
                 break
         promise = promised(fault, self.last)
-        wrong = self._judge(done, run, fault, promise)
+        wrong = self._judge(done, run, fault, promise if hit.exists() else UNDISTURBED)
         if wrong or done.status or fault.first:  # else it has left what an undisturbed run leaves
             wrong += [f"then {one}" for one in self._go_on(run)]
         shutil.rmtree(run, ignore_errors=True)
