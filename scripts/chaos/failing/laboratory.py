@@ -9,7 +9,7 @@ import h5py
 from scripts import launcher, processes
 from scripts.chaos.failing import audit, preload
 
-TIMEOUT_S, ROWS, TEST_ROWS = 60.0, 640, 128
+TIMEOUT_S, ROWS, TEST_ROWS = 120.0, 640, 128
 EPOCHS, EARLIER = 3, 2  # of the run, and of the earlier job that a resumed one goes on from
 # Small minibatches: a checkpoint is on disk long before the next is due, so runs make the same calls.
 SETTINGS = [
