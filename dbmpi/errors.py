@@ -17,6 +17,13 @@ class UserError(Exception):
     """
 
 
+class Unreadable(Exception):
+    """A file that was whole when the run was set up cannot be read by this rank; the text says what to do.
+
+    Nothing is done instead: the failure may pass, and the same command goes on then.
+    """
+
+
 class PeerSilent(Exception):
     """A peer did not answer within its deadline (`cluster.timeout_s`); the text names the peer."""
 

@@ -4,7 +4,6 @@ import json
 import os
 import platform
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -36,32 +35,6 @@ def writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {reason}; look at the space and the quota there, "
             "or give another place with --run-dir"
         ) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep every object of a file that cannot be written from printing a traceback of its own as it goes.
-
-    HDF5 writes the last of a data set as the object goes, which can tell nobody that this failed. So the
-    first such error is raised at the end, unless another is on its way.
-    """
-    untold: list[BaseException] = []
-
-    def silent(*ignored: object) -> None:
-        pass
-
-    def remember(unraisable: "sys.UnraisableHookArgs") -> None:
-        if isinstance(unraisable.exc_value, OSError | RuntimeError):
-            untold.append(unraisable.exc_value)
-
-    hooks = sys.excepthook, sys.unraisablehook
-    sys.excepthook, sys.unraisablehook = silent, remember
-    try:
-        yield
-    finally:
-        sys.excepthook, sys.unraisablehook = hooks
-    if untold:
-        raise untold[0]
 
 
 def flush_directory(path: Path) -> None:

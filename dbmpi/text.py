@@ -49,3 +49,8 @@ def plain(text: str, most: int = 300) -> str:
     """Return a text from the command line for a message: on one line, printable anywhere, not too long."""
     text = "".join(one if one == " " or one.isprintable() else ascii(one)[1:-1] for one in text)
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def decoded(text: bytes) -> str:
+    """Return text that has travelled as UTF-8, cut to a length: half a character at its end is left out."""
+    return text.decode(errors="ignore")

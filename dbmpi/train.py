@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dbmpi.comm import abort
-from dbmpi.errors import STATUS_USER_ERROR, UserError
+from dbmpi.errors import UserError
 from dbmpi.run import cli, launch
 from dbmpi.run.refusal import Refused, refuse, refuse_singleton, refuse_without_mpi
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dbmpi.comm.world import World
     from dbmpi.run.context import RunContext
+    from dbmpi.server.shard import Shard
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,8 +78,8 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
     with ulfm.readable(comm):
         try:
             setup = prepare(arguments, comm)
-        except Refused:
-            return STATUS_USER_ERROR
+        except Refused as refused:
+            return refused.status
     with ulfm.readable(comm, setup.topology):
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
@@ -87,7 +88,10 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
         _warm_up(context, comm)
         if setup.topology.serial:
             return _serial(context, started)
-        return _parallel(context, comm, who, started)
+        try:
+            return _parallel(context, comm, who, started)
+        except Refused as refused:
+            return refused.status
 
 
 def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
@@ -105,8 +109,7 @@ def _serial(context: "RunContext", started: float) -> int:
     from dbmpi.run import coordinator_rank, serial
 
     log = coordinator_rank.metrics_log(context, started)
-    stopping = serial.run(context, log)
-    return coordinator_rank.conclude(context.setup, log, stopping)
+    return serial.run(context, log)
 
 
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
@@ -116,23 +119,41 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
 
     with World(context.setup.topology, comm) as world:
         who.comms = world.comms
-        status = _play(context, world, started)
+        status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
             ulfm.part(world.service, context.setup.topology.coordinator, context.waiter, status)
         meet(world.service, context.config.cluster.timeout_s, "the end of the run")
     return status
 
 
-def _play(context: "RunContext", world: "World", started: float) -> int:
+def _shard(context: "RunContext", world: "World") -> "Shard | None":
+    """Make the shard of a rank that is one; none begins before all have read their checkpoint. Collective."""
+    from dbmpi.run.refusal import READING_S, READS_PER_S, together
+
+    def make() -> "Shard | None":
+        if world.role.kind != "shard":
+            return None
+        from dbmpi.run.shard_rank import shard
+
+        return shard(context, world.role.shard_index)[0]
+
+    saved = context.setup.resume
+    if saved is None:
+        return make()
+    patience_s = max(context.config.cluster.timeout_s, READING_S) + saved.bytes / READS_PER_S
+    return together(world.service, make, world.name(world.rank), patience_s)
+
+
+def _play(context: "RunContext", world: "World", shard: "Shard | None", started: float) -> int:
     """Do what this rank's role is; return the exit status of the run."""
     if world.role.kind == "coordinator":
         from dbmpi.run.coordinator_rank import run_coordinator
 
         return run_coordinator(context, world, started)
-    if world.role.kind == "shard":
+    if shard is not None:
         from dbmpi.run.shard_rank import run_shard
 
-        return run_shard(context, world)
+        return run_shard(context, world, shard)
     from dbmpi.run.replica_rank import run_replica, run_spare
 
     return run_replica(context, world) if world.role.kind == "replica" else run_spare(context, world)

@@ -1,4 +1,4 @@
-"""Where the checkpoints of a run lie, under which names, and which are removed."""
+"""Where the checkpoints of a run lie, and under which names."""
 
 import hashlib
 import os
@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from dbmpi.text import decoded
 
 CHECKPOINTS, MANIFEST, INDEX = "checkpoints", "manifest.json", "index.h5"
 
@@ -30,11 +32,25 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class Written:
-    """The file of a shard, of checkpoint `number`, is on disk."""
+    """The file of a shard, of checkpoint `number`, is on disk; or, where `file` is None, why it is not."""
 
     number: int
     shard: int
-    file: FileRecord
+    file: FileRecord | None
+    problem: str = ""
+
+    def fill(self, record: Any) -> None:
+        """Put it into a message that has its fields, and those of the file."""
+        record["shard"], record["number"], record["problem"] = self.shard, self.number, self.problem.encode()
+        if self.file is not None:
+            self.file.fill(record)
+
+    @classmethod
+    def of(cls, record: Any) -> "Written":
+        """Return what a message says."""
+        problem = decoded(record["problem"].item())
+        file = None if problem else FileRecord.of(record)
+        return cls(int(record["number"]), int(record["shard"]), file, problem)
 
 
 def checkpoint_directory(run_dir: Path, number: int) -> Path:
@@ -78,13 +94,6 @@ def clear_unfinished(run_dir: Path) -> None:
     """Remove what a run that was ended left under construction."""
     for left in (run_dir / CHECKPOINTS).glob(".*.part"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def prune(run_dir: Path, keep: int, best: int | None) -> None:
-    """Remove all checkpoints but the newest `keep` and the best."""
-    for number in checkpoint_numbers(run_dir)[keep:]:
-        if number != best:
-            shutil.rmtree(checkpoint_directory(run_dir, number), ignore_errors=True)
 
 
 def is_shard_file(name: str) -> bool:

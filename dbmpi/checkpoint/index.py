@@ -1,8 +1,10 @@
-"""The shards' files of a checkpoint as one model: the index that is written over them, and read on any shape.
+"""The shards' files of a checkpoint as one model: the index that is written over them.
 
 The index has a group for each vector (`manifest`), and in it a virtual dataset for each tensor, whole; and
-`pieces`, a table of what each shard held. So any HDF5 reader sees tensors, and a run of any number of shards
-and partitions reads the elements that it needs.
+`pieces`, a table of what each shard held. So any HDF5 reader sees tensors. A run of any number of shards and
+partitions takes from the index where the elements lie, and reads them in the shards' files (`reader`).
+
+What an HDF5 reader sees where a shard's file is missing is NaN.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +17,15 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.directory import INDEX, FileRecord, record_of, shard_file_name
+from dbmpi.checkpoint.hdf5_file import creating
+from dbmpi.checkpoint.mapping import PIECE, PIECES, UNKNOWN
 from dbmpi.checkpoint.vector_names import UPDATES
-from dbmpi.files import quiet, writing
-from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import TensorBox, tensor_boxes
+from dbmpi.files import writing
+from dbmpi.layout.placement import TensorBox
 from dbmpi.layout.sharding import Piece
 
-PIECES = "pieces"
 Placed = Sequence[tuple[Piece, Sequence[TensorBox]]]  # pieces, and where they lie in the tensors
-PIECE = np.dtype([("partition", "i8"), ("shard", "i8"), ("start", "i8"), ("stop", "i8"), (UPDATES, "i8")])
+_ABSENT = np.array((UNKNOWN,) * len(PIECE.names or ()), PIECE)[()]
 
 
 def write_index(
@@ -46,11 +48,11 @@ def write_index(
         Of the index. Raises as `writing`.
     """
     path, pieces = directory / INDEX, [piece for piece, _ in placed]
-    with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
-        out.create_dataset(PIECES, data=_table(directory, pieces))
+    with writing(path), creating(path) as out:
+        out.create_dataset(PIECES, data=_table(directory, pieces), fillvalue=_ABSENT)
         for name in _vectors(directory, pieces):
             for tensor, layout in _layouts(tensors, placed, name, dtype):
-                out.create_virtual_dataset(f"{name}/{tensor}", layout)
+                out.create_virtual_dataset(f"{name}/{tensor}", layout, fillvalue=np.nan)
     with writing(path):
         return record_of(path)
 
@@ -84,44 +86,3 @@ def _layouts(
                 layouts[box.tensor.name][box.at] = source[offset + box.start : offset + box.stop]
             offset += piece.stop - piece.start
     return iter(layouts.items())
-
-
-class Reader:
-    """Reads pieces, however the run that saved them was cut. Use as a context.
-
-    Parameters
-    ----------
-    index
-        The index file of a whole checkpoint.
-    partitioning
-        The partitions of this run.
-    """
-
-    def __init__(self, index: Path, partitioning: Partitioning) -> None:
-        self._file = h5py.File(index, locking=False)
-        self._partitioning = partitioning
-
-    def __enter__(self) -> "Reader":
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        self._file.close()
-
-    def has(self, vector: str) -> bool:
-        """Return whether a vector was saved."""
-        return vector in self._file
-
-    def read(self, vector: str, piece: Piece, out: Array) -> None:
-        """Fill `out`, `(piece.size,)`, with the elements of a piece."""
-        for box in tensor_boxes(self._partitioning, piece):
-            values = self._file[f"{vector}/{box.tensor.name}"][box.at]
-            out[box.start : box.stop] = values.reshape(-1)
-
-    def updates(self, pieces: Sequence[Piece]) -> list[int]:
-        """Return how many updates each piece has had: of other pieces than were saved, their mean by size."""
-        table = self._file[PIECES][...]
-        before = [tuple(row) for row in table[["partition", "start", "stop"]].tolist()]
-        if before == [(p.partition, p.start, p.stop) for p in pieces]:  # whichever shard served them
-            return [int(count) for count in table[UPDATES]]
-        sizes = table["stop"] - table["start"]
-        return [round(float(np.average(table[UPDATES], weights=sizes)))] * len(pieces)

@@ -5,12 +5,13 @@ Status 0: all are whole; 1: one is damaged; 2: there is none, or a mistake in th
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import manifest, pruning, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory
-from dbmpi.checkpoint.manifest import Checkpoint, Damaged
+from dbmpi.checkpoint.manifest import Checkpoint
+from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, UserError
 
 PROGRAM = "python -m dbmpi.checkpoint"
@@ -32,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def report(run_dir: Path) -> int:
     """Print a line for each checkpoint, the oldest first; return the status."""
-    found = list(manifest.whole(run_dir))
+    found = list(resume.whole(run_dir))
     if not found:
         raise UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoints: give the directory of a run")
-    best = manifest.best_of(run_dir)
+    best = pruning.best_of(run_dir)
     print("number  taken (UTC)          algorithm        examples        MB     score  shards + replicas")
     for one in reversed(found):
         if isinstance(one, Damaged):
@@ -59,28 +60,27 @@ def _line(one: Checkpoint, best: bool) -> str:
 
 def show(run_dir: Path, number: int) -> int:
     """Print what one checkpoint holds; return the status."""
+    from dbmpi.checkpoint.contents import verify
+
     try:
         one = manifest.read(checkpoint_directory(run_dir, number))
-        manifest.verify(one)
+        vectors = sorted(verify(one).sources)
     except Damaged as problem:
         print(f"damaged: {problem}")
         return STATUS_FAILURE
-    print("\n".join(_description(one)))
+    print("\n".join(_description(one, vectors)))
     return STATUS_OK
 
 
-def _description(one: Checkpoint) -> Iterator[str]:
-    """Yield the lines about a whole checkpoint."""
-    import h5py
-
+def _description(one: Checkpoint, vectors: Iterable[str]) -> Iterator[str]:
+    """Yield the lines about a whole checkpoint, and its vectors."""
     said, log = one.manifest, one.manifest.state.log
     yield f"{one.path}: checkpoint {said.number} of {said.time}, {said.algorithm}"
     yield f"{log.examples:,} examples, {log.step:,} minibatches, {log.iterations:,} iterations"
     yield f"{log.elapsed_s:.1f} s of training; score {said.score}"
-    with h5py.File(one.index, locking=False) as index:
-        for vector in sorted(set(index) - {"pieces"}):
-            yield f"{vector}:"
-            for name, data in index[vector].items():
-                yield f"  {name}  {data.shape}  {data.dtype}"
+    for vector in vectors:
+        yield f"{vector}:"
+        for name, shape in said.model["tensors"].items():
+            yield f"  {name}  {tuple(shape)}  {said.model['dtype']}"
     yield ""
     yield said.configuration

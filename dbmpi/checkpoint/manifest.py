@@ -19,7 +19,6 @@ damaged files.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -29,21 +28,18 @@ from dbmpi.checkpoint.directory import (
     MANIFEST,
     FileRecord,
     checkpoint_directory,
-    checkpoint_numbers,
     construction_directory,
     is_shard_file,
 )
 from dbmpi.checkpoint.manifest_schema import misshapen
 from dbmpi.checkpoint.run_state import RunState
+from dbmpi.checkpoint.whole_file import Damaged, WholeFile, open_regular, readable
 from dbmpi.files import flush_directory, write_json, writing
 from dbmpi.layout.network import Network
+from dbmpi.typed import Unlike
 
 FORMAT = 1
 SEAL = "sha256"
-
-
-class Damaged(Exception):
-    """A checkpoint that cannot be used; the text says why, beginning with the file."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +93,9 @@ class Checkpoint:
     path: Path
     manifest: Manifest
 
-    @property
-    def index(self) -> Path:
-        """The file that reads as one model."""
-        return self.path / INDEX
+    def open(self, name: str) -> WholeFile:
+        """Open one of its files, and compare it with the manifest. Raises Damaged."""
+        return WholeFile(self.path / name, self.manifest.files[name])
 
     @property
     def bytes(self) -> int:
@@ -137,9 +132,8 @@ def read(path: Path) -> Checkpoint:
     """
     name = f"{path.name}/{MANIFEST}"
     try:
-        content = json.loads((path / MANIFEST).read_bytes())
-    except OSError as error:
-        raise Damaged(f"{name}: {error.strerror}") from None
+        with readable(name), open_regular(path / MANIFEST) as file:
+            content = json.loads(file.read())
     except (ValueError, RecursionError):
         raise Damaged(f"{name} is not as it was written: no JSON") from None
     if not isinstance(content, dict) or content.pop(SEAL, None) != _seal(content):
@@ -164,56 +158,11 @@ def _manifest(content: dict[str, Any], name: str) -> Manifest:
     files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
     try:
         state = RunState.from_json(content.pop("state"))
-    except (KeyError, TypeError, ValueError):
-        raise Damaged(f"{name} does not hold what this version of dbmpi wrote: state") from None
+    except Unlike as problem:
+        raise Damaged(f"{name} does not hold what this version of dbmpi wrote: {problem}") from None
+    if state.algorithm != content["algorithm"]:
+        raise Damaged(f"{name} does not hold the state of {content['algorithm']}")
     return Manifest(files=files, state=state, **content)
-
-
-def verify(checkpoint: Checkpoint) -> None:
-    """Compare every file with what the manifest says of it.
-
-    Raises
-    ------
-    Damaged
-        One is missing, too short, or differs.
-    """
-    for name, said in checkpoint.manifest.files.items():
-        path = checkpoint.path / name
-        try:
-            size = path.stat().st_size
-            if size != said.bytes:
-                raise Damaged(f"{path.parent.name}/{name} has {size:,} bytes, not {said.bytes:,} as written")
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise Damaged(f"{path.parent.name}/{name}: {error.strerror}") from None
-        if found != said.sha256:
-            raise Damaged(f"{path.parent.name}/{name} is not as it was written: its checksum differs")
-
-
-def whole(run_dir: Path) -> Iterator[Checkpoint | Damaged]:
-    """Yield the checkpoints of a run, verified, the newest first; in place of one that is damaged, why."""
-    for number in checkpoint_numbers(run_dir):
-        try:
-            found = read(checkpoint_directory(run_dir, number))
-            verify(found)
-        except Damaged as problem:
-            yield problem
-        else:
-            yield found
-
-
-def best_of(run_dir: Path) -> tuple[float, int] | None:
-    """Return the best score of a run's checkpoints, and the number of the newest with it; None for none."""
-    scored: list[tuple[float, int]] = []
-    for number in checkpoint_numbers(run_dir):
-        try:
-            score = read(checkpoint_directory(run_dir, number)).manifest.score
-        except Damaged:
-            continue
-        if score is not None:
-            scored.append((score, number))
-    return max(scored, default=None)
 
 
 def _seal(content: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """Whether a manifest is shaped as this version writes it: a checksum that is right says nothing of the types.
 
-Plain Python. Below `state` only what is shown is looked at here: the rest is for `run_state`.
+Plain Python. What is below `state` is for `run_state`.
 """
 
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 Check = Callable[[Any], bool]
@@ -32,7 +33,7 @@ def _count(value: Any) -> bool:
 
 
 def _number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return _count(abs(value)) if type(value) is int else type(value) is float and isfinite(value)
 
 
 def _text(value: Any) -> bool:
@@ -62,21 +63,14 @@ def _cluster(value: Any) -> bool:
 def _model(value: Any) -> bool:
     return (
         _table(value)
-        and _text(value.get("dtype"))
+        and value.get("dtype") in ("float32", "float64")
         and _count(value.get("rows"))
         and _table(value.get("tensors"))
         and all(isinstance(shape, list) and all(map(_count, shape)) for shape in value["tensors"].values())
     )
 
 
-def _state(value: Any) -> bool:
-    if not (_table(value) and _table(value.get("book"))):
-        return False
-    book, counts = value["book"], ("examples", "step", "iterations")
-    return all(_count(book.get(name)) for name in counts) and _number(book.get("elapsed_s"))
-
-
 FIELDS: dict[str, Check] = {
     "number": _count, "time": _text, "algorithm": _text, "model": _model, "cluster": _cluster,
-    "files": _files, "configuration": _text, "versions": _table, "score": _score, "state": _state,
+    "files": _files, "configuration": _text, "versions": _table, "score": _score, "state": _table,
 }  # fmt: skip

@@ -2,22 +2,27 @@
 
 A dense layer's weight has the shape (units, inputs), one of shared receptive fields (filters, rows,
 columns, channels), an untied one that of each location: (rows, columns, filters, rows, columns, channels).
-The configuration and the versions are attributes, so that the file explains itself.
+Attributes are the configuration, the versions, and what an input has to look like: the file explains itself.
 """
 
 import json
 from collections.abc import Callable
 from pathlib import Path
-
-import h5py
+from typing import TYPE_CHECKING
 
 from dbmpi.arrays import Array
+from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
-from dbmpi.files import quiet, replacing, versions
+from dbmpi.files import replacing, versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
+
+if TYPE_CHECKING:
+    import h5py
+
+    from dbmpi.data.describe import Description
 
 FORMAT = 1
 
@@ -25,6 +30,7 @@ FORMAT = 1
 def write(
     path: Path,
     config: Config,
+    data: "Description",
     partitioning: Partitioning,
     pieces: tuple[Piece, ...],
     read: Callable[[Piece], Array],
@@ -35,6 +41,8 @@ def write(
 
     Parameters
     ----------
+    data
+        What the network was trained on.
     read
         Returns the values of a piece, `(piece.size,)`.
 
@@ -43,10 +51,11 @@ def write(
     UserError
         The disk is full, or the file cannot be written for another reason.
     """
-    with replacing(path) as temporary, quiet(), h5py.File(temporary, "w", locking=False) as out:
+    with replacing(path) as temporary, creating(temporary) as out:
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
+        _describe(out, data)
         for tensor in partitioning.network.tensors:
             out.create_dataset(tensor.name, tensor.shape, config.model.dtype)
         for piece in pieces:
@@ -54,3 +63,11 @@ def write(
             for box in tensor_boxes(partitioning, piece):
                 some = values[box.start : box.stop]
                 out[box.tensor.name][box.at] = some.reshape(box.shape)
+
+
+def _describe(out: "h5py.File", data: "Description") -> None:
+    """Note what an input has to look like, what the network sees of it, and what its outputs mean."""
+    out.attrs["input_shape"], out.attrs["input_dtype"] = data.input_shape, data.dtype
+    out.attrs["scale"], out.attrs["offset"] = data.scale, data.offset
+    if data.class_names is not None:
+        out.attrs["class_names"] = list(data.class_names)

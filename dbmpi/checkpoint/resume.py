@@ -1,13 +1,29 @@
 """From which checkpoint a run goes on: the newest of its run directory that is whole and fits."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dbmpi.checkpoint import manifest
-from dbmpi.checkpoint.directory import checkpoint_numbers
-from dbmpi.checkpoint.manifest import Checkpoint, Damaged
+from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
+from dbmpi.checkpoint.manifest import Checkpoint
+from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import UserError
 from dbmpi.output import run_directory
+
+
+def whole(run_dir: Path) -> Iterator[Checkpoint | Damaged]:
+    """Yield the checkpoints of a run, verified, the newest first; in place of one that is damaged, why."""
+    for number in checkpoint_numbers(run_dir):
+        from dbmpi.checkpoint.contents import verify  # HDF5: only where there is something to read
+
+        try:
+            found = manifest.read(checkpoint_directory(run_dir, number))
+            verify(found)
+        except Damaged as problem:
+            yield problem
+        else:
+            yield found
 
 
 def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint | None, list[str]]:
@@ -29,7 +45,7 @@ def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint
         user insists.
     """
     refused: list[str] = []
-    for found in manifest.whole(run_dir):
+    for found in whole(run_dir):
         problem = str(found) if isinstance(found, Damaged) else _misfit(found, model)
         if not problem and isinstance(found, Checkpoint):
             return found, refused

@@ -2,16 +2,26 @@
 
 `to_json` and `from_json` keep the names that format 1 has on disk. Three of them differ from those of the
 program: `book` is the metrics log, `ledger` the scheduler of portions, `evaluation` the number of a pass.
+What is read is checked by the annotations here (`dbmpi.typed`); a field with a default may be absent.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
+from dbmpi.checkpoint.stored_shapes import (
+    MethodNumbers,
+    OptimizerNumbers,
+    PlanNumbers,
+    SettingsNumbers,
+    TallyNumbers,
+)
 from dbmpi.comm.assignments import Portion
-from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+from dbmpi.output.totals import LogState
+from dbmpi.typed import Limits, Unlike, build, named
 
 Json = dict[str, Any]
+_STORED = {"pass_number": "evaluation"}
 
 
 @dataclass(frozen=True)
@@ -40,17 +50,17 @@ class SchedulerState:
 
     examples: int
     steps: int
-    epoch: int
+    epoch: Annotated[int, Limits(-1)]
     left: Sequence[tuple[int, int]]
     returned: Sequence[Portion]
-    plan: Mapping[str, Any]
+    plan: Annotated[Mapping[str, Any], PlanNumbers]
 
 
 @dataclass(frozen=True)
 class DownpourState:
     """A run of Downpour, or a warmstart; `evaluation_due`: an evaluation was still to be ordered."""
 
-    scheduler: SchedulerState
+    scheduler: SchedulerState = field(metadata=named("ledger"))
     evaluation_due: bool
 
     def to_json(self) -> Json:
@@ -59,12 +69,8 @@ class DownpourState:
 
     @classmethod
     def from_json(cls, content: Json) -> "DownpourState":
-        """Return what `to_json` was made from."""
-        stored = content["ledger"]
-        left = tuple((int(start), int(stop)) for start, stop in stored["left"])
-        returned = tuple(Portion(**portion) for portion in stored["returned"])
-        scheduler = SchedulerState(**stored | {"left": left, "returned": returned})
-        return cls(scheduler, bool(content["evaluation_due"]))
+        """Return what `to_json` was made from. Raises Unlike."""
+        return build(cls, content, "downpour")
 
 
 @dataclass(frozen=True)
@@ -93,14 +99,14 @@ class SandblasterState:
         Whether an evaluation was still to be made.
     """
 
-    optimizer: Mapping[str, Any] | None
-    method: Mapping[str, Any]
+    optimizer: Annotated[Mapping[str, Any], OptimizerNumbers] | None
+    method: Annotated[Mapping[str, Any], MethodNumbers]
     vectors: Sequence[int]
-    settings: Mapping[str, Any]
+    settings: Annotated[Mapping[str, Any], SettingsNumbers]
     batches: Mapping[str, Any]
-    pass_number: int
+    pass_number: int = field(metadata=named(_STORED["pass_number"]))
     sample: int
-    tally: Mapping[str, Any]
+    tally: Annotated[Mapping[str, Any], TallyNumbers]
     commands_s: float
     evaluation_due: bool
 
@@ -108,21 +114,12 @@ class SandblasterState:
         """Return it as JSON can hold it."""
         return {_STORED.get(name, name): value for name, value in vars(self).items()}
 
-    @classmethod
-    def from_json(cls, content: Json) -> "SandblasterState":
-        """Return what `to_json` was made from."""
-        stored = dict(content)
-        return cls(pass_number=int(stored.pop(_STORED["pass_number"])), **stored)
-
-
-_STORED = {"pass_number": "evaluation"}
-
 
 @dataclass(frozen=True)
 class RunState:
     """All that the coordinator needs to go on: one algorithm is at work, the other is None."""
 
-    log: LogState
+    log: LogState = field(metadata=named("book"))
     stopping: StoppingState
     downpour: DownpourState | None = None
     sandblaster: SandblasterState | None = None
@@ -144,14 +141,10 @@ class RunState:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        Unlike
             `content` was not.
         """
-        log, downpour, sandblaster = content["book"], content.get("downpour"), content.get("sandblaster")
-        evaluation, service = EvaluationSums(**log["last_evaluation"]), ServiceTotals(**log["service"])
-        return cls(
-            LogState(**log | {"last_evaluation": evaluation, "service": service}),
-            StoppingState(**content["stopping"]),
-            DownpourState.from_json(downpour) if downpour is not None else None,
-            SandblasterState.from_json(sandblaster) if sandblaster is not None else None,
-        )
+        state = build(cls, content, "state")
+        if (state.downpour is None) == (state.sandblaster is None):
+            raise Unlike("state is not that of one algorithm")
+        return state

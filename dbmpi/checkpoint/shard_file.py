@@ -4,8 +4,6 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
-
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.directory import (
     FileRecord,
@@ -14,14 +12,16 @@ from dbmpi.checkpoint.directory import (
     record_of,
     shard_file_name,
 )
-from dbmpi.files import quiet, writing
+from dbmpi.checkpoint.hdf5_file import creating
+from dbmpi.errors import UserError
+from dbmpi.files import writing
 
 AT_ONCE = 1 << 20  # elements written in one call
 
 
 def write(path: Path, vectors: Mapping[str, Array]) -> FileRecord:
     """Write a shard's file, and flush it. Raises as `writing`."""
-    with writing(path), quiet(), h5py.File(path, "w", locking=False) as out:
+    with writing(path), creating(path) as out:
         for name, values in vectors.items():
             data = out.create_dataset(name, values.shape, values.dtype)
             for start in range(0, len(values), AT_ONCE):
@@ -54,9 +54,11 @@ class ShardWriter:
         self._thread.start()
 
     def _write(self, number: int, vectors: Mapping[str, Array]) -> None:
+        path = construction_directory(self._run_dir, number) / shard_file_name(self._shard)
         try:
-            path = construction_directory(self._run_dir, number) / shard_file_name(self._shard)
             self._written = Written(number, self._shard, write(path, vectors))
+        except UserError as error:
+            self._written = Written(number, self._shard, None, str(error))
         except BaseException as error:  # raised again where the shard asks
             self._error = error
 
@@ -66,13 +68,7 @@ class ShardWriter:
             self._thread.join()
 
     def take_written(self) -> Written | None:
-        """Return what has been written since the last call, if it has.
-
-        Raises
-        ------
-        UserError
-            It could not be.
-        """
+        """Return what has been written since the last call, or why it could not be, if it is over."""
         if self._thread is None or self._thread.is_alive():
             return None
         self._thread.join()

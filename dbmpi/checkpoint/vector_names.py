@@ -1,5 +1,6 @@
 """The names of the vectors in a checkpoint's files, which `manifest` explains. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,3 +24,8 @@ def numbered(vectors: Mapping[str, Any]) -> dict[int, Any]:
     """Return the vectors of the batch method among some, by number."""
     names = (name for name in vectors if name.startswith(_NUMBERED))
     return {int(name.removeprefix(_NUMBERED)): vectors[name] for name in names}
+
+
+def is_vector(name: str) -> bool:
+    """Return whether a vector may have this name."""
+    return re.fullmatch(r"parameters|rule\.\w+|vector\.\d{1,9}", name, re.ASCII) is not None

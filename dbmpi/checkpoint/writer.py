@@ -13,9 +13,9 @@ from dbmpi.checkpoint.directory import (
     FileRecord,
     checkpoint_directory,
     construction_directory,
-    prune,
 )
 from dbmpi.checkpoint.manifest import Manifest, model_of
+from dbmpi.checkpoint.pruning import best_of, prune
 from dbmpi.checkpoint.run_state import RunState
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
@@ -23,6 +23,10 @@ from dbmpi.files import versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
+
+RULE_VECTORS = 2  # of a rule's state, at most
+SETTLE_S = 60.0  # of `checkpoint.timeout_s` = "auto", whatever the size
+SLOWEST_BYTES_PER_S = 10e6  # and this speed
 
 
 class CheckpointWriter:
@@ -54,7 +58,14 @@ class CheckpointWriter:
         self._dtype = np.dtype(config.model.dtype)
         self._model = model_of(partitioning.network, config.model.dtype, rows)
         self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
-        self._best = manifest.best_of(run_dir)
+        self._best = best_of(run_dir)
+
+    def timeout_s(self, vectors: int) -> float:
+        """Return after how long a checkpoint is late; `vectors` of a batch method are saved with it."""
+        if self.settings.timeout_s != "auto":
+            return self.settings.timeout_s
+        size = sum(piece.size for piece in self.pieces) * self._dtype.itemsize
+        return SETTLE_S + (1 + max(vectors, RULE_VECTORS)) * size / SLOWEST_BYTES_PER_S
 
     def manifest(self, number: int, state: RunState, score: float | None, shards: int) -> Manifest:
         """Return the manifest of a checkpoint that so many shards write; it has no files yet."""
@@ -105,6 +116,6 @@ class CheckpointWriter:
     def _remember_score(self, content: Manifest) -> None:
         """Make a checkpoint the best one if it is; of equal scores the newest counts."""
         if self._best is not None and not checkpoint_directory(self.run_dir, self._best[1]).is_dir():
-            self._best = manifest.best_of(self.run_dir)  # somebody has removed it
+            self._best = best_of(self.run_dir)  # somebody has removed it
         if content.score is not None and (self._best is None or content.score >= self._best[0]):
             self._best = content.score, content.number

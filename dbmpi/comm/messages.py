@@ -1,5 +1,6 @@
 """Messages between ranks: received and checked, sent in the background, tolerant of the death of a peer."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -56,7 +57,13 @@ def take(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> tuple[Record, 
 
 
 def complete(
-    request: MPI.Request, into: Array, source: int, what: str, waiter: Waiter, peer: Callable[[], str]
+    request: MPI.Request,
+    into: Array,
+    source: int,
+    what: str,
+    waiter: Waiter,
+    peer: Callable[[], str],
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Wait until the message that `request` receives into `into` is there.
 
@@ -66,6 +73,8 @@ def complete(
         Who sends it, and what it is, for the error.
     peer
         Says who is waited for, and for what.
+    meanwhile
+        Called again and again, where the wait has no deadline: it has to notice if the peer is gone.
 
     Raises
     ------
@@ -75,7 +84,13 @@ def complete(
         See `Waiter.until`.
     """
     status = MPI.Status()
-    waiter.until(partial(request.Test, status), peer)
+
+    def arrived() -> bool:
+        if meanwhile is not None:
+            meanwhile()
+        return request.Test(status)
+
+    waiter.until(arrived, peer, 1.0 if meanwhile is None else math.inf)
     if status.Get_count() != into.nbytes:
         raise wrong_size(status.Get_count(), into.nbytes, what, source)
 

@@ -15,8 +15,10 @@
                                    its share of each of n dot products
     ANSWER      ANSWER         shard -> coordinator: answers SAVE and     coordinator.commands:answer
                                    CHECKPOINT; the successor's, ADOPT
-    SHARD       SHARD_REPORT   shard -> coordinator: a regular report     coordinator.shards:_receive_report
-    WRITTEN     WRITTEN        shard -> coordinator: its file is on disk  coordinator.shards:_receive_written
+    SHARD       SHARD_REPORT   shard -> coordinator: a regular report;    coordinator.shards:_receive_report
+                                   the last one, after REPORT
+    WRITTEN     WRITTEN        shard -> coordinator: its file is on disk, coordinator.shards:_receive_written
+                                   or cannot be written
     MIRRORED    MIRRORED       shard -> coordinator: its copy has left,   coordinator.shards:_receive_mirrored
                                    and the mirror that it holds is whole
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
@@ -92,6 +94,7 @@ class Command(IntEnum):
     MIRROR = 5  # send the successor a copy of some vectors [number, vectors, count, anew]
     REVERT = 6  # go back to the parameters of a mirror [number]
     KEEP_STATE = 7  # keep the coordinator's state in place of the one before (the first living shard) [count]
+    REPORT = 8  # send the last report, once all requests that have come are served
 
 
 class Status(IntEnum):
@@ -102,6 +105,7 @@ class Status(IntEnum):
     NOT_FINITE = 2
     TOO_LARGE = 3
     LOST = 4  # ADOPT: no complete mirror is here; SAVE: another shard has died meanwhile
+    FAILED = 5  # SAVE: the file cannot be written
 
 
 class Work(IntEnum):
@@ -156,6 +160,8 @@ COMMAND = np.dtype(
     ]
 )
 
+PROBLEM = "S600"  # UTF-8; `text.decoded` reads it
+
 ANSWER = np.dtype(
     [
         ("status", "i4"),
@@ -163,6 +169,7 @@ ANSWER = np.dtype(
         ("mirror", "i8"),  # number of the mirror; 0 if no command ordered it
         ("updates", "i8"),  # that its pieces have had in this job
         ("age_ms", "i8"),  # of the mirror
+        ("problem", PROBLEM),  # SAVE: why the file cannot be written
     ]
 )
 
@@ -244,6 +251,7 @@ WRITTEN = np.dtype(
         ("number", "i8"),  # of the checkpoint
         ("bytes", "i8"),  # size of the file
         ("sha256", "u1", (32,)),  # of the file
+        ("problem", PROBLEM),  # why it is not there, if it is not
     ]
 )
 

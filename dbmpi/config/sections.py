@@ -172,6 +172,11 @@ class Evaluation:
     every_s: float = key(0.0, "Evaluate every so many seconds; 0: off.", unit="s", minimum=0)
     minibatch: int = key(250, "Examples evaluated at a time.", unit="examples", minimum=1)
 
+    @property
+    def enabled(self) -> bool:
+        """Whether there are any during the run."""
+        return bool(self.every_epochs or self.every_s)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -197,6 +202,13 @@ class Checkpoint:
     best: bool = key(True, "Keep the one with the best result on the test set too.")
     signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
         "USR1", "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do."
+    )
+    timeout_s: float | Auto = key(
+        "auto",
+        "Warn of one that is not on disk after so long; training goes on. auto: 60 s and what it takes at 10 "
+        "MB/s. The last one of a run has all the time it needs.",
+        unit="s",
+        above=0,
     )
     mirror_s: float = key(
         10.0,

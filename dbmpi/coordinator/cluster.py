@@ -62,12 +62,13 @@ class Shards(Protocol):
         """Let every shard copy its slice for a checkpoint, and write the copy in the background.
 
         `vectors` are those of the batch method; where it is None, the learning rule's state is copied.
-        `written` is called for each file that is on disk, while an activity is driven or in `await_files`.
+        `written` is called for each file that is on disk or cannot be, while an activity is driven or in
+        `wait_until`.
         The metrics log has the shards' latest reports when this returns.
         """
 
-    def await_files(self) -> None:
-        """Wait until the living shards have written all that they copied."""
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Take in what shards say until `done` holds, however long: one that is silent or dies is noticed."""
 
 
 class Cluster(Protocol):

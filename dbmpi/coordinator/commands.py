@@ -1,6 +1,6 @@
 """What the coordinator orders shards to do, one message at a time, and what they answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -87,24 +87,35 @@ class CommandChannel:
         """Send what a COMMAND announced. Local."""
         self._outbox.send(records, rank, tag)
 
-    def answer(self, rank: int, what: str) -> Record | None:
-        """Wait for an ANSWER about `what`, and return it, `()`; None if the shard has died."""
+    def answer(self, rank: int, what: str, meanwhile: Callable[[], None] | None = None) -> Record | None:
+        """Wait for an ANSWER about `what`, and return it, `()`; None if the shard has died.
+
+        With `meanwhile`, which is called again and again, however long it takes.
+        """
         answer = np.zeros(1, ANSWER)
         into = answer.view(np.uint8)
-        arrived = self.complete(self.expect(into, rank, Tag.ANSWER), into, rank, Tag.ANSWER, what)
+        arrived = self.complete(self.expect(into, rank, Tag.ANSWER), into, rank, Tag.ANSWER, what, meanwhile)
         return answer.reshape(()) if arrived else None
 
     def expect(self, into: Record, rank: int, tag: Tag) -> MPI.Request | None:
         """Post a receive; None if the shard has died. Local."""
         return tolerant(partial(self.comm.Irecv, into, rank, tag), partial(self._learn, rank), None)
 
-    def complete(self, request: MPI.Request | None, into: Record, rank: int, tag: Tag, what: str) -> bool:
+    def complete(
+        self,
+        request: MPI.Request | None,
+        into: Record,
+        rank: int,
+        tag: Tag,
+        what: str,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> bool:
         """Wait for a message that is expected, and return whether it came; not if the shard has died."""
 
         def arrive() -> bool:
             if request is not None:
                 peer = partial(str, f"rank {rank} (a shard: {what})")
-                complete(request, into, rank, tag.name, self.waiter, peer)
+                complete(request, into, rank, tag.name, self.waiter, peer, meanwhile)
             return request is not None
 
         return tolerant(arrive, partial(self._learn, rank), False)

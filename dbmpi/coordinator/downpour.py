@@ -4,9 +4,11 @@ Its phases, and what follows each of them once no replica owes a report:
 
     TRAIN     every replica has up to `DEPTH` assignments, so that none waits for the next
               -> PAUSE if a checkpoint is to be taken; FLUSH if work is done or a limit is reached
-    PAUSE     replicas push what is left  -> a checkpoint is taken; TRAIN
-    FLUSH     replicas push what is left  -> a checkpoint is taken; EVALUATE, or DONE after a warmstart
-    EVALUATE  the held-out set is cut into one range a replica, on the final parameters  -> DONE
+    PAUSE     replicas push what is left  -> SCORE, or a checkpoint is taken without a score; TRAIN
+    SCORE     all replicas score the held-out set  -> a checkpoint is taken; TRAIN
+    FLUSH     replicas push what is left  -> EVALUATE; of a run that is to go on, or after a warmstart, a
+              checkpoint is taken first, as there may be no time for more
+    EVALUATE  all replicas score the held-out set, on the final parameters  -> a checkpoint is taken; DONE
     DONE
 """
 
@@ -16,10 +18,11 @@ from dbmpi.checkpoint.run_state import DownpourState
 from dbmpi.comm.assignments import assignment_of, evaluation_of, plain
 from dbmpi.comm.protocol import Work
 from dbmpi.config.sections import Config
-from dbmpi.coordinator.activity import Activity, Coordination, Evaluation
+from dbmpi.coordinator.activity import Activity, Coordination
 from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.coordinator.replicas import Job
+from dbmpi.coordinator.scores import ScoreKeeper
 from dbmpi.coordinator.stopping import WarmstartLimit
 from dbmpi.coordinator.trigger import IntervalTrigger
 
@@ -31,9 +34,10 @@ class Phase(IntEnum):
 
     TRAIN = 0
     PAUSE = 1
-    FLUSH = 2
-    EVALUATE = 3
-    DONE = 4
+    SCORE = 2
+    FLUSH = 3
+    EVALUATE = 4
+    DONE = 5
 
 
 class DownpourActivity(Activity):
@@ -72,12 +76,13 @@ class DownpourActivity(Activity):
         warmstart = config.downpour.warmstart
         self._warmstart = WarmstartLimit(warmstart) if warmstart.steps or warmstart.time else None
         self._evaluations = IntervalTrigger(every.every_epochs * train_rows, every.every_s)
-        self._final = Evaluation(shared, self._test_rows)
+        self._scores = ScoreKeeper(shared, self._test_rows, every.enabled and config.checkpoint.best)
         self.phase = Phase.TRAIN
         self._when_idle = {
             Phase.TRAIN: self._pause_or_end,
-            Phase.PAUSE: self._save_and_go_on,
-            Phase.FLUSH: self._save_and_evaluate,
+            Phase.PAUSE: self._score_or_save,
+            Phase.SCORE: self._save_scored,
+            Phase.FLUSH: self._evaluate_or_end,
             Phase.EVALUATE: self._finish,
         }
 
@@ -121,8 +126,12 @@ class DownpourActivity(Activity):
             self._log.evaluation(result)
             self.stopping.check_evaluation(result)
         elif job.work is Work.EVALUATE:
-            self._final.take(job)
+            self._scores.take(job)
         self._proceed()
+
+    def shard_died(self) -> None:
+        """See `Activity`."""
+        self._scores.shard_died()
 
     def _take_back(self, replica: int, jobs: list[Job]) -> None:
         """See `Activity`; portions go back to the scheduler, and what was to be pushed is lost."""
@@ -181,30 +190,58 @@ class DownpourActivity(Activity):
         elif self._pausing:
             self._flush(Phase.PAUSE)
 
-    def _save_and_go_on(self) -> None:
-        self._save()
+    def _score_or_save(self) -> None:
+        """Score what the checkpoint will hold, if an evaluation is due or costs little."""
+        if self._evaluations.due or self._scores.worthwhile:
+            self._evaluations.take()
+            self.phase = Phase.SCORE
+            self._scores.start()
+        else:
+            self._save_and_go_on()
+
+    def _save_scored(self) -> None:
+        result = self._scores.end()
+        if result is not None:
+            self._log.evaluation(result)
+            self.stopping.check_evaluation(result)
+            self._save_and_go_on(result.score)
+
+    def _save_and_go_on(self, score: float | None = None) -> None:
+        if not self.stopping.lost:
+            self._save(score)
         self.phase = Phase.TRAIN
         self._hand_out()
 
-    def _save_and_evaluate(self) -> None:
-        if (self._is_final or self.stopping.reason) and not self.stopping.lost:
+    def _evaluate_or_end(self) -> None:
+        if self._saves_first:
             self._save()
         if self._is_final and not self.stopping.hasty:
             self.phase = Phase.EVALUATE
-            self._final.start()
+            self._scores.start()
         else:
             self.phase = Phase.DONE
 
+    @property
+    def _saves_first(self) -> bool:
+        """Whether a checkpoint is taken before anything else, as the run is to go on from it."""
+        stopping = self.stopping
+        return bool(stopping.reason) and not stopping.lost and not (self._is_final and stopping.finished)
+
     def _finish(self) -> None:
+        result = self._scores.end()
+        if result is None:
+            return
+        self.stopping.check_final(result)
+        if self.stopping.finished and not self.stopping.lost:
+            self._save(result.score)
         self.phase = Phase.DONE
-        self.stopping.check_final(self._final.result)
-        self._log.final(self._final.result)
+        self._log.final(result)
 
     def _flush(self, phase: Phase) -> None:
         self.phase = phase
         for replica in self._replicas.living:
             self._replicas.order(replica, plain(Work.FLUSH, self._scheduler.examples))
 
-    def _save(self) -> None:
+    def _save(self, score: float | None = None) -> None:
         if self._checkpoints is not None:
-            self._checkpoints.save(self.state())
+            self._checkpoints.save(self.state(), score=score)

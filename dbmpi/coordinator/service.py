@@ -1,10 +1,13 @@
 """The coordinator's messages, from the first assignment to the order to leave."""
 
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from mpi4py import MPI
 
 from dbmpi.comm.assignments import leave
+from dbmpi.comm.background import Background
 from dbmpi.comm.protocol import REPORT, SIGNAL, Tag
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.ulfm import FailureDetector
@@ -17,6 +20,7 @@ from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 
 TICK_S = 0.01
+T = TypeVar("T")
 
 
 class CoordinatorService:
@@ -95,8 +99,17 @@ class CoordinatorService:
                 self._lost.add(role.replica_index)
                 activity.died(role.replica_index, f"rank {rank}")
 
+    def meanwhile(self, task: Callable[[], T], keep_alive: Callable[[], None]) -> T:
+        """Let a task that may take long run in a thread, with signs of life; return its result."""
+
+        def look() -> None:
+            self.shards.look()
+            keep_alive()
+
+        return Background(lambda call: task()).result(look)
+
     def dismiss(self, status: int = STATUS_OK) -> None:
-        """Let everyone leave, shards first with their last reports.
+        """Let everyone leave, shards first.
 
         Parameters
         ----------
@@ -106,5 +119,4 @@ class CoordinatorService:
         self.shards.stop(status)
         for ranks in (*self._topology.replicas, self._topology.spares):
             self.dispatcher.send_to(ranks, leave(status))
-        self.shards.await_leave()
         self.dispatcher.out.drain(self._waiter)

@@ -1,13 +1,15 @@
 """The shards as the coordinator reaches them: it orders, they answer and report; one may die (`failover`)."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
-from dbmpi.checkpoint.directory import FileRecord, Written
+from dbmpi.checkpoint.directory import Written
 from dbmpi.comm.operations import Kind
 from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Command, Status, Tag
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
@@ -16,6 +18,7 @@ from dbmpi.coordinator.replicas import PATIENCE
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
+from dbmpi.text import decoded
 
 
 class ShardGroup:
@@ -54,9 +57,7 @@ class ShardGroup:
         self._channel, self._topology, self._log, self._mirrored = channel, topology, log, mirrored
         self._silence_s = PATIENCE * channel.waiter.timeout_s + every_s
         self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
-        self._left: set[int] = set()
-        self._unwritten: set[int] = set()  # shards, of checkpoint `_number`
-        self._number = 0
+        self._reported: set[int] = set()  # shards that have sent their last report
         self._written: Callable[[Written], None] = lambda written: None
         self._unmirrored: set[int] = set()  # shards, of mirror `_mirror`
         self._mirror = 0
@@ -77,9 +78,10 @@ class ShardGroup:
         index = int(report["shard"])
         if index in self.owners.living:  # else it was sent before the shard died
             self._heard[index] = time.monotonic()
-            self._log.shard(report)
+            if index not in self._reported:  # what comes later is a sign of life
+                self._log.shard(report)
             if report["last"]:
-                self._left.add(index)
+                self._reported.add(index)
         return True
 
     def _receive_reports(self) -> None:
@@ -88,13 +90,10 @@ class ShardGroup:
 
     def _receive_written(self) -> bool:
         """Take in that a shard's part of a checkpoint is on disk."""
-        record = self._channel.take(Tag.WRITTEN, WRITTEN) if self._unwritten else None
-        if record is None:
-            return False
-        if record["number"] == self._number:
-            self._unwritten.discard(int(record["shard"]))
-        self._written(Written(int(record["number"]), int(record["shard"]), FileRecord.of(record)))
-        return True
+        record = self._channel.take(Tag.WRITTEN, WRITTEN)
+        if record is not None:
+            self._written(Written.of(record))
+        return record is not None
 
     def _receive_mirrored(self) -> bool:
         """Take in that a shard has another's mirror, and that its own has left."""
@@ -132,16 +131,28 @@ class ShardGroup:
         self, number: int, vectors: Sequence[int] | None, written: Callable[[Written], None]
     ) -> None:
         """See `cluster.Shards.snapshot`."""
-        self._number, self._unwritten, self._written = number, set(self.owners.living), written
+        self._written = written
         for rank in self._ranks:
             self._channel.order_of_vectors(rank, Command.CHECKPOINT, vectors, number=number)
         for rank in self._ranks:
             self._channel.answer(rank, "copying its slice for a checkpoint")
         self.handle_failures()  # reports too: a shard's came before its answer, and the checkpoint holds it
 
-    def await_files(self) -> None:
-        """See `cluster.Shards.await_files`."""
-        self._await(self._unwritten, self._receive_written, "writing a checkpoint")
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """See `cluster.Shards.wait_until`."""
+
+        def over() -> bool:
+            self.look()
+            return done()
+
+        self._channel.waiter.until(over, partial(str, "the shards"), patience=math.inf)
+
+    def look(self) -> None:
+        """Take in what shards have said, and notice those that are silent or dead. Local."""
+        while self.receive():
+            pass
+        self.handle_failures()
+        self.check_liveness()
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """See `cluster.Shards.operate`; sums are made in the order of the shards."""
@@ -206,33 +217,44 @@ class ShardGroup:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def save_model(self) -> None:
-        """Let the first shard write the model: again, if one dies meanwhile."""
+    def save_model(self, keep_alive: Callable[[], None]) -> str:
+        """Let the first shard write the model, however long that takes: again, if one dies meanwhile.
+
+        `keep_alive` is called again and again. Returns what kept it from being written; nothing if it is.
+        """
+
+        def meanwhile() -> None:
+            self.look()
+            keep_alive()
+
         answer: Record | None = None
-        while answer is None or answer["status"] != Status.OK:
+        while answer is None or answer["status"] == Status.LOST:
             self.handle_failures()
             first = self._ranks[0]
             self._channel.order(first, Command.SAVE)
-            answer = self._channel.answer(first, "writing the model")
+            answer = self._channel.answer(first, "writing the model", meanwhile)
+        return decoded(answer["problem"].item())
 
-    def stop(self, status: int) -> None:
-        """Let all shards leave, with a last report. Local."""
+    def collect_reports(self) -> None:
+        """Have the last report of each living shard."""
         for rank in self._ranks:
-            self._channel.order(rank, Command.STOP, status=status)
+            self._channel.order(rank, Command.REPORT)
 
-    def await_leave(self) -> None:
-        """Wait for the last report of each living shard."""
-
-        def left() -> bool:
+        def complete() -> bool:
             self._receive_reports()
-            return not self._staying()
+            return not self._silent()
 
         def late() -> str:
-            return f"the last reports of {', '.join(map(self._failover.name, self._staying()))}"
+            return f"the last reports of {', '.join(map(self._failover.name, self._silent()))}"
 
-        self._channel.waiter.until(left, late)
+        self._channel.waiter.until(complete, late)
 
-    def _staying(self) -> list[int]:
-        """Return the living shards that have not said that they leave."""
+    def _silent(self) -> list[int]:
+        """Return the living shards that have not sent their last report."""
         ranks, dead = self._topology.shards, self._channel.detector.dead
-        return [i for i in self.owners.living if i not in self._left and ranks[i] not in dead]
+        return [i for i in self.owners.living if i not in self._reported and ranks[i] not in dead]
+
+    def stop(self, status: int) -> None:
+        """Let all shards leave. Local."""
+        for rank in self._ranks:
+            self._channel.order(rank, Command.STOP, status=status)

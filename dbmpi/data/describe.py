@@ -12,7 +12,7 @@ import numpy as np
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
-__all__ = ["Description", "Split", "check_fits", "describe"]
+__all__ = ["Description", "Split", "check_fits", "check_whole", "describe"]
 
 SCAN_VALUES = 1 << 20  # labels or targets looked at in one read
 
@@ -41,6 +41,8 @@ class Description:
         The value of an input is scale * stored + offset.
     chunk_rows : int or None
         Rows in a chunk of `train/x`, None where it is not chunked.
+    class_names : tuple of str or None
+        Of the classes in order, where the file names them.
     """
 
     path: str
@@ -54,6 +56,7 @@ class Description:
     scale: float
     offset: float
     chunk_rows: int | None
+    class_names: tuple[str, ...] | None = None
 
 
 def describe(path: str | Path, stand_in: bool = True) -> Description:
@@ -94,7 +97,41 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             scale=train.scale,
             offset=train.offset,
             chunk_rows=train.chunk_rows,
+            class_names=train.class_names,
         )
+
+
+def check_whole(split: Split, description: Description) -> None:
+    """Raise UserError unless a split holds all its rows, and is the one that was described. Local.
+
+    Each rank opens the file for itself, and may come to another one, for instance on a disk of its host.
+
+    Parameters
+    ----------
+    split : Split
+        As this rank sees it.
+    description : Description
+        As rank 0 saw it before the run began.
+
+    Raises
+    ------
+    UserError
+    """
+    rows = description.train_rows if split.name == "train" else description.test_rows
+    for what, now, then in (
+        ("rows", split.rows, rows),
+        ("inputs of shape", split.input_shape, description.input_shape),
+        ("targets", split.targets_width, description.targets),
+        ("type", split.dtype.name, description.dtype),
+        ("scale", split.scale, description.scale),
+        ("offset", split.offset, description.offset),
+    ):
+        if now != then:
+            raise UserError(
+                f"{split.path}: {split.name} has {what} {now} here, but {then} when the run began; leave the "
+                "file alone while a run reads it, and put the same file on every host"
+            )
+    split.check_complete(stand_in=False)
 
 
 def check_fits(description: Description, outputs: int, loss: str) -> None:

@@ -4,8 +4,8 @@ Only what is asked for is read: files larger than memory work. Letters: N rows, 
 H rows, W columns and C channels of an image.
 """
 
-import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 
@@ -13,19 +13,11 @@ import h5py
 import numpy as np
 
 from dbmpi.data import digits
-from dbmpi.data.completeness import check_complete
-from dbmpi.data.hdf5 import (
-    READ_ERRORS,
-    attribute,
-    data_set,
-    examined_x,
-    examined_y,
-    explain_errors,
-    opened,
-    read_dtype,
-    unreadable,
-)
+from dbmpi.data.hdf5 import attribute, class_names, examined_x, examined_y, explain_errors, opened, read_dtype
+from dbmpi.data.rows import Rows
 from dbmpi.data.sanity import LARGEST, check_labels, check_values
+from dbmpi.data.sources import Sources
+from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box, Range, extents, volume, whole
 
 
@@ -60,6 +52,8 @@ class Split:
         T for float targets, None for integer labels.
     chunk_rows : int or None
         Rows in a chunk of `x`, None where it is not chunked.
+    class_names : tuple of str or None
+        Of the classes in order, where the file names them.
     classes : int or None
         None at first; once set, a label of so much or more is an error to read.
 
@@ -74,42 +68,58 @@ class Split:
     ) -> None:
         self.path, self.name = digits.located(path), name
         self.classes: int | None = None
-        self._file = opened(self.path)
+        self._files = ExitStack()
         try:
-            with explain_errors(self.path, name):
-                self._examine()
+            with explain_errors(f"{self.path}: {name}"):
+                self._examine(self._files.enter_context(opened(self.path)))
             self._choose(columns, window)
         except BaseException:
             self.close()
             raise
 
-    def _examine(self) -> None:
+    def _examine(self, file: h5py.File) -> None:
         """Look at everything but the rows themselves."""
-        self._state_at_opening = self._state()
-        self._x, self._y = (data_set(self._file, self.path, self.name, key) for key in ("x", "y"))
-        self.rows, self.input_shape = examined_x(self._x, self._where("x"))
-        self.targets_width = examined_y(self._y, self.rows, self._where("y"))
+        self._sources = Sources(self.path, file, self._files)
+        x, y = (self._sources.data_set(self.name, key) for key in ("x", "y"))
+        self._x, self._y = self._opened("x", x), self._opened("y", y)
+        self.rows, self.input_shape = examined_x(self._x.shape, x.dtype, self._where("x"))
+        self.targets_width = examined_y(self._y.shape, y.dtype, self.rows, self._where("y"))
         self.inputs = prod(self.input_shape)
-        self.dtype = read_dtype(self._x)
+        self.dtype, self._y_dtype = read_dtype(x.dtype), read_dtype(y.dtype)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
-        self.scale = attribute(self._x, "scale", unscaled, self._where("x"))
-        self.offset = attribute(self._x, "offset", 0.0, self._where("x"))
+        self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
         self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
-        self.chunk_rows = int(self._x.chunks[0]) if self._x.chunks else None
+        self.chunk_rows = int(x.chunks[0]) if x.chunks else None
+        self.class_names = class_names(y, self._where("y"))
+
+    def _opened(self, key: str, stored: h5py.Dataset) -> Rows:
+        """Open all that a data set takes rows from; messages say where it lies if a link led there."""
+        lies = Path(stored.file.filename)
+        where = self._where(key) if lies == self.path else f"{self._where(key)} (in {lies})"
+        return self._sources.rows(stored, where)
+
+    def _attribute(self, x: h5py.Dataset, key: str, default: float) -> float:
+        """Return an attribute of `x`, which must have it itself if what it takes rows from has it."""
+        if key not in x.attrs and self._x.carries(key):
+            raise UserError(
+                f"{self._where('x')} is virtual and has no attribute {key}, but a source of it has: give it "
+                f"the {key} that all its rows need"
+            )
+        return attribute(x, key, default, self._where("x"))
 
     def check_complete(self, stand_in: bool) -> None:
         """Raise UserError unless all rows were written, as far as the index of the file tells.
 
         With `stand_in` a data set of which nothing at all was written passes too.
         """
-        for key, stored in (("x", self._x), ("y", self._y)):
-            with explain_errors(self.path, f"{self.name}/{key}"):
-                check_complete(stored, self.path, self._where(key), stand_in)
+        for rows in (self._x, self._y):
+            if not (stand_in and rows.blank()):
+                rows.check_complete()
 
     @property
     def has_labels(self) -> bool:
         """Whether any labels or targets were written; if not, all are alike."""
-        return bool(self._y.is_virtual or self._y.external or self._y.id.get_storage_size())
+        return not self._y.blank()
 
     @property
     def image(self) -> tuple[int, ...] | None:
@@ -127,9 +137,8 @@ class Split:
         if window is None:
             self._stored, self._cut = _window(self.input_shape, *self._part[0])
         else:
-            self._stored = tuple(slice(*edges) for edges in window[: len(self.input_shape)])
+            self._stored = window[: len(self.input_shape)]
             self._cut = slice(0, volume(window))
-        self._extent = tuple(part.stop - part.start for part in self._stored)
         self._shape = extents(self._part)
 
     def read(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -150,8 +159,8 @@ class Split:
             The file cannot be read any more or has changed, or holds a value that is not finite or, scaled,
             larger than `LARGEST`.
         """
-        rows = self._read(self._x, ranges, self._stored, self._extent, self.dtype)
-        values = np.ascontiguousarray(rows.reshape(len(rows), prod(self._extent))[:, self._cut])
+        rows = self._read(self._x, ranges, self._stored, self.dtype)
+        values = np.ascontiguousarray(rows.reshape(len(rows), volume(self._stored))[:, self._cut])
         check_values(values, self._bound, ranges, self._where("x"), self._part, self._space)
         return values.reshape(len(rows), *self._shape)
 
@@ -159,7 +168,7 @@ class Split:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
         if self.targets_width is not None:
             raise ValueError(f"{self._where('y')} holds float targets, not labels")
-        labels = self._read(self._y, ranges, (), (), np.dtype(np.int64))
+        labels = self._read(self._y, ranges, (), np.dtype(np.int64))
         check_labels(labels, self.classes, ranges, self._where("y"))
         return labels
 
@@ -167,7 +176,7 @@ class Split:
         """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
         if self.targets_width is None:
             raise ValueError(f"{self._where('y')} holds labels, not float targets")
-        stored = self._read(self._y, ranges, (), self._y.shape[1:], read_dtype(self._y))
+        stored = self._read(self._y, ranges, whole(self._y.shape[1:]), self._y_dtype)
         targets_NT = stored.reshape(len(stored), self.targets_width)
         shape = targets_NT.shape[1:]
         check_values(targets_NT, LARGEST, ranges, self._where("y"), whole(shape), shape)
@@ -179,7 +188,7 @@ class Split:
 
     def close(self) -> None:
         """Close the file; the split can't be read after it."""
-        self._file.close()
+        self._files.close()
 
     def __enter__(self) -> "Split":
         return self
@@ -187,46 +196,19 @@ class Split:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _read(
-        self,
-        stored: h5py.Dataset,
-        ranges: Sequence[Range],
-        window: tuple[slice, ...],
-        extent: tuple[int, ...],
-        dtype: np.dtype,
-    ) -> np.ndarray:
-        """Return the window, of such an extent, of the rows of the ranges, one after another."""
+    def _read(self, source: Rows, ranges: Sequence[Range], window: Box, dtype: np.dtype) -> np.ndarray:
+        """Return the window of the rows of the ranges, one after another."""
         if not all(0 <= start <= stop <= self.rows for start, stop in ranges):
             raise ValueError(f"rows {ranges} of {self.rows}")
-        try:
-            out = np.empty((_total(ranges), *extent), dtype)
+        with explain_errors(f"{self.path}: {self.name}"):
+            out = np.empty((_total(ranges), *extents(window)), dtype)
             filled = 0
             for start, stop in ranges:
-                if out[filled : filled + stop - start].size:
-                    rows = np.s_[filled : filled + stop - start]
-                    stored.read_direct(out, (slice(start, stop), *window), rows)
+                source.read(out[filled : filled + stop - start], ((start, stop), *window))
                 filled += stop - start
-            self._check_unchanged()
-        except READ_ERRORS as error:
-            raise unreadable(self.path, stored.name.lstrip("/"), error) from error
+            source.check()
+            self._sources.watch.check()
         return out
-
-    def _state(self) -> tuple[int, int]:
-        """Return size in bytes and time of the last change of the open file, whatever its name leads to."""
-        found = os.fstat(self._file.id.get_vfd_handle())
-        return found.st_size, found.st_mtime_ns
-
-    def _check_unchanged(self) -> None:
-        """Raise OSError if somebody has written to the file since it was opened.
-
-        HDF5 keeps where the rows lay then, and reads there what lies there now; behind the end of a
-        file that was cut, zeros.
-        """
-        (size, changed), (size_then, changed_then) = self._state(), self._state_at_opening
-        if size < size_then:
-            raise OSError(f"the file shrank from {size_then} to {size} bytes")
-        if changed != changed_then:
-            raise OSError("the file was changed after it was opened; leave it alone while a run reads it")
 
     def _where(self, key: str) -> str:
         return f"{self.path}: {self.name}/{key}"
@@ -238,19 +220,18 @@ def _is_box(box: Box, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _window(shape: tuple[int, ...], start: int, stop: int) -> tuple[tuple[slice, ...], slice]:
+def _window(shape: tuple[int, ...], start: int, stop: int) -> tuple[Box, slice]:
     """Return the smallest box of a row which holds the columns, and where these lie in the box, flattened."""
-    box: list[slice] = []
+    box: list[Range] = []
     while len(shape) > 1 and start < stop and start // prod(shape[1:]) == (stop - 1) // prod(shape[1:]):
         outer, inner = start // prod(shape[1:]), prod(shape[1:])
-        box.append(slice(outer, outer + 1))
+        box.append((outer, outer + 1))
         start, stop, shape = start - outer * inner, stop - outer * inner, shape[1:]
     inner = prod(shape[1:])
     first, last = start // inner, -(-stop // inner)
     if start == stop:
         last = first
-    whole = tuple(slice(0, extent) for extent in shape[1:])
-    return (*box, slice(first, last), *whole), slice(start - first * inner, stop - first * inner)
+    return (*box, (first, last), *whole(shape[1:])), slice(start - first * inner, stop - first * inner)
 
 
 def _total(ranges: Sequence[Range]) -> int:

@@ -20,15 +20,14 @@ and with Sandblaster:
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from dbmpi.arrays import Record
-from dbmpi.files import writing
+from dbmpi.output.lines import LineFile
 from dbmpi.output.progress import Progress, View
 from dbmpi.output.totals import (
     REFUSALS,
@@ -42,7 +41,6 @@ from dbmpi.output.totals import (
     service,
 )
 
-LONGEST_LINE = 1 << 20  # bytes: no record comes near
 _COUNTS = "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes"
 
 
@@ -90,10 +88,8 @@ class MetricsLog:
         born: float | None = None,
     ) -> None:
         self._born = time.monotonic() if born is None else born
-        self._path = path
-        with writing(path):
-            self._file = open_whole_lines(path)
         self._rows, self._every_s, self._progress = rows, every_s, progress
+        self._file = LineFile(path, lambda text: self.say(f"warning: {text}"))
         self.empty = EvaluationSums(labels=labels)
         self._interval = _Interval(sums=self.empty)
         self.job_started = self.started = self.ended = self._now = 0.0
@@ -229,6 +225,10 @@ class MetricsLog:
     def event(self, text: str, **values: object) -> None:
         """Record something that happened, and show it."""
         self.record("event", text=text, **values)
+        self.say(text)
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
         self._progress.line(text)
 
     def iteration(self, moment: Mapping[str, Any]) -> None:
@@ -257,23 +257,10 @@ class MetricsLog:
         """Write one record."""
         now = round(self.elapsed_s, 4)
         base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
-        line = json.dumps(base | {name: plain(value) for name, value in values.items()}) + "\n"
-        try:
-            self._file.write(line)
-        except OSError:
-            with writing(self._path):  # says what the user can do
-                raise
+        content = base | {name: plain(value) for name, value in values.items()}
+        self._file.write(json.dumps(content) + "\n")
 
     def close(self) -> None:
         """Close the file, and leave the terminal as it was."""
         self._progress.close()
         self._file.close()
-
-
-def open_whole_lines(path: Path) -> TextIO:
-    """Open a file to append lines to it, without the end of a line that was never finished."""
-    with path.open("ab+") as file:
-        begin = max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE)
-        file.seek(begin)
-        file.truncate(begin + file.read().rfind(b"\n") + 1)
-    return path.open("a", buffering=1)

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
+from dbmpi.typed import Limits
 
 REFUSALS = ("stale", "not_finite", "too_large")
 TALLY_COUNTS = ("done", "won", "lost")
@@ -19,7 +20,7 @@ _TALLY_SUMS = ("copies", "copies_used", "passes_s", "busy_s")
 class EvaluationSums:
     """Sums over evaluated rows."""
 
-    loss_sum: float = 0.0
+    loss_sum: Annotated[float, Limits(finite=False)] = 0.0
     correct: int = 0
     rows: int = 0
     labels: bool = True
@@ -66,7 +67,7 @@ class ServiceTotals:
             updates,
             staleness / max(updates, 1),
             max(self.staleness_max, other.staleness_max),
-            {name: self.refused[name] + other.refused[name] for name in REFUSALS},
+            {name: self.refused.get(name, 0) + other.refused.get(name, 0) for name in REFUSALS},
         )
 
 

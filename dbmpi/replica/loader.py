@@ -10,10 +10,10 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import Portion
+from dbmpi.data.describe import Description, check_whole
 from dbmpi.data.portions import PortionPlans
 from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
-from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Range
 from dbmpi.model.partition import PartitionModel
 from kernels.layers.input import gather_transpose
@@ -27,8 +27,8 @@ class Loader:
 
     Parameters
     ----------
-    path
-        `data.path`.
+    description
+        Of the data file, as it was when the run began.
     plans
         The order of the training examples.
     model
@@ -37,23 +37,20 @@ class Loader:
         Longest wait for the file system, in seconds.
     """
 
-    def __init__(self, path: str, plans: PortionPlans, model: PartitionModel, timeout_s: float) -> None:
+    def __init__(
+        self, description: Description, plans: PortionPlans, model: PartitionModel, timeout_s: float
+    ) -> None:
         self._plans, self._model, self._timeout_s = plans, model, timeout_s
-        self._train, self._test = (self._opened(path, name) for name in ("train", "test"))
+        self._train, self._test = (self._opened(description, name) for name in ("train", "test"))
         self._ahead = Prefetcher(self._train)
         self._expected: deque[Portion] = deque()
         self.labels = self._train.targets_width is None
 
-    def _opened(self, path: str, name: str) -> Split:
+    def _opened(self, description: Description, name: str) -> Split:
         """Open a split for this partition's share of it; what is read of it must suit the network."""
-        split = Split(path, name, window=self._model.partitioning.need(0, self._model.partition))
+        split = Split(description.path, name, window=self._model.partitioning.need(0, self._model.partition))
         split.classes = self._model.partitioning.network.outputs
-        rows = self._plans.at(0).all_rows
-        if name == "train" and split.rows != rows:
-            raise UserError(
-                f"{split.path}: train has {split.rows} rows, but had {rows} when the run began; leave the "
-                "file alone while a run reads it"
-            )
+        check_whole(split, description)
         return split
 
     def prepare(self, portion: Portion) -> None:

@@ -1,6 +1,5 @@
 """What the coordinator is made of, and what it does from start to end."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from dbmpi.coordinator.replicas import Dispatcher
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
-    from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.training import Sandblaster
 
 
@@ -88,7 +86,7 @@ def make(
     shared = Coordination(replicas, log, Stopping(config.train, context.signals))
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
-    checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last)
+    checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
     downpour = _downpour(context, shared, checkpoints) if config.uses_downpour else None
     sandblaster = _sandblaster(context, cluster, shared, checkpoints) if config.batch else None
     return Coordinator(cluster, shared, checkpoints, downpour, sandblaster)
@@ -164,6 +162,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
 def run_coordinator(context: "RunContext", world: "World", started: float) -> int:
     """Coordinate the run from its first assignment to its summary; return the exit status."""
     from dbmpi.coordinator.service import CoordinatorService
+    from dbmpi.run.last_word import LastWord
 
     setup, comm = context.setup, world.service
     log, every_s = metrics_log(context, started), context.config.output.shard_every_s
@@ -174,27 +173,14 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
     def name(replica: int, partition: int) -> str:
         return world.name(setup.topology.replicas[replica][partition])
 
-    stopping = coordinate(make(context, service, service.dispatcher, log, name), setup.resume)
+    coordinator = make(context, service, service.dispatcher, log, name)
+    stopping = coordinate(coordinator, setup.resume)
+    keep_alive = coordinator.shared.replicas.keep_alive
+    last_word = LastWord(setup, log, stopping, coordinator.checkpoints.problem)
     if not stopping.hasty:
-        service.shards.save_model()
-    service.dismiss(stopping.status)
-    return conclude(setup, log, stopping)
-
-
-def conclude(setup: "Setup", log: "MetricsLog", stopping: "Stopping") -> int:
-    """Write the summary, and say how the run ended and where everything is."""
-    from dbmpi.files import write_json, write_text
-    from dbmpi.output import run_directory
-    from dbmpi.output.summary import conclusion, summary
-
-    content = summary(log, stopping.reason, stopping.status)
-    write_json(setup.run_dir / run_directory.SUMMARY, content)
-    log.close()
-    print(conclusion(content, setup.run_dir), flush=True)
-    if stopping.finished:
-        write_text(setup.run_dir / run_directory.FINISHED, f"{stopping.reason}\n")
-    else:
-        print("dbmpi: stopped before its end: the same command, or --resume, goes on from there", flush=True)
-    if stopping.lost:
-        print(f"dbmpi: error: {stopping.advice}", file=sys.stderr, flush=True)
-    return stopping.status
+        with last_word.attempting(run_directory.MODEL):
+            last_word.note(service.shards.save_model(keep_alive))
+    service.shards.collect_reports()
+    status = service.meanwhile(last_word.conclude, keep_alive)
+    service.dismiss(status)
+    return status

@@ -1,23 +1,29 @@
-"""User errors before the roles split: decided on rank 0, printed once, and every rank leaves."""
+"""What keeps a run from beginning: printed once, by rank 0, and every rank leaves."""
 
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
-from dbmpi.errors import STATUS_USER_ERROR, UserError
+from dbmpi.comm.abort import report
+from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, Unreadable, UserError
 from dbmpi.run import launch
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 SINGLETON_WAIT_S = 3.0  # until the first of several separate programs has printed the error
+READING_S, READS_PER_S = 60.0, 10e6  # the longest that a rank may take to read a checkpoint: bytes a second
 T = TypeVar("T")
 
 
 class Refused(Exception):
-    """Rank 0 met a user error, and has printed it."""
+    """No rank may go on: rank 0 has printed why, and all leave with a status."""
+
+    def __init__(self, status: int = STATUS_USER_ERROR) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
@@ -39,6 +45,43 @@ def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
     if isinstance(answer, UserError):
         raise Refused
     return answer
+
+
+def together(comm: "MPI.Intracomm", attempt: Callable[[], T], who: str, patience_s: float) -> T:
+    """Let every rank read what it goes on from; none goes on before all have. Collective over `comm`.
+
+    Parameters
+    ----------
+    attempt
+        Returns what this rank has read.
+    who
+        How messages call this rank.
+    patience_s
+        How long the slowest may take.
+
+    Raises
+    ------
+    Refused
+        On every rank, with `STATUS_FAILURE`, if `attempt` raises Unreadable on one; rank 0 prints it.
+    PeerSilent
+        When the others have not come in time.
+    """
+    from dbmpi.comm.world import meet
+
+    read, problem = None, ""
+    try:
+        read = attempt()
+    except Unreadable as error:
+        problem = report(error, who)
+    meet(comm, patience_s, "the end of reading the checkpoint")
+    problems = [text for text in comm.allgather(problem) if text]
+    if problems:
+        if comm.Get_rank() == 0:
+            sys.stderr.write(problems[0])
+            sys.stderr.flush()
+        comm.Barrier()  # a launcher ends the job when the first rank has left
+        raise Refused(STATUS_FAILURE)
+    return cast(T, read)
 
 
 def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:

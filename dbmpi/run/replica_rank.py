@@ -63,7 +63,7 @@ def partition_worker(
     seed = config.train.seed + DRAW_STRIDE * indices[0]
     model = PartitionModel(context.partitioning, indices[1], labels, context.dtype, l2, peers, seed)
     model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
-    loader = Loader(context.setup.description.path, portion_plans(context), model, config.cluster.timeout_s)
+    loader = Loader(context.setup.description, portion_plans(context), model, config.cluster.timeout_s)
     algorithms: list[AlgorithmClient] = []
     if config.uses_downpour:
         algorithms.append(_downpour(context, model, loader, client, on_minibatch))

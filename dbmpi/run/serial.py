@@ -1,5 +1,6 @@
 """Training in one process: coordinator, shard and replica without messages, by the same code."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -11,14 +12,17 @@ from dbmpi.checkpoint.directory import Written
 from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.comm.protocol import URGENT, Op, Status
 from dbmpi.coordinator.activity import Activity
-from dbmpi.coordinator.stopping import Stopping
 from dbmpi.layout.sharding import Owners, Piece
+from dbmpi.output import run_directory
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.replica.client import Outcome
 from dbmpi.replica.worker import PartitionWorker
 from dbmpi.run import coordinator_rank, replica_rank, shard_rank
 from dbmpi.run.context import RunContext
+from dbmpi.run.last_word import LastWord
 from dbmpi.server.shard import Shard
+
+POLL_S = 1e-3
 
 
 class LocalClient:
@@ -144,10 +148,11 @@ class LocalCluster:
         self._log.shard(self._shard.report())
         self._shard_writer.begin(number, self._shard.snapshot(vectors))
 
-    def await_files(self) -> None:
-        """See `cluster.Shards.await_files`."""
-        self._shard_writer.join()
-        self._take_written()
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """See `cluster.Shards.wait_until`."""
+        while not done():
+            time.sleep(POLL_S)
+            self._take_written()
 
     def _take_written(self) -> None:
         written = self._shard_writer.take_written()
@@ -159,8 +164,8 @@ class LocalCluster:
         return self._shard.operate(records)
 
 
-def run(context: RunContext, log: MetricsLog) -> Stopping:
-    """Train, evaluate and save in this process; return why it ended."""
+def run(context: RunContext, log: MetricsLog) -> int:
+    """Train, evaluate and save in this process; return the exit status."""
     shard, client = _parameters(context)
     replica = replica_rank.partition_worker(context, (0, 0), client, None, lambda: None)
     dispatcher = LocalDispatcher(replica)
@@ -168,10 +173,12 @@ def run(context: RunContext, log: MetricsLog) -> Stopping:
     coordinator = coordinator_rank.make(context, cluster, dispatcher, log, lambda r, p: "this process")
     stopping = coordinator_rank.coordinate(coordinator, context.setup.resume)
     _report_last(shard, log)
+    last_word = LastWord(context.setup, log, stopping, coordinator.checkpoints.problem)
     if not stopping.hasty:
-        shard_rank.save_model(context, lambda piece: shard.held[piece.index].value)
+        with last_word.attempting(run_directory.MODEL):
+            shard_rank.save_model(context, lambda piece: shard.held[piece.index].value)
     replica.close()
-    return stopping
+    return last_word.conclude()
 
 
 def _parameters(context: RunContext) -> tuple[Shard, LocalClient]:

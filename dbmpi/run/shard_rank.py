@@ -11,7 +11,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.operations import PARAMETERS
-from dbmpi.errors import PeerDied
+from dbmpi.errors import PeerDied, Unreadable
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
 from dbmpi.output import run_directory
@@ -60,15 +60,41 @@ def restore_shard(
     held: "Mapping[Piece, Array]",
     slices: "Slices | None",
 ) -> None:
-    """Fill a shard with its share of a checkpoint, whatever the shape that wrote it."""
-    from dbmpi.checkpoint.index import Reader
+    """Fill a shard with its share of a checkpoint, whatever the shape that wrote it.
+
+    Raises
+    ------
+    Unreadable
+        What rank 0 found whole cannot be read here, or is not whole here.
+    """
+    from dbmpi.checkpoint.whole_file import Damaged
+
+    try:
+        _restore(context, saved, shard, held, slices)
+    except Damaged as problem:
+        raise Unreadable(
+            f"{saved.path.parent}/{problem}\nRank 0 found checkpoint {saved.manifest.number} whole, so none "
+            "before it is used, and nothing was saved or removed: the same command goes on when this host "
+            f"can read the file, or from the checkpoint before if you move {saved.path} away"
+        ) from None
+
+
+def _restore(
+    context: RunContext,
+    saved: "Checkpoint",
+    shard: "Shard",
+    held: "Mapping[Piece, Array]",
+    slices: "Slices | None",
+) -> None:
+    """See `restore_shard`. Raises Damaged."""
+    from dbmpi.checkpoint.reader import Reader
     from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector
     from dbmpi.sandblaster.batch import continues
 
     state, kept = saved.manifest.state.sandblaster, list[int]()
     if slices is not None and state is not None and continues(context.config.sandblaster, state):
         kept = list(state.vectors)
-    with Reader(saved.index, context.partitioning) as reader:
+    with Reader(saved, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
             for name, values in zip(shard.rule_vectors, shard.held[piece.index].states, strict=True):
@@ -80,23 +106,32 @@ def restore_shard(
 
 
 def shard_service(
-    context: RunContext, comm: "MPI.Intracomm", index: int, among: "MPI.Intracomm | None" = None
+    context: RunContext, comm: "MPI.Intracomm", state: "Shard", among: "MPI.Intracomm | None" = None
 ) -> "ShardService":
-    """Make the service of shard `index` on the service communicator; `among` the shards there are mirrors."""
+    """Make the service of a shard on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.checkpoint.shard_file import ShardWriter
+    from dbmpi.comm.background import Background
     from dbmpi.comm.messages import Endpoint
     from dbmpi.server.service import ShardOutput, ShardService
 
     setup = context.setup
-    state, _ = shard(context, index)
     owners = sharding.Owners(len(setup.topology.shards))
-    save = partial(save_model, context, remote_reader(context, comm, state, owners))
+    read = remote_reader(context, comm, state, owners)
+
+    def save(meanwhile: Callable[[], None]) -> None:
+        """Write the model in a thread; the pieces of other shards come by way of this one."""
+
+        def write(call: Callable[[Callable[[], Array]], Array]) -> None:
+            save_model(context, lambda piece: call(partial(read, piece)))
+
+        Background(write).result(meanwhile)
+
     every_s = context.config.output.shard_every_s
     mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
     endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
-    output = ShardOutput(save, ShardWriter(setup.run_dir, index), every_s)
+    output = ShardOutput(save, ShardWriter(setup.run_dir, state.index), every_s)
     return ShardService(state, endpoint, output, owners, mirrored)
 
 
@@ -138,7 +173,9 @@ def save_model(context: RunContext, read: Callable[[Piece], Array]) -> None:
     from dbmpi.checkpoint import model_file
 
     path = context.setup.run_dir / run_directory.MODEL
-    model_file.write(path, context.config, context.partitioning, context.pieces, read)
+    model_file.write(
+        path, context.config, context.setup.description, context.partitioning, context.pieces, read
+    )
 
 
 def write_emergency_checkpoint(
@@ -162,11 +199,11 @@ def write_emergency_checkpoint(
     emergency.write(read(state) if state is not None else None, died)
 
 
-def run_shard(context: "RunContext", world: "World") -> int:
+def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:
     """Serve a shard until the coordinator says to leave; return the exit status."""
     from dbmpi.comm import ulfm
 
-    service = shard_service(context, world.service, world.role.shard_index, world.shards)
+    service = shard_service(context, world.service, state, world.shards)
     coordinator = context.setup.topology.coordinator
     try:
         return service.run()

@@ -43,7 +43,7 @@ class ConjugateGradient:
         if self._slope is None:
             return steepest(self._gg)
         gg, gy, gp, pp = scalars
-        beta = max(0.0, gy / gg_before)
+        beta = max(0.0, gy / gg_before) if gg_before else 0.0
         slope = -gg + beta * gp
         norm = sqrt(max(gg - 2 * beta * gp + beta * beta * pp, 0.0))
         alpha = self._slope / slope if slope < 0 else 1.0

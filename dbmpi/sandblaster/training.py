@@ -11,9 +11,10 @@ from typing import NamedTuple, TypeVar
 from dbmpi.checkpoint.run_state import SandblasterState
 from dbmpi.comm.operations import BASE, PARAMETERS, Program
 from dbmpi.config.sections import Config
-from dbmpi.coordinator.activity import Coordination, Evaluation
+from dbmpi.coordinator.activity import Coordination
 from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.coordinator.cluster import Cluster
+from dbmpi.coordinator.scores import ScoreKeeper
 from dbmpi.coordinator.trigger import IntervalTrigger
 from dbmpi.output.totals import EvaluationSums
 from dbmpi.sandblaster.minimize import Iteration, minimize
@@ -68,6 +69,8 @@ class Sandblaster:
         self._most_examples = None if epochs is None else epochs * train_rows
         self._evaluations = IntervalTrigger(every.every_epochs * train_rows, every.every_s)
         self._evaluations_s = 0.0
+        self._scores = ScoreKeeper(shared, self._test_rows, every.enabled and config.checkpoint.best)
+        self._saves_last = False
         self._before = self._seconds()
 
     def train(self) -> None:
@@ -75,15 +78,21 @@ class Sandblaster:
         if not self._stopping.reason:  # by the warmstart
             self._before = self._seconds()
             self._despite_deaths(self._descend)
-            if not self._stopping.lost:
+            if not self._stopping.finished:  # first: there may be no time for more
                 self._despite_deaths(self._save)
+            self._saves_last = self._stopping.finished
         self._log.end_training(self._clock())
         self._log.sandblaster(self._problem.tally, self._problem.commands_s)
-        if self._stopping.hasty:
-            return
-        result = self._despite_deaths(self._score)
+        if not self._stopping.hasty:
+            self._log.final(self._despite_deaths(self._score_and_save))
+
+    def _score_and_save(self) -> EvaluationSums:
+        """Score the last parameters, and save those of a run that is over; return the result."""
+        result = self._score()
         self._stopping.check_final(result)
-        self._log.final(result)
+        if self._saves_last and not self._stopping.lost:
+            self._save(result.score)
+        return result
 
     def state(self) -> SandblasterState:
         """Return where the run stands, for `restore`."""
@@ -119,11 +128,10 @@ class Sandblaster:
         self._log.iteration(number | moment | self._spent(iteration.evaluations))
         self._mirror()
         self._evaluations.update(self._log.examples, self._log.elapsed_s)
-        if self._evaluations.take():
-            self._evaluate()
+        result = self._evaluate() if self._evaluations.take() else None
         if self._most_examples is not None and self._log.examples >= self._most_examples:
             self._stopping.check_limit("epochs")
-        self._save_if_due()
+        self._save_if_due(result)
         if self._stopping.reason:
             raise Interrupted
 
@@ -144,31 +152,39 @@ class Sandblaster:
         commands_s, evaluations_s = self._problem.commands_s, self._evaluations_s
         return _Seconds(tally.passes_s, commands_s, evaluations_s, tally.waited_s, self._clock())
 
-    def _evaluate(self) -> None:
-        """Score the held-out set on the parameters as they are, and record it."""
+    def _evaluate(self) -> EvaluationSums:
+        """Score the held-out set on the parameters as they are, record it, and return the result."""
         started = self._clock()
         result = self._score()
         self._log.evaluation(result)
         self._stopping.check_evaluation(result)
         self._evaluations_s += self._clock() - started
+        return result
 
     def _score(self) -> EvaluationSums:
-        activity = Evaluation(self._shared, self._test_rows)
-        self._cluster.drive(activity)
+        self._scores.begin()
+        self._cluster.drive(self._scores.evaluation)
         self._problem.check_shards()
-        return activity.result
+        self._scores.end()
+        return self._scores.evaluation.result
 
-    def _save_if_due(self) -> None:
-        if self._checkpoints is not None:
-            self._checkpoints.poll()
-            if self._checkpoints.due and not self._stopping.reason:  # else there will be one at the end
-                self._save()
+    def _save_if_due(self, result: EvaluationSums | None) -> None:
+        """Save the iterate if it is time, with its score: one is made where it costs little."""
+        if self._checkpoints is None:
+            return
+        self._checkpoints.poll()
+        if not self._checkpoints.due or self._stopping.reason:  # else there will be one at the end
+            return
+        if result is None and self._scores.worthwhile:
+            result = self._evaluate()
+        if not self._stopping.lost:
+            self._save(result.score if result is not None else None)
 
-    def _save(self) -> None:
+    def _save(self, score: float | None = None) -> None:
         """Save the iterate, and what the method needs to go on from it."""
         if self._checkpoints is not None:
             state = self.state()
-            self._checkpoints.save(state, state.vectors)
+            self._checkpoints.save(state, state.vectors, score)
             self._problem.check_shards()
 
     # -- when a shard dies ---------------------------------------------------------------------------------

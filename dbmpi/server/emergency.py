@@ -14,16 +14,16 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
-from dbmpi.checkpoint import manifest, shard_file
+from dbmpi.checkpoint import shard_file
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.directory import (
     FileRecord,
-    checkpoint_directory,
     checkpoint_numbers,
     construction_directory,
     last_begun,
     shard_file_name,
 )
+from dbmpi.checkpoint.pruning import looks_whole
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.messages import complete
 from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG
@@ -108,11 +108,9 @@ class EmergencyCheckpoint:
         newest = max(checkpoint_numbers(self._writer.run_dir), default=NOTHING)
         if state is None or newest == NOTHING:
             return ""
-        try:
-            saved = manifest.read(checkpoint_directory(self._writer.run_dir, newest)).manifest.state
-        except manifest.Damaged:
-            return ""
-        return f"checkpoint {newest} has it all" if saved.log.examples >= state.examples else ""
+        saved = looks_whole(self._writer.run_dir, newest)
+        has_all = saved is not None and saved.manifest.state.log.examples >= state.examples
+        return f"checkpoint {newest} has it all" if has_all else ""
 
     def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int:
         """Let all write their slices, and complete the checkpoint; return its number."""

@@ -26,6 +26,7 @@ from dbmpi.comm.protocol import (
 from dbmpi.comm.signals import SignalForwarder
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff
+from dbmpi.errors import UserError
 from dbmpi.layout.sharding import Owners
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
@@ -42,11 +43,12 @@ Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it
 class ShardOutput:
     """What a shard gives besides parameters.
 
-    `save` writes the model, if the coordinator asks for it; `writer` writes the shard's part of checkpoints;
-    every `report_every_s` seconds the coordinator gets a report.
+    `save(meanwhile)` writes the model, if the coordinator asks for it, and calls `meanwhile` now and then;
+    `writer` writes the shard's part of checkpoints; every `report_every_s` seconds the coordinator gets a
+    report.
     """
 
-    save: Callable[[], None]
+    save: Callable[[Callable[[], None]], None]
     writer: ShardWriter
     report_every_s: float
 
@@ -92,6 +94,7 @@ class ShardService:
         self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector)
         self._outbox = Outbox(self._comm, self._detector.learn)
         self._report: MPI.Request | None = None
+        self._next_report, self._last_report_due = time.monotonic(), False
         self._busy_s = 0.0
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
         self.coordinator_state: bytes | None = None
@@ -104,23 +107,23 @@ class ShardService:
             Command.MIRROR: self._send_mirror,
             Command.REVERT: self._revert,
             Command.KEEP_STATE: self._keep_state,
+            Command.REPORT: self._finish_reports,
         }
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status that the coordinator gives."""
-        idle, next_report = IdleBackoff(), time.monotonic()
+        idle = IdleBackoff()
         inbox = Inbox(self._comm, self._coordinator, Tag.COMMAND, COMMAND)
         next_message = partial(self._next_message, inbox)
         while self._status is None:
             now = time.monotonic()
-            if now >= next_report:
-                self._send_report(last=False)
-                next_report = now + self._output.report_every_s
+            self._report_if_due()
             self._poll(now)
             if self._serve_next(next_message):
                 idle.busy()
                 self._busy_s += time.monotonic() - now
             else:
+                self._send_last_report()
                 idle.rest()
         while self._serve_next(next_message):  # requests that came before the command to stop
             pass
@@ -173,14 +176,21 @@ class ShardService:
     def _revert(self, command: Record) -> None:
         self.shard.back(int(command["number"]))
 
+    def _finish_reports(self, command: Record) -> None:
+        self._last_report_due = True
+
     def _save_model(self, command: Record) -> None:
-        """Write the model, unless a shard dies that has a part of it."""
+        """Write the model, unless a shard dies that has a part of it, and answer."""
 
-        def save() -> Status:
-            self._output.save()
-            return Status.OK
+        def save() -> tuple[Status, str]:
+            try:
+                self._output.save(self._report_if_due)
+            except UserError as error:
+                return Status.FAILED, str(error)
+            return Status.OK, ""
 
-        self._answer(status=tolerant(save, self._detector.learn, Status.LOST))
+        status, problem = tolerant(save, self._detector.learn, (Status.LOST, ""))
+        self._answer(status=status, problem=problem.encode())
 
     def _adopt(self, command: Record) -> None:
         """A shard has died: take over its pieces and answer, if this one is its successor."""
@@ -236,7 +246,7 @@ class ShardService:
         """Receive what a command announced."""
         self._handler.receive(into, self._coordinator, tag)
 
-    def _answer(self, **fields: int) -> None:
+    def _answer(self, **fields: int | bytes) -> None:
         """Send an ANSWER; what is not given is zero, which is `Status.OK`."""
         record = np.zeros((), ANSWER)
         for name, value in fields.items():
@@ -250,9 +260,22 @@ class ShardService:
         written = self._output.writer.take_written()
         if written is not None:
             record = np.zeros((), WRITTEN)
-            record["shard"], record["number"] = written.shard, written.number
-            written.file.fill(record)
+            written.fill(record)
             self._outbox.send(record, self._coordinator, Tag.WRITTEN)
+
+    def _report_if_due(self) -> None:
+        """Send a regular report: it is a sign of life, too."""
+        now = time.monotonic()
+        if now >= self._next_report:
+            self._send_report(last=False)
+            self._next_report = now + self._output.report_every_s
+
+    def _send_last_report(self) -> None:
+        """Send the last report if it was ordered; what comes after it are signs of life."""
+        if self._last_report_due:
+            self._last_report_due = False
+            self._wait_for_report()
+            self._send_report(last=True)
 
     def _send_report(self, last: bool) -> None:
         """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
@@ -264,13 +287,11 @@ class ShardService:
         self._report = self._comm.Isend(record.reshape(1).view(np.uint8), self._coordinator, Tag.SHARD)
 
     def _finish(self) -> None:
-        """Send the last report, and wait until everything has left."""
-        self._wait_for_report()
+        """Wait until everything has left."""
         self._outbox.drain(self._waiter)
         self._forwarder.close()
         if self._mirror is not None:
             self._mirror.close()
-        self._send_report(last=True)
         self._wait_for_report()
         self._handler.drain()
 

@@ -11,7 +11,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import manifest, resume
 from dbmpi.errors import STATUS_STOPPED
 from scripts import dispatch
 from scripts.chaos.kill_replicas import ALGORITHMS, Run, counted_once, launch
@@ -32,7 +32,7 @@ def run_once(algorithm: str, shards: int, run_dir: Path, killer: Killer | None) 
 
 def faults(ended: Run, resumed: Run, calm: Run, run_dir: Path) -> list[str]:
     """Return what is wrong with a run, and with the one that went on from it."""
-    found = list(manifest.whole(run_dir))
+    found = list(resume.whole(run_dir))
     said = [line for line in ended.done.err.splitlines() if "dbmpi: rank" in line]
     checks = {
         f"status {ended.done.status}": ended.done.status == STATUS_STOPPED,

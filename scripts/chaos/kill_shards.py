@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import manifest, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS
 from scripts import dispatch
 from scripts.chaos.kill_replicas import ALGORITHMS, Run, counted_once, launch
@@ -52,7 +52,7 @@ def faults(run: Run, calm: Run, trial: Trial, run_dir: Path) -> list[str]:
     """Return what is wrong with a run."""
     if run.done.timed_out or run.done.status:
         return ["hangs" if run.done.timed_out else f"status {run.done.status}"]
-    found = list(manifest.whole(run_dir))
+    found = list(resume.whole(run_dir))
     died = deaths(run)
     checks = {
         "processes left": not run.done.survivors,

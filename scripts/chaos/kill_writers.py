@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbmpi.checkpoint import manifest
+from dbmpi.checkpoint import manifest, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_numbers, construction_directory
 from scripts import dispatch, launcher, processes
 from scripts.chaos.victims import by_rank, segments
@@ -78,10 +78,10 @@ def attempt(
     killed = processes.run(
         [*environment.mpiexec(RANKS), *program], timeout_s=TIMEOUT_S, env=changes, during=killer
     )
-    whole = [one.manifest.number for one in manifest.whole(run_dir) if isinstance(one, manifest.Checkpoint)]
+    whole = [one.manifest.number for one in resume.whole(run_dir) if isinstance(one, manifest.Checkpoint)]
     unfinished = construction_directory(run_dir, killer.number).exists()
-    resume = [*program, "cluster.shards=1", "train.max_time=0.5"]
-    again = processes.run(resume, timeout_s=TIMEOUT_S, env=changes)
+    command = [*program, "cluster.shards=1", "train.max_time=0.5"]
+    again = processes.run(command, timeout_s=TIMEOUT_S, env=changes)
     newest = f"goes on from checkpoint {max(whole, default=0)}"
     good = killed.status != 0 and not killed.survivors and bool(whole) and newest in again.out
     good &= again.status in (0, 85)

@@ -35,7 +35,8 @@ def run_cluster(
         if role.kind == "coordinator":
             coordinate(context, world)
         elif role.kind == "shard":
-            service = shard_rank.shard_service(context, world.service, role.shard_index)
+            state, _ = shard_rank.shard(context, role.shard_index)
+            service = shard_rank.shard_service(context, world.service, state)
             service.run()
             on_shard(service)
         elif role.kind == "replica":
@@ -59,7 +60,8 @@ def coordinate(context: RunContext, world: World) -> None:
     service = CoordinatorService(*carries)
     coordinator = coordinator_rank.make(context, service, service.dispatcher, log, lambda r, p: "?")
     coordinator_rank.coordinate(coordinator, context.setup.resume)
-    service.shards.save_model()
+    service.shards.save_model(coordinator.shared.replicas.keep_alive)
+    service.shards.collect_reports()
     service.dismiss()
     log.close()
 

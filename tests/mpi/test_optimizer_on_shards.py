@@ -101,7 +101,7 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
     shard_writer, owners = ShardWriter(folder, index), sharding.Owners(comm.size - 1)
-    output = ShardOutput(lambda: None, shard_writer, 1.0)
+    output = ShardOutput(lambda meanwhile: None, shard_writer, 1.0)
     ShardService(shard, Endpoint(comm, 0, WAITER, Signals()), output, owners).run()
 
 
@@ -120,8 +120,8 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)
     found = problem.parameters().copy()
+    service.shards.collect_reports()
     service.shards.stop(0)
-    service.shards.await_leave()
     log.close()
     return found, end, problem
 

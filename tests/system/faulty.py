@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,23 +31,23 @@ PLACES = {
     "evaluation": ("dbmpi.model.partition", "PartitionModel", "evaluate"),
     "reader": ("dbmpi.data.prefetch", "Prefetcher", "_portion"),  # in a thread
     "saving": ("dbmpi.checkpoint.model_file", "write", ""),
-    "slice": (
-        "dbmpi.checkpoint.shard_file",
-        "write",
-        "",
-    ),  # a shard writes its part of a checkpoint, in a thread
+    "slice": ("dbmpi.checkpoint.shard_file", "write", ""),  # a shard's part of a checkpoint, in a thread
     "index": ("dbmpi.checkpoint.index", "write_index", ""),  # the coordinator completes one, in a thread
+    "fsync": ("os", "fsync", ""),
     "publish": ("dbmpi.checkpoint.manifest", "publish", ""),
+    "restoring": ("dbmpi.run.shard_rank", "restore_shard", ""),  # a shard, from its checkpoint
     "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
     "start": ("dbmpi.run.setup", "prepare", ""),
 }
 SLOW_S = 0.05  # of every request, with the fault `slow`
+SLOW_DISK_S = 2.4  # of every call, with the fault `slow disk`
 SLEEP_S = 5.0
 NEWS_S = 0.5
+FREED_S = 0.5  # after the fault `full for a while`
 FULL_BYTES = 4000  # enough for the messages, where they go to a file
 
 
-FILE_FAULTS: dict[str, Callable[[str], Any]] = {  # what becomes of the data file
+FILE_FAULTS: dict[str, Callable[[str], Any]] = {  # what becomes of a file
     "truncate": lambda path: os.truncate(path, os.path.getsize(path) // 2),
     "rewrite": lambda path: Path(path).write_bytes(Path(path + ".other").read_bytes()),
     "replace": lambda path: os.replace(path + ".other", path),
@@ -69,8 +70,11 @@ def wrong(fault: str) -> None:
         time.sleep(NEWS_S)
     elif fault == "sleep":
         time.sleep(SLEEP_S)
-    elif fault == "full":  # no file may grow: EFBIG, which reaches the program as ENOSPC does
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_BYTES, FULL_BYTES))
+    elif fault.startswith("full"):  # no file may grow: EFBIG, which reaches the program as ENOSPC does
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FULL_BYTES, before[1]))
+        if fault == "full for a while":
+            threading.Timer(FREED_S, resource.setrlimit, (resource.RLIMIT_FSIZE, before)).start()
     elif fault == "bind":  # to one core each, as some launchers do
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[launch.env_rank(os.environ) % len(cores)]})
@@ -87,8 +91,8 @@ def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any
     def instead(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
-        if fault == "slow":
-            time.sleep(SLOW_S)
+        if fault.startswith("slow"):
+            time.sleep(SLOW_S if fault == "slow" else SLOW_DISK_S)
         elif fault != "nan" and calls == at:
             wrong(fault)
         result = method(*args, **kwargs)

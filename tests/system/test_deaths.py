@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi.checkpoint import manifest
-from dbmpi.checkpoint.directory import CHECKPOINTS
+from dbmpi.checkpoint import manifest, resume
+from dbmpi.checkpoint.directory import CHECKPOINTS, INDEX
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from scripts import launcher
 from scripts.chaos.victims import Killer
@@ -137,9 +137,9 @@ def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
 
 def assert_saved_as_ended(run):
     """The last checkpoint is whole, and holds the model, though a shard has no file in it."""
-    newest = next(manifest.whole(run))
+    newest = next(resume.whole(run))
     assert isinstance(newest, manifest.Checkpoint), newest
-    with h5py.File(newest.index) as index:
+    with h5py.File(newest.path / INDEX) as index:
         saved = {name: values[...] for name, values in index[PARAMETER_VECTOR].items()}
     model = parameters(run)
     assert set(saved) == set(model)
@@ -208,7 +208,7 @@ def test_when_the_coordinator_dies_the_shards_make_a_checkpoint_to_go_on_from(
     assert ended.status == 85
     one_message(ended, "rank 0 (coordinator) has died", "checkpoint 1, after")
     run, calm = tmp_path / "run", undisturbed[algorithm]
-    (saved,) = manifest.whole(run)
+    (saved,) = resume.whole(run)
     assert isinstance(saved, manifest.Checkpoint), saved
     assert not list((run / CHECKPOINTS).glob(".*"))
     done = launch_in_ft(tmp_path)(3 + shards, *arguments, timeout=BOUND_S)

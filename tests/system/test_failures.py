@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from dbmpi.data import digits
+from tests.system.faulty import FREED_S, SLOW_DISK_S
 from tests.system.reading import QUIET, messages, one_message, parameters, records, split, summary
 
 FAULTY = "tests.system.faulty"
@@ -150,6 +151,36 @@ def test_data_file_whose_name_goes_is_read_on_to_the_same_end(break_it, launch, 
     assert whole and all(np.array_equal(whole[name], spoilt[name]) for name in whole)
 
 
+@pytest.fixture
+def gathered(data):
+    """A data file that holds no rows: those to train on are taken from another, which holds only them."""
+    path, rows = data.with_name("gathered.h5"), data.with_name("rows.h5")
+    with h5py.File(data) as file, h5py.File(rows, "w") as source, h5py.File(path, "w") as gather:
+        for key in ("x", "y"):
+            source[key] = file["train"][key][...]
+            layout = h5py.VirtualLayout(source[key].shape, source[key].dtype)
+            layout[...] = h5py.VirtualSource(rows.name, key, source[key].shape)
+            gather.require_group("train").create_virtual_dataset(key, layout)
+        gather["test"] = h5py.ExternalLink(data.name, "/test")
+    return path, rows
+
+
+@pytest.mark.parametrize("ranks", [0, 4])
+def test_source_of_the_data_that_goes_during_training(break_it, gathered, ranks):
+    """HDF5 goes on with zeros."""
+    path, rows = gathered
+    rank, spoilt = 3 if ranks else 0, {"DBMPI_TEST_DATA": str(rows)}
+    done = break_it(ranks, "remove", "replica", rank, 20, *LONG, f"data.path={path}", env=spoilt)
+    assert done.status == 2
+    one_message(done, f"{path}: train", rows.name)
+
+
+def test_rows_that_lie_in_other_files_are_learned(launch, gathered, tmp_path):
+    few = ("--set", "train.epochs=4", f"data.path={gathered[0]}", *QUIET)
+    assert launch(4, *few, "--run-dir", "run", timeout=BOUND_S).status == 0
+    assert summary(tmp_path / "run")["test_accuracy"] > 0.85
+
+
 @pytest.mark.parametrize("ranks", [0, 4])
 def test_data_file_that_goes_before_the_roles_open_it(break_it, data, ranks):
     spoilt = {"DBMPI_TEST_DATA": str(data)}
@@ -189,16 +220,38 @@ def test_run_that_diverges(launch, tmp_path, ranks):
     assert (content["stop_reason"], content["status"]) == ("diverged", 3)
 
 
-@pytest.mark.parametrize(
-    ("ranks", "place", "rank", "file"),
-    [(4, "booking", 0, "metrics.jsonl"), (4, "saving", 1, "model.h5"), (0, "saving", 0, "model.h5")],
-)
-def test_disk_full(break_it, tmp_path, ranks, place, rank, file):
-    settings = ("--set", "train.epochs=30", "output.every_s=0.01", "output.progress=none")
-    done = break_it(ranks, "full", place, rank, 1, *settings, "--run-dir", "run")
-    assert done.status == 2
-    one_message(done, f"{tmp_path / 'run' / file}: cannot be written: File too large", "--run-dir")
-    assert not (tmp_path / "run" / "summary.json").exists() and not (tmp_path / "run" / "model.h5").exists()
+@pytest.mark.parametrize(("ranks", "rank"), [(4, 1), (0, 0)])
+def test_a_run_that_cannot_write_its_last_word_goes_on_later(break_it, launch, tmp_path, ranks, rank):
+    settings = ("--set", "train.epochs=3", "output.progress=none", "--run-dir", "run")
+    done = break_it(ranks, "full", "saving", rank, 1, *settings)
+    run = tmp_path / "run"
+    assert done.status == 85 and not (run / "model.h5").exists() and not (run / "finished").exists()
+    assert f"{run / 'model.h5'}: cannot be written: File too large" in done.err and "--run-dir" in done.err
+    assert "goes on from its last checkpoint" in done.err and "Traceback" not in done.err
+    done = launch(ranks, *settings)
+    assert done.status == 0 and (run / "model.h5").exists() and (run / "finished").exists()
+
+
+def test_without_a_checkpoint_it_has_failed(break_it, tmp_path):
+    done = break_it(4, "full", "slice", -1, 1, "--set", "train.epochs=3", "--run-dir", "run")
+    assert done.status == 1 and "no checkpoint to go on from" in done.err and "Traceback" not in done.err
+
+
+def test_records_wait_for_a_disk_that_is_full_for_a_while(break_it, tmp_path):
+    settings = ("--set", "train.epochs=60", "output.every_s=0.01", "output.progress=none")
+    done = break_it(4, "full for a while", "booking", 0, 1, *settings, "--run-dir", "run")
+    assert done.status == 0
+    assert done.out.count("metrics.jsonl cannot be written: File too large; its records wait") == 1
+    times = [record["time_s"] for record in records(tmp_path / "run", "train")]
+    assert len(times) > 20 and times == sorted(times) and np.diff(times).max() < FREED_S
+
+
+def test_a_disk_slower_than_every_deadline_loses_nothing(break_it, tmp_path):
+    timeout_s = SLOW_DISK_S / 3
+    settings = ("--set", "train.epochs=3", f"cluster.timeout_s={timeout_s}", "output.progress=none")
+    done = break_it(4, "slow disk", "fsync", -1, 1, *settings, "--run-dir", "run")
+    assert done.status == 0 and "no answer" not in done.err
+    assert (tmp_path / "run" / "model.h5").exists() and (tmp_path / "run" / "finished").exists()
 
 
 @pytest.mark.both_mpis

@@ -3,17 +3,21 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from tests.system.damage import spoil_bytes
+from tests.system.damage import craft, spoil_bytes
 
 Rng = np.random.Generator
 INDEX, MANIFEST, SHARD = "index.h5", "manifest.json", "shard-0000.h5"
 WRONG: tuple[Any, ...] = (None, "x", "", -1, 1.5, True, [], {}, [1], {"a": 1}, [[]], 10**30, "\x00\n")
+
+
+NEVER: tuple[Any, ...] = ("x", [[1]], {"a": "x"}, 10**30)  # nothing in a state is so
 
 
 def spoilt_file(path: Path, rng: Rng) -> str:
@@ -132,9 +136,47 @@ def other_model(path: Path, rng: Rng) -> str:
     return kind
 
 
+def entries(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every table or list within a state, with each name or place in it."""
+    for at in content if isinstance(content, dict) else range(len(content)):
+        yield content, at
+        if isinstance(content[at], dict | list):
+            yield from entries(content[at])
+
+
+def wrong_state(path: Path, rng: Rng) -> str:
+    """Let a value in the state of the run be of no kind that it can have."""
+    said: dict[str, Any] = {}
+
+    def change(content: dict[str, Any]) -> None:
+        found = list(entries(content["state"]))
+        table, at = found[rng.integers(len(found))]
+        value = NEVER[rng.integers(len(NEVER))]
+        said.update(at=at, before=table[at], value=value)
+        table[at] = value
+
+    seal_again(path, change)
+    return f"{said['at']}: {said['value']!r} for {said['before']!r}"
+
+
+def crafted(path: Path, rng: Rng) -> str:
+    """Let a file lead elsewhere, or hold something else, with checksums that are right."""
+    kind = [*craft.INDEXES, *craft.SHARDS][rng.integers(len(craft.INDEXES) + len(craft.SHARDS))]
+    name = INDEX if kind in craft.INDEXES and (kind not in craft.SHARDS or rng.integers(2)) else SHARD
+    with h5py.File(path / name, "r+") as file:
+        craft.INDEXES[kind](file) if name == INDEX else craft.SHARDS[kind](file, "/etc/passwd")
+    record = {
+        "bytes": (path / name).stat().st_size,
+        "sha256": hashlib.sha256((path / name).read_bytes()).hexdigest(),
+    }
+    seal_again(path, lambda content: content["files"].update({name: record}))
+    return f"{name}: {kind}"
+
+
 SPOILERS = (
     spoilt_file, spoilt_file, spoilt_file, other_thing, swapped, no_directory, wrong_type, wrong_type,
-    wrong_type_within, wrong_type_within, newer_format, other_model,
+    wrong_type_within, wrong_type_within, newer_format, other_model, wrong_state, wrong_state, crafted,
+    crafted,
 )  # fmt: skip
 
 

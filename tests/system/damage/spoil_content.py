@@ -9,32 +9,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-Rng = np.random.Generator
+from tests.system.damage.parts import KEYS, SPLITS, Rng, draw, replace, values_of
+from tests.system.damage.spoil_sources import far_source, rows_elsewhere
+
 Spoilers = tuple[Callable[[Path, Rng], str], ...]
-SPLITS, KEYS = ("train", "test"), ("x", "y")
 FILTERS = (32000, 32015, 32001, 305, 65535)  # which the reader may lack
-
-
-def _draw(rng: Rng) -> tuple[str, str]:
-    return SPLITS[rng.integers(2)], KEYS[rng.integers(2)]
-
-
-def _replace(path: Path, name: str, value: object, **more: object) -> None:
-    """Put other values in the place of a data set, with its attributes."""
-    with h5py.File(path, "r+") as file:
-        attributes = dict(file[name].attrs)
-        del file[name]
-        file.create_dataset(name, data=value, **more).attrs.update(attributes)
-
-
-def _values(path: Path, name: str) -> np.ndarray:
-    with h5py.File(path, "r") as file:
-        return file[name][...]
 
 
 def drop_something(path: Path, rng: Rng) -> str:
     """Remove a group or a data set."""
-    split, key = _draw(rng)
+    split, key = draw(rng)
     name = split if rng.integers(3) == 0 else f"{split}/{key}"
     with h5py.File(path, "r+") as file:
         del file[name]
@@ -43,7 +27,7 @@ def drop_something(path: Path, rng: Rng) -> str:
 
 def other_object(path: Path, rng: Rng) -> str:
     """Put a group, a type or a link that leads nowhere, in circles or outside in its place."""
-    split, key = _draw(rng)
+    split, key = draw(rng)
     name = split if rng.integers(3) == 0 else f"{split}/{key}"
     kinds = {
         "group": lambda file: file.create_group(name),
@@ -63,7 +47,7 @@ def other_object(path: Path, rng: Rng) -> str:
 
 def cyclic_groups(path: Path, rng: Rng) -> str:
     """Let a group hold its parent, and the split lead through it; sound but for the missing data set."""
-    split, key = _draw(rng)
+    split, key = draw(rng)
     with h5py.File(path, "r+") as file:
         file[f"{split}/up"] = file["/"]
         del file[f"{split}/{key}"]
@@ -73,8 +57,8 @@ def cyclic_groups(path: Path, rng: Rng) -> str:
 
 def other_type(path: Path, rng: Rng) -> str:
     """Store a type that is none of the format's."""
-    name = "/".join(_draw(rng))
-    rows = len(_values(path, name))
+    name = "/".join(draw(rng))
+    rows = len(values_of(path, name))
     compound = np.zeros((rows, 2), [("a", "f4"), ("b", "i4")])
     kinds = {
         "text": np.array([b"abc"] * rows),
@@ -88,14 +72,14 @@ def other_type(path: Path, rng: Rng) -> str:
         "strings": np.array(["a"] * rows, dtype=object),
     }
     kind = list(kinds)[rng.integers(len(kinds))]
-    _replace(path, name, kinds[kind])
+    replace(path, name, kinds[kind])
     return f"{name}: {kind}"
 
 
 def other_shape(path: Path, rng: Rng) -> str:
     """Store another number of rows or of dimensions."""
-    split, key = _draw(rng)
-    name, values = f"{split}/{key}", _values(path, f"{split}/{key}")
+    split, key = draw(rng)
+    name, values = f"{split}/{key}", values_of(path, f"{split}/{key}")
     kinds = {
         "no rows": values[:0],
         "fewer rows": values[:-1],
@@ -104,21 +88,21 @@ def other_shape(path: Path, rng: Rng) -> str:
         "one dimension more": values[..., None, None, None],
     }
     kind = list(kinds)[rng.integers(len(kinds))]
-    _replace(path, name, kinds[kind])
+    replace(path, name, kinds[kind])
     return f"{name}: {kind}"
 
 
 def not_finite(path: Path, rng: Rng) -> str:
     """Put NaN or infinity into the inputs or the targets."""
-    split, key = _draw(rng)
-    values = _values(path, f"{split}/{key}")
+    split, key = draw(rng)
+    values = values_of(path, f"{split}/{key}")
     if values.dtype.kind != "f":
-        key, values = "x", _values(path, f"{split}/x").astype("f4")
+        key, values = "x", values_of(path, f"{split}/x").astype("f4")
         for other in SPLITS:
-            _replace(path, f"{other}/x", _values(path, f"{other}/x").astype("f4"))
+            replace(path, f"{other}/x", values_of(path, f"{other}/x").astype("f4"))
     bad = float(rng.choice([np.nan, np.inf, -np.inf]))
     values.reshape(-1)[rng.integers(values.size)] = bad
-    _replace(path, f"{split}/{key}", values)
+    replace(path, f"{split}/{key}", values)
     return f"{split}/{key}: {bad}"
 
 
@@ -126,9 +110,9 @@ def absurd_values(path: Path, rng: Rng) -> str:
     """Store inputs that are finite, but no number to compute with."""
     bad = float(rng.choice([1e300, -1e200, 3e38, -1e25]))
     for split in SPLITS:
-        values = _values(path, f"{split}/x").astype("f8")
+        values = values_of(path, f"{split}/x").astype("f8")
         values.reshape(-1)[rng.integers(values.size)] = bad
-        _replace(path, f"{split}/x", values)
+        replace(path, f"{split}/x", values)
     return f"{bad}"
 
 
@@ -137,11 +121,11 @@ def wrong_labels(path: Path, rng: Rng) -> str:
     split, rows = SPLITS[rng.integers(2)], 0
     bad = [-1, 4, 1000, 2**31, 2**62, -(2**63), 2**64 - 1][rng.integers(7)]
     for other in SPLITS:
-        rows = len(_values(path, f"{other}/y"))
+        rows = len(values_of(path, f"{other}/y"))
         labels = np.zeros(rows, "u8" if bad >= 2**63 else "i8")
         if other == split:
             labels[rng.integers(rows)] = bad
-        _replace(path, f"{other}/y", labels)
+        replace(path, f"{other}/y", labels)
     return f"{split}: {bad}"
 
 
@@ -158,8 +142,8 @@ def wrong_attribute(path: Path, rng: Rng) -> str:
 
 def never_written(path: Path, rng: Rng) -> str:
     """Leave rows out, as a program does that was ended while it wrote."""
-    name = "/".join(_draw(rng))
-    values = _values(path, name)
+    name = "/".join(draw(rng))
+    values = values_of(path, name)
     chunks = (4, *values.shape[1:]) if rng.integers(2) else None
     with h5py.File(path, "r+") as file:
         del file[name]
@@ -171,7 +155,7 @@ def never_written(path: Path, rng: Rng) -> str:
 
 def absurd_size(path: Path, rng: Rng) -> str:
     """Declare far more rows or columns than are stored."""
-    split, key = _draw(rng)
+    split, key = draw(rng)
     rows, columns = [(2**40, 6), (2**62, 6), (48, 2**40), (48, 2**50), (2**33, 2**30)][rng.integers(5)]
     splits, keys = SPLITS if rng.integers(2) else (split,), KEYS if rng.integers(2) else (key,)
     with h5py.File(path, "r+") as file:
@@ -186,8 +170,8 @@ def absurd_size(path: Path, rng: Rng) -> str:
 
 def lacking_filter(path: Path, rng: Rng) -> str:
     """Ask for a filter that is not there: the number of gzip's is changed in the file."""
-    name = "/".join(_draw(rng))
-    values = _values(path, name)
+    name = "/".join(draw(rng))
+    values = values_of(path, name)
     with h5py.File(path, "r+", libver="earliest") as file:
         del file[name]
         file.create_dataset(name, data=values, chunks=(4, *values.shape[1:]), compression="gzip")
@@ -196,32 +180,6 @@ def lacking_filter(path: Path, rng: Rng) -> str:
     content[at : at + 2] = number.to_bytes(2, "little")
     path.write_bytes(content)
     return f"{name}: {number}"
-
-
-def far_source(path: Path, rng: Rng) -> str:
-    """Take rows from elsewhere, where there is nothing, or too little."""
-    split, key = _draw(rng)
-    name, values = f"{split}/{key}", _values(path, f"{split}/{key}")
-    kind = ("virtual", "external", "short external", "virtual circle")[rng.integers(4)]
-    raw = path.with_suffix(".raw")
-    with h5py.File(path, "r") as file:
-        attributes = dict(file[name].attrs)
-    if kind == "short external":
-        raw.write_bytes(values.tobytes()[: values.nbytes // 2])
-    with h5py.File(path, "r+") as file:
-        del file[name]
-        if kind.startswith("virtual"):
-            layout = h5py.VirtualLayout(values.shape, values.dtype)
-            source = "." if kind == "virtual circle" else "missing.h5"
-            layout[...] = h5py.VirtualSource(source, name, values.shape)
-            file[split].create_virtual_dataset(key, layout)
-        else:
-            space = h5py.h5s.create_simple(values.shape)
-            plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            plist.set_external(str(raw).encode(), 0, values.nbytes)
-            h5py.h5d.create(file[split].id, key.encode(), h5py.h5t.py_create(values.dtype), space, plist)
-        file[name].attrs.update(attributes)
-    return f"{name}: {kind}"
 
 
 def no_such_file(path: Path, rng: Rng) -> str:
@@ -268,7 +226,7 @@ def bytes_behind_the_end(path: Path, rng: Rng) -> str:
 
 def through_links(path: Path, rng: Rng) -> str:
     """Reach the data by a link, which is allowed."""
-    split, key = _draw(rng)
+    split, key = draw(rng)
     with h5py.File(path, "r+") as file:
         file.move(f"{split}/{key}", f"moved/{key}") if "moved" in file else file.create_group("moved")
         if f"moved/{key}" not in file:
@@ -293,7 +251,7 @@ REFUSED: Spoilers = (
     far_source,
     no_such_file,
 )
-ACCEPTED: Spoilers = (more_than_asked_for, bytes_behind_the_end, through_links)
+ACCEPTED: Spoilers = (more_than_asked_for, bytes_behind_the_end, through_links, rows_elsewhere)
 
 
 def pick(rng: Rng) -> tuple[str, Spoilers]:

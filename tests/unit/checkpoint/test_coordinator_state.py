@@ -3,10 +3,12 @@
 from dbmpi.checkpoint import coordinator_state
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.run_state import RunState, SandblasterState, StoppingState
-from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals, Tally
 
 LOG = LogState(1.5, 2.5, 3, 7, 0, 0, 2, 5, EvaluationSums(), ServiceTotals())
-BATCH = SandblasterState(None, {"kept": [1]}, [3, 5, 6], {}, {}, 4, 3, {"copies": 0}, 0.5, False)
+SETTINGS = {"method": "lbfgs", "history": 4, "sampled": False}
+METHOD = {"kept": [1], "new": None, "products": [[5, 5, 0.5]], "slope": -1.0}
+BATCH = SandblasterState(None, METHOD, (3, 5, 6), SETTINGS, {}, 4, 3, Tally(2).state(), 0.5, False)
 
 
 def test_it_is_read_as_it_was_written():

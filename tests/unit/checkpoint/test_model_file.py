@@ -15,6 +15,7 @@ from dbmpi.checkpoint import model_file
 from dbmpi.config.layers import Conv, Dense, Lcn, Local, Pool
 from dbmpi.config.load import load
 from dbmpi.config.sections import Config, Model
+from dbmpi.data.describe import Description
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
@@ -40,6 +41,12 @@ def vector(plan: Partitioning, partition: int, tensors: dict[str, np.ndarray]) -
     return np.concatenate([cut.reshape(-1) for cut in cuts])
 
 
+def description(shape: tuple[int, ...]) -> Description:
+    """What data of such a shape is said to hold."""
+    inputs = int(np.prod(shape))
+    return Description("a.h5", 9, 3, shape, inputs, 2, None, "uint8", 0.5, -1.0, None, ("cat", "dög"))
+
+
 def written(
     path: Path,
     conf: Config,
@@ -57,7 +64,7 @@ def written(
     def read(piece: Piece) -> np.ndarray:
         return vectors[piece.partition][piece.start : piece.stop]
 
-    model_file.write(path, conf, plan, cut(plan.sizes, shards, most), read)
+    model_file.write(path, conf, description(shape), plan, cut(plan.sizes, shards, most), read)
     return net
 
 
@@ -137,6 +144,9 @@ def test_the_file_explains_itself(tmp_path):
         (tmp_path / "again.toml").write_text(file.attrs["configuration"])
         assert {"dbmpi", "numpy", "python"} <= set(json.loads(file.attrs["versions"]))
         assert file.attrs["format"] == model_file.FORMAT
+        assert tuple(file.attrs["input_shape"]) == (5,) and file.attrs["input_dtype"] == "uint8"
+        assert (file.attrs["scale"], file.attrs["offset"]) == (0.5, -1.0)
+        assert list(file.attrs["class_names"]) == ["cat", "dög"]
     assert load(tmp_path / "again.toml", []) == conf
 
 
@@ -148,7 +158,7 @@ def test_only_the_whole_file_has_the_name(tmp_path):
         raise ArithmeticError("a shard is gone")
 
     with pytest.raises(ArithmeticError):
-        model_file.write(tmp_path / "model.h5", conf, plan, cut(plan.sizes, 1, 100), fail)
+        model_file.write(tmp_path / "model.h5", conf, description((5,)), plan, cut(plan.sizes, 1, 100), fail)
     assert not (tmp_path / "model.h5").exists()
     written(tmp_path / "model.h5", conf, (5,), 1, 1, 100)
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]

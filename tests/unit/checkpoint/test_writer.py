@@ -19,13 +19,15 @@ from dbmpi.checkpoint.run_state import DownpourState, RunState, SchedulerState, 
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Checkpoint, Config, Model
+from dbmpi.data.portions import PortionPlan
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import cut
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
 
+PLAN = PortionPlan(1, 1, 1, 0).numbers()
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals())
-STATE = RunState(LOG, StoppingState(None, 0), DownpourState(SchedulerState(0, 0, -1, (), (), {}), False))
+STATE = RunState(LOG, StoppingState(None, 0), DownpourState(SchedulerState(0, 0, -1, (), (), PLAN), False))
 
 
 @pytest.fixture

@@ -37,8 +37,13 @@ class Shards:
             self.owners.mark_dead(dead)
         self.deaths.clear()
 
-    def await_files(self) -> None:
+    def wait_until(self, done: Any) -> None:
         """See `cluster.Shards`."""
+        self.write()
+        while not done():
+            pass
+
+    def write(self) -> None:
         for shard in list(self.owners.living):
             self.written(shard)
 
@@ -58,6 +63,8 @@ class Anything:
     def event(self, text: str) -> None:
         """See `metrics.MetricsLog`."""
         self.events.append(text)
+
+    say = event
 
     def record(self, kind: str, **values: Any) -> None:
         """See `metrics.MetricsLog`."""
@@ -81,7 +88,7 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointMa
     partitioning = Partitioning(build(config, (8,)), 1)
     writer = CheckpointWriter(tmp_path, config, partitioning, cut([90], 3, 99), 1, {"shards": 3})
     log: Any = Anything()
-    made = CheckpointManager(writer, Shards(), log, log, 0)
+    made = CheckpointManager(writer, Shards(), log, log, 0, lambda: None)
     made.start()
     made.indexed, made.log = indexed, log.events  # type: ignore[attr-defined]
     return made
@@ -130,7 +137,7 @@ def test_what_was_written_of_another_one_counts_for_nothing(checkpoints: Any) ->
     checkpoints.save(STATE)
     late = checkpoints._shards.written
     checkpoints._shards.owners.mark_dead(0)
-    checkpoints._shards.await_files()
+    checkpoints._shards.write()
     checkpoints.poll()
     checkpoints.save(STATE)
     late(0)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbmpi.data.describe import check_fits, describe
+from dbmpi.data.describe import check_fits, check_whole, describe
 from dbmpi.data.split import Split, _window
 from dbmpi.errors import UserError
 from tests import ROOT
@@ -64,7 +64,7 @@ def test_window_is_the_columns_and_little_more(shape, ends):
     total = int(np.prod(shape))
     start, stop = sorted(end % (total + 1) for end in ends)
     box, cut = _window(tuple(shape), start, stop)
-    inside = np.arange(total).reshape(shape)[box].ravel()
+    inside = np.arange(total).reshape(shape)[tuple(slice(*edges) for edges in box)].ravel()
     assert inside[cut].tolist() == list(range(start, stop))
     assert start == stop or len(inside) < stop - start + 2 * total // shape[0]
 
@@ -144,6 +144,7 @@ def test_description(path):
     assert dataclasses.asdict(found) == {
         "path": str(path), "train_rows": 40, "test_rows": 9, "input_shape": (6, 5, 2), "inputs": 60,
         "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
+        "class_names": None,
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)
@@ -342,8 +343,12 @@ def test_rows_that_a_virtual_data_set_cannot_have(path, tmp_path):
     write(tmp_path / "source.h5", X[:3], Y[:3])
     for source, shape, message in [
         ((".", "train/x"), (4, 3), "takes rows from itself"),
-        (("source.h5", "train/none"), (4, 3), "which has no data set train/none"),
-        (("source.h5", "train/x"), (4, 3), "takes more than there is"),
+        (
+            ("source.h5", "train/none"),
+            (4, 3),
+            r"\(rows in .*source.h5: train/none\): there is no such data set",
+        ),
+        (("source.h5", "train/x"), (4, 3), "source.h5: train/x.: 12 values are to come from 9"),
         (("source.h5", "train/x"), (3, 3), "takes 9 values from elsewhere, but has 12"),
     ]:
         virtual(write(path, X, Y), source, shape)
@@ -362,6 +367,40 @@ def test_rows_that_were_never_written(path, key, chunks):
         describe(path, stand_in=False)
 
 
+@pytest.mark.parametrize("change", ["rows", "scale", "shape"])
+def test_another_file_than_the_one_described(path, change):
+    """As on a host that has its own copy."""
+    x = np.ones((40, 6), np.uint8)
+    found = describe(write(path, x))
+    with Split(path, "test") as split:
+        check_whole(split, found)
+    x_test = {"rows": x[:8], "shape": x[:9, :5]}.get(change, x[:9])
+    with h5py.File(write(path, x, x_test=x_test, y_test=np.arange(len(x_test))), "r+") as file:
+        if change == "scale":
+            file["test/x"].attrs["scale"] = 0.5
+    with Split(path, "test") as split, pytest.raises(UserError, match=f"test has .*{change} .* here, but"):
+        check_whole(split, found)
+
+
+def test_each_rank_looks_for_rows_that_were_never_written(path):
+    x = np.ones((40, 6), np.uint8)
+    found = describe(write(path, x, chunks=(8, 6)))
+    with h5py.File(path, "r+") as file:
+        del file["train/x"]
+        file["train"].create_dataset("x", x.shape, x.dtype, chunks=(8, 6))[:8] = 1
+    with Split(path, "train") as split, pytest.raises(UserError, match="of its 5 chunks 1 were written"):
+        check_whole(split, found)
+
+
+@pytest.mark.parametrize("layout", [{}, {"chunks": (5, 6)}])
+def test_a_file_with_a_user_block(path, layout):
+    with h5py.File(path, "w", userblock_size=4096) as file:
+        for name in ("train", "test"):
+            file.create_dataset(f"{name}/x", data=np.ones((40, 6), np.uint8), **layout)
+            file[f"{name}/y"] = np.zeros(40, int)
+    assert describe(path, stand_in=False).train_rows == 40
+
+
 def test_rows_in_another_raw_file(path, tmp_path):
     raw = tmp_path / "rows.raw"
     raw.write_bytes(X.tobytes())
@@ -370,7 +409,9 @@ def test_rows_in_another_raw_file(path, tmp_path):
         file["train"].create_dataset("x", X.shape, X.dtype, external=[(str(raw), 0, X.nbytes)])
     assert describe(path).train_rows == 4
     os.truncate(raw, X.nbytes - 1)
-    with pytest.raises(UserError, match=r"takes rows from .*rows.raw, which is missing or has fewer than 12"):
+    with pytest.raises(
+        UserError, match=r"\(rows in .*rows.raw\): the raw file is to have 12 bytes, but has 11"
+    ):
         describe(path)
 
 
@@ -508,3 +549,24 @@ def test_the_example_of_the_documentation_is_a_data_file(tmp_path, monkeypatch):
     found = describe("own.h5")
     assert (found.train_rows, found.inputs, found.classes, found.chunk_rows) == (10_000, 40, 3, 128)
     assert (found.scale, found.offset) == (0.5, -0.5)
+
+
+@pytest.mark.parametrize("names", [["cat", "dög"], [b"cat", "dög".encode()]])
+def test_class_names_are_read(tmp_path, names):
+    path = tmp_path / "named.h5"
+    with h5py.File(path, "w") as file:
+        for split in ("train", "test"):
+            file[f"{split}/x"], file[f"{split}/y"] = np.zeros((4, 3), "f4"), np.arange(4) % 2
+        file["train/y"].attrs["class_names"] = names
+    assert describe(path).class_names == ("cat", "dög")
+
+
+@pytest.mark.parametrize("names", [7, "cat", [["cat"]], [1, 2], [b"\xff"]])
+def test_class_names_that_are_none_are_refused(tmp_path, names):
+    path = tmp_path / "named.h5"
+    with h5py.File(path, "w") as file:
+        for split in ("train", "test"):
+            file[f"{split}/x"], file[f"{split}/y"] = np.zeros((4, 3), "f4"), np.arange(4) % 2
+        file["train/y"].attrs["class_names"] = names
+    with pytest.raises(UserError, match="class_names"):
+        describe(path)

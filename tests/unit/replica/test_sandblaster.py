@@ -14,6 +14,7 @@ from dbmpi.config.algorithms import Downpour, Sandblaster
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Config, Model, Train
 from dbmpi.data import digits
+from dbmpi.data.describe import describe
 from dbmpi.layout import network, sharding
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model.partition import PartitionModel
@@ -52,7 +53,7 @@ class Bench:
         service = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
         self.model = PartitionModel(self.partitioning, 0, True, np.dtype("f8"), L2)
         self.batch: Batch = cut_batch(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
-        self.loader = Loader(str(digits.path()), self.batch.plan, self.model, 30.0)
+        self.loader = Loader(describe(digits.path()), self.batch.plan, self.model, 30.0)
         portions = PortionCache(self.loader, self.batch.plan, 10**9)
         self.on_minibatch: Callable[[], None] = lambda: None
         pause = lambda: self.on_minibatch()  # noqa: E731

@@ -1,0 +1,102 @@
+"""The end of a run: what must be on disk for it to be over, and what becomes of one that cannot write it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dbmpi.errors import STATUS_FAILURE, STATUS_STOPPED, UserError
+from dbmpi.files import write_json, write_text
+from dbmpi.output import run_directory
+from dbmpi.output.reminder import reminding
+
+if TYPE_CHECKING:
+    from dbmpi.coordinator.stopping import Stopping
+    from dbmpi.output.metrics import MetricsLog
+    from dbmpi.run.setup import Setup
+
+
+GO_ON = "the same command, or --resume, goes on from"
+
+
+class LastWord:
+    """The last checkpoint, the model, and the summary of a run: all of them, or it is not over.
+
+    Parameters
+    ----------
+    setup, log, stopping
+        The run, what it has measured, and why it ends.
+    checkpoint_problem
+        What kept the last checkpoint from the disk; empty where nothing has.
+
+    Attributes
+    ----------
+    problems
+        What could not be written, and why.
+    """
+
+    def __init__(
+        self, setup: "Setup", log: "MetricsLog", stopping: "Stopping", checkpoint_problem: str
+    ) -> None:
+        self._setup, self._log, self._stopping = setup, log, stopping
+        self.problems: list[str] = []
+        if not stopping.lost:  # else there is no last checkpoint
+            self.note(checkpoint_problem)
+
+    def note(self, problem: str) -> None:
+        """Take in what could not be written; nothing where all could."""
+        if problem:
+            self.problems.append(problem)
+
+    @contextmanager
+    def attempting(self, what: str) -> Iterator[None]:
+        """Note that something cannot be written, and say now and then that it still is being written."""
+        try:
+            with reminding(what, self._log.say):
+                yield
+        except UserError as error:
+            self.note(str(error))
+
+    def conclude(self) -> int:
+        """Write the summary, and say how the run ended and where everything is; return the exit status."""
+        from dbmpi.output.summary import conclusion, summary
+
+        directory, stopping = self._setup.run_dir, self._stopping
+        content = summary(self._log, stopping.reason, self._status())
+        with self.attempting(run_directory.SUMMARY):
+            write_json(directory / run_directory.SUMMARY, content)
+        if stopping.finished and not self.problems:
+            with self.attempting(run_directory.FINISHED):
+                write_text(directory / run_directory.FINISHED, f"{stopping.reason}\n")
+        self._log.close()
+        print(conclusion(content, directory), flush=True)
+        if not stopping.finished and not self.problems:
+            print(f"dbmpi: stopped before its end: {GO_ON} there", flush=True)
+        for text in self._errors():
+            print(f"dbmpi: error: {text}", file=sys.stderr, flush=True)
+        return self._status()
+
+    def _errors(self) -> Iterator[str]:
+        """Yield what is wrong with the run, and what can be done about it."""
+        if self._stopping.lost:
+            yield self._stopping.advice
+        yield from self.problems
+        if self._status() == STATUS_STOPPED and self.problems:
+            yield f"the run has not written all that it should: {GO_ON} its last checkpoint"
+        elif self._status() == STATUS_FAILURE:
+            yield "the run has not written all that it should, and has no checkpoint to go on from"
+
+    def _status(self) -> int:
+        """Return the exit status; without its last word a run has stopped, or failed if nothing goes on."""
+        if not self.problems or self._stopping.lost:
+            return self._stopping.status
+        return STATUS_STOPPED if self._resumable else STATUS_FAILURE
+
+    @cached_property
+    def _resumable(self) -> bool:
+        """Return whether there is a whole checkpoint."""
+        from dbmpi.checkpoint.manifest import Checkpoint
+        from dbmpi.checkpoint.resume import whole
+
+        return any(isinstance(found, Checkpoint) for found in whole(self._setup.run_dir))

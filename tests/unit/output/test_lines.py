@@ -1,0 +1,56 @@
+"""Lines that wait for the disk."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from dbmpi.output import lines
+from dbmpi.output.lines import LineFile
+
+
+def test_lines_wait_and_come_in_order_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, real, full, path = list[str](), os.write, [False], tmp_path / "a"
+
+    def write(file: int, data: bytes) -> int:
+        if full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, data[:5])
+
+    monkeypatch.setattr(lines.os, "write", write)
+    file = LineFile(path, said.append)
+    file.write("the first\n")
+    full[0] = True
+    for n in range(3):
+        file.write(f"{n}\n")
+    assert path.read_text() == "the first\n" and len(said) == 1 and "No space" in said[0]
+    full[0] = False
+    file.write("last\n")
+    file.close()
+    assert path.read_text() == "the first\n0\n1\n2\nlast\n" and len(said) == 1
+
+
+def test_what_never_can_be_written_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = list[str]()
+    file = LineFile(tmp_path / "a", said.append)
+
+    def write(file: int, data: bytes) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(lines.os, "write", write)
+    monkeypatch.setattr(lines, "MOST_BYTES", 10)
+    for _ in range(4):
+        file.write("1234\n")
+    file.close()
+    assert said[-1].endswith("lacks 4 records")
+
+
+def test_an_unfinished_line_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("one\ntw")
+    file = LineFile(tmp_path / "a", lambda text: None)
+    file.write("three\n")
+    file.close()
+    assert (tmp_path / "a").read_text() == "one\nthree\n"
