@@ -12,13 +12,14 @@ pytestmark = pytest.mark.skipif(preload.compiler() is None, reason="needs a C co
 # Of each pattern the first run that it is found in.
 SOME = [
     r"fresh .* create run/\.config\.toml\.tmp .* ENOSPC",
-    r"fresh .* write run/checkpoints/\.000001\.part/shard-0000\.h5 .* short",
-    r"fresh .* fsync run/checkpoints .* EIO",
+    r"fresh .* write run/metrics\.jsonl .* EIO",
+    r"fresh .* write run/checkpoints/\.000001\.part/shard-0000\.h5 .* ENOSPC",
+    r"fresh .* write run/checkpoints/\.000002\.part/shard-0000\.h5 .* short",
+    r"fresh .* write run/checkpoints/\.000003\.part/index\.h5 .* full",
     r"fresh .* read data [1-9]\d ESTALE",
-    r"unlink run/checkpoints/\d+/.* EIO",
+    r"fresh .* write run/\.model\.h5\.tmp .* EIO",
     r"unlink run/finished",
-    r"resumed .* open run/checkpoints/\d+/manifest\.json .* EIO",
-    r"write run/\.model\.h5\.tmp .* short",
+    r"resumed .* open run/checkpoints/\d+/shard-0000\.h5 .* EIO",
 ]
 
 
