@@ -18,6 +18,8 @@ SOME = [
     r"fresh .* write run/checkpoints/\.000003\.part/index\.h5 .* full",
     r"fresh .* read data [1-9]\d ESTALE",
     r"fresh .* write run/\.model\.h5\.tmp .* EIO",
+    r"list run/checkpoints 1 EIO",
+    r"stat run/model\.h5 1 EIO",
     r"unlink run/finished",
     r"resumed .* open run/checkpoints/\d+/shard-0000\.h5 .* EIO",
 ]

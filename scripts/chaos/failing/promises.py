@@ -26,11 +26,12 @@ directory         | *                               | *                   | 0 2 
 description       | create write fsync rename       | *                   | 2         |
 description       | *                               | *                   | 0 2       | anything
 old mark          | *                               | *                   | 2         |
+old model         | *                               | *                   | 0 2       | anything
 metrics           | write                           | full                | 85        |
 metrics           | create                          | full                | 2 85      |
 metrics           | write                           | *                   | 0         | a warning
 metrics           | create open read truncate stat  | *                   | 0 2       | anything
-metrics           | close                           | *                   | 0         | anything
+metrics           | close                           | *                   | 0 2       | anything
 checkpoint        | create write mkdir              | full                | 85        |
 checkpoint        | create write mkdir fsync rename | *                   | 0         | a warning
 checkpoint        | *                               | *                   | 0         | anything
@@ -62,8 +63,9 @@ FILES = {
     r"run/checkpoints": "checkpoints",
     r"run/checkpoints/\.\d+\.part(/.*)?": "checkpoint",
     r"run/checkpoints/\d+(/.*)?": "old checkpoint",
-    r"run/\.?model\.h5(\.tmp)?": "model",
-    r"run/\.?summary\.json(\.tmp)?": "summary",
+    r"run/\.model\.h5\.tmp": "model",
+    r"run/\.summary\.json\.tmp": "summary",
+    r"run/(model\.h5|summary\.json)": "old model",
     r"run/finished": "old mark",
     r"run/\.finished\.tmp": "mark",
     r"kernels(/.*)?": "kernels",
