@@ -25,11 +25,56 @@ _STORED = {"pass_number": "evaluation"}
 
 
 @dataclass(frozen=True)
+class EpochSums:
+    """Sums of the training loss over an epoch under way, and over its end."""
+
+    loss_sum: Annotated[float, Limits(finite=False)] = 0.0
+    examples: float = 0.0
+    last_loss_sum: Annotated[float, Limits(finite=False)] = 0.0
+    last_examples: float = 0.0
+
+    def plus(self, loss: float, examples: float, end: float) -> "EpochSums":
+        """Return them with the mean loss of more examples; those that reach beyond `end` are of its end."""
+        last = examples if self.examples + examples > end else 0.0
+        return EpochSums(
+            self.loss_sum + loss * examples,
+            self.examples + examples,
+            self.last_loss_sum + loss * last,
+            self.last_examples + last,
+        )
+
+    @property
+    def loss(self) -> float:
+        """Mean loss."""
+        return self.loss_sum / self.examples
+
+    @property
+    def last_loss(self) -> float:
+        """Mean loss of the end."""
+        return self.last_loss_sum / self.last_examples
+
+
+@dataclass(frozen=True)
 class StoppingState:
-    """What the limit on the loss compares with, and how many portions in a row were beyond it."""
+    """What losses are compared with, and what has been seen of them.
+
+    Parameters
+    ----------
+    first_loss
+        Loss of the first parameters (in checkpoints without `epoch`: mean loss of the first portion).
+    beyond
+        How many losses in a row were beyond the limit.
+    epoch
+        Sums over the epoch under way.
+    learned, told
+        Whether the last epoch was better than chance, and whether it was told that one was not.
+    """
 
     first_loss: float | None
     beyond: int
+    epoch: EpochSums = EpochSums()
+    learned: bool | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True)

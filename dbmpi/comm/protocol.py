@@ -201,6 +201,9 @@ REPORT = np.dtype(
         ("examples", "i8"),
         ("correct", "i8"),
         ("loss_sum", "f8"),  # this partition's share, summed over examples
+        ("data_loss_sum", "f8"),  # GRADIENT: of loss_sum, what is not the L2 penalty
+        ("first_loss_sum", "f8"),  # of loss_sum: of the minibatch whose loss is that of the first parameters,
+        ("first_examples", "i8"),  # and its examples; 0: the portion has none such
         ("busy_s", "f8"),
         ("wait_s", "f8"),  # of busy_s: waiting for shards, other partitions, or the disk
         ("boundary_messages", "i8"),  # sent since the last report
@@ -223,6 +226,7 @@ OPERATION = np.dtype(
     ]
 )
 
+RECENT = 50  # pushes of a piece by which it is judged whether its gradients can be computed with
 HISTOGRAM = 256  # staleness 0, 1, ..., 254, and 255 or more
 
 SHARD_REPORT = np.dtype(
@@ -235,6 +239,8 @@ SHARD_REPORT = np.dtype(
         ("stale", "i8"),  # pushes refused, by reason
         ("not_finite", "i8"),
         ("too_large", "i8"),
+        ("recent", "i4"),  # of the last pushes of the piece that refuses most, at most RECENT: so many,
+        ("recent_not_finite", "i4"),  # and those of them that were refused as not finite
         ("staleness_sum", "i8"),
         ("staleness_max", "i8"),
         ("busy_s", "f8"),

@@ -76,14 +76,15 @@ class Downpour:
     epsilon: float = key(1e-8, "Keeps the divisors of adagrad and adam from zero.", above=0)
     max_gradient_norm: float = key(
         0.0,
-        "A shard refuses a gradient (of one of its pieces) with a larger norm; 0: only non-finite ones.",
+        "A shard refuses a gradient (of one of its pieces) with a larger norm; 0: only one that is not "
+        "finite, or too large to compute with in `model.dtype`.",
         minimum=0,
         maximum=1e100,
     )
     wire: Literal["float32", "bfloat16", "float16"] = key(
         "float32",
         "Precision of pushed gradients: the model's own, or a 16-bit one whose error is carried over to the "
-        "next push.",
+        "next push; float16 carries values below 6.7e7.",
     )
     schedule: Schedule = key(Schedule(), "Learning-rate schedule.")
     warmstart: Warmstart = key(Warmstart(), "Training of one replica alone.")

@@ -59,6 +59,7 @@ class Activity:
         now = self._replicas.clock()
         self.stopping.check_time(now - self._log.job_started)
         self.stopping.check_signals()
+        self.stopping.check_refusals(self._log.take_reports())
         self._log.tick(now)
         self._replicas.keep_alive()
 

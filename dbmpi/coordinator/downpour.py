@@ -118,8 +118,8 @@ class DownpourActivity(Activity):
 
     def _complete(self, job: Job) -> None:
         if job.work is Work.TRAIN:
-            loss = self._log.train(job.reports)
-            self.stopping.check_loss(loss)
+            self._log.train(job.reports)
+            self.stopping.check_portion(job.reports)
             self._evaluations.update(self._log.examples, self._replicas.clock() - self._log.started)
         elif job.work is Work.EVALUATE and self.phase is Phase.TRAIN:
             result = self._log.empty.add(job.reports)

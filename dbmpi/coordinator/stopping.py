@@ -1,12 +1,17 @@
 """When a run ends, and why; and when replicas other than the first may begin. Pure."""
 
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Literal
+from typing import Any, Literal
 
+from dbmpi.arrays import Record
 from dbmpi.checkpoint.run_state import StoppingState
 from dbmpi.comm.signals import Signals
 from dbmpi.config.algorithms import Warmstart
 from dbmpi.config.sections import Train
+from dbmpi.coordinator import advice
+from dbmpi.coordinator.divergence import TEST, TRAINING, Divergence
+from dbmpi.coordinator.learning import LearningWatch
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
 from dbmpi.output.totals import EvaluationSums
 
@@ -14,11 +19,11 @@ End = Literal["iterations", "converged", "failed"]  # of a batch method
 Reason = Literal[
     "", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed", "signal"
 ]
-PERSISTENCE = 3  # portions in a row whose loss is beyond the limit
+ITERATIONS = 10  # of a batch method, which count as an epoch
 
 
 class Stopping:
-    """Watches the limits of a run; `reason` is empty while it goes on.
+    """Watches the limits of a run, and its losses; `reason` is empty while it goes on.
 
     Parameters
     ----------
@@ -26,12 +31,26 @@ class Stopping:
         The limits.
     signals
         What has been received.
+    chance, rows
+        The loss of chance, 0 where it is not known, and the examples in an epoch.
+    tell
+        Tells the user that a run does not learn; called once.
     """
 
-    def __init__(self, train: Train, signals: Signals | None = None) -> None:
+    def __init__(
+        self,
+        train: Train,
+        signals: Signals | None = None,
+        chance: float = 0.0,
+        rows: int = 0,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._train, self._signals = train, Signals() if signals is None else signals
-        self._first_loss: float | None = None
-        self._beyond = 0
+        self._divergence, self._watch = (
+            Divergence(train.divergence_factor, chance),
+            LearningWatch(chance, rows),
+        )
+        self._tell, self._is_told = tell, False
         self.reason: Reason = ""
 
     @property
@@ -58,26 +77,30 @@ class Stopping:
 
     def state(self) -> StoppingState:
         """Return what the limits depend on, for `restore`."""
-        return StoppingState(self._first_loss, self._beyond)
+        seen, watch = self._divergence, self._watch
+        return StoppingState(seen.first_loss, seen.beyond, watch.sums, watch.learned, self._is_told)
 
     def restore(self, state: StoppingState) -> None:
         """Go on from `state`."""
-        self._first_loss, self._beyond = state.first_loss, state.beyond
+        self._divergence.restore(state.first_loss, state.beyond)
+        self._watch.sums, self._watch.learned, self._is_told = state.epoch, state.learned, state.told
 
     @property
     def advice(self) -> str:
         """What to do about a run that diverged, or an optimizer that failed."""
         if self.reason == "failed":
-            return (
-                "the optimizer can go no further: the loss or its gradient is not finite, or the loss does "
-                "not fall along its negative gradient; the model is the best that was found. Look for values "
-                'in the data that are not finite or very large, or take model.dtype = "float64"'
-            )
-        return (
-            "the run diverged: its training loss was not finite, or stayed above "
-            f"{self._train.divergence_factor:g} (train.divergence_factor) times its first value; lower "
-            "downpour.learning_rate, begin with downpour.warmstart, or set downpour.max_gradient_norm"
-        )
+            return advice.FAILED
+        return advice.diverged(self._divergence.seen, self._train.algorithm)
+
+    @property
+    def verdict(self) -> dict[str, Any]:
+        """What summary.json says of the losses: the references, and what they showed."""
+        return {
+            "first_loss": self._divergence.first_loss,
+            "chance_loss": self._watch.chance or None,
+            "learned": self._watch.learned,
+            "diverged_by": self._divergence.seen if self.reason == "diverged" else None,
+        }
 
     def check_signals(self) -> None:
         """Stop when a signal has been received, here or by another rank."""
@@ -89,32 +112,66 @@ class Stopping:
         if self._train.max_time is not None and elapsed_s >= self._train.max_time:
             self._stop("max_time")
 
-    def check_loss(self, loss: float) -> None:
-        """Stop when the mean loss of portions stays not finite, or far above that of the first.
+    def check_portion(self, reports: Sequence[Record]) -> None:
+        """Take in what a replica reports of a portion, one record from each partition.
 
-        One such portion proves nothing: the shards refuse a gradient that is not finite, and the replica
-        that took a step by it fetches anew.
+        Its first minibatch tells the loss of the first parameters if no partition's had been updated.
         """
-        if self._first_loss is None and isfinite(loss):
-            self._first_loss = loss
-        limit = self._train.divergence_factor * abs(self._first_loss or 0.0)
-        self._beyond = 0 if isfinite(loss) and loss <= limit else self._beyond + 1
-        if self._beyond >= PERSISTENCE:
+        first = min(int(report["first_examples"]) for report in reports)
+        if first:
+            self._divergence.begin(sum(float(report["first_loss_sum"]) for report in reports) / first)
+        examples = int(reports[0]["examples"])
+        self._check_loss(sum(float(report["loss_sum"]) for report in reports) / examples, examples)
+
+    def begin(self, first_loss: float | None) -> None:
+        """Take the loss of the first parameters from elsewhere, if it is there and not known yet."""
+        if first_loss is not None:
+            self._divergence.begin(first_loss)
+
+    def check_iterate(self, loss: float) -> None:
+        """Take in the loss, without the penalty, at an iterate of a batch method; the first is the start."""
+        self._divergence.begin(loss)
+        self._check_loss(loss, self._watch.rows / ITERATIONS)
+
+    def _check_loss(self, loss: float, examples: float) -> None:
+        """Stop when the training loss stays beyond its limit; tell when it stays at that of chance."""
+        if self._divergence.persists(loss, TRAINING):
             self._stop("diverged")
+        elif self._watch.add(loss, examples):
+            self._tell_once()
+
+    def _tell_once(self) -> None:
+        if not self._is_told and not self.lost:
+            self._is_told = True
+            self._tell(advice.not_learning(self._watch.loss, self._watch.chance, self._train.algorithm))
+
+    def check_refusals(self, shards: Mapping[int, Record], final: bool = False) -> None:
+        """Stop when a shard refuses most gradients as not finite; when it has, whatever ended the run.
+
+        Parameters
+        ----------
+        shards
+            The last report of each.
+        final
+            Whether no more gradients come.
+        """
+        if not self.lost and self._divergence.refused(shards, final):
+            self.reason = "diverged"
 
     def check_evaluation(self, result: EvaluationSums) -> None:
-        """Stop when a target is reached."""
+        """Stop when a target is reached, or the loss is not finite or stays beyond its limit."""
         target = self._train.target
         accurate = target.accuracy is not None and result.accuracy >= target.accuracy
         small = target.loss is not None and result.loss <= target.loss
         if accurate or small:
             self._stop("target")
-        if not isfinite(result.loss):  # on parameters fetched for it, so there is no way back
+        finite = isfinite(result.loss)  # if not, there is no way back: on parameters fetched for it
+        if self._divergence.persists(result.loss, TEST) if finite else self._divergence.shows(result.loss):
             self._stop("diverged")
 
     def check_final(self, result: EvaluationSums) -> None:
-        """Call the run diverged, whatever ended it, when its last parameters have no finite loss."""
-        if not isfinite(result.loss):
+        """Call the run diverged, whatever ended it, if the last parameters have a loss beyond its limit."""
+        if not self.lost and self._divergence.shows(result.loss):
             self.reason = "diverged"
 
     def check_limit(self, limit: Literal["", "epochs", "steps"]) -> None:
@@ -124,6 +181,8 @@ class Stopping:
     def check_optimizer(self, ending: End) -> None:
         """Stop as the optimizer of a batch method has ended."""
         self._stop(ending)
+        if self._watch.end() and ending == "converged":
+            self._tell_once()
 
     def _stop(self, reason: Reason) -> None:
         self.reason = self.reason or reason

@@ -4,11 +4,13 @@ The format is that of docs/data.md: groups `train` and `test`, in each a data se
 `y` of integer labels or float targets.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from dbmpi.data.chance import LabelChance, TargetChance
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
@@ -43,6 +45,9 @@ class Description:
         Rows in a chunk of `train/x`, None where it is not chunked.
     class_names : tuple of str or None
         Of the classes in order, where the file names them.
+    chance : dict
+        By the name of a loss: that of the best answer which is the same for every example of the training
+        set. Without those that the labels or targets do not suit, or for which it is not known.
     """
 
     path: str
@@ -57,6 +62,7 @@ class Description:
     offset: float
     chunk_rows: int | None
     class_names: tuple[str, ...] | None = None
+    chance: Mapping[str, float] = field(default_factory=dict)
 
 
 def describe(path: str | Path, stand_in: bool = True) -> Description:
@@ -84,20 +90,21 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             split.check_complete(stand_in)
             # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
             split.read([(0, 1), (split.rows - 1, split.rows)])
-        largest = max(_scanned(train), _scanned(test))
+        (largest, chance), (largest_of_test, _) = _scanned(train), _scanned(test)
         return Description(
             path=str(train.path),
             train_rows=train.rows,
             test_rows=test.rows,
             input_shape=train.input_shape,
             inputs=train.inputs,
-            classes=None if train.targets_width else int(largest) + 1,
+            classes=None if train.targets_width else int(max(largest, largest_of_test)) + 1,
             targets=train.targets_width,
             dtype=train.dtype.name,
             scale=train.scale,
             offset=train.offset,
             chunk_rows=train.chunk_rows,
             class_names=train.class_names,
+            chance=chance,
         )
 
 
@@ -184,12 +191,13 @@ def _check_alike(train: Split, test: Split) -> None:
             )
 
 
-def _scanned(split: Split) -> float:
-    """Check all labels or targets in reads of bounded size, and return the largest."""
-    largest = -np.inf
+def _scanned(split: Split) -> tuple[float, dict[str, float]]:
+    """Check all labels or targets in reads of bounded size; return the largest, and the losses of chance."""
+    largest, chance = -np.inf, TargetChance() if split.targets_width else LabelChance()
     step = max(1, SCAN_VALUES // (split.targets_width or 1))
     for start in range(0, split.rows if split.has_labels else 1, step):
         rows = (start, min(start + step, split.rows))
         values = split.labels_or_targets([rows])
         largest = max(largest, float(values.max()))
-    return largest
+        chance.add(values)
+    return largest, chance.losses()

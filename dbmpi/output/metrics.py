@@ -98,6 +98,7 @@ class MetricsLog:
         self.boundary_messages = self.boundary_bytes = 0
         self.last_evaluation, self.final_evaluation = self.empty, self.empty
         self.shards: dict[int, Record] = {}
+        self._new_reports: dict[int, Record] = {}
         self.iterations = self.passes = 0
         self.batch: dict[str, Any] = {}
 
@@ -143,8 +144,8 @@ class MetricsLog:
         """Seconds from the start to the end of training."""
         return self.ended - self.started
 
-    def train(self, reports: Sequence[Record]) -> float:
-        """Add the reports of one portion, one from each partition; return its mean loss."""
+    def train(self, reports: Sequence[Record]) -> None:
+        """Add the reports of one portion, one from each partition."""
         portion = self.empty.add(reports)
         self._interval.sums = self._interval.sums.add(reports)
         self._interval.busy_s += sum(float(r["busy_s"]) for r in reports)
@@ -153,7 +154,6 @@ class MetricsLog:
         self.examples += portion.rows
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
         self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
-        return portion.loss
 
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
@@ -200,7 +200,7 @@ class MetricsLog:
 
     def shard(self, report: Record) -> None:
         """Record a `SHARD_REPORT`; the last one of each shard counts."""
-        self.shards[int(report["shard"])] = report
+        self.shards[int(report["shard"])] = self._new_reports[int(report["shard"])] = report
         updates = int(report["updates"])
         self.record(
             "shard",
@@ -217,10 +217,16 @@ class MetricsLog:
             **({"staleness_histogram": histogram(report)} if report["last"] else {}),
         )
 
+    def take_reports(self) -> dict[int, Record]:
+        """Return the shards' reports that have come since the last call, by shard."""
+        new, self._new_reports = self._new_reports, {}
+        return new
+
     def reset_updates(self, shard: int) -> None:
         """A shard has died: its successor reports the updates of its pieces from now on."""
         if shard in self.shards:
-            self.shards[shard]["updates"] = self.shards[shard]["pieces"] = 0
+            for name in ("updates", "pieces", "recent", "recent_not_finite"):
+                self.shards[shard][name] = 0
 
     def event(self, text: str, **values: object) -> None:
         """Record something that happened, and show it."""

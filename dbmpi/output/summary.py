@@ -9,11 +9,14 @@ from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
 
 
-def summary(log: MetricsLog, reason: str, status: int) -> dict[str, Any]:
-    """Return the content of summary.json."""
+def summary(
+    log: MetricsLog, reason: str, status: int, verdict: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the content of summary.json; `verdict` is what the losses showed (`Stopping.verdict`)."""
     result = {
         "stop_reason": reason,
         "status": status,
+        **(verdict or {}),
         "test_accuracy": log.final_evaluation.accuracy,
         "test_loss": log.final_evaluation.loss,
         "examples_per_s": log.examples / log.train_s if log.train_s else 0.0,

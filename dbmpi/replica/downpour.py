@@ -111,8 +111,11 @@ class DownpourClient:
         if not self._learning:
             self.begin()
         examples, score = int(assignment["examples"]), Score(0.0, 0)
+        on_first_parameters = self.steps == 0 and not self._versions.any()
         for width, targets in self._loader.train():
             score += self.step(width, targets, examples + int(report["examples"]))
+            if on_first_parameters and not report["steps"]:
+                report["first_loss_sum"], report["first_examples"] = score.loss_sum, width
             report["steps"] += 1
             report["examples"] += width
             self._on_minibatch()

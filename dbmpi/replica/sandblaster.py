@@ -115,6 +115,7 @@ class SandblasterClient:
             report["examples"] += width_now
             self._on_minibatch()
         report["loss_sum"] = score.loss_sum + self._penalty * int(report["examples"])
+        report["data_loss_sum"] = score.loss_sum
         report["correct"] = score.correct
         self._store(key, total, width / int(assignment["examples"]), bool(report["examples"]))
 

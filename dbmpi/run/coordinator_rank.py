@@ -83,7 +83,10 @@ def make(
     config, topology = context.config, context.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     replicas = ReplicaTable(shape, config.cluster.timeout_s, dispatcher, name)
-    shared = Coordination(replicas, log, Stopping(config.train, context.signals))
+    description = context.setup.description
+    chance = description.chance.get(config.model.loss, 0.0)
+    stopping = Stopping(config.train, context.signals, chance, description.train_rows, log.event)
+    shared = Coordination(replicas, log, stopping)
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
     checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
@@ -155,6 +158,8 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         if state is not None and state.sandblaster is not None:
             sandblaster.restore(state.sandblaster)
         sandblaster.train()
+    if not shared.stopping.hasty:
+        shared.stopping.check_refusals(shared.log.shards, final=True)
     coordinator.checkpoints.finish()
     return shared.stopping
 

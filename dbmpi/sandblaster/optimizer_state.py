@@ -94,8 +94,8 @@ class OptimizerState:
 
     def ends(self, limits: Limits) -> bool:
         """Whether one of the tolerances is met."""
-        at = self.at
-        return self.level or (at is not None and limits.flat(at.gradient_norm, sqrt(at.xx)))
+        at = self.at  # an infinite gradient is not small, though it may be beside infinite parameters
+        return self.level or (at is not None and at.finite and limits.flat(at.gradient_norm, sqrt(at.xx)))
 
     def after(self, loss: float, limits: Limits) -> "OptimizerState":
         """Return where it stands once a step has been taken, to a point that is not looked at yet."""

@@ -49,7 +49,7 @@ class Pass(Activity):
         self._reports: dict[tuple[int, int], list[Record]] = {}  # replica, portion: computed, not judged
         self._copied: set[tuple[int, int]] = set()
         self._losses: dict[int, list[float]] = {}  # by portion: one that is done again counts once
-        self._finite = True
+        self._finite, self._data_loss_sum = True, 0.0
         self._started = 0.0
 
     @property
@@ -62,6 +62,11 @@ class Pass(Activity):
         """The objective: mean loss of the batch, and the penalty; not finite where a portion's is not."""
         # Exact, so that it does not depend on the order of the reports.
         return fsum(chain.from_iterable(self._losses.values())) / self._examples if self._finite else nan
+
+    @property
+    def data_loss(self) -> float:
+        """The mean loss of the batch without the penalty."""
+        return self._data_loss_sum / self._examples if self._finite else nan
 
     def start(self) -> None:
         """Give every replica its first portions; those of the dead go to the others."""
@@ -138,6 +143,7 @@ class Pass(Activity):
         reports = self._reports.pop((replica, portion))
         if portion not in self._losses:
             self._log.train(reports)
+            self._data_loss_sum += sum(float(report["data_loss_sum"]) for report in reports)
         self._losses[portion] = [float(report["loss_sum"]) for report in reports]
         self._finite &= all(map(isfinite, self._losses[portion]))
         self._tally.won[replica] += 1

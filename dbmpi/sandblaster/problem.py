@@ -9,6 +9,7 @@ Dean et al. 2012, section 4.2.
 """
 
 from dataclasses import replace
+from math import nan
 
 from dbmpi.checkpoint.run_state import SandblasterState
 from dbmpi.comm.operations import Program
@@ -48,6 +49,8 @@ class BatchProblem:
         The iterates that are mirrored; None where shards are not mirrored.
     tally, commands_s
         What replicas have done, and seconds spent in vector operations.
+    data_loss
+        Mean loss of the batch in the last pass, without the penalty.
     """
 
     def __init__(self, settings: Settings, batch: Batch, cluster: Cluster, shared: Coordination) -> None:
@@ -61,7 +64,7 @@ class BatchProblem:
         self.method, self.point = make(settings.method, settings.history), RollbackPoint()
         mirrors = cluster.shards.mirrors
         self.rollback = Rollback(mirrors) if mirrors is not None else None
-        self.tally, self.commands_s = Tally(self._replicas), 0.0
+        self.tally, self.commands_s, self.data_loss = Tally(self._replicas), 0.0, nan
 
     @property
     def examples(self) -> int:
@@ -106,6 +109,7 @@ class BatchProblem:
             raise Interrupted
         if this.scheduler.done and not self._rules.deterministic:
             self._homes = homes_of(this.scheduler.winners, self._replicas)
+        self.data_loss = this.data_loss
         return this.loss
 
     def _pass(self, before: Program) -> Pass:

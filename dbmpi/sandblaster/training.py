@@ -101,6 +101,7 @@ class Sandblaster:
     def restore(self, state: SandblasterState) -> None:
         """Go on from `state`; the log is restored already, and the shards hold the vectors."""
         self._problem.restore(state)
+        self._stopping.begin(state.optimizer["first_loss"] if state.optimizer is not None else None)
         self._evaluations.start_at(self._log.examples, self._log.elapsed_s, state.evaluation_due)
         if self._log.last_evaluation.rows:
             self._stopping.check_evaluation(self._log.last_evaluation)
@@ -126,6 +127,7 @@ class Sandblaster:
         moment = asdict(iteration)
         number = {"iteration": moment.pop("number")}
         self._log.iteration(number | moment | self._spent(iteration.evaluations))
+        self._stopping.check_iterate(self._problem.data_loss)
         self._mirror()
         self._evaluations.update(self._log.examples, self._log.elapsed_s)
         result = self._evaluate() if self._evaluations.take() else None

@@ -1,4 +1,4 @@
-"""The learning rules that run on the shards: which states each keeps, and how it is applied.
+"""The learning rules that run on the shards: which states each keeps, how it is applied, what can come of it.
 
 References
 ----------
@@ -7,6 +7,7 @@ Adagrad: Dean et al. 2012, section 4.1. The loops are in `kernels.parameters.rul
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from dbmpi.arrays import Array
@@ -26,13 +27,34 @@ class Apply(Protocol):
         """
 
 
+Bounds = tuple[float, ...]  # at least the largest magnitude in w, and in each state
+
+
+class Bound(Protocol):
+    """What an update can come to, by the formula of the rule."""
+
+    def __call__(self, bounds: Bounds, g: float, rate: float, t: int) -> tuple[Bounds, float]:
+        """Return the bounds after update number `t` by a gradient of no magnitude above `g`.
+
+        The second number is at least the largest that is met on the way. Infinity where float64 ends.
+        """
+
+
 @dataclass(frozen=True)
 class Rule:
-    """A learning rule with its constants: the names of its states, and how it is applied."""
+    """A learning rule with its constants: the names of its states, and how it is applied.
+
+    `bounds` says what an update can come to; `growth` by which factor, at most, update number t multiplies
+    a state that it has computed.
+    """
 
     states: tuple[str, ...]
     apply: Apply
+    bounds: Bound
+    growth: Callable[[int], float]
 
+
+NO_SQUARE = 1e-22  # smaller numbers have a square that float32 rounds to 0
 
 STATES: dict[str, tuple[str, ...]] = {
     "sgd": (),
@@ -53,16 +75,45 @@ def make(config: Downpour) -> Rule:
         "adam": (rules.adam, rules.adam_out, (config.beta1, config.beta2, config.epsilon)),
     }
     plain, copying, constants = kernels[config.rule]
-    return _rule(STATES[config.rule], plain, copying, constants, counts=config.rule == "adam")
+    bounds = {"sgd": _sgd, "momentum": _momentum, "adagrad": _adagrad, "adam": _adam}[config.rule]
+    return Rule(
+        STATES[config.rule],
+        _apply(plain, copying, constants, counts=config.rule == "adam"),
+        partial(bounds, config),
+        lambda t: 1 / (1 - config.beta2**t) if config.rule == "adam" else 1.0,
+    )
 
 
-def _rule(
-    states: tuple[str, ...],
-    plain: Callable[..., None],
-    copying: Callable[..., None],
-    constants: tuple[float, ...],
-    counts: bool,
-) -> Rule:
+# Each returns what `Bound` says; w, v, a and m are the letters of the kernels.
+
+
+def _sgd(config: Downpour, bounds: Bounds, g: float, rate: float, t: int) -> tuple[Bounds, float]:
+    (w,), step = bounds, rate * g
+    return (w + step,), max(rate, step)
+
+
+def _momentum(config: Downpour, bounds: Bounds, g: float, rate: float, t: int) -> tuple[Bounds, float]:
+    w, v = bounds
+    v = config.momentum * v + g
+    return (w + rate * v, v), max(rate, rate * v)
+
+
+def _adagrad(config: Downpour, bounds: Bounds, g: float, rate: float, t: int) -> tuple[Bounds, float]:
+    w, a = bounds
+    ratio = 1 + NO_SQUARE / config.epsilon  # of g to the divisor, which is epsilon where g has no square
+    return (w + rate * ratio, a + g * g), max(rate, rate * g)
+
+
+def _adam(config: Downpour, bounds: Bounds, g: float, rate: float, t: int) -> tuple[Bounds, float]:
+    w, m, v = bounds
+    m, v = max(m, g), config.beta2 * v + (1 - config.beta2) * g * g
+    rate_t, grown = rate / (1 - config.beta1**t), v / (1 - config.beta2**t)
+    return (w + rate_t * m / config.epsilon, m, v), max(rate_t, rate_t * m, g * g, grown)
+
+
+def _apply(
+    plain: Callable[..., None], copying: Callable[..., None], constants: tuple[float, ...], counts: bool
+) -> Apply:
     """Join the two kernels of a rule; `counts` says that they take `t` after the constants."""
 
     def apply(
@@ -74,7 +125,7 @@ def _rule(
         else:
             copying(*given, out)
 
-    return Rule(states, apply)
+    return apply
 
 
 def local_rate(config: Downpour) -> float:

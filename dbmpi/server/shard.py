@@ -6,6 +6,7 @@ apply each push to their current value (Dean et al. 2012, section 4.1).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
+from dbmpi.server.held import Held
 from dbmpi.server.rules import Rule
 from kernels.parameters import rules
 
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
     from dbmpi.server.slices import Slices
 
 REFUSALS = {Status.STALE: "stale", Status.NOT_FINITE: "not_finite", Status.TOO_LARGE: "too_large"}
-
-
-@dataclass
-class Held:
-    """A piece as its shard holds it: values, the rule's states, and how many updates it has had."""
-
-    value: Array
-    states: list[Array]
-    version: int = 0
 
 
 @dataclass
@@ -115,7 +108,7 @@ class Shard:
     def restore(self, updates: Sequence[int]) -> None:
         """Count on from a checkpoint: how many updates each piece of the model has had."""
         for piece, held in self.held.items():
-            held.version = updates[piece]
+            held.count_from(updates[piece])
         self._before = tuple(updates)
 
     def adopt(self, pieces: Sequence[Piece], mirror: Mapping[str, Array]) -> int:
@@ -137,7 +130,8 @@ class Shard:
             if self._slices is not None:
                 value = self._slices.parameters(piece.index)
             states = [self._state(mirror, name, part) for name in self.rule_vectors]
-            self.held[piece.index] = Held(value, states, int(version))
+            held = self.held[piece.index] = Held(value, states)
+            held.count_from(int(version))
             start += piece.size
         self.held = dict(sorted(self.held.items()))  # the order of a snapshot, and of the index over it
         return self.updates_of([piece.index for piece in pieces])
@@ -168,6 +162,7 @@ class Shard:
             raise ProtocolError(f"shard {self.index} has kept the iterates {list(self._kept)}, not {number}")
         for piece, values in self._kept[number].items():
             np.copyto(self.held[piece].value, values)
+            self.held[piece].bounds = None
 
     def fetch(self, piece: int) -> Held:
         """Return a piece: its current value (not a copy) and version."""
@@ -190,12 +185,12 @@ class Shard:
         """
         held = self.held[piece]
         staleness = max(0, held.version - version)  # below: the gradient is of updates that died with a shard
-        status = self._judge(gradient, staleness)
+        status = self._take(held, gradient, staleness, rate, out)
+        if status is not Status.STALE:
+            held.note(refused=status is Status.NOT_FINITE)
         if status is not Status.OK:
             self.tally.refused[status] += 1
             return status
-        held.version += 1
-        self.rule.apply(held.value, gradient, held.states, rate, held.version, out)
         self.tally.staleness_sum += staleness
         self.tally.staleness_max = max(self.tally.staleness_max, staleness)
         self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1
@@ -221,15 +216,17 @@ class Shard:
             raise ProtocolError(f"shard {self.index} has no vectors: train.algorithm is not sandblaster")
         return self._slices
 
-    def _judge(self, gradient: Array, staleness: int) -> Status:
+    def _take(self, held: Held, gradient: Array, staleness: int, rate: float, out: Array | None) -> Status:
+        """Apply a gradient unless a guard refuses it: that on its size last, for only it knows the state."""
         if 0 < self.limits.max_staleness < staleness:
             return Status.STALE
         square = rules.sum_of_squares(gradient)
-        if not np.isfinite(square):
+        if not isfinite(square):
             return Status.NOT_FINITE
         if 0 < self.limits.max_gradient_norm**2 < square:
             return Status.TOO_LARGE
-        return Status.OK
+        applied = held.update(self.rule, gradient, sqrt(square), rate, out)
+        return Status.OK if applied else Status.NOT_FINITE
 
     def report(self) -> Array:
         """Return a `SHARD_REPORT` record, `()`, of all that was counted so far."""
@@ -242,6 +239,9 @@ class Shard:
             record[name] = tally.refused[status]
         record["staleness_sum"], record["staleness_max"] = tally.staleness_sum, tally.staleness_max
         record["histogram"] = tally.histogram
+        worst = max(self.held.values(), key=lambda held: held.recent.bit_count(), default=None)
+        if worst is not None:
+            record["recent"], record["recent_not_finite"] = worst.judged, worst.recent.bit_count()
         return record
 
 

@@ -13,16 +13,19 @@ from kernels.llvm.bitcast import reinterpret
 
 _Array = np.ndarray
 _F16_MAX, _BF16_MAX = np.float32(65504.0), np.float32(3.3895313892515355e38)
+_F16_TOO_LARGE = np.float32(1024 * 65504.0)  # the rest would take more than 1024 messages
+_F16_TOO_LARGE_BITS = np.int32(0x4C7FE000)  # the same as float32 bits
+_INFINITY = np.float32(np.inf)
 _F16_LEAST_NORMAL = np.int32(0x38800000)  # 2^-14 as float32 bits
 _HALF = np.float32(0.5)  # its last place is that of the float16 subnormals: adding it rounds to one
 _TO_F32_EXPONENT = np.float32(2.0**112)
 
 
 @exact_helper
-def _clamp(x: float, most: np.float32) -> np.float32:
-    """Narrow to float32, with finite values beyond `most` brought back to it; infinity and NaN pass."""
+def _clamp(x: float, most: np.float32, too_large: np.float32) -> np.float32:
+    """Narrow to float32, with values beyond `most` brought back to it; what is too large passes, and NaN."""
     v = np.float32(x)
-    if abs(x) < np.inf:
+    if abs(x) < too_large:
         v = most if v > most else (-most if v < -most else v)
     return v
 
@@ -47,8 +50,8 @@ def _f16_bits(v: np.float32) -> np.int32:
     normal = (size - 0x38000000 + 0xFFF + ((size >> 13) & 1)) >> 13  # to nearest, ties to even
     subnormal = reinterpret(np.float32(abs(v) + _HALF)) - 0x3F000000
     finite = subnormal if size < _F16_LEAST_NORMAL else normal
-    special = 0x7C00 if size == 0x7F800000 else 0x7E00
-    return np.int32(sign | (finite if size < 0x7F800000 else special))
+    special = 0x7C00 if size <= 0x7F800000 else 0x7E00
+    return np.int32(sign | (finite if size < _F16_TOO_LARGE_BITS else special))
 
 
 @exact_helper
@@ -84,7 +87,7 @@ def encode_bf16(x: _Array, residual: _Array, out_u16: _Array) -> None:
     zero = residual.dtype.type(0)
     for i in prange(x.size):
         v = x[i] + residual[i]
-        bits = _bf16_bits(_clamp(v, _BF16_MAX))
+        bits = _bf16_bits(_clamp(v, _BF16_MAX, _INFINITY))
         out_u16[i] = np.uint16(bits)
         residual[i] = v - _bf16_value(bits) if abs(v) < np.inf else zero
 
@@ -119,14 +122,15 @@ def encode_f16(x: _Array, residual: _Array, out_u16: _Array) -> None:
 
     Notes
     -----
-    As `encode_bf16`. Finite values beyond 65504 become 65504, and the rest waits in the residual.
+    As `encode_bf16`. Values beyond 65504 become 65504, and the rest waits in the residual; but from 1024
+    times as much they become infinity, for the receiver to refuse: such a rest would be sent for ever.
     """
     zero = residual.dtype.type(0)
     for i in prange(x.size):
         v = x[i] + residual[i]
-        bits = _f16_bits(_clamp(v, _F16_MAX))
+        bits = _f16_bits(_clamp(v, _F16_MAX, _F16_TOO_LARGE))
         out_u16[i] = np.uint16(bits)
-        residual[i] = v - _f16_value(bits) if abs(v) < np.inf else zero
+        residual[i] = v - _f16_value(bits) if abs(v) < _F16_TOO_LARGE else zero
 
 
 @parallel_kernel

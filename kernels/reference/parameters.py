@@ -55,6 +55,7 @@ def accrue_and_step(accrued: _Array, g: _Array, w: _Array, rate: float) -> None:
 def encode_f16(x: _Array, residual: _Array, out_u16: _Array) -> None:
     """Twin of `kernels.parameters.compression.encode_f16`."""
     v = x + residual
+    v = np.where(np.abs(v) < 1024 * 65504, v, v * np.float32(np.inf))
     out = np.where(np.isfinite(v), np.clip(v, -65504, 65504), v).astype(np.float16)
     out_u16[:] = out.view(np.uint16)
     residual[:] = np.where(np.isfinite(v), v - out, 0)

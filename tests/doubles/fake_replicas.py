@@ -111,5 +111,5 @@ class FakeReplicas:
             report["work"], report["replica"], report["partition"] = work, replica, partition
             report["pass_number"], report["index"] = key
             report["examples"], report["busy_s"] = examples, 2.0
-            report["loss_sum"] = examples * self.loss(key[1]) / 2
+            report["loss_sum"] = report["data_loss_sum"] = examples * self.loss(key[1]) / 2
             self.reports[2 * replica + partition].append(report)

@@ -218,6 +218,58 @@ def test_run_that_diverges(launch, tmp_path, ranks):
     assert "RuntimeWarning" not in done.err
     content = summary(tmp_path / "run")
     assert (content["stop_reason"], content["status"]) == ("diverged", 3)
+    assert content["diverged_by"] in done.err and content["first_loss"] < 10
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+@pytest.mark.parametrize("rule", ["sgd", "adagrad"])
+def test_one_portion_is_enough_to_diverge(launch, tmp_path, ranks, rule):
+    wild = (f"downpour.rule={rule}", "downpour.learning_rate=1e6", "train.steps=20", "train.portion=20")
+    done = launch(ranks, "--set", *wild, *QUIET, "--run-dir", "run", timeout=BOUND_S)
+    assert done.status == 3
+    one_message(done, "the loss on the test set is", "times 2.793", "the first parameters", "learning_rate")
+    assert summary(tmp_path / "run")["steps"] == 20
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_run_in_which_every_gradient_is_refused(launch, tmp_path, ranks):
+    still = ("downpour.learning_rate=1e39", "downpour.local_rate=0", "train.steps=3")
+    done = launch(ranks, "--set", *still, *QUIET, "--run-dir", "run", timeout=BOUND_S)
+    assert done.status == 3
+    one_message(done, "shard 0 refused all of the last 3 gradients", "too large to compute with")
+    content = summary(tmp_path / "run")
+    assert (content["stop_reason"], content["updates"]) == ("diverged", 0)
+    assert content["refused"] == {"stale": 0, "not_finite": 3, "too_large": 0}
+
+
+def test_refusals_by_the_users_own_limit_are_no_divergence(launch, tmp_path):
+    narrow = ("downpour.max_gradient_norm=1e-6", "train.epochs=1")
+    done = launch(0, "--set", *narrow, *QUIET, "--run-dir", "run", timeout=BOUND_S)
+    assert done.status == 0 and messages(done) == [] and done.out.count("does not learn") == 1
+    content = summary(tmp_path / "run")
+    assert content["refused"]["too_large"] == 90 and content["updates"] == 0 and content["learned"] is False
+
+
+@pytest.mark.parametrize("ranks", [0, 3])
+def test_a_run_that_does_not_learn_says_so_once(launch, tmp_path, ranks):
+    done = launch(
+        ranks, "--set", "downpour.learning_rate=1e-12", "train.epochs=2", *QUIET, "--run-dir", "run"
+    )
+    assert done.status == 0 and messages(done) == []
+    assert done.out.count("warning: the run does not learn: its training loss stays at 2.5") == 1
+    assert "raise downpour.learning_rate" in done.out
+    content, events = summary(tmp_path / "run"), records(tmp_path / "run", "event")
+    assert content["learned"] is False and content["chance_loss"] == pytest.approx(2.3024, abs=1e-3)
+    assert [("does not learn" in event["text"]) for event in events] == [True]
+
+
+def test_a_batch_method_that_does_not_learn_says_so(launch, tmp_path):
+    heavy = ("train.algorithm=sandblaster", "model.l2=1e6", "train.minibatch=300")
+    done = launch(0, "--set", *heavy, *QUIET, "--run-dir", "run", timeout=BOUND_S)
+    assert done.status == 0 and done.out.count("does not learn") == 1 and "lower model.l2" in done.out
+    content = summary(tmp_path / "run")
+    assert content["stop_reason"] == "converged" and content["learned"] is False
+    assert content["first_loss"] == pytest.approx(2.574, abs=1e-3)  # without the penalty
 
 
 @pytest.mark.parametrize(("ranks", "rank"), [(4, 1), (0, 0)])

@@ -18,7 +18,7 @@ RELU = ["relu", "identity"]  # of the default layers
 KEYS = {
     "stop_reason", "status", "test_accuracy", "test_loss", "examples_per_s", "wall_s", "train_s", "steps",
     "examples", "updates", "staleness_mean", "staleness_max", "boundary_bytes", "boundary_messages",
-    "refused",
+    "refused", "first_loss", "chance_loss", "learned", "diverged_by",
 }  # fmt: skip
 
 

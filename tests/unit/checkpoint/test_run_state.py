@@ -17,7 +17,8 @@ def test_the_state_of_a_saved_checkpoint_is_written_as_it_was_read(path):
     state = RunState.from_json(manifest["state"])
     assert state.algorithm == manifest["algorithm"]
     again = state.to_json()
-    assert json.dumps(again) == json.dumps(manifest["state"])
+    older = {name: again["stopping"][name] for name in manifest["state"]["stopping"]}  # some came later
+    assert json.dumps(again | {"stopping": older}) == json.dumps(manifest["state"])
     assert list(again) == [manifest["algorithm"], "book", "stopping"]
 
 

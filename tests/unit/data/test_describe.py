@@ -141,13 +141,15 @@ def test_scale_and_offset(path, kind, attributes, scale, offset):
 
 def test_description(path):
     found = describe(write(path, chunks=(8, 6, 5, 2)))
-    assert dataclasses.asdict(found) == {
+    assert set(found.chance) == {"softmax", "logistic", "squared"}
+    assert dataclasses.asdict(found) | {"chance": {}} == {
         "path": str(path), "train_rows": 40, "test_rows": 9, "input_shape": (6, 5, 2), "inputs": 60,
         "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
-        "class_names": None,
+        "class_names": None, "chance": {},
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)
+    assert set(found.chance) == {"squared"}
 
 
 def test_labels_of_the_test_split_count_too(path):
@@ -161,7 +163,10 @@ def test_scan_is_bounded_and_complete(path, monkeypatch):
     with pytest.raises(UserError, match="label -2 in row 39"):
         describe(write(path, y=labels))
     labels[39] = 0
-    assert describe(write(path, y=labels)).classes == 12
+    found = describe(write(path, y=labels, y_test=np.full(9, 3)))
+    assert found.classes == 12
+    p = np.array([39, 1]) / 40  # of the training set alone
+    assert found.chance["softmax"] == pytest.approx(-(p * np.log(p)).sum())
 
 
 X = np.zeros((4, 3), np.uint8)

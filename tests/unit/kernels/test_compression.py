@@ -86,3 +86,16 @@ def test_float16_saturates_and_keeps_the_rest():
     compression.decode_f16(codes, out)
     assert np.all(out == 65504)
     assert np.all(residual == 1e5 - 65504)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [6.8e7, 1e20, -1e20])
+def test_float16_passes_what_it_could_never_deliver_as_infinity(value, dtype):
+    x, residual = np.full(20, value, dtype), np.zeros(20, np.float32)
+    codes, out = np.empty(20, np.uint16), np.empty(20, np.float32)
+    compression.encode_f16(x, residual, codes)
+    compression.decode_f16(codes, out)
+    assert np.all(out == np.sign(value) * np.inf) and not residual.any()
+    compression.encode_f16(np.full(20, 6.7e7, dtype), residual, codes)
+    compression.decode_f16(codes, out)
+    assert np.all(out == 65504) and np.all(residual > 6.6e7)

@@ -74,8 +74,7 @@ def test_nothing_evaluated_has_neither_loss_nor_accuracy():
 
 def test_train_records_cover_what_came_since_the_last(tmp_path):
     log = new_log(tmp_path)
-    loss = log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
-    assert loss == 1.5
+    log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
     log.tick(50.9)
     assert records(tmp_path) == []
     log.tick(51.0)
@@ -184,8 +183,9 @@ def test_summary_has_what_was_promised(tmp_path):
     log.end_training(52.0)
     log.final(EvaluationSums(1.0, 9, 10))
     log.shard(shard_report(0, updates=10, pieces=2, staleness_sum=5, staleness_max=2))
-    content = summary(log, "epochs", 0)
+    content = summary(log, "epochs", 0, {"learned": True})
     expected = {
+        "learned": True,
         "stop_reason": "epochs",
         "test_accuracy": 0.9,
         "test_loss": 0.1,
@@ -198,6 +198,22 @@ def test_summary_has_what_was_promised(tmp_path):
     }
     assert expected.items() <= content.items()
     json.dumps(content, allow_nan=False)
+
+
+def test_reports_of_shards_are_taken_once(tmp_path):
+    log = new_log(tmp_path)
+    log.shard(shard_report(0, recent=3))
+    log.shard(shard_report(0, recent=5))
+    log.shard(shard_report(1, recent=7))
+    assert {shard: int(report["recent"]) for shard, report in log.take_reports().items()} == {0: 5, 1: 7}
+    assert not log.take_reports() and len(log.shards) == 2
+
+
+def test_the_pieces_of_a_dead_shard_are_judged_by_its_successor(tmp_path):
+    log = new_log(tmp_path)
+    log.shard(shard_report(0, updates=9, pieces=1, recent=50, recent_not_finite=50))
+    log.reset_updates(0)
+    assert [int(log.shards[0][name]) for name in ("updates", "recent", "recent_not_finite")] == [0, 0, 0]
 
 
 def test_summary_of_a_run_that_learned_nothing(tmp_path):

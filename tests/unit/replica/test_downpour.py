@@ -416,6 +416,26 @@ def test_a_portion_is_learned_from_minibatch_by_minibatch():
     assert (report["loss_sum"], report["correct"]) == (4.5, 3)
 
 
+def first_reports(versions: list[int]) -> list[tuple[float, int]]:
+    """Return what portions report of their first minibatch, when parameters of these versions are fetched."""
+    made, reports = client(waits=True), []
+    for version in versions:
+        made.client.version = version - 1  # the next fetch gives the next one
+        report = np.zeros((), REPORT)
+        made.prepare(order())
+        made.train(order(), report)
+        reports.append((float(report["first_loss_sum"]), int(report["first_examples"])))
+    return reports
+
+
+def test_the_first_minibatch_on_parameters_without_updates_is_reported_apart():
+    assert first_reports([0, 0]) == [(1.5, 10), (0.0, 0)]  # of the next portion none
+
+
+def test_parameters_that_had_updates_are_not_the_first():
+    assert first_reports([1]) == [(0.0, 0)]
+
+
 def test_learning_begins_with_a_fetch_at_the_start_and_after_a_flush():
     made = client(waits=True, n_fetch=100, n_push=100)
     for _ in range(2):

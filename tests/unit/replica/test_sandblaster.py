@@ -105,15 +105,18 @@ def bench() -> Any:
 
 def test_the_portions_add_up_to_the_gradient_and_the_loss_of_the_batch(bench: Bench) -> None:
     bench.open(1)
-    loss = examples = 0.0
+    loss = examples = data_loss = 0.0
     for portion in range(bench.batch.portions):
         report = bench.compute(portion)
         bench.accept(portion)
         loss, examples = loss + float(report["loss_sum"]), examples + int(report["examples"])
+        data_loss += float(report["data_loss_sum"])
         if portion in (2, bench.batch.portions - 1):
             bench.push()
     expected_loss, expected = bench.whole()
     assert examples == ROWS and loss / ROWS == pytest.approx(expected_loss, rel=1e-12)
+    penalty = bench.model.penalty(bench.client.theta)
+    assert penalty > 0 and data_loss / ROWS == pytest.approx(expected_loss - penalty, rel=1e-12)
     np.testing.assert_allclose(bench.gradient(), expected, rtol=1e-9, atol=1e-13)
 
 

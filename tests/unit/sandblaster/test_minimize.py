@@ -185,6 +185,13 @@ def test_a_start_that_is_not_finite_fails(method, loss, gradient):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_an_infinite_gradient_is_not_flat_beside_infinite_parameters(method):
+    far = np.full(3, 1e200)  # their dot product is infinite in float64
+    run = Run(lambda x: (1.0, np.full(3, 1e200)), far, Limits(100, gradient_tolerance=1e-6), method)
+    assert run.end == "failed"
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_gradient_with_the_wrong_sign_fails(method):
     run = Run(lambda x: (float(x @ x) + 1, -2 * x), np.ones(5), Limits(100), method)
     assert run.end == "failed" and run.shards.passes == 1 + EVALUATIONS

@@ -1,0 +1,32 @@
+"""What a run that goes wrong says, with the keys to turn. Pure."""
+
+FAILED = (
+    "the optimizer can go no further: the loss or its gradient is not finite, or the loss does not fall along"
+    " its negative gradient; the model is the best that was found. Look for values in the data that are not "
+    'finite or very large, or take model.dtype = "float64"'
+)
+SCALED = "see that values of the data are some ones in size (attributes scale and offset of x)"
+DIVERGED = {
+    "downpour": "lower downpour.learning_rate, begin with downpour.warmstart, set downpour.max_gradient_norm",
+    "sandblaster": "lower model.l2, take a larger sandblaster.sample",
+}
+NOT_LEARNING = {
+    "downpour": (
+        "raise downpour.learning_rate if the loss hardly moves, lower it if it has risen; take another "
+        "downpour.rule"
+    ),
+    "sandblaster": "lower model.l2",
+}
+
+
+def diverged(seen: str, algorithm: str) -> str:
+    """Say that a run diverged, by what was seen, and what to do."""
+    return f"the run diverged: {seen}; {DIVERGED[algorithm]}, or {SCALED}"
+
+
+def not_learning(loss: float, chance: float, algorithm: str) -> str:
+    """Say that a run does no better than chance, and what to do."""
+    return (
+        f"warning: the run does not learn: its training loss stays at {loss:.4g}, where the same answer for "
+        f"every example has {chance:.4g}; {NOT_LEARNING[algorithm]}, or {SCALED}"
+    )

@@ -1,0 +1,107 @@
+"""One piece as its shard holds it, and the guard that lets no update make it infinite. Without MPI.
+
+A float32 holds no number beyond 3.4e38. A gradient of 1e20 is finite, but its square is not: Adagrad's sum of
+squares would be infinite, every step of that parameter 0, and it would never move again. So an update is made
+only if all that it computes can be held in the precision of the piece. Upper bounds say so without looking
+at an element; where they do not do, the extremes are measured, and where these do not either, the update
+is tried on copies.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.comm.protocol import RECENT
+from dbmpi.server.rules import Bounds, Rule
+
+MARGIN = 8.0  # between the largest number that is let through and the largest there is: bounds are rounded
+
+
+@dataclass
+class Held:
+    """A piece: values, the rule's states, and how many updates it has had.
+
+    `bounds` has a number for the values and for each state that no magnitude in them exceeds, once they are
+    known. `recent` has a bit for each of the last pushes, 1 where it was refused as not finite, and `judged`
+    counts these.
+    """
+
+    value: Array
+    states: list[Array]
+    version: int = 0
+    bounds: Bounds | None = None
+    recent: int = 0
+    judged: int = 0
+
+    def count_from(self, version: int) -> None:
+        """Go on from a checkpoint or a mirror; the updates that it has had were not refused."""
+        self.version, self.bounds = version, None
+        self.recent, self.judged = 0, min(version, RECENT)
+
+    def note(self, refused: bool) -> None:
+        """Remember of a push whether it was refused as not finite."""
+        self.recent = (self.recent << 1 | refused) & ((1 << RECENT) - 1)
+        self.judged = min(self.judged + 1, RECENT)
+
+    def update(self, rule: Rule, gradient: Array, norm: float, rate: float, out: Array | None) -> bool:
+        """Apply a gradient, unless something that is too large would come of it; return whether it did.
+
+        Parameters
+        ----------
+        gradient : (n,)
+            Finite.
+        norm
+            At least the largest magnitude in it.
+        rate
+            Learning rate.
+        out : (n,)
+            Gets a copy of the new value, in the same pass.
+        """
+        bounds = self._bounds_after(rule, norm, rate)
+        if bounds is None:
+            return self._try(rule, gradient, rate, out)
+        self.version += 1
+        rule.apply(self.value, gradient, self.states, rate, self.version, out)
+        self.bounds = bounds
+        return True
+
+    def _bounds_after(self, rule: Rule, norm: float, rate: float) -> Bounds | None:
+        """Return bounds of what an update leaves; None if they do not show that all of it can be held."""
+        most = largest(self.value.dtype)
+        for bounds in (self.bounds, None):
+            after, met = rule.bounds(bounds or self._measured(), norm, rate, self.version + 1)
+            if met <= most and all(bound <= most for bound in after):  # NaN is not
+                return after
+        return None
+
+    def _measured(self) -> Bounds:
+        return extremes([self.value, *self.states])
+
+    def _try(self, rule: Rule, gradient: Array, rate: float, out: Array | None) -> bool:
+        """Update copies, and keep them if they are in order."""
+        value, states = self.value.copy(), [state.copy() for state in self.states]
+        rule.apply(value, gradient, states, rate, self.version + 1)
+        bounds, most = extremes([value, *states]), largest(value.dtype)
+        if not all(bound * rule.growth(self.version + 1) <= most for bound in bounds):
+            return False
+        for mine, new in zip([self.value, *self.states], [value, *states], strict=True):
+            np.copyto(mine, new)
+        if out is not None:
+            np.copyto(out, value)
+        self.version, self.bounds = self.version + 1, bounds
+        return True
+
+
+@cache
+def largest(dtype: np.dtype[Any]) -> float:
+    """Return the largest magnitude that is let through in a precision."""
+    return float(np.finfo(dtype).max) / MARGIN
+
+
+def extremes(vectors: Sequence[Array]) -> Bounds:
+    """Return the largest magnitude in each; NaN where one is, 0 where there is nothing."""
+    return tuple(max(float(v.max()), -float(v.min())) if v.size else 0.0 for v in vectors)
