@@ -41,8 +41,7 @@ checkpoints       | mkdir                           | full                | 85  
 checkpoints       | mkdir                           | *                   | 0         | a warning
 checkpoints       | list stat open                  | *                   | 0 2       | anything
 checkpoints       | *                               | *                   | 0         | anything
-old checkpoint    | open read                       | *                   | 0 2       | anything
-old checkpoint    | stat access close list          | *                   | 0 2       | anything
+old checkpoint    | open read stat access close list | *                  | 0 1 2     | anything
 old checkpoint    | *                               | *                   | 0         | anything
 model             | create write                    | full                | 85        |
 summary           | create write                    | full                | 85        |
