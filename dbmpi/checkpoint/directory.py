@@ -4,10 +4,12 @@ import hashlib
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dbmpi.errors import UserError
 from dbmpi.text import decoded
 
 CHECKPOINTS, MANIFEST, INDEX = "checkpoints", "manifest.json", "index.h5"
@@ -76,11 +78,22 @@ def record_of(path: Path) -> FileRecord:
 
 
 def checkpoint_numbers(run_dir: Path) -> list[int]:
-    """Return the numbers of the checkpoints of a run, whole or not, the newest first."""
+    """Return the numbers of the checkpoints of a run, whole or not, the newest first.
+
+    Raises
+    ------
+    UserError
+        Their directory is there, and cannot be read: that is not the same as none.
+    """
     try:
         names = os.listdir(run_dir / CHECKPOINTS)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise UserError(
+            f"{run_dir / CHECKPOINTS}: cannot be read: {error.strerror}; begin again when it can, or give "
+            "another place with --run-dir"
+        ) from None
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
@@ -91,9 +104,10 @@ def last_begun(run_dir: Path) -> int:
 
 
 def clear_unfinished(run_dir: Path) -> None:
-    """Remove what a run that was ended left under construction."""
-    for left in (run_dir / CHECKPOINTS).glob(".*.part"):
-        shutil.rmtree(left, ignore_errors=True)
+    """Remove what a run that was ended left under construction, where that can be seen."""
+    with suppress(OSError):
+        for left in (run_dir / CHECKPOINTS).glob(".*.part"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def is_shard_file(name: str) -> bool:

@@ -8,6 +8,7 @@ What an HDF5 reader sees where a shard's file is missing is NaN.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,26 @@ def write_index(
 
 def _vectors(directory: Path, pieces: Sequence[Piece]) -> list[str]:
     """Return the names of the vectors in the files, which are the same in all."""
-    with h5py.File(directory / shard_file_name(pieces[0].shard), locking=False) as file:
+    with _reading(directory, pieces[0].shard) as file:
         return [name for name in file if name != UPDATES]
 
 
 def _table(directory: Path, pieces: Sequence[Piece]) -> Array:
     table = np.array([(p.partition, p.shard, p.start, p.stop, 0) for p in pieces], PIECE)
     for shard in np.unique(table["shard"]):
-        with h5py.File(directory / shard_file_name(int(shard)), locking=False) as file:
+        with _reading(directory, int(shard)) as file:
             table[UPDATES][table["shard"] == shard] = file[UPDATES][...]
     return table
+
+
+@contextmanager
+def _reading(directory: Path, shard: int) -> Iterator[h5py.File]:
+    """Open the file of a shard. Raises OSError also where h5py calls what it cannot read missing."""
+    with h5py.File(directory / shard_file_name(shard), locking=False) as file:
+        try:
+            yield file
+        except KeyError as error:
+            raise OSError(str(error)) from error
 
 
 def _layouts(

@@ -67,11 +67,21 @@ def _check_new(run_dir: Path, wanted: bool) -> None:
             f"--resume: run directory {run_dir} has no checkpoint; leave --resume out to begin there"
         )
     for name in (run_directory.SUMMARY, run_directory.MODEL):
-        if (run_dir / name).exists():
+        if _exists(run_dir / name):
             raise UserError(
                 f"run directory {run_dir} holds a run already ({name}), and no checkpoint of it to go on "
                 "from: give another with --run-dir"
             )
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is a file of a run. Raises UserError where that cannot be seen."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}; begin again when it can be read, or give another --run-dir"
+        ) from None
 
 
 def _misfit(found: Checkpoint, model: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What all checkpoints of a job have in common, and the last step of taking one."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from dbmpi.checkpoint.pruning import best_of, prune
 from dbmpi.checkpoint.run_state import RunState
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
+from dbmpi.errors import UserError
 from dbmpi.files import versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
@@ -108,9 +110,10 @@ class CheckpointWriter:
         index = write_index(part, tensors, list(zip(pieces, self._boxes, strict=True)), self._dtype)
         content = replace(content, files={**files, INDEX: index})
         manifest.publish(self.run_dir, content)
-        self._remember_score(content)
-        best = self._best[1] if self.settings.best and self._best is not None else None
-        prune(self.run_dir, self.settings.keep, best)
+        with suppress(OSError, UserError):  # it is on disk; what should go can go after the next one
+            self._remember_score(content)
+            best = self._best[1] if self.settings.best and self._best is not None else None
+            prune(self.run_dir, self.settings.keep, best)
         return content
 
     def _remember_score(self, content: Manifest) -> None:

@@ -187,8 +187,9 @@ class Split:
         return self.labels(ranges) if self.targets_width is None else self.targets(ranges)
 
     def close(self) -> None:
-        """Close the file; the split can't be read after it."""
-        self._files.close()
+        """Close the file; the split can't be read after it. Raises UserError where the system says so."""
+        with explain_errors(f"{self.path}: {self.name}, as the file is closed,"):
+            self._files.close()
 
     def __enter__(self) -> "Split":
         return self

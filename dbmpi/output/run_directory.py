@@ -1,16 +1,16 @@
 """The run directory: what a run leaves behind, and how files get there whole."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.errors import UserError
-from dbmpi.files import versions, write_json, write_text
+from dbmpi.files import versions, write_json, write_text, writing
 from dbmpi.layout.topology import Topology
 
 CONFIG, RUN, METRICS, MODEL, SUMMARY = "config.toml", "run.json", "metrics.jsonl", "model.h5", "summary.json"
+PROBE = ".probe"  # one name: what could not be removed is removed by the next run
 FINISHED = "finished"  # there when the run has come to its end, not when a job of it was stopped
 
 
@@ -24,9 +24,9 @@ def create(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{os.getpid()}"
+        probe = path / PROBE
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another run looks there at the same moment
     except OSError as error:
         raise UserError(
             f"run directory {path}: {error.strerror}: give another with --run-dir, or make it writable"
@@ -43,8 +43,12 @@ def describe_run(
     threads: Sequence[int],
     resumed_from: int | None = None,
 ) -> None:
-    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed."""
-    (path / FINISHED).unlink(missing_ok=True)
+    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed.
+
+    Raises as `writing`.
+    """
+    with writing(path / FINISHED):
+        (path / FINISHED).unlink(missing_ok=True)
     write_text(path / CONFIG, to_toml(config))
     ranks = [
         {"rank": rank, "role": str(role), "host": hosts[rank], "threads": threads[rank]}

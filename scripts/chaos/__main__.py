@@ -1,4 +1,4 @@
-"""Kill ranks, and see how runs end: `python scripts/chaos NAME [options]`; without a name, list them."""
+"""Kill ranks, fail calls, and see how runs end: `python scripts/chaos NAME [options]`; no name: list them."""
 
 import sys
 from pathlib import Path

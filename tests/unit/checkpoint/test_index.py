@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import INDEX, shard_file_name
+from dbmpi.checkpoint.index import write_index
 from dbmpi.checkpoint.reader import Reader
 from dbmpi.config.layers import Conv, Dense, Layer, Local, Pool
 from dbmpi.config.sections import Config, Model
+from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
@@ -50,6 +52,14 @@ def test_saved_on_one_shape_and_read_on_another(name, written, read):
                     reader.read(vector, piece, found)
                     assert np.array_equal(found, elements(other, piece, values))
             assert not reader.has("rule.velocity")
+
+
+def test_a_shard_whose_file_cannot_be_read_is_told(tmp_path):
+    """As by h5py, which calls what it cannot read missing."""
+    with h5py.File(tmp_path / shard_file_name(0), "w") as file:
+        file["parameters"] = np.zeros(9)
+    with pytest.raises(UserError, match=r"index.h5: cannot be written: .*updates"):
+        write_index(tmp_path, {}, [(sharding.Piece(0, 0, 0, 0, 9), ())], np.dtype("f4"))
 
 
 def test_any_reader_of_hdf5_sees_whole_tensors(tmp_path):

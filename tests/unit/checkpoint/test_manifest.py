@@ -7,6 +7,7 @@ import pytest
 
 from dbmpi.checkpoint import manifest, resume
 from dbmpi.checkpoint.directory import (
+    CHECKPOINTS,
     INDEX,
     MANIFEST,
     checkpoint_directory,
@@ -17,6 +18,7 @@ from dbmpi.checkpoint.directory import (
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.pruning import best_of, prune
 from dbmpi.checkpoint.whole_file import Damaged
+from dbmpi.errors import UserError
 from tests.doubles.checkpoints import STATE, save, seal_again
 
 
@@ -56,6 +58,13 @@ def test_what_is_under_construction_does_not_count_and_is_cleared(tmp_path):
     assert found(tmp_path) == [1]
     clear_unfinished(tmp_path)
     assert not left.exists() and found(tmp_path) == [1]
+
+
+def test_a_directory_that_cannot_be_read_is_not_one_without_checkpoints(tmp_path):
+    (tmp_path / CHECKPOINTS).symlink_to(CHECKPOINTS)  # to itself
+    with pytest.raises(UserError, match="checkpoints: cannot be read: Too many levels of symbolic links"):
+        checkpoint_numbers(tmp_path)
+    clear_unfinished(tmp_path)
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from dbmpi.checkpoint import index as index_module
+from dbmpi.checkpoint import writer as writer_module
 from dbmpi.checkpoint.directory import (
     FileRecord,
     checkpoint_directory,
@@ -56,6 +57,16 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return list(checkpoint_numbers(tmp_path))
 
     return made
+
+
+def test_what_cannot_be_removed_does_not_undo_a_checkpoint(
+    complete: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*ignored: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(writer_module, "prune", unreadable)
+    assert [complete(n, 0.5) for n in (1, 2)] == [[1], [2, 1]]
 
 
 def test_the_best_stays_beside_the_newest(complete: Any) -> None:

@@ -38,6 +38,17 @@ def path(tmp_path):
     return tmp_path / "set.h5"
 
 
+def test_a_file_that_the_system_cannot_close_is_one_message(path, monkeypatch):
+    def broken(*ignored: object) -> None:
+        raise RuntimeError("Can't decrement id ref count (unable to close file, errno = 5)")
+
+    write(path)
+    monkeypatch.setattr(h5py.File, "__exit__", broken)
+    split = Split(path, "train")
+    with pytest.raises(UserError, match=r"set.h5: train, as the file is closed, cannot be read: .*errno = 5"):
+        split.close()
+
+
 @pytest.mark.parametrize("shape", [(40, 30), (40, 6, 5), (40, 6, 5, 2)])
 @pytest.mark.parametrize("kind", ["u1", "<f4", ">f4", "<f8", ">f8", "f2"])
 @pytest.mark.parametrize("layout", [{}, {"chunks": True}, {"chunks": True, "compression": "gzip"}])

@@ -21,6 +21,19 @@ def test_create_makes_parents_and_leaves_nothing_behind(tmp_path):
     run_directory.create(path)  # empty: can be used again
 
 
+def test_a_probe_that_could_not_be_removed_is_removed_by_the_next_run(tmp_path):
+    (tmp_path / run_directory.PROBE).touch()
+    run_directory.create(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mark_of_an_earlier_end_that_cannot_be_removed_is_told(tmp_path):
+    """The run would count as finished from its start."""
+    (tmp_path / run_directory.FINISHED / "held").mkdir(parents=True)
+    with pytest.raises(UserError, match="finished: cannot be written: Is a directory"):
+        run_directory.describe_run(tmp_path, Config(), topology.assign_roles(1), ["n"], "MPI", [1])
+
+
 def test_other_files_do_not_matter(tmp_path):
     (tmp_path / "slurm-17.out").touch()
     run_directory.create(tmp_path)
@@ -47,7 +60,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_directory.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises((OSError, UserError), match="No space left"):
         write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}

@@ -13,7 +13,7 @@ from tests import ROOT
 SCRIPTS = ROOT / "scripts"
 NAMES = {
     "bench": ["checkpoints", "dense", "downpour", "sandblaster", "spatial"],
-    "chaos": ["kill_coordinator", "kill_replicas", "kill_shards", "kill_writers"],
+    "chaos": ["calls", "kill_coordinator", "kill_replicas", "kill_shards", "kill_writers"],
 }
 PAIRS = [(folder, name) for folder, names in NAMES.items() for name in names]
 
