@@ -85,10 +85,8 @@ def make(
     config, topology = context.config, context.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     replicas = ReplicaTable(shape, config.cluster.timeout_s, dispatcher, name)
-    description = context.setup.description
-    chance = description.chance.get(config.model.loss, 0.0)
-    stopping = Stopping(config.train, context.signals, chance, description.train_rows, log.event)
-    shared = Coordination(replicas, log, stopping)
+    chance, examples = context.setup.description.chance.get(config.model.loss, 0.0), _judged_together(context)
+    shared = Coordination(replicas, log, Stopping(config.train, context.signals, chance, examples, log.event))
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
     checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last)
@@ -124,6 +122,19 @@ def _sandblaster(
     config = context.config
     problem = BatchProblem(config.sandblaster, batch_of(context), cluster, shared)
     return Sandblaster(config, problem, _rows(context), cluster, shared, checkpoints)
+
+
+def _judged_together(context: RunContext) -> int:
+    """Return over how many examples a run must have learned something (`coordinator.learning`).
+
+    An epoch, but for the warm-up of the learning rate and for epochs of few minibatches.
+    """
+    from dbmpi.coordinator.learning import LEAST_MINIBATCHES
+
+    config, replicas = context.config, len(context.setup.topology.replicas)
+    epochs = 1 + config.downpour.schedule.warmup_epochs
+    examples = int(epochs * context.setup.description.train_rows)
+    return max(examples, LEAST_MINIBATCHES * config.train.minibatch * replicas)
 
 
 def _rows(context: RunContext) -> tuple[int, int]:
