@@ -158,8 +158,8 @@ class Train:
     )
     divergence_factor: float = key(
         10.0,
-        "The run has diverged, and ends with status 3, when its training or test loss stays above the loss "
-        "of its first parameters (or of chance, if that is larger) this many times.",
+        "The run has diverged, and ends with status 3, when its training or test loss stays above this many "
+        "times the loss of its first parameters (or that of chance, if it is larger).",
         above=1,
     )
     target: Target = key(Target(), "Results that end the run; evaluations look for them.")

@@ -12,6 +12,7 @@ from dbmpi.checkpoint.run_state import EpochSums
 
 BETTER = 0.99  # of the loss of chance: what is not below is no better
 LAST = 0.1  # share of the epoch
+LEAST_MINIBATCHES = 50  # of each replica: fewer may not have learned anything yet
 
 
 class LearningWatch:
@@ -21,8 +22,8 @@ class LearningWatch:
     ----------
     chance
         The loss of chance; 0 where it is not known, and nothing is watched.
-    rows
-        Examples in an epoch.
+    examples
+        In an epoch, or however many are judged together.
 
     Attributes
     ----------
@@ -34,8 +35,8 @@ class LearningWatch:
         Of the epoch under way.
     """
 
-    def __init__(self, chance: float, rows: int) -> None:
-        self.chance, self.rows = chance, rows
+    def __init__(self, chance: float, examples: int) -> None:
+        self.chance, self.examples = chance, examples
         self.learned: bool | None = None
         self.loss = 0.0
         self.sums = EpochSums()
@@ -46,8 +47,8 @@ class LearningWatch:
         if not isfinite(loss) or not self.chance:  # a minibatch that went wrong is the shards' business
             return False
         self._last_loss = loss
-        self.sums = self.sums.plus(loss, examples, (1 - LAST) * self.rows)
-        if self.sums.examples < self.rows * (1 - 1e-9):
+        self.sums = self.sums.plus(loss, examples, (1 - LAST) * self.examples)
+        if self.sums.examples < self.examples * (1 - 1e-9):
             return False
         self._judge(self.sums.loss, self.sums.last_loss)
         self.sums = EpochSums()

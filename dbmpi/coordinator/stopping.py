@@ -31,8 +31,8 @@ class Stopping:
         The limits.
     signals
         What has been received.
-    chance, rows
-        The loss of chance, 0 where it is not known, and the examples in an epoch.
+    chance, examples
+        The loss of chance, 0 where it is not known, and over how many examples the loss must fall below it.
     tell
         Tells the user that a run does not learn; called once.
     """
@@ -42,13 +42,13 @@ class Stopping:
         train: Train,
         signals: Signals | None = None,
         chance: float = 0.0,
-        rows: int = 0,
+        examples: int = 0,
         tell: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._train, self._signals = train, Signals() if signals is None else signals
         self._divergence, self._watch = (
             Divergence(train.divergence_factor, chance),
-            LearningWatch(chance, rows),
+            LearningWatch(chance, examples),
         )
         self._tell, self._is_told = tell, False
         self.reason: Reason = ""
@@ -131,7 +131,7 @@ class Stopping:
     def check_iterate(self, loss: float) -> None:
         """Take in the loss, without the penalty, at an iterate of a batch method; the first is the start."""
         self._divergence.begin(loss)
-        self._check_loss(loss, self._watch.rows / ITERATIONS)
+        self._check_loss(loss, self._watch.examples / ITERATIONS)
 
     def _check_loss(self, loss: float, examples: float) -> None:
         """Stop when the training loss stays beyond its limit; tell when it stays at that of chance."""

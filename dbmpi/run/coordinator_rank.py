@@ -83,10 +83,8 @@ def make(
     config, topology = context.config, context.setup.topology
     shape = (len(topology.replicas), topology.partitions)
     replicas = ReplicaTable(shape, config.cluster.timeout_s, dispatcher, name)
-    description = context.setup.description
-    chance = description.chance.get(config.model.loss, 0.0)
-    stopping = Stopping(config.train, context.signals, chance, description.train_rows, log.event)
-    shared = Coordination(replicas, log, stopping)
+    chance, examples = context.setup.description.chance.get(config.model.loss, 0.0), _judged_together(context)
+    shared = Coordination(replicas, log, Stopping(config.train, context.signals, chance, examples, log.event))
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
     checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
@@ -125,6 +123,19 @@ def _sandblaster(
     return Sandblaster(config, problem, _rows(context), cluster, shared, checkpoints)
 
 
+def _judged_together(context: RunContext) -> int:
+    """Return over how many examples a run must have learned something (`coordinator.learning`).
+
+    An epoch, but for the warm-up of the learning rate and for epochs of few minibatches.
+    """
+    from dbmpi.coordinator.learning import LEAST_MINIBATCHES
+
+    config, replicas = context.config, len(context.setup.topology.replicas)
+    epochs = 1 + config.downpour.schedule.warmup_epochs
+    examples = int(epochs * context.setup.description.train_rows)
+    return max(examples, LEAST_MINIBATCHES * config.train.minibatch * replicas)
+
+
 def _rows(context: RunContext) -> tuple[int, int]:
     """Return the size of the training set, and of the held-out set."""
     description = context.setup.description
@@ -159,8 +170,6 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         if state is not None and state.sandblaster is not None:
             sandblaster.restore(state.sandblaster)
         sandblaster.train()
-    if not shared.stopping.hasty:
-        shared.stopping.check_refusals(shared.log.shards, final=True)
     coordinator.checkpoints.finish()
     return shared.stopping
 
@@ -181,12 +190,13 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
 
     coordinator = make(context, service, service.dispatcher, log, name)
     stopping = coordinate(coordinator, setup.resume)
+    service.shards.collect_reports()
     keep_alive = coordinator.shared.replicas.keep_alive
     last_word = LastWord(setup, log, stopping, coordinator.checkpoints.problem)
     if not stopping.hasty:
+        stopping.check_refusals(log.shards, final=True)
         with last_word.attempting(run_directory.MODEL):
             last_word.note(service.shards.save_model(keep_alive))
-    service.shards.collect_reports()
     status = service.meanwhile(last_word.conclude, keep_alive)
     service.dismiss(status)
     return status

@@ -41,8 +41,7 @@ class LastWord:
     ) -> None:
         self._setup, self._log, self._stopping = setup, log, stopping
         self.problems: list[str] = []
-        if not stopping.lost:  # else there is no last checkpoint
-            self.note(checkpoint_problem)
+        self.note(checkpoint_problem)
 
     def note(self, problem: str) -> None:
         """Take in what could not be written; nothing where all could."""

@@ -175,6 +175,7 @@ def run(context: RunContext, log: MetricsLog) -> int:
     _report_last(shard, log)
     last_word = LastWord(context.setup, log, stopping, coordinator.checkpoints.problem)
     if not stopping.hasty:
+        stopping.check_refusals(log.shards, final=True)
         with last_word.attempting(run_directory.MODEL):
             shard_rank.save_model(context, lambda piece: shard.held[piece.index].value)
     replica.close()

@@ -157,11 +157,11 @@ def test_a_shard_that_refuses_most_gradients_as_not_finite(recent, bad, final, d
 
 def test_where_it_stands_goes_into_a_checkpoint_and_back():
     told: list[str] = []
-    stopping = begun(2.0, chance=2.0, rows=40, tell=told.append)
+    stopping = begun(2.0, chance=2.0, examples=40, tell=told.append)
     for _ in range(PERSISTENCE - 1):
         stopping.check_portion(portion(21.0))
     stored = asdict(stopping.state())
-    again = Stopping(Train(), chance=2.0, rows=40, tell=told.append)
+    again = Stopping(Train(), chance=2.0, examples=40, tell=told.append)
     again.restore(build(StoppingState, json.loads(json.dumps(stored)), "stopping"))
     assert again.state() == stopping.state() and again.verdict == stopping.verdict
     again.check_portion(portion(21.0))
@@ -169,14 +169,14 @@ def test_where_it_stands_goes_into_a_checkpoint_and_back():
 
 
 def test_an_older_checkpoint_has_less():
-    stopping = Stopping(Train(), chance=2.0, rows=40)
+    stopping = Stopping(Train(), chance=2.0, examples=40)
     stopping.restore(build(StoppingState, {"first_loss": 2.25, "beyond": 1}, "stopping"))
     assert stopping.state() == StoppingState(2.25, 1, EpochSums(), None, False)
 
 
 def test_an_epoch_at_chance_is_told_once_and_changes_no_status():
     told: list[str] = []
-    stopping = Stopping(Train(), chance=2.3, rows=40, tell=told.append)
+    stopping = Stopping(Train(), chance=2.3, examples=40, tell=told.append)
     for n in range(12):
         stopping.check_portion(portion(2.29))
         assert len(told) == (n >= 3)
@@ -196,7 +196,7 @@ def test_an_epoch_at_chance_is_told_once_and_changes_no_status():
 )
 def test_what_learns_is_not_told_that_it_does_not(losses):
     told: list[str] = []
-    stopping = Stopping(Train(), chance=2.3, rows=40, tell=told.append)
+    stopping = Stopping(Train(), chance=2.3, examples=40, tell=told.append)
     for loss in losses:
         stopping.check_portion(portion(loss))
     assert not told and stopping.verdict["learned"] is True
@@ -205,7 +205,7 @@ def test_what_learns_is_not_told_that_it_does_not(losses):
 def test_less_than_an_epoch_and_an_unknown_chance_tell_nothing():
     told: list[str] = []
     for chance, portions in ((2.3, 3), (0.0, 50)):
-        stopping = Stopping(Train(), chance=chance, rows=40, tell=told.append)
+        stopping = Stopping(Train(), chance=chance, examples=40, tell=told.append)
         for _ in range(portions):
             stopping.check_portion(portion(5.0))
         assert not told and stopping.verdict["learned"] is None
@@ -213,12 +213,12 @@ def test_less_than_an_epoch_and_an_unknown_chance_tell_nothing():
 
 def test_a_batch_method_is_told_after_some_iterations_or_when_it_has_converged():
     told: list[str] = []
-    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, rows=1000, tell=told.append)
+    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, examples=1000, tell=told.append)
     for n in range(ITERATIONS):
         assert not told, n
         stopping.check_iterate(2.31)
     assert len(told) == 1 and "model.l2" in told[0] and "downpour" not in told[0]
-    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, rows=1000, tell=told.append)
+    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, examples=1000, tell=told.append)
     stopping.check_iterate(2.31)
     stopping.check_optimizer("converged")
     assert len(told) == 2 and stopping.verdict["learned"] is False
@@ -226,7 +226,7 @@ def test_a_batch_method_is_told_after_some_iterations_or_when_it_has_converged()
 
 def test_a_batch_method_that_learned_is_silent():
     told: list[str] = []
-    stopping = Stopping(Train(), chance=2.3, rows=1000, tell=told.append)
+    stopping = Stopping(Train(), chance=2.3, examples=1000, tell=told.append)
     for loss in (2.6, 2.4, 0.1):
         stopping.check_iterate(loss)
     stopping.check_optimizer("converged")
