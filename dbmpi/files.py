@@ -5,7 +5,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,9 @@ def flush_directory(path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return
-    try:
+    with suppress(OSError):  # some network file systems have no such thing
         os.fsync(descriptor)
-    except OSError:  # some network file systems have no such thing
-        pass
-    finally:
+    with suppress(OSError):
         os.close(descriptor)
 
 

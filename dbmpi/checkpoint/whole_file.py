@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -107,8 +107,9 @@ class WholeFile:
                 room, offset = room[got:], offset + got
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. What was read of it is right, whatever the system says of this."""
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> "WholeFile":
         return self

@@ -6,8 +6,8 @@
    CALLS_HIT      a file, made when it has failed
 
    A call is named by what it does and to what, and which of those it is in its process: threads change
-   nothing in that. Modes: "once"; "stays": every one like it from then on; "full": from then on every call, of
-   any rank, that needs space; "short": half of the bytes are read or written, once.
+   nothing in that. Modes: "once"; "stays": every one like it from then on; "full": from then on every call
+   that needs space, of any rank; "short": half of the bytes are read or written, once.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -194,8 +194,20 @@ ssize_t pread64(int fd, void *data, size_t size, off64_t at) BYTES(pread64, "rea
 ssize_t write(int fd, const void *data, size_t size) BYTES(write, "write")
 ssize_t pwrite(int fd, const void *data, size_t size, off_t at) BYTES(pwrite, "write", , at)
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at) BYTES(pwrite64, "write", , at)
-ssize_t writev(int fd, const struct iovec *data, int size) BYTES(writev, "write")
-ssize_t readv(int fd, const struct iovec *data, int size) BYTES(readv, "read")
+
+/* Of half a call with several buffers the first is moved, by half. */
+#define BUFFERS(name, kind, types, ...) ssize_t name types { REAL(name); struct iovec half = *data; \
+    int what = judge_fd(kind, fd, data->iov_len), size = what == HALF ? 1 : count; half.iov_len /= 2; \
+    const struct iovec *moved = what == HALF && half.iov_len ? &half : data; \
+    return what == FAIL ? -1 : real(fd, moved, size __VA_ARGS__); }
+BUFFERS(writev, "write", (int fd, const struct iovec *data, int count))
+BUFFERS(readv, "read", (int fd, const struct iovec *data, int count))
+BUFFERS(preadv, "read", (int fd, const struct iovec *data, int count, off_t at), , at)
+BUFFERS(preadv64, "read", (int fd, const struct iovec *data, int count, off64_t at), , at)
+BUFFERS(preadv2, "read", (int fd, const struct iovec *data, int count, off_t at, int how), , at, how)
+BUFFERS(preadv64v2, "read", (int fd, const struct iovec *data, int count, off64_t at, int how), , at, how)
+BUFFERS(pwritev, "write", (int fd, const struct iovec *data, int count, off_t at), , at)
+BUFFERS(pwritev64, "write", (int fd, const struct iovec *data, int count, off64_t at), , at)
 
 #define ON_FD(name, kind, types, ...) int name types { REAL(name); \
     return judge_fd(kind, fd, 0) == FAIL ? -1 : real(__VA_ARGS__); }

@@ -74,7 +74,8 @@ FILES = {
 def file_of(path: str, last: int) -> str:
     """Return what the table calls a file; `last` is the number of the last checkpoint of the run."""
     found = next((name for form, name in FILES.items() if re.fullmatch(form, path)), path)
-    return "last checkpoint" if checkpoint_of(path) == last else found
+    itself = re.match(rf"run/checkpoints/0*{last}(/|$)", path)  # once it has its name
+    return "last checkpoint" if itself or checkpoint_of(path) == last else found
 
 
 @dataclass(frozen=True)
