@@ -94,7 +94,9 @@ class WholeFile:
                 yield opened
         except HDF5_RAISES as error:
             said = str(error).partition("\n")[0]
-            raise Damaged(f"{self.name} is no file of a checkpoint: {said}") from None
+            unread = isinstance(error, OSError) and error.errno is not None
+            what = "cannot be read" if unread else "is no file of a checkpoint"
+            raise Damaged(f"{self.name} {what}: {said}") from None
 
     def read(self, offset: int, out: Array) -> None:
         """Fill a contiguous array from a place in the file, in bytes. Raises Damaged where it cannot all."""

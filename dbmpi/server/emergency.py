@@ -23,7 +23,9 @@ from dbmpi.checkpoint.directory import (
     last_begun,
     shard_file_name,
 )
+from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.pruning import looks_whole
+from dbmpi.checkpoint.resume import whole
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.messages import complete
 from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG
@@ -31,6 +33,7 @@ from dbmpi.comm.wait import Waiter
 from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied
 from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
+from dbmpi.output.reminder import reminding
 
 Copy = Callable[[int, Sequence[int] | None], Mapping[str, NDArray[Any]]]
 DOWNPOUR = -1  # in place of a number of vectors
@@ -79,9 +82,9 @@ class EmergencyCheckpoint:
         Raises
         ------
         CoordinatorDied
-            On the first shard: there is a checkpoint of what the coordinator knew.
+            On the first shard: there is a checkpoint of what the coordinator knew, or an earlier one.
         PeerDied
-            There: there is not.
+            There: there is none at all.
         JobEnded
             On the others.
         """
@@ -98,10 +101,17 @@ class EmergencyCheckpoint:
                 learned = f"{coordinator_state.examples:,} examples"
                 saved = f"checkpoint {number}, after {learned}, is of what the shards have"
         except Exception as error:
-            raise PeerDied(f"{died}; no checkpoint could be made: {error}") from error
+            died, saved = f"{died}; no checkpoint could be made: {error}", ""
+        saved = saved or self._earlier()
         if not saved:
             raise PeerDied(died)
         raise CoordinatorDied(f"{died}; {saved}: the same command goes on from there")
+
+    def _earlier(self) -> str:
+        """Return which whole checkpoint there is, if there is one."""
+        found = (one for one in whole(self._writer.run_dir) if isinstance(one, Checkpoint))
+        newest = next(found, None)
+        return f"checkpoint {newest.manifest.number} is an earlier one" if newest is not None else ""
 
     def _saved(self, state: CoordinatorState | None) -> str:
         """Return which checkpoint has all that the coordinator had, if the newest has."""
@@ -120,12 +130,13 @@ class EmergencyCheckpoint:
         with writing(directory):
             directory.mkdir(parents=True)
         self._order(others, number, state)
-        files = {shard_file_name(self._index): self._write_slice(number, state.mirror, state.vectors)}
-        for shard in others:
-            record = self._receive(np.zeros(1, EMERGENCY), shard)[0]
-            files[shard_file_name(shard)] = FileRecord.of(record)
-        content = writer.manifest(number, state.state, None, 1 + len(others))
-        writer.complete(content, files, self._owners.assign(writer.pieces))
+        with reminding(f"checkpoint {number}", lambda text: print(f"dbmpi: {text}", flush=True)):
+            files = {shard_file_name(self._index): self._write_slice(number, state.mirror, state.vectors)}
+            for shard in others:  # however long it takes: one that dies is noticed
+                record = self._receive(np.zeros(1, EMERGENCY), shard, lambda: None)[0]
+                files[shard_file_name(shard)] = FileRecord.of(record)
+            content = writer.manifest(number, state.state, None, 1 + len(others))
+            writer.complete(content, files, self._owners.assign(writer.pieces))
         return number
 
     def _order(self, others: Sequence[int], number: int, state: CoordinatorState) -> None:
@@ -161,7 +172,7 @@ class EmergencyCheckpoint:
             sent = self._comm.Isend(records.view(np.uint8), shard, EMERGENCY_TAG)
             self._waiter.until(sent.Test, partial(str, f"shard {shard} (the coordinator's state)"))
 
-    def _receive(self, into: Record, shard: int) -> Record:
+    def _receive(self, into: Record, shard: int, meanwhile: Callable[[], None] | None = None) -> Record:
         what, request = "the coordinator's state", self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
-        complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"))
+        complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"), meanwhile)
         return into
