@@ -28,12 +28,11 @@ from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff
 from dbmpi.errors import UserError
 from dbmpi.layout.sharding import Owners
+from dbmpi.server.reports import Reporter
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
 
 if TYPE_CHECKING:
-    from mpi4py import MPI
-
     from dbmpi.server.mirror import Mirror
 
 Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it; None: a COMMAND
@@ -93,9 +92,7 @@ class ShardService:
         largest = mirror.largest if mirror is not None else largest  # it may come to serve any
         self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector)
         self._outbox = Outbox(self._comm, self._detector.learn)
-        self._report: MPI.Request | None = None
-        self._next_report, self._last_report_due = time.monotonic(), False
-        self._busy_s = 0.0
+        self._reporter = Reporter(endpoint, shard, self._handler, output.report_every_s)
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
         self.coordinator_state: bytes | None = None
         self.notes: list[bytes] = []
@@ -108,7 +105,7 @@ class ShardService:
             Command.MIRROR: self._send_mirror,
             Command.REVERT: self._revert,
             Command.KEEP_STATE: self._keep_state,
-            Command.REPORT: self._finish_reports,
+            Command.REPORT: self._order_last_report,
             Command.KEEP_NOTES: self._keep_state,
         }
 
@@ -119,13 +116,13 @@ class ShardService:
         next_message = partial(self._next_message, inbox)
         while self._status is None:
             now = time.monotonic()
-            self._report_if_due()
+            self._reporter.send_if_due()
             self._poll(now)
             if self._serve_next(next_message):
                 idle.busy()
-                self._busy_s += time.monotonic() - now
+                self._reporter.busy_s += time.monotonic() - now
             else:
-                self._send_last_report()
+                self._reporter.send_last()
                 idle.rest()
         while self._serve_next(next_message):  # requests that came before the command to stop
             pass
@@ -178,15 +175,15 @@ class ShardService:
     def _revert(self, command: Record) -> None:
         self.shard.back(int(command["number"]))
 
-    def _finish_reports(self, command: Record) -> None:
-        self._last_report_due = True
+    def _order_last_report(self, command: Record) -> None:
+        self._reporter.order_last()
 
     def _save_model(self, command: Record) -> None:
         """Write the model, unless a shard dies that has a part of it, and answer."""
 
         def save() -> tuple[Status, str]:
             try:
-                self._output.save(self._report_if_due)
+                self._output.save(self._reporter.send_if_due)
             except UserError as error:
                 return Status.FAILED, str(error)
             return Status.OK, ""
@@ -219,7 +216,7 @@ class ShardService:
     def _checkpoint(self, command: Record) -> None:
         """Copy what a checkpoint holds of this shard, answer, and begin to write the copy."""
         vectors = self._receive_vectors(command)
-        self._send_report(last=False)
+        self._reporter.send()
         self._output.writer.begin(int(command["number"]), self.shard.snapshot(vectors))
         self._answer()
 
@@ -258,8 +255,6 @@ class ShardService:
             record[name] = value
         self._outbox.send(record, self._coordinator, Tag.ANSWER)
 
-    # -- reports -------------------------------------------------------------------------------------------
-
     def _report_written(self) -> None:
         """Tell the coordinator when the copy is on disk."""
         written = self._output.writer.take_written()
@@ -268,39 +263,11 @@ class ShardService:
             written.fill(record)
             self._outbox.send(record, self._coordinator, Tag.WRITTEN)
 
-    def _report_if_due(self) -> None:
-        """Send a regular report: it is a sign of life, too."""
-        now = time.monotonic()
-        if now >= self._next_report:
-            self._send_report(last=False)
-            self._next_report = now + self._output.report_every_s
-
-    def _send_last_report(self) -> None:
-        """Send the last report if it was ordered; what comes after it are signs of life."""
-        if self._last_report_due:
-            self._last_report_due = False
-            self._wait_for_report()
-            self._send_report(last=True)
-
-    def _send_report(self, last: bool) -> None:
-        """Tell the coordinator how the shard does; a report that is still on its way is not overtaken."""
-        if self._report is not None and not self._report.Test():
-            return
-        record, handler = self.shard.report(), self._handler
-        record["clients"], record["busy_s"], record["last"] = len(handler.clients), self._busy_s, last
-        record["bytes_in"], record["bytes_out"] = handler.bytes_in, handler.bytes_out
-        self._report = self._comm.Isend(record.reshape(1).view(np.uint8), self._coordinator, Tag.SHARD)
-
     def _finish(self) -> None:
         """Wait until everything has left."""
         self._outbox.drain(self._waiter)
         self._forwarder.close()
         if self._mirror is not None:
             self._mirror.close()
-        self._wait_for_report()
+        self._reporter.wait()
         self._handler.drain()
-
-    def _wait_for_report(self) -> None:
-        peer = partial(str, f"rank {self._coordinator} (the coordinator, the shard's report)")
-        if self._report is not None:
-            self._waiter.until(self._report.Test, peer)

@@ -48,7 +48,7 @@ WITHOUT_MPI = {
     "dbmpi.model": {"boundary"},
     "dbmpi.output": set(),
     "dbmpi.checkpoint": set(),
-    "dbmpi.server": {"service", "requests", "mirror", "transfer", "emergency"},
+    "dbmpi.server": {"service", "reports", "requests", "mirror", "transfer", "emergency"},
     "dbmpi.coordinator": {"service", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
     "dbmpi.replica": {"service", "mpi_client", "leader"},
