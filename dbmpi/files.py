@@ -32,8 +32,8 @@ def writing(path: Path) -> Iterator[None]:
         number = int(said[1]) if said else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error).partition("\n")[0]
         raise UserError(
-            f"{path}: cannot be written: {reason}; look at the space and the quota there, "
-            "or give another place with --run-dir"
+            f"{path}: cannot be written: {reason}; look at the space and the quota there (checkpoint.keep "
+            "keeps fewer checkpoints), or begin in another place with --run-dir"
         ) from error
 
 
@@ -54,10 +54,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name to write a file under; flush it at the end, and rename. Raises as `writing`."""
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):  # it takes room that may be scarce
+                temporary.unlink()
+            raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,7 +5,8 @@ FAILED = (
     " its negative gradient; the model is the best that was found. Look for values in the data that are not "
     'finite or very large, or take model.dtype = "float64"'
 )
-SCALED = "see that values of the data are some ones in size (attributes scale and offset of x)"
+SCALED = "see that values of the data, targets too, are some ones in size (attributes scale and offset of x)"
+MATCHED = "the rows of y belong to those of x"
 DIVERGED = {
     "downpour": "lower downpour.learning_rate, begin with downpour.warmstart, set downpour.max_gradient_norm",
     "sandblaster": "lower model.l2, take a larger sandblaster.sample",
@@ -28,5 +29,14 @@ def not_learning(loss: float, chance: float, algorithm: str) -> str:
     """Say that a run does no better than chance, and what to do."""
     return (
         f"warning: the run does not learn: its training loss stays at {loss:.4g}, where the same answer for "
-        f"every example has {chance:.4g}; {NOT_LEARNING[algorithm]}, or {SCALED}"
+        f"every example has {chance:.4g}; {NOT_LEARNING[algorithm]}, or {SCALED}, and that {MATCHED}"
+    )
+
+
+def by_heart(loss: float, chance: float) -> str:
+    """Say that what was learned from the training set is no good for the test set."""
+    return (
+        f"warning: the test loss is {loss:.4g}, where the same answer for every example has {chance:.4g}, "
+        "though the training loss is below: the training set is learned by heart; take more examples, a "
+        f"smaller network or model.l2, and see that {MATCHED}"
     )

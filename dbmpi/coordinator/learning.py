@@ -3,7 +3,7 @@
 The loss of chance (`data.chance`) is that of the best answer which is the same for every example. A run does
 not learn in an epoch if neither its mean loss nor that of its last tenth is below chance by a hundredth. A
 loss that begins high and falls passes by the second; one that is little below chance, whatever the noise of
-few examples, by the first.
+few examples, by the first. One that is above chance and still falls is not there yet.
 """
 
 from math import isfinite
@@ -12,6 +12,7 @@ from dbmpi.checkpoint.run_state import EpochSums
 
 BETTER = 0.99  # of the loss of chance: what is not below is no better
 LAST = 0.1  # share of the epoch
+FALLING = 0.9  # of the mean loss of an epoch: what its end is below falls
 LEAST_MINIBATCHES = 50  # of each replica: fewer may not have learned anything yet
 
 
@@ -43,16 +44,16 @@ class LearningWatch:
         self._last_loss: float | None = None
 
     def add(self, loss: float, examples: float) -> bool:
-        """Take in the mean loss of some examples; return whether an epoch has ended that was no better."""
+        """Take in the mean loss of some examples; return whether an epoch has ended that leads nowhere."""
         if not isfinite(loss) or not self.chance:  # a minibatch that went wrong is the shards' business
             return False
         self._last_loss = loss
         self.sums = self.sums.plus(loss, examples, (1 - LAST) * self.examples)
         if self.sums.examples < self.examples * (1 - 1e-9):
             return False
-        self._judge(self.sums.loss, self.sums.last_loss)
-        self.sums = EpochSums()
-        return not self.learned
+        epoch, self.sums = self.sums, EpochSums()
+        self._judge(epoch.loss, epoch.last_loss)
+        return not self.learned and epoch.last_loss > FALLING * epoch.loss
 
     def end(self) -> bool:
         """The last loss is of the last parameters, exactly; return whether it is no better."""

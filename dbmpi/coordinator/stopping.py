@@ -170,9 +170,14 @@ class Stopping:
             self._stop("diverged")
 
     def check_final(self, result: EvaluationSums) -> None:
-        """Call the run diverged, whatever ended it, if the last parameters have a loss beyond its limit."""
+        """Call the run diverged, whatever ended it, if the last parameters have a loss beyond its limit.
+
+        Tell if what was learned is of no use for the test set.
+        """
         if not self.lost and self._divergence.shows(result.loss):
             self.reason = "diverged"
+        elif self._watch.learned and result.loss > self._watch.chance:
+            self._tell(advice.by_heart(result.loss, self._watch.chance))
 
     def check_limit(self, limit: Literal["", "epochs", "steps"]) -> None:
         """Stop when all work that a limit allows was handed out."""

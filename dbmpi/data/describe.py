@@ -172,7 +172,14 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
     if description.classes is not None and description.classes > outputs:
         raise UserError(
             f"{where} hold labels up to {description.classes - 1}, but the last layer has {outputs} "
-            f"units (model.layers), for labels up to {outputs - 1}; give it {description.classes}"
+            f"units (model.layers), for labels up to {outputs - 1}; labels count from 0: subtract 1 if yours "
+            f"begin at 1, or give it {description.classes}"
+        )
+    names = description.class_names
+    if names is not None and len(names) != outputs:
+        raise UserError(
+            f"{description.path}: the attribute class_names of train/y has {len(names)} names, but the last "
+            f"layer has {outputs} units (model.layers); write one for each"
         )
 
 

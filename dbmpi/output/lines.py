@@ -51,7 +51,9 @@ class LineFile:
         while self._waiting:
             sent = os.write(self._descriptor, self._waiting)
             self._waiting = self._waiting[sent:]
-        self._failing = False
+        if self._failing:
+            self._failing = False
+            self._warn(f"{self._path} can be written again, and has what waited")
 
     def close(self) -> None:
         """Close the file; what cannot be written now is lost."""

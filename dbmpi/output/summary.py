@@ -35,8 +35,8 @@ def summary(
     return {name: plain(value) for name, value in result.items()}
 
 
-def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
-    """Return the last lines that the user sees."""
+def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True) -> str:
+    """Return the last lines that the user sees; `complete` says whether all is there that should be."""
     worked = f"{summary['steps']:,} minibatches"
     if "iterations" in summary:
         worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
@@ -44,7 +44,7 @@ def conclusion(summary: Mapping[str, Any], run_dir: Path) -> str:
         f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
         f"{_tested(summary)}"
-        f"dbmpi: everything is in {run_dir}"
+        f"dbmpi: {'everything' if complete else 'what could be written'} is in {run_dir}"
     )
 
 

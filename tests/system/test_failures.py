@@ -279,6 +279,7 @@ def test_a_run_that_cannot_write_its_last_word_goes_on_later(break_it, launch, t
     run = tmp_path / "run"
     assert done.status == 85 and not (run / "model.h5").exists() and not (run / "finished").exists()
     assert f"{run / 'model.h5'}: cannot be written: File too large" in done.err and "--run-dir" in done.err
+    assert "what could be written is in" in done.out and not list(run.glob(".*.tmp"))
     assert "goes on from its last checkpoint" in done.err and "Traceback" not in done.err
     done = launch(ranks, *settings)
     assert done.status == 0 and (run / "model.h5").exists() and (run / "finished").exists()

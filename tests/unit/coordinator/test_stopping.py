@@ -287,3 +287,23 @@ def test_warmstart_lasts_until_both_limits():
     assert warmup.steps_for(1, 10, 10, 4.0) == 0
     assert warmup.steps_for(1, 9, 9, 6.0) == 0
     assert warmup.steps_for(1, 10, 10, 6.0) is None
+
+
+def test_a_loss_above_chance_that_falls_is_not_told_and_one_that_stays_is():
+    for losses, tells in (([14.0, 6.0, 3.0, 1.0], False), ([14.0, 14.1, 13.9, 14.0], True)):
+        told = list[str]()
+        stopping = Stopping(Train(), chance=0.4, examples=40, tell=told.append)
+        for loss in losses:
+            stopping.check_portion(portion(loss))
+        assert bool(told) is tells and stopping.verdict["learned"] is False
+
+
+def test_what_is_learned_by_heart_is_told():
+    told = list[str]()
+    stopping = Stopping(Train(), chance=2.0, examples=40, tell=told.append)
+    for _ in range(4):
+        stopping.check_portion(portion(0.1))
+    stopping.check_final(EvaluationSums(1.9 * 5, 1, 5))
+    assert not told
+    stopping.check_final(EvaluationSums(2.5 * 5, 1, 5))
+    assert len(told) == 1 and "learned by heart" in told[0] and not stopping.lost

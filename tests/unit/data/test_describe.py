@@ -586,3 +586,12 @@ def test_class_names_that_are_none_are_refused(tmp_path, names):
         file["train/y"].attrs["class_names"] = names
     with pytest.raises(UserError, match="class_names"):
         describe(path)
+
+
+@pytest.mark.parametrize("names", [["a"] * 3, ["a"] * 5])
+def test_class_names_are_as_many_as_units(path, names):
+    write(path)
+    with h5py.File(path, "a") as file:
+        file["train/y"].attrs["class_names"] = names
+    with pytest.raises(UserError, match="write one for each"):
+        check_fits(describe(path), 4, "softmax")
