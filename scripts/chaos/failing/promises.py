@@ -21,7 +21,8 @@ files             | calls                           | faults              | ends
 *                 | read write                      | short               | 0         | nothing
 data              | *                               | stays               | 1 2       |
 data              | *                               | *                   | 0 1 2     | anything
-directory         | create mkdir                    | *                   | 2         |
+directory         | mkdir                           | *                   | 0 2       | anything
+directory         | create                          | *                   | 2         |
 directory         | *                               | *                   | 0 2       | anything
 description       | create write fsync rename       | *                   | 2         |
 description       | *                               | *                   | 0 2       | anything
