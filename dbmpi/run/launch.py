@@ -8,8 +8,8 @@ from dbmpi.errors import UserError
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-# Idle threads of GNU's and LLVM's OpenMP, which kernels use, sleep: where they spin they take the cores from those
-# of BLAS, whose products come next, and a step takes 20 times as long.
+# Idle threads of GNU's and LLVM's OpenMP, which kernels use, sleep: where they spin they take the cores from
+# those of BLAS, whose products come next, and a step takes 20 times as long.
 IDLE_THREADS = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 
 CROWD = 4  # ranks for a core
