@@ -9,11 +9,11 @@ import h5py
 
 
 @contextmanager
-def creating(path: Path) -> Iterator[h5py.File]:
+def creating(path: Path, libver: tuple[str, str] | None = None) -> Iterator[h5py.File]:
     """Create an HDF5 file, in place of one that is there. Local.
 
     It is written by Python: HDF5's own writes hold the interpreter, so that a disk that takes seconds for one
-    would stop all threads of the process.
+    would stop all threads of the process. `libver` is that of `h5py.File`.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def creating(path: Path) -> Iterator[h5py.File]:
     with path.open("w+b", buffering=0) as file:
         output = _Output(file.fileno())
         try:
-            with h5py.File(output, "w") as out:
+            with h5py.File(output, "w", libver=libver) as out:
                 yield out
         finally:
             if output.error is not None:

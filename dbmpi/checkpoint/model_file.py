@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbmpi.data.describe import Description
 
 FORMAT = 1
+LONG_ATTRIBUTES = "v108", "latest"  # what HDF5 before 1.8 reads ends at 64 KiB of names
 
 
 def write(
@@ -51,7 +52,7 @@ def write(
     UserError
         The disk is full, or the file cannot be written for another reason.
     """
-    with replacing(path) as temporary, creating(temporary) as out:
+    with replacing(path) as temporary, creating(temporary, LONG_ATTRIBUTES) as out:
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())

@@ -1,6 +1,7 @@
 """A task that may block for long, in a thread of its own, while this one goes on with its messages."""
 
 import threading
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -36,10 +37,10 @@ class Background(Generic[T]):
         """Call `meanwhile` again and again until the task has ended; return or raise what it did. Local."""
         while self._thread.is_alive():
             meanwhile()
-            try:
-                self._answer(self._asked.get(timeout=POLL_S))
+            try:  # not `get` with a timeout: a signal near its end may make it wait for ever
+                self._answer(self._asked.get_nowait())
             except Empty:
-                continue
+                time.sleep(POLL_S)
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # it has ended without an error

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue, SimpleQueue
 
 import numpy as np
 
@@ -32,7 +32,8 @@ class Prefetcher:
         self._closing = False
         self._room = threading.Semaphore(depth)
         self._requests: SimpleQueue[list[Range]] = SimpleQueue()
-        self._results: SimpleQueue[Portion | Exception] = SimpleQueue()
+        # No SimpleQueue: a signal near the end of a `get` with a timeout may make it wait for ever.
+        self._results: Queue[Portion | Exception] = Queue()
         self._thread = threading.Thread(target=self._run, name="read-ahead", daemon=True)
         self._thread.start()
 

@@ -1,8 +1,10 @@
-"""A file of lines that grows while a run goes on, on a disk that may be full for a while."""
+"""A file of lines that grows while a run goes on, on a disk that may be full or slow for a while."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import Queue
 
 from dbmpi.files import writing
 
@@ -11,14 +13,14 @@ MOST_BYTES = 16 << 20  # of lines that wait for the disk
 
 
 class LineFile:
-    """Appends whole lines; those that cannot be written wait in memory, and go with a later one. Local.
+    """Appends whole lines, by a thread; those that cannot be written wait in memory, and go with a later one.
 
     Parameters
     ----------
     path
         The file. The end of a line that was never finished is removed.
     warn
-        Says that lines cannot be written, once until they can again.
+        Says that lines cannot be written, once until they can again. Called in the thread.
 
     Raises
     ------
@@ -28,50 +30,66 @@ class LineFile:
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._path, self._warn = path, warn
+        self._lines: Queue[bytes] = Queue()
+        self._accepted = self._sent = 0  # bytes
         self._waiting, self._failing, self.lost = b"", False, 0
         with writing(path):
-            _remove_unfinished(path)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            _remove_unfinished(self._descriptor)
+        threading.Thread(target=self._run, daemon=True).start()
 
     def write(self, line: str) -> None:
-        """Append a line, which ends with a newline; after 16 MiB of lines that wait, it is lost."""
+        """Append a line, which ends with a newline; while 16 MiB of lines wait, it is lost. Does not wait."""
         text = line.encode()
-        if len(self._waiting) + len(text) > MOST_BYTES:
+        if self._accepted - self._sent + len(text) > MOST_BYTES:
             self.lost += 1
-        else:
-            self._waiting += text
+            text = b""  # but try to write what waits
+        self._accepted += len(text)
+        self._lines.put(text)
+
+    def flush(self) -> None:
+        """Wait until what was written is in the file, or waits for a disk that is full."""
+        self._lines.join()
+
+    def close(self) -> None:
+        """Close the file; what cannot be written now is lost."""
+        self.write("")
+        self.flush()
         try:
-            self._send()
+            os.close(self._descriptor)
         except OSError as error:
-            if not self._failing:
-                self._warn(f"{self._path} cannot be written: {error.strerror}; its records wait in memory")
-            self._failing = True
+            self._warn(f"{self._path} cannot be written: {error.strerror}")
+        self.lost += self._waiting.count(b"\n")
+        if self.lost:
+            self._warn(f"{self._path} lacks {self.lost} records")
+
+    def _run(self) -> None:
+        while True:
+            self._waiting += self._lines.get()
+            try:
+                self._send()
+            except OSError as error:
+                if not self._failing:
+                    self._warn(
+                        f"{self._path} cannot be written: {error.strerror}; its records wait in memory"
+                    )
+                self._failing = True
+            self._lines.task_done()
 
     def _send(self) -> None:
         while self._waiting:
             sent = os.write(self._descriptor, self._waiting)
             self._waiting = self._waiting[sent:]
+            self._sent += sent
         if self._failing:
             self._failing = False
             self._warn(f"{self._path} can be written again, and has what waited")
 
-    def close(self) -> None:
-        """Close the file; what cannot be written now is lost."""
-        try:
-            self._send()
-            os.close(self._descriptor)
-        except OSError as error:
-            self.lost += self._waiting.count(b"\n")
-            self._warn(f"{self._path} cannot be written: {error.strerror}")
-        if self.lost:
-            self._warn(f"{self._path} lacks {self.lost} records")
 
-
-def _remove_unfinished(path: Path) -> None:
+def _remove_unfinished(descriptor: int) -> None:
     """Cut a file to its last whole line."""
-    with path.open("ab+") as file:
-        begin = max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE)
-        file.seek(begin)
-        end = begin + file.read().rfind(b"\n") + 1
-        if end < file.tell():
-            file.truncate(end)
+    size = os.fstat(descriptor).st_size
+    begin = max(0, size - LONGEST_LINE)
+    end = begin + os.pread(descriptor, size - begin, begin).rfind(b"\n") + 1
+    if end < size:
+        os.truncate(descriptor, end)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from dbmpi.output import run_directory
@@ -82,7 +83,8 @@ def make(
 
     config, topology = context.config, context.setup.topology
     shape = (len(topology.replicas), topology.partitions)
-    replicas = ReplicaTable(shape, config.cluster.timeout_s, dispatcher, name)
+    timeout_s = inf if topology.serial else config.cluster.timeout_s  # nobody is silent to oneself
+    replicas = ReplicaTable(shape, timeout_s, dispatcher, name)
     chance, examples = context.setup.description.chance.get(config.model.loss, 0.0), _judged_together(context)
     shared = Coordination(replicas, log, Stopping(config.train, context.signals, chance, examples, log.event))
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)

@@ -68,7 +68,8 @@ class LastWord:
         if stopping.finished and not self.problems:
             with self.attempting(run_directory.FINISHED):
                 write_text(directory / run_directory.FINISHED, f"{stopping.reason}\n")
-        self._log.close()
+        with self.attempting(run_directory.METRICS):
+            self._log.close()
         print(conclusion(content, directory, complete=not self.problems), flush=True)
         if not stopping.finished and not self.problems:
             print(f"dbmpi: stopped before its end: {GO_ON} there", flush=True)

@@ -1,5 +1,6 @@
 """The model file: written piece by piece through any partitions and shards, and read back equal."""
 
+import dataclasses
 import json
 import math
 import tempfile
@@ -162,3 +163,15 @@ def test_only_the_whole_file_has_the_name(tmp_path):
     assert not (tmp_path / "model.h5").exists()
     written(tmp_path / "model.h5", conf, (5,), 1, 1, 100)
     assert [path.name for path in tmp_path.iterdir()] == ["model.h5"]
+
+
+def test_names_of_very_many_classes(tmp_path):
+    names = tuple(f"class {n}" for n in range(20_000))
+    many = dataclasses.replace(description((5,)), class_names=names)
+    conf = config(4)
+    plan = Partitioning(build(conf, (5,)), 1)
+    pieces = cut(plan.sizes, 1, 100)
+    path = tmp_path / "model.h5"
+    model_file.write(path, conf, many, plan, pieces, lambda piece: np.zeros(piece.size, np.float32))
+    with h5py.File(path) as file:
+        assert tuple(file.attrs["class_names"]) == names

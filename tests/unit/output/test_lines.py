@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,11 @@ def test_lines_wait_and_come_in_order_with_one_warning(
     monkeypatch.setattr(lines.os, "write", write)
     file = LineFile(path, said.append)
     file.write("the first\n")
+    file.flush()
     full[0] = True
     for n in range(3):
         file.write(f"{n}\n")
+    file.flush()
     assert path.read_text() == "the first\n" and len(said) == 1 and "No space" in said[0]
     full[0] = False
     file.write("last\n")
@@ -47,6 +50,23 @@ def test_what_never_can_be_written_is_counted(tmp_path: Path, monkeypatch: pytes
         file.write("1234\n")
     file.close()
     assert said[-1].endswith("lacks 4 records")
+
+
+def test_a_slow_disk_does_not_keep_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, go_on = os.write, threading.Event()
+
+    def write(file: int, data: bytes) -> int:
+        go_on.wait()
+        return real(file, data)
+
+    monkeypatch.setattr(lines.os, "write", write)
+    file = LineFile(tmp_path / "a", lambda text: None)
+    for n in range(100):
+        file.write(f"{n}\n")
+    assert (tmp_path / "a").read_text() == ""
+    go_on.set()
+    file.close()
+    assert (tmp_path / "a").read_text().split() == [str(n) for n in range(100)]
 
 
 def test_an_unfinished_line_is_removed(tmp_path: Path) -> None:

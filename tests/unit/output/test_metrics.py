@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dbmpi.comm.protocol import REPORT, SHARD_REPORT
+from dbmpi.output.lines import LineFile
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import View
 from dbmpi.output.summary import conclusion, summary
@@ -48,6 +49,18 @@ def shard_report(shard: int, **values: Any) -> np.ndarray:
     for name, value in values.items():
         record[name] = value
     return record
+
+
+@pytest.fixture(autouse=True)
+def lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every line be in the file when it was written."""
+    write = LineFile.write
+
+    def written(self: LineFile, line: str) -> None:
+        write(self, line)
+        self.flush()
+
+    monkeypatch.setattr(LineFile, "write", written)
 
 
 def new_log(path: Path, labels: bool = True, every_s: float = 1.0) -> MetricsLog:
