@@ -84,7 +84,7 @@ class Op(IntFlag):
 class Command(IntEnum):
     """What a COMMAND orders a shard to do; the fields of the record that it reads are in brackets."""
 
-    SAVE = 0  # write the model, and answer (the first living shard)
+    SAVE = 0  # write the model, of a checkpoint if one is given, and answer (the first living shard) [number]
     STOP = 1  # leave [status]
     OPERATE = 2  # perform the vector operations that follow, and answer the dot products [count]
     CHECKPOINT = 3  # copy the slice, answer, and write the copy [number, vectors, count]

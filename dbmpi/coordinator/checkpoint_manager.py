@@ -55,6 +55,10 @@ class CheckpointManager:
     ----------
     problem
         What kept the checkpoint that was taken last from the disk; empty where nothing has.
+    last
+        The number of that checkpoint, once it is on disk; 0 before, and where it is not.
+    retaken
+        Whether it was taken again, of older parameters, as a shard died.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class CheckpointManager:
         self._state_trigger = IntervalTrigger(0, settings.mirror_s)
         self._pending: PendingCheckpoint | None = None
         self._last: _Moment | None = None  # which the last one was taken of
-        self.problem = ""
+        self.problem, self.last, self.retaken = "", 0, False
 
     def start(self) -> None:
         """Begin to count from where the log is, once it is restored."""
@@ -132,7 +136,7 @@ class CheckpointManager:
         self._settle()
         self._trigger.take()
         self._number += 1
-        self.problem, self._last = "", moment
+        self.problem, self.last, self.retaken, self._last = "", 0, False, moment
         started = time.monotonic()
         part = construction_directory(self._writer.run_dir, self._number)
         try:
@@ -190,6 +194,7 @@ class CheckpointManager:
             given_up = self._settle()
             if given_up and self._last is not None and not self._stopping.lost:
                 self.save(self._last.state, self._last.vectors)
+                self.retaken = True
 
     def _settle(self) -> bool:
         """Wait, however long, for the end of the checkpoint under way; return whether it was given up."""
@@ -206,6 +211,7 @@ class CheckpointManager:
         return self._pending is None
 
     def _record(self, done: PendingCheckpoint) -> None:
+        self.last = done.number
         self._log.record(
             "checkpoint",
             number=done.number,

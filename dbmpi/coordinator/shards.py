@@ -224,10 +224,21 @@ class ShardGroup:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def save_model(self, keep_alive: Callable[[], None]) -> str:
+    def save_model(self, checkpoint: int, keep_alive: Callable[[], None]) -> str:
         """Let the first shard write the model, however long that takes: again, if one dies meanwhile.
 
-        `keep_alive` is called again and again. Returns what kept it from being written; nothing if it is.
+        Parameters
+        ----------
+        checkpoint
+            The number of the one that holds the last parameters; 0 for none. The model is made of it where a
+            shard has died: its successor may have older values.
+        keep_alive
+            Called again and again.
+
+        Returns
+        -------
+        str
+            What kept the model from being written; nothing if it is.
         """
 
         def meanwhile() -> None:
@@ -238,7 +249,8 @@ class ShardGroup:
         while answer is None or answer["status"] == Status.LOST:
             self.handle_failures()
             first = self._ranks[0]
-            self._channel.order(first, Command.SAVE)
+            number = 0 if len(self.owners.living) == len(self._topology.shards) else checkpoint
+            self._channel.order(first, Command.SAVE, number=number)
             answer = self._channel.answer(first, "writing the model", meanwhile)
         return decoded(answer["problem"].item())
 

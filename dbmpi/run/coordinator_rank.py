@@ -152,6 +152,8 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
     saved
         What to go on from; None to begin.
     """
+    from dbmpi.coordinator.activity import Evaluation
+
     shared, downpour, sandblaster = coordinator.shared, coordinator.downpour, coordinator.sandblaster
     state = saved.manifest.state if saved is not None else None
     if state is not None:
@@ -173,6 +175,11 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
             sandblaster.restore(state.sandblaster)
         sandblaster.train()
     coordinator.checkpoints.finish()
+    if coordinator.checkpoints.retaken and shared.stopping.finished:
+        again = Evaluation(shared, shared.log.final_evaluation.rows)  # a shard's successor has other values
+        coordinator.cluster.drive(again)
+        shared.stopping.check_final(again.result)
+        shared.log.final(again.result)
     return shared.stopping
 
 
@@ -198,7 +205,8 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
     if not stopping.hasty:
         stopping.check_refusals(log.shards, final=True)
         with last_word.attempting(run_directory.MODEL):
-            last_word.note(service.shards.save_model(keep_alive))
+            saved = 0 if stopping.lost else coordinator.checkpoints.last
+            last_word.note(service.shards.save_model(saved, keep_alive))
     status = service.meanwhile(last_word.conclude, keep_alive)
     service.dismiss(status)
     return status

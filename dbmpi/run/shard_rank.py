@@ -1,9 +1,8 @@
 """What a shard is made of: its objects, put together from the context of the run."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,8 @@ from dbmpi.comm.operations import PARAMETERS
 from dbmpi.errors import PeerDied, Unreadable
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
-from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, checkpoint_writer
+from dbmpi.run.model_output import model_writer
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -110,22 +109,12 @@ def shard_service(
 ) -> "ShardService":
     """Make the service of a shard on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.checkpoint.shard_file import ShardWriter
-    from dbmpi.comm.background import Background
     from dbmpi.comm.messages import Endpoint
     from dbmpi.server.service import ShardOutput, ShardService
 
     setup = context.setup
     owners = sharding.Owners(len(setup.topology.shards))
-    read = remote_reader(context, comm, state, owners)
-
-    def save(meanwhile: Callable[[], None]) -> None:
-        """Write the model in a thread; the pieces of other shards come by way of this one."""
-
-        def write(call: Callable[[Callable[[], Array]], Array]) -> None:
-            save_model(context, lambda piece: call(partial(read, piece)))
-
-        Background(write).result(meanwhile)
-
+    save = model_writer(context, comm, state, owners)
     every_s = context.config.output.shard_every_s
     mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
@@ -144,38 +133,6 @@ def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: 
     config = context.config
     every_s = config.checkpoint.mirror_s if config.uses_downpour else math.inf  # else by order alone
     return Mirror(among, state.index, owners, context.pieces, names, context.dtype, every_s)
-
-
-def remote_reader(
-    context: RunContext, comm: "MPI.Intracomm", state: "Shard", owners: sharding.Owners
-) -> Callable[[Piece], Array]:
-    """Return what reads any piece: from this shard, or from the one that serves it now."""
-
-    def read(piece: Piece) -> Array:
-        from dbmpi.comm.protocol import Op
-        from dbmpi.replica.mpi_client import MpiClient
-
-        if piece.index in state.held:
-            return state.held[piece.index].value
-        ranks, values = context.setup.topology.shards, np.empty(piece.size, context.dtype)
-        # `values` holds this piece alone.
-        whole = replace(piece, start=0, stop=piece.size, shard=owners.of(piece.shard))
-        client = MpiClient(comm, [whole], ranks, values, context.dtype.name, context.waiter)
-        client.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
-        client.wait()
-        return values
-
-    return read
-
-
-def save_model(context: RunContext, read: Callable[[Piece], Array]) -> None:
-    """Write model.h5 into the run directory."""
-    from dbmpi.checkpoint import model_file
-
-    path = context.setup.run_dir / run_directory.MODEL
-    model_file.write(
-        path, context.config, context.setup.description, context.partitioning, context.pieces, read
-    )
 
 
 def write_emergency_checkpoint(

@@ -42,12 +42,11 @@ Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it
 class ShardOutput:
     """What a shard gives besides parameters.
 
-    `save(meanwhile)` writes the model, if the coordinator asks for it, and calls `meanwhile` now and then;
-    `writer` writes the shard's part of checkpoints; every `report_every_s` seconds the coordinator gets a
-    report.
+    `save(checkpoint, meanwhile)` writes the model, if the coordinator asks for it: `model_output.model_writer`.
+    `writer` writes the shard's part of checkpoints; every `report_every_s` seconds the coordinator gets a report.
     """
 
-    save: Callable[[Callable[[], None]], None]
+    save: Callable[[int, Callable[[], None]], None]
     writer: ShardWriter
     report_every_s: float
 
@@ -183,7 +182,7 @@ class ShardService:
 
         def save() -> tuple[Status, str]:
             try:
-                self._output.save(self._reporter.send_if_due)
+                self._output.save(int(command["number"]), self._reporter.send_if_due)
             except UserError as error:
                 return Status.FAILED, str(error)
             return Status.OK, ""

@@ -101,7 +101,7 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
     shard_writer, owners = ShardWriter(folder, index), sharding.Owners(comm.size - 1)
-    output = ShardOutput(lambda meanwhile: None, shard_writer, 1.0)
+    output = ShardOutput(lambda checkpoint, meanwhile: None, shard_writer, 1.0)
     ShardService(shard, Endpoint(comm, 0, WAITER, Signals()), output, owners).run()
 
 

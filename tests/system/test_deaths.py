@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dbmpi.checkpoint import manifest, resume
-from dbmpi.checkpoint.directory import CHECKPOINTS, INDEX
+from dbmpi.checkpoint.directory import CHECKPOINTS, INDEX, checkpoint_directory
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from scripts import launcher
 from scripts.chaos.victims import Killer
@@ -159,6 +159,19 @@ def test_the_model_is_written_again_when_another_shard_dies_meanwhile(
     assert (done.status, messages(done)) == (0, [])
     assert "shard 1 has died (rank 2): shard 0 (rank 1)" in done.out
     assert set(parameters(tmp_path / "run")) == set(parameters(undisturbed[algorithm]))
+
+
+def test_the_model_is_that_of_the_last_checkpoint_when_a_shard_died_after_it(launch_in_ft, tmp_path):
+    """The mirror is of the first parameters."""
+    cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=100"
+    fault = ("kill next", "saving", 1, 1)
+    arguments = ("--run-dir", "run", *QUIET, *cluster, "train.epochs=5")
+    done = launch_in_ft(tmp_path)(4, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 0 and "shard 1 has died" in done.out
+    newest = checkpoint_directory(tmp_path / "run", 1)
+    with h5py.File(newest / INDEX) as saved:
+        for name, values in parameters(tmp_path / "run").items():
+            assert np.array_equal(values, saved[f"parameters/{name}"][:])
 
 
 def test_a_death_while_the_model_is_written_without_mirrors_ends_the_run(launch_in_ft, tmp_path):

@@ -112,7 +112,7 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         shard = Shard(index, values, rules.make(settings.downpour), settings.downpour)
         nothing: Any = None
         endpoint = Endpoint(nothing, 0, nothing, Signals())
-        output = server.ShardOutput(lambda meanwhile: None, nothing, 1.0)
+        output = server.ShardOutput(lambda checkpoint, meanwhile: None, nothing, 1.0)
         service: Any = server.ShardService(shard, endpoint, output, sharding.Owners(3))
         memory = needs.of_shard(index)
         assert memory.parameters == sum(held.value.nbytes for held in shard.held.values())
