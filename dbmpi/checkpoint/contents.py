@@ -13,6 +13,8 @@ from dbmpi.checkpoint.state_limits import impossible
 from dbmpi.checkpoint.vector_names import UPDATES, numbered
 from dbmpi.checkpoint.whole_file import Damaged, WholeFile
 
+AT_ONCE = 1 << 20  # elements
+
 
 def index_of(checkpoint: Checkpoint, file: WholeFile) -> Index:
     """Return what the index of a checkpoint says, the file being open. Raises Damaged."""
@@ -40,6 +42,7 @@ def verify(checkpoint: Checkpoint) -> Index:
             held[name] = vectors_of(checkpoint, file)
             counted = held[name][UPDATES]
             updates[name] = counted.read(file, 0, counted.size)
+            _check_values(file, held[name])
     with checkpoint.open(INDEX) as file:
         index = index_of(checkpoint, file)
     _check_sources(checkpoint, index, held)
@@ -49,6 +52,14 @@ def verify(checkpoint: Checkpoint) -> Index:
     if problem:
         raise Damaged(f"{checkpoint.path.name}/{MANIFEST}: state: {problem}")
     return index
+
+
+def _check_values(file: WholeFile, vectors: Mapping[str, Extent]) -> None:
+    """Raise Damaged where a vector of a shard's file holds what is no number."""
+    for name, extent in vectors.items():
+        for start in range(0, extent.size, AT_ONCE):
+            if np.isnan(extent.read(file, start, min(start + AT_ONCE, extent.size))).any():
+                raise Damaged(f"{file.name}: {name} holds what is no number")
 
 
 def _check_sources(checkpoint: Checkpoint, index: Index, held: Mapping[str, Mapping[str, Extent]]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, TypedDict
 
 from dbmpi.comm.assignments import PlanNumbers, Portion
+from dbmpi.config.schema import MOST_RANKS
 from dbmpi.data.portions import PortionPlan
 from dbmpi.typed import Limits, Unlike
 
@@ -107,6 +108,8 @@ def resolved(numbers: PlanNumbers) -> PlanNumbers:
     Unlike
         There is no such plan.
     """
+    if numbers.replicas > MOST_RANKS:
+        raise Unlike(f"a plan: {numbers.replicas} replicas")
     try:
         return PlanNumbers(**PortionPlan(**vars(numbers)).numbers())
     except ValueError as error:
@@ -115,11 +118,15 @@ def resolved(numbers: PlanNumbers) -> PlanNumbers:
 
 def settled_portion(portion: Portion) -> Portion:
     """Return a portion whose plan is `resolved`. Raises Unlike, if the plan does not have it."""
-    plan = resolved(portion.plan)
+    numbers = resolved(portion.plan)
+    plan, place = PortionPlan(**vars(numbers)), (portion.epoch, portion.part, portion.index)
     try:
-        there = PortionPlan(**vars(plan)).minibatches(portion.epoch, portion.part, portion.index)
-    except ValueError as error:
+        there, rows = plan.minibatches(*place), plan.rows(*place)
+    except (ValueError, OverflowError) as error:
         raise Unlike(f"a portion: {error}") from None
     if not portion.first < portion.first + portion.minibatches <= there:
         raise Unlike(f"a portion: minibatches {portion.first} + {portion.minibatches} of {there}")
-    return replace(portion, plan=plan)
+    meant = min(rows - portion.first * plan.minibatch, portion.minibatches * plan.minibatch)
+    if portion.examples != meant:
+        raise Unlike(f"a portion: {portion.examples} examples, not {meant}")
+    return replace(portion, plan=numbers)

@@ -10,6 +10,8 @@ from dbmpi.checkpoint.run_state import DownpourState, RunState, SandblasterState
 from dbmpi.comm.operations import BASE_GRADIENT, change, step
 from dbmpi.data.portions import PortionPlan
 
+MOST_NUMBER = 2**31 - 1  # of an epoch, a sample or a pass: messages have 32 bits for them
+
 
 def impossible(state: RunState, rows: int, vectors: Collection[int]) -> str:
     """Return what cannot be; nothing where all can.
@@ -41,12 +43,15 @@ def _of_downpour(state: DownpourState, rows: int) -> str:
     for part, (start, stop) in enumerate(scheduler.left):
         if not start <= stop <= plan.portions(scheduler.epoch, part):
             return f"ledger.left[{part}] is not of the plan"
-    if any(one.epoch > scheduler.epoch for one in scheduler.portions):
-        return f"a portion is of an epoch after {scheduler.epoch}"
-    return ""
+    if scheduler.epoch > MOST_NUMBER or any(one.epoch > scheduler.epoch for one in scheduler.portions):
+        return f"a portion is of an epoch after {scheduler.epoch}, or that is beyond {MOST_NUMBER}"
+    known = list(scheduler.portions)
+    return "" if len(set(known)) == len(known) else "a portion is there twice"
 
 
 def _of_sandblaster(state: SandblasterState, vectors: Collection[int]) -> str:
+    if max(state.sample, state.pass_number) > MOST_NUMBER:
+        return f"sample {state.sample} or evaluation {state.pass_number} is beyond {MOST_NUMBER}"
     tally, method = state.tally, state.method
     if not len(tally["done"]) == len(tally["won"]) == len(tally["lost"]):
         return "tally counts different numbers of replicas"

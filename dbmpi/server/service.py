@@ -42,8 +42,9 @@ Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it
 class ShardOutput:
     """What a shard gives besides parameters.
 
-    `save(checkpoint, meanwhile)` writes the model, if the coordinator asks for it: `model_output.model_writer`.
-    `writer` writes the shard's part of checkpoints; every `report_every_s` seconds the coordinator gets a report.
+    `save(checkpoint, meanwhile)` writes the model, if the coordinator asks for it (`run.model_output`);
+    `writer` writes the shard's part of checkpoints; every `report_every_s` seconds the coordinator gets a
+    report.
     """
 
     save: Callable[[int, Callable[[], None]], None]

@@ -63,6 +63,15 @@ def test_a_pipe_in_place_of_the_manifest(tmp_path):
         manifest.read(path)
 
 
+def test_a_value_that_is_no_number(tmp_path):
+    path = save(tmp_path)
+    with h5py.File(path / FIRST, "r+") as file:
+        file["parameters"][3] = np.nan
+    seal_again(path)
+    with pytest.raises(Damaged, match="parameters holds what is no number"):
+        verify(manifest.read(path))
+
+
 def test_the_one_before_a_crafted_one_is_found(tmp_path):
     save(tmp_path, 1)
     path = save(tmp_path, 2)

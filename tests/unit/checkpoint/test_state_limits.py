@@ -15,7 +15,7 @@ from tests.doubles.checkpoints import PLAN, ROWS, SCHEDULER, STATE
 
 (BATCH,) = (ROOT / "tests" / "saved").glob("*/sandblaster/checkpoints/*/manifest.json")
 PORTION = SCHEDULER.returned[0]
-PLAN_OF_NONE = replace(PLAN, replicas=0)
+PLANS = [{"plan": replace(PLAN, replicas=replicas)} for replicas in (0, 10**6)]
 
 
 def scheduler(**more):
@@ -47,6 +47,8 @@ def test_a_state_that_was_saved_can_be():
         ({"left": ((2, 1), (0, 0))}, r"ledger.left[0]"),
         ({"epoch": -1}, "ledger.left has 2 parts"),
         ({"returned": (replace(PORTION, epoch=7),)}, "a portion is of an epoch after 1"),
+        ({"epoch": 2**61}, "beyond 2147483647"),
+        ({"rests": (PORTION,)}, "a portion is there twice"),
     ],
 )
 def test_what_a_scheduler_cannot_have(more, said):
@@ -72,6 +74,7 @@ def test_a_portion_that_no_plan_has_is_unlike(change):
     ("change", "said"),
     [
         (lambda state: state["vectors"].append(99), "vectors are"),
+        (lambda state: state.update(sample=2**61), "beyond 2147483647"),
         (lambda state: state["vectors"].pop(), "vectors are"),
         (lambda state: state["tally"]["won"].append(0), "tally"),
         (lambda state: state["method"]["kept"].append(state["method"]["kept"][0]), "pairs"),
