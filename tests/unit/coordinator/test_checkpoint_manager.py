@@ -1,5 +1,6 @@
 """Checkpoints while a shard dies: one that it had not written is given up, and its directory goes."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
-from dbmpi.config.sections import Config, Model
+from dbmpi.config.sections import Checkpoint, Config, Model
 from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
@@ -145,3 +146,35 @@ def test_what_was_written_of_another_one_counts_for_nothing(checkpoints: Any) ->
     late(0)
     late(1)
     assert checkpoints._pending._missing == {1, 2} and not checkpoints._pending._files
+
+
+def test_one_that_is_late_is_a_warning_and_is_taken_all_the_same(checkpoints: Any) -> None:
+    checkpoints._writer.settings = Checkpoint(timeout_s=0.001)
+    checkpoints.save(STATE)
+    time.sleep(0.002)
+    for _ in range(3):
+        checkpoints.poll()
+    assert [text for text in checkpoints.log if "not on disk after" in text] == checkpoints.log[:1]
+    checkpoints.finish()
+    assert checkpoints.log[1:] == ["checkpoint"] and checkpoints.last == 1 and not checkpoints.problem
+
+
+def test_one_that_a_shard_cannot_write_is_a_warning_and_goes(checkpoints: Any, tmp_path: Path) -> None:
+    checkpoints.save(STATE)
+    pending = checkpoints._pending
+    for shard in range(3):
+        checkpoints._shards.written(shard) if shard else pending.written(Written(1, 0, None, "a full disk"))
+    checkpoints.finish()
+    assert checkpoints.problem == "a full disk" and checkpoints.last == 0 and parts(tmp_path) == []
+    assert "warning: checkpoint 1 could not be taken: a full disk" in checkpoints.log
+    checkpoints.save(STATE)
+    checkpoints.finish()
+    assert (checkpoints.problem, checkpoints.last) == ("", 2)
+
+
+def test_how_long_one_may_take(tmp_path: Path) -> None:
+    config = Config(model=Model(layers=(Dense(units=10),)))
+    plan, pieces = Partitioning(build(config, (8,)), 1), cut([10**7], 1, 10**8)
+    writer = CheckpointWriter(tmp_path, config, plan, pieces, 1, {"shards": 1})
+    assert writer.timeout_s(0) == 60 + 3 * 4  # parameters and two vectors of a rule, at 10 MB/s
+    assert writer.timeout_s(9) == 60 + 10 * 4
