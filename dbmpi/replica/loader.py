@@ -5,12 +5,12 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from functools import lru_cache
 
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.comm.assignments import Portion
+from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.data.describe import Description, check_whole
 from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
@@ -53,14 +53,14 @@ class Loader:
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""
         self._expected.append(portion)
-        self.request(_plan(portion).blocks(portion.epoch, portion.part, portion.index))
+        self.request(_plan(portion.plan).blocks(portion.epoch, portion.part, portion.index))
 
     def train(self) -> Iterator[Minibatch]:
         """Yield the minibatches of the portion that was prepared first."""
         portion = self._expected.popleft()
         rows = self.take()
         width = portion.plan.minibatch
-        order = _plan(portion).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
+        order = _plan(portion.plan).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
         yield from self.minibatches(rows, order[: portion.minibatches * width], width)
 
     def request(self, ranges: Sequence[Range]) -> None:
@@ -102,5 +102,6 @@ class Loader:
         self._test.close()
 
 
-def _plan(portion: Portion) -> PortionPlan:
-    return PortionPlan(**asdict(portion.plan))
+@lru_cache(maxsize=8)  # a run has few at a time, and looks one up twice a portion
+def _plan(numbers: PlanNumbers) -> PortionPlan:
+    return PortionPlan(**vars(numbers))
