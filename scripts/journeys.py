@@ -113,8 +113,8 @@ JOURNEYS = {
         [*TWO_SHARDS, "train.epochs=30", "checkpoint.every_examples=10000", "output.shard_every_s=600"],
         [
             during("dbmpi.coordinator.checkpoint_manager:CheckpointManager.save"),
-            during("dbmpi.coordinator.checkpoint_manager:_Pending.written"),
-            during("dbmpi.coordinator.checkpoint_manager:_Pending._complete"),
+            during("dbmpi.coordinator.pending_checkpoint:PendingCheckpoint.written"),
+            during("dbmpi.coordinator.pending_checkpoint:PendingCheckpoint._complete"),
             during("dbmpi.coordinator.checkpoint_manager:CheckpointManager._record"),
             during("dbmpi.server.service:ShardService._checkpoint"),
             during("dbmpi.checkpoint.shard_file:ShardWriter._write"),
