@@ -30,7 +30,7 @@ class LineFile:
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._path, self._warn = path, warn
-        self._lines: Queue[bytes] = Queue()
+        self._lines: Queue[bytes | None] = Queue()  # None: no more
         self._accepted = self._sent = 0  # bytes
         self._waiting, self._failing, self.lost = b"", False, 0
         with writing(path):
@@ -55,6 +55,7 @@ class LineFile:
         """Close the file; what cannot be written now is lost."""
         self.write("")
         self.flush()
+        self._lines.put(None)
         try:
             os.close(self._descriptor)
         except OSError as error:
@@ -64,8 +65,8 @@ class LineFile:
             self._warn(f"{self._path} lacks {self.lost} records")
 
     def _run(self) -> None:
-        while True:
-            self._waiting += self._lines.get()
+        while (text := self._lines.get()) is not None:
+            self._waiting += text
             try:
                 self._send()
             except OSError as error:
