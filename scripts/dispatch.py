@@ -1,4 +1,4 @@
-"""Start a script of a folder by its name: `python scripts/bench dense --quick`. Standard library only."""
+"""Start a script of a folder by its name: `python scripts/chaos calls`. Standard library only."""
 
 import argparse
 import ast
@@ -29,8 +29,13 @@ def members(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("[!_]*.py")):
         tree = ast.parse(path.read_text())
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").partition("\n")[0]
+            found[path.stem] = first_line(path)
     return found
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a module's docstring; it is not imported."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
 
 
 def listing(folder: str, found: dict[str, str]) -> str:

@@ -1,28 +1,31 @@
 """Start runs of dbmpi and wait for their summaries: shared by the scripts that measure whole runs."""
 
 import json
-import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts import processes
+
 TIMEOUT_S = 300
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 OPEN_MPI = "--oversubscribe --bind-to none --mca pml ob1 --mca btl self,sm,tcp".split()
 REPLICAS = ["cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1"]
 RANKS = 4  # of REPLICAS, with the coordinator
 
 
-def layers(hidden: Sequence[int], outputs: int) -> str:
-    """Return the setting of fully connected layers, the hidden ones relu."""
-    below = [f'{{type="dense", units={units}, activation="relu"}}' for units in hidden]
+def layers(hidden: Sequence[int], outputs: int, activation: str = "relu") -> str:
+    """Return the setting of fully connected layers, and what the hidden ones apply."""
+    below = [f'{{type="dense", units={units}, activation="{activation}"}}' for units in hidden]
     return "model.layers=[" + ", ".join([*below, f'{{type="dense", units={outputs}}}']) + "]"
 
 
-def random_data(path: Path, rows: int) -> None:
-    """Write random bytes in the shape of MNIST."""
+def random_data(
+    path: Path, rows: int, shape: Sequence[int] = (28, 28), classes: int = 10, compressed: bool = False
+) -> None:
+    """Write random bytes of a shape, that of MNIST if none is given, and labels that name every class."""
     import h5py
     import numpy as np
 
@@ -30,8 +33,12 @@ def random_data(path: Path, rows: int) -> None:
     with h5py.File(path, "w") as out:
         for name, count in (("train", rows), ("test", 100)):
             group = out.create_group(name)
-            group["x"] = rng.integers(0, 256, (count, 28, 28), np.uint8)
-            group["y"] = rng.integers(0, 10, count)
+            x = rng.integers(0, 256, (count, *shape), np.uint8)
+            group.create_dataset(
+                "x", data=x, **({"chunks": True, "compression": "gzip"} if compressed else {})
+            )
+            group["y"] = rng.integers(0, classes, count)
+            group["y"][0] = classes - 1
 
 
 def train(
@@ -48,19 +55,21 @@ def train(
     ------
     SystemExit
         The run ends with another status than the `good` ones; the text is what it said.
-    subprocess.TimeoutExpired
-        It takes longer than `timeout_s` seconds.
+        So it does if it takes longer than `timeout_s` seconds; no process of it is left.
     """
-    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    launcher = Path(sys.executable).with_name("mpirun")
-    flags = OPEN_MPI if is_open_mpi(launcher) else []
-    start = [str(launcher), "-n", str(ranks), *flags] if ranks > 1 else []
-    command = [*start, sys.executable, *program, "--run-dir", str(run_dir), "--set", *settings]
-    done = subprocess.run(command, env=environment, timeout=timeout_s, capture_output=True, text=True)
-    if done.returncode not in good:
-        said = done.stdout + done.stderr
-        raise SystemExit(f"{shlex.join(command)}\nended with status {done.returncode}:\n{said}")
+    command = [*launch(ranks), sys.executable, *program, "--run-dir", str(run_dir), "--set", *settings]
+    done = processes.run(command, timeout_s=timeout_s, env=AS_ROOT)
+    if done.timed_out or done.status not in good:
+        raise SystemExit(str(done))
     return json.loads((run_dir / "summary.json").read_text())
+
+
+def launch(ranks: int) -> list[str]:
+    """Return the words that start so many ranks on this machine; none for one process."""
+    launcher = Path(sys.executable).with_name("mpirun")
+    if ranks == 1:
+        return []
+    return [str(launcher), "-n", str(ranks), *(OPEN_MPI if is_open_mpi(launcher) else [])]
 
 
 def is_open_mpi(launcher: Path) -> bool:

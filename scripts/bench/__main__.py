@@ -1,11 +1,11 @@
-"""Run a benchmark: `python scripts/bench NAME [options]`; without a name, list them."""
+"""Measure dbmpi: `python scripts/bench [PART ...] [options]`, see command.py."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts import dispatch
+from scripts.bench.command import main
 
 if __name__ == "__main__":
-    sys.exit(dispatch.run(Path(__file__).resolve().parent, sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,6 @@
-"""scripts/bench, scripts/chaos and scripts/compare: found by name, from any directory. Runs none of them."""
+"""scripts/chaos and scripts/compare: found by name, from any directory. Runs none of them."""
 
 import ast
-import os
 import subprocess
 import sys
 
@@ -12,7 +11,6 @@ from tests import ROOT
 
 SCRIPTS = ROOT / "scripts"
 NAMES = {
-    "bench": ["checkpoints", "dense", "downpour", "sandblaster", "spatial"],
     "chaos": ["calls", "kill_coordinator", "kill_replicas", "kill_shards", "kill_writers"],
 }
 PAIRS = [(folder, name) for folder, names in NAMES.items() for name in names]
@@ -44,7 +42,7 @@ def test_a_folder_lists_its_scripts(start, folder, arguments):
     assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == NAMES[folder]
 
 
-@pytest.mark.parametrize("name", ["victims", "__main__", "dense.py", "--quick", ""])
+@pytest.mark.parametrize("name", ["victims", "__main__", "calls.py", "--quick", ""])
 @pytest.mark.parametrize("folder", NAMES)
 def test_an_unknown_name_ends_with_status_2_and_the_list(start, folder, name):
     done = start(folder, name)
@@ -79,16 +77,6 @@ def test_the_status_of_a_script_is_that_of_the_program(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, f"scripts.{tmp_path.name}.one", module)
     assert dispatch.run(tmp_path, ["one"]) == 0
     assert dispatch.run(tmp_path, ["one", "--quick", "7"]) == 2
-
-
-@pytest.mark.parametrize("name", ["dense", "spatial"])
-def test_benchmarks_of_kernels_run_on_one_thread(name):
-    """BLAS starts its threads when numpy loads: by then the variables must be set."""
-    code = f"import os, scripts.bench.{name}; print(len(os.listdir('/proc/self/task')))"
-    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "1\n", done.stderr
 
 
 def test_scripts_take_nothing_from_the_tests():

@@ -1,27 +1,27 @@
-"""Measure the kernels of spatial layers against PyTorch and BLAS, on one thread: `spatial [--quick]`.
+"""Kernels of spatial layers on one thread, beside PyTorch and beside the speed of BLAS.
 
-Each row is a kernel and PyTorch's way to the same figures, in turns, as in `dense`: medians, of which the
-ratios are to be trusted. GFLOP/s stand beside those of BLAS on 1024 x 1024 matrices.
+Each row is a kernel and PyTorch's way to the same figures, of which the fastest counts, in turns. What is a
+question of arithmetic has a second row, its GFLOP/s beside those of BLAS on 1024 x 1024 matrices.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
-from scripts import dispatch
-from scripts.bench.dense import medians  # before numpy: sets the number of threads
-
-# isort: split
 import numpy as np
 
 from kernels.layers import bias, conv, dropout, lcn, local, pool
 from kernels.layers.activations import CODES
+from scripts.bench.clock import Timed
+from scripts.bench.core import Aim, Group, Options, Row, Skipped, Turn
 
 try:
     import torch
 except ImportError:
     torch = None
 
+ROUNDS = 10
+TURN_S = 0.02
 Run = Callable[[], object]
 MATRIX = 1024
 
@@ -324,34 +324,52 @@ TABLES: list[Callable[[], Iterable[Case]]] = [
 ]
 
 
-def print_case(case: Case, budget_s: float) -> None:
-    """Print one row: milliseconds, PyTorch's, their ratio, the aim, GFLOP/s, their share of BLAS's."""
-    a, product = np.ones((MATRIX, MATRIX), np.float32), np.empty((MATRIX, MATRIX), np.float32)
-    candidates: dict[str, Run] = {"mine": case.run, "blas": lambda: np.matmul(a, a, out=product)}
-    candidates |= {f"torch {n}": rival for n, rival in enumerate(case.rivals)}
-    taken = medians(candidates, budget_s)
-    rivals, mine = [t for name, t in taken.items() if name.startswith("torch")], taken["mine"]
-    print(f"{case.name:44} {mine * 1e3:9.3f}", end=" ")
-    print(f"{min(rivals) * 1e3:9.3f} {min(rivals) / mine:7.2f}" if rivals else f"{'-':>9} {'-':>7}", end=" ")
-    print(f"{case.aim or '':>5}", end=" ")
-    if case.flops:
-        peak = 2 * MATRIX**3 / taken["blas"]
-        print(f"{case.flops / mine / 1e9:8.1f} {case.flops / mine / peak:8.2f}", end="")
-    print(flush=True)
-
-
-def main(arguments: list[str]) -> None:
-    """Print all tables."""
-    parser = dispatch.parser(__name__, __doc__)
-    parser.add_argument("--quick", action="store_true", help="less time for each")
-    parser.add_argument("--only", default="", help="rows whose name contains this")
-    options = parser.parse_args(arguments)
+def groups(options: Options) -> Iterator[Group]:
+    """Yield each kernel with its rivals and with a matrix product, in turns."""
     if torch:
         torch.set_num_threads(1)
-    print(
-        f"{'float32, ms':44} {'kernel':>9} {'torch':>9} {'ratio':>7} {'aim':>5} {'GFLOP/s':>8} {'of BLAS':>8}"
-    )
     for table in TABLES:
         for case in table():
             if options.only in case.name:
-                print_case(case, budget_s=0.3 if options.quick else 4)
+                yield group(case)
+
+
+def group(case: Case) -> Group:
+    """Return a kernel beside PyTorch and beside BLAS."""
+    turns: dict[str, Turn] = {"kernel": Speed(case.run, case.flops)}
+    turns |= {f"PyTorch {n}": Timed(partial(_same, way), TURN_S) for n, way in enumerate(case.rivals)}
+    rivals = tuple(name for name in turns if name != "kernel")
+    if not torch:
+        turns["PyTorch"], rivals = _missing, ("PyTorch",)
+    rows = [Row(case.name, "time", "s", rivals, Aim(case.aim) if case.aim else None, lower=True)]
+    if case.flops:
+        turns["product"] = Speed(product(), 2.0 * MATRIX**3, "product")
+        rows.append(Row(f"  {case.name}", "speed", "GFLOP/s", ("product speed",)))
+    return Group(case.name, turns, rows)
+
+
+class Speed:
+    """A turn of a function of so many operations: its `time` in seconds, and its `speed` in GFLOP/s."""
+
+    def __init__(self, run: Run, flops: float, name: str = "") -> None:
+        self._timed, self._flops, self._name = Timed(lambda: run, TURN_S), flops, f"{name} ".lstrip()
+        self.prepare = self._timed.prepare
+
+    def __call__(self) -> dict[str, float]:
+        """Take the turn."""
+        seconds = self._timed()
+        return {f"{self._name}time": seconds, f"{self._name}speed": self._flops / seconds / 1e9}
+
+
+def product() -> Run:
+    """Return a product of two matrices."""
+    a, out = np.ones((MATRIX, MATRIX), np.float32), np.empty((MATRIX, MATRIX), np.float32)
+    return lambda: np.matmul(a, a, out=out)
+
+
+def _same(way: Run) -> Run:
+    return way
+
+
+def _missing() -> float:
+    raise Skipped("PyTorch is not installed (pip install '.[bench]')")

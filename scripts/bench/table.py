@@ -1,0 +1,74 @@
+"""The table that is printed: a line for each row of a part. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+WIDTHS = (46, 27, 30, 24)
+TIMES = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (0.0, "us", 1e6))
+HEAD = ("", "median (least to most)", "beside", "ratio")
+
+
+def head() -> str:
+    """Return the first line."""
+    return _line([*HEAD, "aim"])
+
+
+def lines(part: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a part, with its name over them."""
+    rounds = part.get("rounds", 0)
+    taken = f"{rounds} round{'s' * (rounds != 1)}, {part['seconds']:.0f} s"
+    found = [f"\n{part['name']} ({taken}): {part['what']}"]
+    if part["status"] == "failed":
+        found.append(f"  FAILED: {part['why']}")
+    return found + [line for row in part["rows"] for line in _row(row)]
+
+
+def _row(row: Mapping[str, Any]) -> list[str]:
+    """Return the line of a row, and one that says what is missing."""
+    why = [f"    {row['why']}"] if row["why"] else []
+    if "figure" not in row:
+        return [f"{row['name']:{WIDTHS[0]}} {row['status']}", *why]
+    beside = row.get("against")
+    unit, factor = scale(row["unit"], row["figure"]["median"] or 0.0)
+    cells = [
+        row["name"],
+        f"{_with_spread(row['figure'], factor)} {unit}",
+        f"{beside['name']} {number(beside['median'], factor)}" if beside else "",
+        _with_spread(row["ratio"]) if beside else "",
+        _aim(row),
+    ]
+    return [_line(cells), *why]
+
+
+def _line(cells: list[str]) -> str:
+    first, *others, last = cells
+    padded = [f"{cell:>{width}}" for cell, width in zip(others, WIDTHS[1:], strict=True)]
+    return " ".join([f"{first:{WIDTHS[0]}}", *padded, last]).rstrip()
+
+
+def _aim(row: Mapping[str, Any]) -> str:
+    """Return the aim, and whether it is missed."""
+    if not row["aim"]:
+        return ""
+    least, most = row["aim"]["at_least"], row["aim"]["at_most"]
+    text = f">= {least:g}" if least is not None else f"<= {most:g}"
+    return text + ("  MISSED" if row.get("met") is False else "")
+
+
+def scale(unit: str, value: float) -> tuple[str, float]:
+    """Return the unit to print in, and the factor to it: short times in ms or us, many bytes in MB."""
+    if unit == "s":
+        return next((name, factor) for least, name, factor in TIMES if abs(value) >= least or not value)
+    return ("MB", 1e-6) if unit == "bytes" else (unit, 1.0)
+
+
+def _with_spread(spread: Mapping[str, float | None], factor: float = 1.0) -> str:
+    middle, least, most = (number(spread[key], factor) for key in ("median", "least", "most"))
+    return middle if least == most else f"{middle} ({least} to {most})"
+
+
+def number(value: float | None, factor: float = 1.0) -> str:
+    """Return a number with three digits, of a large one all before the point; `never` for none."""
+    if value is None:
+        return "never"
+    return f"{value * factor:,.0f}" if abs(value * factor) >= 100 else f"{value * factor:.3g}"

@@ -1,0 +1,173 @@
+"""scripts/bench: turns, medians and ratios, what it prints and writes, and one short real part."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from scripts.bench import command, core, machine, table
+from scripts.bench.core import Aim, Group, Row, Skipped
+from tests import ROOT
+
+KEYS = {"group", "name", "unit", "status", "why", "aim"}
+
+
+def numbers(*values):
+    """Return a turn that gives these in order."""
+    left = list(values)
+    return lambda: left.pop(0)
+
+
+def measured(turns, *rows, rounds=3, **more):
+    return core.measure([Group("g", turns, rows)], rounds, 1e9, **more)["rows"]
+
+
+def test_turns_alternate_round_by_round():
+    seen = []
+    turns = {name: lambda name=name: seen.append(name) or 1.0 for name in "ab"}
+    core.measure([Group("g", turns, []), Group("h", {"c": lambda: seen.append("c") or 1.0}, [])], 3, 1e9)
+    assert seen == ["a", "b", "c"] * 3
+
+
+def test_medians_with_their_spread_and_ratios_of_each_round():
+    turns = {"mine": numbers(30, 10, 20), "other": numbers(10, 10, 10)}
+    (row,) = measured(turns, Row("r", "mine", "1/s", ("other",), Aim(at_least=1.5)))
+    assert row["figure"] == {"name": "mine", "median": 20, "least": 10, "most": 30, "values": [30, 10, 20]}
+    assert (row["ratio"]["median"], row["ratio"]["least"], row["ratio"]["most"], row["met"]) == (
+        2,
+        1,
+        3,
+        True,
+    )
+    assert row.keys() == KEYS | {"figure", "against", "ratio", "met"}
+
+
+@pytest.mark.parametrize(
+    "aim, ratio, met",
+    [
+        (Aim(at_least=2.1), 2, False),
+        (Aim(at_most=0.4), 0.5, False),
+        (Aim(at_most=0.5), 0.5, True),
+        (None, 2, None),
+    ],
+)
+def test_of_seconds_a_ratio_says_how_many_times_as_fast_but_that_of_a_cost(aim, ratio, met):
+    turns = {"mine": lambda: 1.0, "other": lambda: 2.0}
+    (row,) = measured(turns, Row("r", "mine", "s", ("other",), aim, lower=True))
+    assert (row["ratio"]["median"], row["met"]) == (ratio, met)
+    assert ("MISSED" in "".join(table.lines(part([row])))) == (met is False)
+
+
+def test_the_best_of_several_rivals_counts():
+    turns = {"mine": lambda: 1.0, "both": lambda: {"slow": 4.0, "fast": 2.0}}
+    for lower, best in ((True, "fast"), (False, "slow")):
+        (row,) = measured(turns, Row("r", "mine", "s", ("slow", "fast"), lower=lower))
+        assert row["against"]["name"] == best
+
+
+def test_a_bad_turn_and_a_missing_library_do_not_end_the_others():
+    def missing():
+        raise Skipped("PyTorch is not installed")
+
+    turns = {"bad": lambda: 1 / 0, "torch": missing, "good": lambda: 1.0}
+    rows = measured(turns, *(Row(name, name, "s", ("torch",)) for name in turns))
+    assert [row["status"] for row in rows] == ["failed", "skipped", "measured"]
+    assert "ZeroDivisionError" in rows[0]["why"] and "PyTorch is not installed" in rows[2]["why"]
+    assert "ratio" not in rows[2]
+    text = "\n".join(table.lines(part(rows)))
+    assert "bad" in text and "failed" in text and "PyTorch is not installed" in text
+
+
+def test_what_is_never_reached_is_null():
+    turns = {"never": lambda: float("inf"), "other": lambda: 2.0}
+    (row,) = measured(turns, Row("r", "never", "s", ("other",), Aim(1.0), lower=True))
+    assert json.loads(json.dumps(row, allow_nan=False))["figure"]["median"] is None
+    assert row["met"] is False and "never" in table.lines(part([row]))[1]
+
+
+def test_no_round_is_begun_that_would_end_too_late():
+    now = iter(range(100))
+    found = core.measure([Group("g", {"a": lambda: 1.0}, [])], 9, 6, clock=lambda: next(now), started=0)
+    assert found["rounds"] == 3
+
+
+def test_a_turn_is_prepared_before_all_rounds():
+    class Turn:
+        made = 0
+
+        def prepare(self):
+            self.made += 1
+
+        def __call__(self):
+            return self.made
+
+    (row,) = measured({"a": Turn()}, Row("r", "a", "1"))
+    assert row["figure"]["values"] == [1, 1, 1]
+
+
+def part(rows, **more):
+    return {
+        "name": "p",
+        "what": "Something.",
+        "status": "measured",
+        "why": "",
+        "seconds": 1,
+        "rows": rows,
+    } | more
+
+
+def test_a_part_that_fails_is_said_and_the_next_is_measured(tmp_path, monkeypatch, capsys):
+    seen = dict.fromkeys(("cpu", "cores", "python", "mpi", "blas"))
+    seen |= {
+        "load_at_start": (0.0,),
+        "versions": {},
+        "unset_for_the_measurement": {"OPENBLAS_CORETYPE": "Haswell"},
+    }
+    monkeypatch.setattr(machine, "describe", lambda: seen)
+    monkeypatch.setattr(command.processes, "run", lambda words, **more: fake(words))
+
+    def fake(words):
+        if words[3] == "threads":
+            return command.processes.Finished(words, 1, "", "it broke", 0.0, False, [])
+        with open(words[5], "w") as out:
+            json.dump({"rounds": 1, "rows": []}, out)
+        return command.processes.Finished(words, 0, "", "", 0.0, False, [])
+
+    out = tmp_path / "out.json"
+    assert command.main(["threads", "step", "--out", str(out)]) == 1
+    record = json.loads(out.read_text())
+    assert [(one["name"], one["status"]) for one in record["parts"]] == [
+        ("threads", "failed"),
+        ("step", "measured"),
+    ]
+    assert record["schema"] == 1 and "it broke" in record["parts"][0]["why"]
+    said = capsys.readouterr().out
+    assert "FAILED" in said and "it broke" in said and "OPENBLAS_CORETYPE=Haswell" in said
+
+
+def test_each_part_says_what_it_measures():
+    assert {path.stem for path in (ROOT / "scripts" / "bench" / "parts").glob("*.py")} == set(command.PARTS)
+    assert all(command.what(name).endswith(".") for name in command.PARTS)
+
+
+@pytest.mark.parametrize("arguments", [["nothing"], ["--nothing"], ["--data", "nowhere.h5"]], ids=str)
+def test_a_mistake_ends_with_status_2(arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments)
+    assert "usage: scripts/bench" in capsys.readouterr().err
+
+
+def test_a_real_part_from_any_directory_on_one_thread_of_the_machines_own_kernels(tmp_path):
+    """Forced core types are unset, and said."""
+    arguments = ["kernels", "--only", "sum_of_squares n=669", "--rounds", "2", "--out", "out.json"]
+    env = os.environ | {"OPENBLAS_CORETYPE": "Haswell"}
+    command = [sys.executable, ROOT / "scripts" / "bench", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "out.json").read_text())
+    (row,) = record["parts"][0]["rows"]
+    assert row["status"] == "measured" and row["ratio"]["median"] > 0
+    assert record["environment"]["unset_for_the_measurement"]["OPENBLAS_CORETYPE"] == "Haswell"
+    assert "sum_of_squares n=669706" in done.stdout
