@@ -78,7 +78,12 @@ class Function(Deferred):
         functools.update_wrapper(self, function)
 
     def _compiler(self, options: dict[str, Any]) -> Any:
-        return numba.njit(**options)(with_numba(self._function, self._suffix))
+        """Return Numba's dispatcher; what it compiles it caches, where there is a directory to write to."""
+        function = with_numba(self._function, self._suffix)
+        try:
+            return numba.njit(**options)(function)
+        except RuntimeError:
+            return numba.njit(**(options | {"cache": False}))(function)
 
     def __call__(self, *arguments: Any) -> Any:
         return self.made(*arguments)

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -120,3 +121,10 @@ def test_what_cannot_be_written_or_executed_does_not_matter(tmp_path, monkeypatc
     kernel = jit.kernel(add_scaled)
     kernel(x, 0.5, (1, 2), True)
     assert x[0] == 2.0 and not kernel._entries
+
+
+def test_kernels_compile_where_no_directory_can_be_written_to(monkeypatch):
+    monkeypatch.setattr(numba.core.caching.CompileResultCacheImpl, "_locator_classes", [])
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    x = np.zeros(4)
+    assert jit.kernel(add_scaled)(x, 0.5, (1, 2), True) == 2 and x[0] == 1.0
