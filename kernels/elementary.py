@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import overload
 
+from kernels.deferred import overload, types
 from kernels.jit import exact_helper
 from kernels.llvm.bitcast import reinterpret
 
@@ -131,14 +130,14 @@ def tanh(x: float) -> float:
     return math.tanh(x)
 
 
-@overload(exp, strict=False)
+@overload(exp)
 def _exp(x: Any) -> Callable[..., Any]:
     if x == types.float32:
         return lambda x: exp32(x)
     return lambda x: exp64(x)
 
 
-@overload(tanh, strict=False)
+@overload(tanh)
 def _tanh(x: Any) -> Callable[..., Any]:
     if x == types.float32:
         return lambda x: tanh32(x)

@@ -8,10 +8,10 @@ or this one, remove the cache.
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FunctionType
 from typing import Any
 
-import numba
+from kernels.deferred import Deferred, numba, with_numba
+from kernels.image import images
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
 # parameter server refuses gradients that have them. Without error_model="numpy" each division has a branch
@@ -43,7 +43,7 @@ def set_threads(n: int) -> None:
         When `n` is outside that range.
     """
     global _threads
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    most = numba.config.NUMBA_NUM_THREADS if n != 1 else 1
     if not 1 <= n <= most:
         raise ValueError(
             f"set_threads({n}): must be 1 to {most}; set NUMBA_NUM_THREADS before the start for more"
@@ -69,9 +69,63 @@ def parallel_from(elements: int) -> Iterator[None]:
         _parallel_from = before
 
 
+class Function(Deferred):
+    """A function that Numba compiles, and loads, when it is first called."""
+
+    def __init__(self, function: Callable[..., Any], suffix: str = "", **options: Any) -> None:
+        self._function, self._options, self._suffix = function, OPTIONS | options, suffix
+        super().__init__(lambda: self._compiler(self._options))
+        functools.update_wrapper(self, function)
+
+    def _compiler(self, options: dict[str, Any]) -> Any:
+        """Return Numba's dispatcher; what it compiles it caches, where there is a directory to write to."""
+        function = with_numba(self._function, self._suffix)
+        try:
+            return numba.njit(**options)(function)
+        except RuntimeError:
+            return numba.njit(**(options | {"cache": False}))(function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.made(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self.made, name)
+
+
+class Kernel(Function):
+    """A function that comes from its image where there is one, and is compiled where there is none."""
+
+    _entries: tuple[Callable[..., Any], ...] = ()
+
+    def __call__(self, *arguments: Any) -> Any:
+        for entry in self._entries:
+            result = entry(*arguments)
+            if result is not NotImplemented:
+                return result
+        return self._first_call(arguments)
+
+    def _for_image(self) -> Any:
+        return self._compiler(
+            self._options | {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        )
+
+    def _first_call(self, arguments: tuple[Any, ...]) -> Any:
+        """Call with arguments of types that are new here."""
+        entry = images.find(self._function, arguments, self._for_image)
+        if entry is None:
+            return self.made(*arguments)
+        result = entry(*arguments)
+        if result is NotImplemented:
+            return self.made(*arguments)
+        self._entries = (*self._entries, entry)
+        return result
+
+
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function which only kernels call; LLVM inlines it, unless it is long."""
-    return numba.njit(fastmath=FAST, **OPTIONS)(function)
+    return Function(function, fastmath=FAST)
 
 
 def inlined_helper(function: Callable[..., Any]) -> Any:
@@ -81,17 +135,17 @@ def inlined_helper(function: Callable[..., Any]) -> Any:
     optimized a little differently, and the process calls whichever it loaded first. A kernel that was just
     compiled would give sums other last digits than the same kernel read from the cache.
     """
-    return numba.njit(fastmath=FAST, forceinline=True, **OPTIONS)(function)
+    return Function(function, fastmath=FAST, forceinline=True)
 
 
 def exact_helper(function: Callable[..., Any]) -> Any:
     """Compile a helper whose operations keep their order, as argument reductions need."""
-    return numba.njit(fastmath={"contract", "nsz"}, **OPTIONS)(function)
+    return Function(function, fastmath={"contract", "nsz"})
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel that always runs on the calling thread."""
-    return numba.njit(fastmath=FAST, **OPTIONS)(function)
+    return Kernel(function, fastmath=FAST)
 
 
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,20 +161,10 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     Returns
     -------
     callable
-        With the two compiled variants as attributes `serial` and `parallel`.
+        With the two variants as attributes `serial` and `parallel`.
     """
-    serial = numba.njit(fastmath=FAST, **OPTIONS)(function)
-    parallel = numba.njit(fastmath=FAST, parallel=True, **OPTIONS)(_twin(function))
-    return _choose_by_threads(function, serial, parallel)
-
-
-def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Copy a function under another name: Numba's cache tells variants apart by name, not by options."""
-    assert isinstance(function, FunctionType)
-    twin = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__)
-    twin.__module__ = function.__module__
-    twin.__qualname__ = function.__qualname__ + "_parallel"
-    return twin
+    parallel = Function(function, "_parallel", fastmath=FAST, parallel=True)
+    return _choose_by_threads(function, kernel(function), parallel)
 
 
 def _choose_by_threads(function: Callable[..., Any], serial: Any, parallel: Any) -> Callable[..., Any]:

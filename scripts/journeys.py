@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FrameType
@@ -282,30 +282,34 @@ class Tracer:
 
 def watch_kernels(tracer: Tracer) -> None:
     """Let the tracer see calls of compiled kernels, which the profile function does not."""
-    from numba.core import dispatcher
+    from kernels import jit
 
-    kind: Any = dispatcher.Dispatcher
-    run = kind.__call__
+    for kind in (jit.Function, jit.Kernel):
+        kind.__call__ = watched(kind.__call__, tracer)  # type: ignore[method-assign]
 
-    def call(kernel: Any, *arguments: Any, **named: Any) -> Any:
-        tracer.note(f"{kernel.py_func.__module__}:{kernel.py_func.__qualname__}")
-        return run(kernel, *arguments, **named)
 
-    kind.__call__ = call
+def watched(run: Callable[..., Any], tracer: Tracer) -> Callable[..., Any]:
+    """Return what calls a kernel, and notes it."""
+
+    def call(kernel: Any, *arguments: Any) -> Any:
+        tracer.note(f"{kernel.__module__}:{kernel.__qualname__}")
+        return run(kernel, *arguments)
+
+    return call
 
 
 class Import:
-    """A finder of `sys.meta_path` that finds nothing, and lets kernels be watched once Numba is there.
+    """A finder of `sys.meta_path` that finds nothing, and lets kernels be watched once there are any.
 
-    The coordinator never loads it.
+    The coordinator never loads them.
     """
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """See `importlib.abc.MetaPathFinder`; kernels are loaded after Numba."""
-        if name.startswith("kernels.") and hasattr(sys.modules.get("numba"), "njit"):
+        """See `importlib.abc.MetaPathFinder`; what decorates kernels is loaded before them."""
+        if name.startswith("kernels.") and hasattr(sys.modules.get("kernels.jit"), "parallel_kernel"):
             sys.meta_path.remove(self)
             watch_kernels(self._tracer)
 

@@ -5,8 +5,8 @@ derivatives of the loss by the activations y and by the sums z before them.
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, parallel_kernel
 from kernels.layers.activations import differentiate_row
 from kernels.layers.windows import check_rectangle

@@ -5,8 +5,8 @@ The layer computes y_OB = f(w_OI x_IB + b_O): I input units, O output units, B m
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import parallel_kernel
 from kernels.layers.activations import activate_row, differentiate_row
 

@@ -8,8 +8,8 @@ Letters: U units, B minibatch; of an image H rows, W columns, C maps.
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, parallel_kernel
 from kernels.layers.windows import check_rectangle
 from kernels.llvm.views import block

@@ -4,8 +4,8 @@ Letters: N examples of the data set, I values of each, B examples of the minibat
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, parallel_kernel
 
 _Array = np.ndarray

@@ -24,8 +24,8 @@ the parts of those who read it. That is the exact transpose of forward, and no d
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import parallel_kernel
 from kernels.layers.lcn_rows import (
     add_square,

@@ -7,8 +7,8 @@ C channels, B minibatch, which is innermost; U columns and channels of an input 
 from typing import Any
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, parallel_kernel
 from kernels.layers.activations import activate_row
 from kernels.layers.im2col import copy_taps, rows_together, turn_row, weights_product

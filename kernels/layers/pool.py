@@ -9,8 +9,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, inlined_helper, parallel_kernel
 from kernels.layers.windows import check_rectangle
 from kernels.llvm.views import elements

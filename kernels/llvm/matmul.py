@@ -6,11 +6,7 @@ registers over all products.
 
 from typing import Any, NamedTuple
 
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
+from kernels.deferred import cgutils, intrinsic, ir, types
 from kernels.llvm.vector import Vectors, data, numbers
 
 # Vectors and rows of the tiles, in the order in which they cover a product; those of one vector, narrowed by
@@ -45,9 +41,7 @@ class Product(NamedTuple):
 class _ProductCode(Vectors):
     """Write the LLVM code of a product: cut it into tiles, and a tile into vectors."""
 
-    def __init__(
-        self, context: Any, builder: ir.IRBuilder, dtype: Any, arrays: list[Any], fresh: ir.Value
-    ) -> None:
+    def __init__(self, context: Any, builder: Any, dtype: Any, arrays: list[Any], fresh: Any) -> None:
         super().__init__(context, builder, dtype)
         self.arrays, self.fresh = arrays, fresh
 
@@ -104,7 +98,7 @@ class _ProductCode(Vectors):
         for at, place in zip(sums, places, strict=True):
             self.store(builder.load(at), place)
 
-    def _add_products(self, sums: list[ir.Value], factor: ir.Value, xs: list[ir.Value]) -> None:
+    def _add_products(self, sums: list[Any], factor: Any, xs: list[Any]) -> None:
         for at, x in zip(sums, xs, strict=True):
             value = self.builder.fmul(factor, x, flags=("contract",))
             self.builder.store(self.builder.fadd(self.builder.load(at), value, flags=("contract",)), at)
@@ -138,7 +132,7 @@ def _multiply(typing_context: Any, fresh: Any, c: Any, a: Any, x: Any, product: 
     if not c.dtype == a.dtype == x.dtype:
         return None
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         fresh = cgutils.as_bool_bit(builder, arguments[0])
         pointers = data(context, builder, (c, a, x), arguments[1:4])
         code = _ProductCode(context, builder, c.dtype, pointers, fresh)

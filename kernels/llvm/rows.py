@@ -8,12 +8,7 @@ Letters: V rows, N elements of each, K terms, T tiles.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
-
+from kernels.deferred import arrayobj, cgutils, intrinsic, ir, types
 from kernels.llvm.pairs import CELLS, HUBS, SPOKES
 from kernels.llvm.vector import Vectors, data, numbers
 
@@ -27,43 +22,43 @@ _AHEAD_BYTES = 1024  # so far ahead `products` asks for its spokes
 class _Rows(Vectors):
     """Write LLVM code over the rows of a matrix (V, N): vectors of its type, as many lanes as of float64."""
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, kind: Any, matrix: ir.Value) -> None:
+    def __init__(self, context: Any, builder: Any, kind: Any, matrix: Any) -> None:
         super().__init__(context, builder, types.float64)
         self.sums = self.vector
         self.size = kind.dtype.bitwidth // 8
         self.vector = ir.VectorType(context.get_value_type(kind.dtype), self.lanes)
-        array = make_array(kind)(context, builder, matrix)
+        array = arrayobj.make_array(kind)(context, builder, matrix)
         self.data, self.length = array.data, cgutils.unpack_tuple(builder, array.shape)[1]
 
-    def start(self, rows: ir.Value, k: ir.Value, at: ir.Value) -> ir.Value:
+    def start(self, rows: Any, k: Any, at: Any) -> Any:
         """Return where element `at` of row `rows[k]` lies."""
         return self.along(at, self.builder.load(self.builder.gep(rows, [k])), self.length)
 
-    def read(self, at: ir.Value, v: int = 0) -> ir.Value:
+    def read(self, at: Any, v: int = 0) -> Any:
         """Load vector `v` from an element on, and widen it."""
         value = self.load(self.place(self.data, at, v))
         return value if self.vector == self.sums else self.builder.fpext(value, self.sums)
 
-    def write(self, value: ir.Value, at: ir.Value, v: int) -> None:
+    def write(self, value: Any, at: Any, v: int) -> None:
         """Round sums, and store them as vector `v` from an element on."""
         if self.vector != self.sums:
             value = self.builder.fptrunc(value, self.vector)
         self.store(value, self.place(self.data, at, v))
 
-    def zeros(self, n: int) -> list[ir.Value]:
+    def zeros(self, n: int) -> list[Any]:
         """Return n sums, each in a variable; LLVM puts them into registers."""
         sums = [cgutils.alloca_once(self.builder, self.sums) for _ in range(n)]
         for total in sums:
             self.builder.store(ir.Constant(self.sums, None), total)
         return sums
 
-    def add_product(self, total: ir.Value, x: ir.Value, y: ir.Value) -> None:
+    def add_product(self, total: Any, x: Any, y: Any) -> None:
         """Add x y to a sum."""
         product = self.builder.fmul(x, y, flags=("contract",))
         value = self.builder.fadd(self.builder.load(total), product, flags=("contract",))
         self.builder.store(value, total)
 
-    def total(self, vector: ir.Value) -> ir.Value:
+    def total(self, vector: Any) -> Any:
         """Return the sum of the lanes, first to last."""
         lanes = [self.builder.extract_element(vector, self.count(n)) for n in range(self.lanes)]
         value = lanes[0]
@@ -71,7 +66,7 @@ class _Rows(Vectors):
             value = self.builder.fadd(value, lane)
         return value
 
-    def cover(self, length: ir.Value, vectors: int, body: Callable[[ir.Value, int], None]) -> None:
+    def cover(self, length: Any, vectors: int, body: Callable[[Any, int], None]) -> None:
         """Write body(offset, vectors) for whole strips, then for single vectors; a mask cuts the last."""
         builder, strip, lanes = self.builder, self.count(vectors * self.lanes), self.count(self.lanes)
         whole = builder.sdiv(length, strip)
@@ -108,11 +103,11 @@ class TileRange(NamedTuple):
 class _Weighing:
     """The LLVM code of `weigh`."""
 
-    def __init__(self, rows: _Rows, arrays: list[ir.Value], terms: Terms, ends: ir.Value) -> None:
+    def __init__(self, rows: _Rows, arrays: list[Any], terms: Terms, ends: Any) -> None:
         self.rows, (self.numbers, self.factors, self.carried) = rows, arrays
         self.terms, self.ends = terms, ends
 
-    def strip(self, offset: ir.Value, vectors: int) -> None:
+    def strip(self, offset: Any, vectors: int) -> None:
         """Add the terms for one strip of elements."""
         rows, builder = self.rows, self.rows.builder
         at, sums = builder.add(self.terms.at, offset), rows.zeros(vectors)
@@ -135,7 +130,7 @@ class _Weighing:
                 for value, place in zip(values, carried, strict=True):
                     builder.store(value, place, align=8)
 
-    def _carried(self, offset: ir.Value, v: int) -> ir.Value:
+    def _carried(self, offset: Any, v: int) -> Any:
         """Return where the sums lie from one group to the next."""
         rows, builder = self.rows, self.rows.builder
         place = builder.gep(self.carried, [builder.add(offset, rows.count(v * rows.lanes))])
@@ -165,10 +160,12 @@ def _weigh(typing_context: Any, v_VN: Any, rows: Any, factors: Any, sums: Any, t
     if rows.dtype != types.int64 or not factors.dtype == sums.dtype == types.float64:
         return None
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         matrix, *arrays, values = arguments
         of = Terms(*numbers(context, builder, terms, values))
-        ends = builder.icmp_signed("==", of.last, make_array(rows)(context, builder, arrays[0]).nitems)
+        ends = builder.icmp_signed(
+            "==", of.last, arrayobj.make_array(rows)(context, builder, arrays[0]).nitems
+        )
         code = _Rows(context, builder, v_VN, matrix)
         weighing = _Weighing(code, data(context, builder, (rows, factors, sums), arrays), of, ends)
         code.cover(of.length, _SUMS, weighing.strip)
@@ -200,7 +197,7 @@ def _products(typing_context: Any, v_VN: Any, tiles: Any, sums: Any, elements: A
     if tiles.dtype != types.int64 or sums.dtype != types.float64:
         return None
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         rows = _Rows(context, builder, v_VN, arguments[0])
         row_numbers, out = data(context, builder, (tiles, sums), arguments[1:3])
         of = TileRange(*numbers(context, builder, elements, arguments[3]))
@@ -218,9 +215,7 @@ def _products(typing_context: Any, v_VN: Any, tiles: Any, sums: Any, elements: A
     return types.void(v_VN, tiles, sums, elements), generate
 
 
-def _add_tile(
-    rows: _Rows, starts: list[ir.Value], totals: list[ir.Value], offset: ir.Value, vectors: int
-) -> None:
+def _add_tile(rows: _Rows, starts: list[Any], totals: list[Any], offset: Any, vectors: int) -> None:
     """Write the products of a tile for one cache line of each row, or one vector."""
     places = [rows.builder.add(start, offset) for start in starts]
     if rows.mask is None:

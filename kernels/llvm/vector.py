@@ -6,64 +6,60 @@ is written here compiles for any processor: LLVM splits or masks the vectors as 
 
 from typing import Any, NamedTuple
 
-import llvmlite.binding as llvm  # type: ignore[import-untyped]
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from kernels.deferred import binding, cgutils, intrinsic, ir, types
 
 _LINE_BYTES = 64  # of a cache line
 
 
 def _vector_bytes() -> int:
-    return 64 if llvm.get_host_cpu_features().get("avx512f") else 32
+    return 64 if binding.get_host_cpu_features().get("avx512f") else 32
 
 
 class Vectors:
     """Write LLVM code that loads and stores vectors of one type, all lanes of them or the first few."""
 
-    def __init__(self, context: Any, builder: ir.IRBuilder, dtype: Any) -> None:
+    def __init__(self, context: Any, builder: Any, dtype: Any) -> None:
         self.builder = builder
         self.size = dtype.bitwidth // 8
         self.lanes = _vector_bytes() // self.size
         self.vector = ir.VectorType(context.get_value_type(dtype), self.lanes)
-        self.mask: ir.Value | None = None  # of the lanes in use, where not all are
+        self.mask: Any | None = None  # of the lanes in use, where not all are
 
-    def narrow(self, width: ir.Value) -> None:
+    def narrow(self, width: Any) -> None:
         """Use the first `width` lanes alone."""
         index = ir.VectorType(width.type, self.lanes)
         self.mask = self.builder.icmp_signed(
             "<", ir.Constant(index, list(range(self.lanes))), self.splat(width)
         )
 
-    def count(self, n: int) -> ir.Value:
+    def count(self, n: int) -> Any:
         """Return an integer constant."""
         return ir.Constant(cgutils.intp_t, n)
 
-    def along(self, start: ir.Value, n: ir.Value, stride: ir.Value) -> ir.Value:
+    def along(self, start: Any, n: Any, stride: Any) -> Any:
         """Return start + n stride."""
         return self.builder.add(start, self.builder.mul(n, stride))
 
-    def splat(self, value: ir.Value) -> ir.Value:
+    def splat(self, value: Any) -> Any:
         """Return a vector of one value."""
         first, spread = ir.Constant(ir.IntType(32), 0), ir.VectorType(ir.IntType(32), self.lanes)
         undefined = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
         one = self.builder.insert_element(undefined, value, first)
         return self.builder.shuffle_vector(one, undefined, ir.Constant(spread, [0] * self.lanes))
 
-    def place(self, array: ir.Value, at: ir.Value, v: int) -> ir.Value:
+    def place(self, array: Any, at: Any, v: int) -> Any:
         """Return where vector `v` from an element on lies."""
         place = self.builder.gep(array, [self.builder.add(at, self.count(v * self.lanes))])
         return self.builder.bitcast(place, self.vector.as_pointer())
 
-    def load(self, place: ir.Value) -> ir.Value:
+    def load(self, place: Any) -> Any:
         """Load a vector; lanes not in use are 0."""
         if self.mask is None:
             return self.builder.load(place, align=self.size)
         align, zeros = ir.Constant(ir.IntType(32), self.size), ir.Constant(self.vector, None)
         return self._masked("load", self.vector, [place, align, self.mask, zeros])
 
-    def store(self, value: ir.Value, place: ir.Value) -> None:
+    def store(self, value: Any, place: Any) -> None:
         """Store the lanes in use."""
         if self.mask is None:
             self.builder.store(value, place, align=self.size)
@@ -71,14 +67,14 @@ class Vectors:
             align = ir.Constant(ir.IntType(32), self.size)
             self._masked("store", ir.VoidType(), [value, place, align, self.mask])
 
-    def _masked(self, name: str, result: ir.Type, arguments: list[ir.Value]) -> ir.Value:
+    def _masked(self, name: str, result: Any, arguments: list[Any]) -> Any:
         name = f"llvm.masked.{name}.v{self.lanes}f{8 * self.size}.p0"
         signature = ir.FunctionType(result, [value.type for value in arguments])
         return self.builder.call(
             cgutils.get_or_insert_function(self.builder.module, signature, name), arguments
         )
 
-    def copy(self, x: ir.Value, x_at: ir.Value, out: ir.Value, out_at: ir.Value, n: ir.Value) -> None:
+    def copy(self, x: Any, x_at: Any, out: Any, out_at: Any, n: Any) -> None:
         """Copy n elements."""
         builder, lanes = self.builder, self.count(self.lanes)
         whole = builder.sdiv(n, lanes)
@@ -88,10 +84,10 @@ class Vectors:
         self._copy_one(x, self.along(x_at, whole, lanes), out, self.along(out_at, whole, lanes))
         self.mask = None
 
-    def _copy_one(self, x: ir.Value, x_at: ir.Value, out: ir.Value, out_at: ir.Value) -> None:
+    def _copy_one(self, x: Any, x_at: Any, out: Any, out_at: Any) -> None:
         self.store(self.load(self.place(x, x_at, 0)), self.place(out, out_at, 0))
 
-    def prefetch(self, x: ir.Value, at: ir.Value) -> None:
+    def prefetch(self, x: Any, at: Any) -> None:
         """Ask for the cache line of an element, to be read once or a few times."""
         pointer, int32 = ir.PointerType(ir.IntType(8)), ir.IntType(32)
         signature = ir.FunctionType(ir.VoidType(), [pointer, int32, int32, int32])
@@ -99,7 +95,7 @@ class Vectors:
         place = self.builder.bitcast(self.builder.gep(x, [at]), pointer)
         self.builder.call(function, [place, *(ir.Constant(int32, n) for n in (0, 3, 1))])
 
-    def transposed(self, rows: list[ir.Value]) -> list[ir.Value]:
+    def transposed(self, rows: list[Any]) -> list[Any]:
         """Return the columns of a square of vectors: blocks of 1, 2, 4, ... lanes change places."""
         lanes, side = range(self.lanes), 1
         while side < self.lanes:
@@ -113,17 +109,17 @@ class Vectors:
             side *= 2
         return rows
 
-    def _mask(self, order: list[int]) -> ir.Value:
+    def _mask(self, order: list[int]) -> Any:
         return ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), order)
 
 
-def data(context: Any, builder: ir.IRBuilder, kinds: Any, values: Any) -> list[ir.Value]:
+def data(context: Any, builder: Any, kinds: Any, values: Any) -> list[Any]:
     """Return the pointers to the first elements of arrays."""
     make = context.make_array
     return [make(kind)(context, builder, value).data for kind, value in zip(kinds, values, strict=True)]
 
 
-def numbers(context: Any, builder: ir.IRBuilder, kind: Any, value: Any) -> list[ir.Value]:
+def numbers(context: Any, builder: Any, kind: Any, value: Any) -> list[Any]:
     """Return the elements of a tuple of integers, in the width of a pointer."""
     elements = zip(cgutils.unpack_tuple(builder, value), kind.types, strict=True)
     return [context.cast(builder, element, of, types.intp) for element, of in elements]
@@ -161,7 +157,7 @@ class Square(NamedTuple):
 def _copy_runs(typing_context: Any, x: Any, out: Any, runs: Any) -> Any:
     """Copy `Runs` of elements from one array to another, in a kernel."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vectors = Vectors(context, builder, x.dtype)
         x_data, out_data = data(context, builder, (x, out), arguments[:2])
         of = Runs(*numbers(context, builder, runs, arguments[2]))
@@ -177,7 +173,7 @@ def _copy_runs(typing_context: Any, x: Any, out: Any, runs: Any) -> Any:
 def _prefetch_runs(typing_context: Any, x: Any, runs: Any) -> Any:
     """Ask for `NextRuns` of elements to be brought near, in a kernel. They need not exist."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vectors, (x_data,) = Vectors(context, builder, x.dtype), data(context, builder, (x,), arguments[:1])
         of = NextRuns(*numbers(context, builder, runs, arguments[1]))
         line = vectors.count(_LINE_BYTES // vectors.size)
@@ -194,7 +190,7 @@ def _prefetch_runs(typing_context: Any, x: Any, runs: Any) -> Any:
 def _transpose_square(typing_context: Any, x: Any, out: Any, square: Any) -> Any:
     """Transpose a `Square` of `lanes(x)` elements a side, in a kernel."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vectors = Vectors(context, builder, x.dtype)
         x_data, out_data = data(context, builder, (x, out), arguments[:2])
         of = Square(*numbers(context, builder, square, arguments[2]))
@@ -210,7 +206,7 @@ def _transpose_square(typing_context: Any, x: Any, out: Any, square: Any) -> Any
 def _lanes(typing_context: Any, x: Any) -> Any:
     """Return how many elements of an array fill a vector, in a kernel."""
 
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.get_constant(types.intp, Vectors(context, builder, x.dtype).lanes)
 
     return types.intp(x), generate

@@ -11,10 +11,7 @@ array: it drops a statement such as `block(x, i, j)[:] = 0` as one without effec
 
 from typing import Any
 
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+from kernels.deferred import arrayobj, cgutils, intrinsic, types
 
 
 def _block(typing_context: Any, x_HWCB: Any, i: Any, j: Any) -> Any:
@@ -32,7 +29,7 @@ def _location(x_HWCB: Any, i: Any, j: Any, ndim: int) -> Any:
     result = types.Array(x_HWCB.dtype, ndim, "C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x = make_array(x_HWCB)(context, builder, arguments[0])
+        x = arrayobj.make_array(x_HWCB)(context, builder, arguments[0])
         i_intp, j_intp = (
             context.cast(builder, value, kind, types.intp)
             for value, kind in zip(arguments[1:], signature.args[1:], strict=True)
@@ -44,8 +41,8 @@ def _location(x_HWCB: Any, i: Any, j: Any, ndim: int) -> Any:
             shape, strides = [builder.mul(*shape)], [x.itemsize]
         else:
             strides = [builder.mul(shape[1], x.itemsize), x.itemsize]
-        out = make_array(result)(context, builder)
-        populate_array(
+        out = arrayobj.make_array(result)(context, builder)
+        arrayobj.populate_array(
             out,
             data=cgutils.pointer_add(builder, x.data, bytes_in),
             shape=shape,

@@ -8,8 +8,8 @@ Losses are summed in float64 (logistic: over pieces of a row in the precision of
 import math
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.elementary import exp
 from kernels.jit import helper, inlined_helper, parallel_kernel
 

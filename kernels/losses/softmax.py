@@ -8,8 +8,8 @@ derivatives: one small exchange. Letters: z logits, O units of the partition, B 
 import math
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.elementary import exp
 from kernels.jit import helper, kernel, parallel_kernel
 

@@ -6,8 +6,8 @@ so that in the long run nothing is lost: error feedback. Vectors are 1-D, of n e
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import exact_helper, parallel_kernel
 from kernels.llvm.bitcast import reinterpret
 

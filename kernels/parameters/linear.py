@@ -6,8 +6,8 @@ to fetch ahead what is read next.
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, parallel_kernel
 from kernels.llvm.pairs import CELLS, cover
 from kernels.llvm.rows import LANES, Terms, TileRange, products, weigh

@@ -11,8 +11,8 @@ change the last digit.
 """
 
 import numpy as np
-from numba import prange
 
+from kernels.deferred import prange
 from kernels.jit import helper, parallel_kernel
 
 _Array = np.ndarray

@@ -30,7 +30,15 @@ LEVELS = {
         ["run"],
         ["train"],
     ],
-    "kernels": [["jit"], ["llvm"], ["elementary"], ["layers", "losses", "parameters"], ["reference"]],
+    "kernels": [
+        ["deferred"],
+        ["image"],
+        ["jit"],
+        ["llvm"],
+        ["elementary"],
+        ["layers", "losses", "parameters"],
+        ["reference"],
+    ],
 }
 
 # Packages and modules that calculate, or that stand on the way to --help: no MPI wherever it is imported

@@ -1,0 +1,1 @@
+"""Compiled kernels as files, loaded without Numba: one for each kernel and types of its arguments."""

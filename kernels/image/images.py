@@ -1,0 +1,46 @@
+"""Find the image of a kernel: in its file, or compiled now and written for the processes that come later."""
+
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+from kernels.image import memory, store
+from kernels.image.link import Linked, Unsupported, link
+
+
+def find(
+    function: Callable[..., Any], arguments: Sequence[Any], compiler: Callable[[], Any]
+) -> Callable[..., Any] | None:
+    """Return what computes a kernel for arguments of these types; None where Numba itself must. Local.
+
+    Parameters
+    ----------
+    function
+        The kernel as it is written.
+    compiler
+        Makes Numba's dispatcher for it, without Numba's cache and wrappers.
+    """
+    where = store.directory()
+    if where is None:
+        return None
+    assert isinstance(function, FunctionType)
+    kinds, name = store.signature(arguments), f"{function.__module__}.{function.__qualname__}"
+    file = store.path(where, name, kinds)
+    try:
+        image = store.read(file, kinds)
+        if image is None:
+            image = _compiled(compiler(), arguments)
+            store.write(file, kinds, image)
+        entry = memory.load(image, name)
+    except Unsupported:
+        return None
+    return entry
+
+
+def _compiled(dispatcher: Any, arguments: Sequence[Any]) -> Linked:
+    """Compile a kernel for the types of arguments."""
+    from kernels.image import entry
+
+    types = tuple(dispatcher.typeof_pyval(value) for value in arguments)
+    compiled = dispatcher._compiler.compile(types, None)
+    return link(entry.object_code(compiled), entry.NAME)
