@@ -19,9 +19,8 @@ import numba
 FAST = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-# Below this, waking the threads costs more than they save (some 10 microseconds, and much more where
-# other processes hold the cores).
-PARALLEL_ELEMENTS = 1 << 15
+# Below this, giving work to helpers costs more than they save: some microseconds.
+PARALLEL_ELEMENTS = 1 << 14
 
 _threads = 1
 _team: Any = None
@@ -101,6 +100,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     return numba.njit(fastmath=FAST, **OPTIONS)(function)
 
 
+def threaded_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel whose outer loop is a `prange`, for all threads: its caller knows when they pay."""
+    return numba.njit(fastmath=FAST, parallel=True, **OPTIONS)(function)
+
+
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel whose outer loop is a `prange`: serial at one thread or on a small first array.
 
@@ -116,9 +120,24 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     callable
         With the two compiled variants as attributes `serial` and `parallel`.
     """
+    return _parallel_kernel(function, 0)
+
+
+def parallel_kernel_sized_by(argument: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Do as `parallel_kernel` for one whose work goes with the size of that argument, counted from 0."""
+    return functools.partial(_parallel_kernel, argument=argument)
+
+
+def _parallel_kernel(function: Callable[..., Any], argument: int) -> Callable[..., Any]:
     serial = numba.njit(fastmath=FAST, **OPTIONS)(function)
     parallel = numba.njit(fastmath=FAST, parallel=True, **OPTIONS)(_twin(function))
-    return _choose_by_threads(function, serial, parallel)
+
+    @functools.wraps(function)
+    def choose(*arguments: Any) -> Any:
+        return parallel(*arguments) if pays(arguments[argument].size) else serial(*arguments)
+
+    choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]
+    return choose
 
 
 def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,12 +147,3 @@ def _twin(function: Callable[..., Any]) -> Callable[..., Any]:
     twin.__module__ = function.__module__
     twin.__qualname__ = function.__qualname__ + "_parallel"
     return twin
-
-
-def _choose_by_threads(function: Callable[..., Any], serial: Any, parallel: Any) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def choose(*arguments: Any) -> Any:
-        return parallel(*arguments) if pays(arguments[0].size) else serial(*arguments)
-
-    choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]
-    return choose

@@ -8,12 +8,12 @@ from dbmpi.run.tables import counted
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
-# BLAS gets as many threads as the rank, for where kernels cannot call it (`kernels.llvm.blas`); else it is told
-# to use one, as they share its work out.
+# BLAS gets as many threads as the rank, for where kernels cannot call it (`kernels.llvm.blas`). Where they
+# can they cut its work themselves, and tell it to use one.
 BLAS_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-# What else the user's environment may say of threads. Kernels have a pool of their own (`kernels.threads`); of
-# Numba's only the layer that is always there is loaded, with one thread, which sleeps. Threads of OpenMP that
-# are idle must sleep too, and must not bind the threads of this program to their cores.
+# What else the user's environment may say of threads. Kernels have a pool of their own (`kernels.threads`);
+# of Numba's, only the layer that is always there is loaded, with one thread, which sleeps. Idle threads of
+# OpenMP must sleep too, and must not bind the threads of this program to their cores.
 OTHER_POOLS = {
     "NUMBA_NUM_THREADS": "1",
     "NUMBA_THREADING_LAYER": "workqueue",

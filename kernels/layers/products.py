@@ -7,22 +7,25 @@ import numpy as np
 from numba import prange
 
 from kernels import jit
-from kernels.jit import parallel_kernel
+from kernels.jit import threaded_kernel
 from kernels.llvm import blas
 from kernels.llvm.blas import Gemm, gemm
 
 _Array = np.ndarray
 
-_PRODUCTS = 64  # so many multiplications take as long as another kernel takes for an element
+_PRODUCTS = 128  # so many multiplications take as long as another kernel takes for an element
 _WIDE = 8  # a matrix that much wider than high is cut into columns: rows lie together, and stay with a core
-_EACH = 4  # parts of each thread, at most
-_GRAIN = 1 << 24  # multiplications of a part, where each thread has several; at least, as all read one operand
+# A long product has two parts for each thread, so that others can take what one leaves; as each part reads
+# all of one operand, a short one has no more parts than threads. In multiplications of a part:
+_LONG = 1 << 26
 
 _found: bool | None = None
 
 
-@parallel_kernel
-def _in_parts(a: _Array, b: _Array, c_MN: _Array, a_turned: bool, b_turned: bool, parts: int, wide: bool) -> None:
+@threaded_kernel
+def _in_parts(
+    a: _Array, b: _Array, c_MN: _Array, a_turned: bool, b_turned: bool, parts: int, wide: bool
+) -> None:
     """Overwrite c with a b, cut into `parts` groups of rows, or of columns where it is `wide`."""
     m, n = c_MN.shape
     k = a.shape[0] if a_turned else a.shape[1]
@@ -68,8 +71,8 @@ def multiply(a_MK: _Array, b_KN: _Array, c_MN: _Array) -> None:
         return
     (a, a_turned), (b, b_turned) = _as_rows(a_MK), _as_rows(b_KN)
     wide = c_MN.shape[1] > _WIDE * c_MN.shape[0]
-    parts = jit.threads() * max(1, min(_EACH, work // (jit.threads() * _GRAIN)))
-    _in_parts.parallel(a, b, c_MN, a_turned, b_turned, parts, wide)
+    parts = jit.threads() * (2 if work > 2 * jit.threads() * _LONG else 1)
+    _in_parts(a, b, c_MN, a_turned, b_turned, parts, wide)
 
 
 def _have_blas() -> bool:

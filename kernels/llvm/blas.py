@@ -15,8 +15,8 @@ from kernels.llvm.vector import data, numbers
 ROW_MAJOR, AS_STORED, TRANSPOSED = 101, 111, 112  # of cblas.h
 
 # How NumPy's library names cblas_?gemm: OpenBLAS with integers of 64 bits, in two generations of wheels; then
-# the standard, as in Linux distributions, conda and MKL. There integers have 32 bits: those of 64 that kernels
-# pass are read by their lower half, in a register or in a word of the stack.
+# the standard, as in Linux distributions, conda and MKL. There integers have 32 bits: of those of 64 that
+# kernels pass the lower half is read, in a register or in a word of the stack.
 _PREFIXES = ("scipy_cblas_{}gemm64_", "cblas_{}gemm64_", "cblas_{}gemm")
 SYMBOL = "dbmpi_{}gemm"  # by which kernels call it
 _WORD = ir.IntType(64)
@@ -102,7 +102,8 @@ def find(library: Any) -> bool:
         found = {letter: getattr(library, prefix.format(letter), None) for letter in "sd"}
         if setters and all(found.values()):
             for letter, function in found.items():
-                llvm.add_symbol(SYMBOL.format(letter), ctypes.cast(function, ctypes.c_void_p).value)
+                address = ctypes.cast(function, ctypes.c_void_p).value  # type: ignore[arg-type]
+                llvm.add_symbol(SYMBOL.format(letter), address)
             for setter in setters:
                 setter(ctypes.c_int(1))
             return True

@@ -20,7 +20,19 @@ import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 from numba import types
 
-from kernels.threads.atomics import STACK_WORDS, TEAM, add, call, load, pause, replace, stack, store, swap, team
+from kernels.threads.atomics import (
+    STACK_WORDS,
+    TEAM,
+    add,
+    call,
+    load,
+    pause,
+    replace,
+    stack,
+    store,
+    swap,
+    team,
+)
 
 MOST_MEMBERS = 1024  # the caller and its helpers
 
@@ -37,10 +49,12 @@ _PART_BITS = 16
 _MOST_PARTS = (1 << _PART_BITS) - 1
 _MOST_ARRAYS = STACK_WORDS // 2
 _PARTS_EACH = 2  # for each member of the team: what one leaves is taken by others
-_SPIN = 2000  # some 50 microseconds: longer than most pauses between two loops of a training step
+# Some 50 microseconds: longer than most pauses between two loops of a training step. Where other processes
+# use the cores a helper that spins gives its core up later, but what it wastes is bounded.
+_SPIN = 2000
 
-_wait = types.ExternalFunction("sem_wait", types.int32(types.int64))
-_post = types.ExternalFunction("sem_post", types.int32(types.int64))
+_wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
+_post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
 
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _part_of_it = numba.njit(forceinline=True, **_OPTIONS)
@@ -95,7 +109,7 @@ def _wake(asleep: int, semaphore: int) -> None:
 
 @_part_of_it
 def _sleep(asleep: int, semaphore: int, word: int, value: int) -> None:
-    """Sleep while a word has a value, or less: whoever changes it wakes the sleeper."""
+    """Sleep while a word has a value: whoever changes it wakes the sleeper."""
     swap(asleep, 1)
     if load(word) == value:
         _wait(semaphore)
@@ -198,7 +212,7 @@ class Team:
         self._at = room + -room % _LINE
         llvm.add_symbol(TEAM, self._at)
         word = types.int64
-        self._functions = [
+        self._functions: list[Any] = [
             numba.cfunc(types.void(*[word] * 8), cache=True, error_model="numpy")(_parallel_for),
             numba.cfunc(word(), cache=True, error_model="numpy")(_divisions),
         ]

@@ -30,7 +30,14 @@ LEVELS = {
         ["run"],
         ["train"],
     ],
-    "kernels": [["jit"], ["llvm"], ["elementary"], ["layers", "losses", "parameters"], ["reference"]],
+    "kernels": [
+        ["threads"],
+        ["jit"],
+        ["llvm"],
+        ["elementary"],
+        ["layers", "losses", "parameters"],
+        ["reference"],
+    ],
 }
 
 # Packages and modules that calculate, or that stand on the way to --help: no MPI wherever it is imported
