@@ -19,43 +19,49 @@ from kernels.image import images
 FAST = {"reassoc", "contract", "nsz"}
 OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
-# Below this, waking the threads costs more than they save (some 10 microseconds, and much more where
-# other processes hold the cores).
-PARALLEL_ELEMENTS = 1 << 15
+# Below this, giving work to helpers costs more than they save: some microseconds.
+PARALLEL_ELEMENTS = 1 << 14
 
 _threads = 1
+_team: Any = None
 _parallel_from = PARALLEL_ELEMENTS
 
 
 def set_threads(n: int) -> None:
-    """Let the kernels of this process use `n` threads.
+    """Let the kernels of this process use `n` threads: this one and, from 2 on, helpers (`threads.team`).
 
-    Local. BLAS has its own threads (`OPENBLAS_NUM_THREADS`), which this does not touch.
+    Local. To be called before a kernel runs on several threads.
 
     Parameters
     ----------
     n : int
-        1 or more, and no more than `NUMBA_NUM_THREADS`, which Numba reads when it is imported.
+        1 or more.
 
     Raises
     ------
     ValueError
         When `n` is outside that range.
     """
-    global _threads
-    most = numba.config.NUMBA_NUM_THREADS if n != 1 else 1
-    if not 1 <= n <= most:
-        raise ValueError(
-            f"set_threads({n}): must be 1 to {most}; set NUMBA_NUM_THREADS before the start for more"
-        )
-    if n > 1:  # at one thread no thread pool is ever started
-        numba.set_num_threads(n)
+    global _threads, _team
+    if n != 1:  # one thread loads nothing of this
+        from kernels.threads.team import MOST_MEMBERS, Team
+
+        if not 1 <= n <= MOST_MEMBERS:
+            raise ValueError(f"set_threads({n}): must be 1 to {MOST_MEMBERS}")
+        _team = _team or Team()
+    if _team:
+        _team.resize(n)
     _threads = n
 
 
 def threads() -> int:
     """Return the number of threads that kernels use."""
     return _threads
+
+
+def pays(elements: int) -> bool:
+    """Return whether a kernel on an array of so many elements is to use all threads."""
+    return _threads > 1 and elements >= _parallel_from
 
 
 @contextmanager
@@ -148,6 +154,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     return Kernel(function, fastmath=FAST)
 
 
+def threaded_kernel(function: Callable[..., Any]) -> Any:
+    """Compile a kernel whose outer loop is a `prange`, for all threads: its caller knows when they pay."""
+    return Function(function, fastmath=FAST, parallel=True)
+
+
 def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel whose outer loop is a `prange`: serial at one thread or on a small first array.
 
@@ -163,15 +174,21 @@ def parallel_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     callable
         With the two variants as attributes `serial` and `parallel`.
     """
+    return _parallel_kernel(function, 0)
+
+
+def parallel_kernel_sized_by(argument: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Do as `parallel_kernel` for one whose work goes with the size of that argument, counted from 0."""
+    return functools.partial(_parallel_kernel, argument=argument)
+
+
+def _parallel_kernel(function: Callable[..., Any], argument: int) -> Callable[..., Any]:
+    serial = kernel(function)
     parallel = Function(function, "_parallel", fastmath=FAST, parallel=True)
-    return _choose_by_threads(function, kernel(function), parallel)
 
-
-def _choose_by_threads(function: Callable[..., Any], serial: Any, parallel: Any) -> Callable[..., Any]:
     @functools.wraps(function)
     def choose(*arguments: Any) -> Any:
-        small = _threads == 1 or arguments[0].size < _parallel_from
-        return serial(*arguments) if small else parallel(*arguments)
+        return parallel(*arguments) if pays(arguments[argument].size) else serial(*arguments)
 
     choose.serial, choose.parallel = serial, parallel  # type: ignore[attr-defined]
     return choose

@@ -80,7 +80,8 @@ class Cluster:
     )
     threads: int | Auto = key(
         "auto",
-        "Threads of each rank; auto takes the cores the rank is bound to, or its share of the node's.",
+        "Threads of each rank, for kernels and matrix products together; auto takes the cores the rank is "
+        "bound to, or its share of the node's.",
         minimum=1,
         maximum=1024,
     )

@@ -18,6 +18,7 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model.boundary import Boundary
 from dbmpi.model.workspace import Workspace
 from kernels.layers import activations, dense
+from kernels.layers.products import multiply
 
 
 class PartitionLayer:
@@ -143,7 +144,7 @@ class DenseLayer(PartitionLayer):
                 self.wait_states()
             if i == 2:
                 dense.accumulate(self.y, self._extra)
-            np.matmul(w[:, first:last], self.x[first:last], out=self._extra if i else self.y)
+            multiply(w[:, first:last], self.x[first:last], self._extra if i else self.y)
         if len(self._blocks) == 1:
             dense.bias_activation(self.y, b, self.code)
         else:
@@ -158,11 +159,12 @@ class DenseLayer(PartitionLayer):
         """Remote units come first: their derivatives travel while the rest is computed."""
         assert w is not None
         for first, last in self._remote:
-            np.matmul(w[:, first:last].T, self.dy, out=self.dx[first:last])
+            multiply(w[:, first:last].T, self.dy, self.dx[first:last])
         self.send_derivatives()
         first, last = self._local
-        np.matmul(w[:, first:last].T, self.dy, out=self.dx[first:last])
+        multiply(w[:, first:last].T, self.dy, self.dx[first:last])
 
     def derive_weights(self, dw: Array | None) -> None:
         """See `PartitionLayer.derive_weights`."""
-        np.matmul(self.dy, self.x.T, out=dw)
+        assert dw is not None
+        multiply(self.dy, self.x.T, dw)

@@ -3,6 +3,7 @@
 The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import astuple, fields
 from itertools import groupby
@@ -16,6 +17,7 @@ from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
 from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology, assign_roles
+from dbmpi.run import launch
 from dbmpi.run.memory import Memory, MemoryReport
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 
@@ -81,9 +83,16 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str) 
         [
             parts.topology.equation() + why,
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
+            f"threads of each rank: {_threads(config, parts.topology)}",
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )
+
+
+def _threads(config: Config, topology: Topology) -> str:
+    """Say how many threads each rank would have if all ran on this node."""
+    cores = len(os.sched_getaffinity(0))
+    return launch.thread_reason(config.cluster.threads, cores, len(topology.roles), cores)
 
 
 def _layers(parts: Decomposition) -> str:

@@ -4,13 +4,26 @@ from collections.abc import Mapping
 from typing import Literal
 
 from dbmpi.errors import UserError
+from dbmpi.run.tables import counted
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-# Idle threads of GNU's and LLVM's OpenMP, which kernels use, sleep: where they spin they take the cores from
-# those of BLAS, whose products come next, and a step takes 20 times as long.
-IDLE_THREADS = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+# BLAS gets as many threads as the rank, for where kernels cannot call it (`kernels.llvm.blas`). Where they
+# can they cut its work themselves, and tell it to use one.
+BLAS_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+# What else the user's environment may say of threads. Kernels have a pool of their own (`kernels.threads`);
+# of Numba's, only the layer that is always there is loaded, with one thread, which sleeps. Idle threads of
+# OpenMP must sleep too, and must not bind the threads of this program to their cores.
+OTHER_POOLS = {
+    "NUMBA_NUM_THREADS": "1",
+    "NUMBA_THREADING_LAYER": "workqueue",
+    "NUMBA_THREADING_LAYER_PRIORITY": "workqueue omp tbb",
+    "OMP_WAIT_POLICY": "passive",
+    "OMP_PROC_BIND": "false",
+    "GOMP_SPINCOUNT": "0",
+    "KMP_BLOCKTIME": "0",
+    "KMP_AFFINITY": "disabled",
+}
 
 CROWD = 4  # ranks for a core
 
@@ -65,11 +78,12 @@ def check_world(env: Mapping[str, str], size: int) -> None:
 
 
 def thread_environment(n: int) -> dict[str, str]:
-    """Return the variables that give every numerical library `n` threads, which sleep while they are idle.
+    """Return the variables that give this process `n` threads, and no pool beside its own that spins.
 
     Set them before the libraries load.
     """
-    return {**dict.fromkeys(THREAD_VARIABLES, str(n)), **IDLE_THREADS}
+    of_blas = {**dict.fromkeys(BLAS_VARIABLES, str(n)), "MKL_DOMAIN_NUM_THREADS": f"MKL_DOMAIN_ALL={n}"}
+    return of_blas | OTHER_POOLS
 
 
 def resolve_threads(
@@ -98,6 +112,18 @@ def resolve_threads(
     if setting != "auto":
         return setting
     return max(1, min(cores_available, cores_on_node // max(1, ranks_on_node)))
+
+
+def thread_reason(
+    setting: int | Literal["auto"], cores_available: int, ranks_on_node: int, cores_on_node: int
+) -> str:
+    """Say how many threads a rank has, and why; the arguments are those of `resolve_threads`."""
+    threads = resolve_threads(setting, cores_available, ranks_on_node, cores_on_node)
+    if setting != "auto":
+        return f"{threads} (cluster.threads)"
+    bound = f", each bound to {cores_available}" if cores_available < cores_on_node else ""
+    ranks, cores = counted(range(ranks_on_node), "rank"), counted(range(cores_on_node), "core")
+    return f"{threads} (auto: {ranks} on a node with {cores} for them{bound})"
 
 
 def resolve_overlap(

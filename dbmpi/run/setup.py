@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -80,10 +81,20 @@ def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> tuple[Config, 
     return config, assign_roles(len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes)
 
 
-def _ranks_and_cores(places: "list[RankPlace]", node: int) -> tuple[int, int]:
+def _ranks_and_cores(places: "Sequence[RankPlace]", node: int) -> tuple[int, int]:
     """Return how many ranks are on a node, and how many cores they may run on together."""
     here = [place for place in places if place.node == node]
     return len(here), len(frozenset().union(*(place.cores for place in here)))
+
+
+def thread_reasons(config: Config, places: "Sequence[RankPlace]") -> dict[str, list[int]]:
+    """Return how many threads ranks have, and why: for each reason the ranks, in order."""
+    reasons: dict[str, list[int]] = {}
+    for rank, place in enumerate(places):
+        ranks, cores = _ranks_and_cores(places, place.node)
+        why = launch.thread_reason(config.cluster.threads, len(place.cores), ranks, cores)
+        reasons.setdefault(why, []).append(rank)
+    return reasons
 
 
 def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:

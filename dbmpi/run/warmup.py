@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbmpi.run.setup import thread_reasons
+from dbmpi.run.tables import spans
+
 if TYPE_CHECKING:
     import numpy as np
     from mpi4py import MPI
@@ -43,6 +46,8 @@ def _announce(setup: "Setup") -> None:
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
+    for why, ranks in thread_reasons(setup.config, setup.places).items():
+        print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
     batch = setup.config.batch
     if len(setup.topology.replicas) > 1 and not (batch and setup.config.sandblaster.deterministic):
         why = "gradients are added up as they come" if batch else "replicas are asynchronous"

@@ -1,7 +1,7 @@
 """What a dense layer does besides its matrix products: bias, activation, derivative, bias gradient.
 
-The layer computes y_OB = f(w_OI x_IB + b_O): I input units, O output units, B minibatch. Its products are
-`np.matmul(..., out=)`, which calls BLAS. dx stands for the derivative of the loss by x, for any x.
+The layer computes y_OB = f(w_OI x_IB + b_O): I input units, O output units, B minibatch. Its products
+are those of `products`. dx stands for the derivative of the loss by x, for any x.
 """
 
 import numpy as np

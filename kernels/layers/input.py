@@ -6,12 +6,12 @@ Letters: N examples of the data set, I values of each, B examples of the minibat
 import numpy as np
 
 from kernels.deferred import prange
-from kernels.jit import helper, parallel_kernel
+from kernels.jit import helper, parallel_kernel_sized_by
 
 _Array = np.ndarray
 
 
-@parallel_kernel
+@parallel_kernel_sized_by(4)
 def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array) -> None:
     """Gather examples into the columns of a minibatch: out[i, b] = raw[rows[b], i] scale + offset.
 

@@ -33,6 +33,7 @@ LEVELS = {
     "kernels": [
         ["deferred"],
         ["image"],
+        ["threads"],
         ["jit"],
         ["llvm"],
         ["elementary"],

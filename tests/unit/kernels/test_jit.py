@@ -17,8 +17,6 @@ from kernels.layers.input import gather_transpose
 from kernels.losses import elementwise
 from kernels.parameters import rules
 
-needs_two_threads = pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="NUMBA_NUM_THREADS is 1")
-
 
 @pytest.fixture
 def two_threads():
@@ -76,19 +74,17 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_one_just_compiled(tmp_path):
 
 @pytest.mark.parametrize("n", [0, -1, 10_000])
 def test_impossible_thread_counts_are_refused(n):
-    with pytest.raises(ValueError, match="NUMBA_NUM_THREADS"):
+    with pytest.raises(ValueError, match="must be 1 to 1024"):
         jit.set_threads(n)
     assert jit.threads() == 1
 
 
-@needs_two_threads
 def test_small_arrays_stay_on_one_thread(two_threads):
     before = len(rules.add_scaled.parallel.signatures)
     rules.add_scaled(np.zeros(jit.PARALLEL_ELEMENTS - 1), 1.0, np.zeros(jit.PARALLEL_ELEMENTS - 1))
     assert len(rules.add_scaled.parallel.signatures) == before
 
 
-@needs_two_threads
 def test_two_threads_compute_what_one_does(two_threads):
     assert jit.threads() == 2
     random = np.random.default_rng(0)

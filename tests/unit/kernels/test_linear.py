@@ -170,7 +170,6 @@ CALLS = {
 }
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="NUMBA_NUM_THREADS is 1")
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("n", [1, 100_001])
 def test_two_threads_compute_the_bits_of_one(n, name):

@@ -1,5 +1,6 @@
 """What the dry run says, against the objects that a run would make."""
 
+import os
 import re
 from typing import Any
 
@@ -269,6 +270,8 @@ def test_ranks_left_over_are_named() -> None:
 def test_a_single_process() -> None:
     text = report(load(None), 1, description())
     assert text.startswith("1 rank = serial training") and re.search(r"(?m)^all +0$", text)
+    cores = len(os.sched_getaffinity(0))
+    assert f"\nthreads of each rank: {cores} (auto: 1 rank on a node with {cores} core" in text
     assert memory_of(load(None), 1, description()).of_serial().messages == 0
 
 

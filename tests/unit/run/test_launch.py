@@ -1,5 +1,7 @@
 """What the launcher says, and what follows for threads."""
 
+from typing import Any
+
 import pytest
 
 from dbmpi.errors import UserError
@@ -10,6 +12,7 @@ from dbmpi.run.launch import (
     resolve_overlap,
     resolve_threads,
     thread_environment,
+    thread_reason,
     thread_warnings,
 )
 
@@ -62,11 +65,24 @@ def test_worlds_that_are_right_pass() -> None:
     check_world({"OMPI_COMM_WORLD_SIZE": "1", "SLURM_NTASKS": "64"}, 1)
 
 
-def test_every_library_gets_its_threads() -> None:
+def test_blas_gets_the_threads_and_no_other_pool_any() -> None:
     env = thread_environment(3)
-    libraries = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"
-    idle = {"GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}  # or two pools fight for the cores
-    assert env == dict.fromkeys(libraries, "3") | idle
+    for library in ("OMP", "OPENBLAS", "MKL", "BLIS"):
+        assert env[f"{library}_NUM_THREADS"] == "3"
+    assert env["NUMBA_NUM_THREADS"] == "1" and env["NUMBA_THREADING_LAYER"] == "workqueue"
+    assert env["GOMP_SPINCOUNT"] == env["KMP_BLOCKTIME"] == "0" and env["OMP_WAIT_POLICY"] == "passive"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ((5, 1, 8, 2), "5 (cluster.threads)"),
+        (("auto", 2, 1, 2), "2 (auto: 1 rank on a node with 2 cores for them)"),
+        (("auto", 1, 4, 64), "1 (auto: 4 ranks on a node with 64 cores for them, each bound to 1)"),
+    ],
+)
+def test_the_number_of_threads_has_a_reason(given: tuple[Any, ...], reason: str) -> None:
+    assert thread_reason(*given) == reason
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dbmpi.comm.world import RankPlace
 from dbmpi.config.load import load
 from dbmpi.data import describe
 from dbmpi.errors import UserError
@@ -63,6 +64,17 @@ def test_each_warning_is_printed_once(capsys):
     warn(Comm(0, [], [["a"], ["b", "a"], []]), ["a"])
     warn(Comm(1, []), ["a"])
     assert capsys.readouterr().err.splitlines() == ["dbmpi: warning: a", "dbmpi: warning: b"]
+
+
+def test_ranks_of_one_number_of_threads_are_told_together() -> None:
+    places = [RankPlace("a", 0, frozenset(range(4)))] * 2 + [RankPlace("b", 1, frozenset(range(4)))]
+    assert setup.thread_reasons(load(None), places) == {
+        "2 (auto: 2 ranks on a node with 4 cores for them)": [0, 1],
+        "4 (auto: 1 rank on a node with 4 cores for them)": [2],
+    }
+    assert setup.thread_reasons(load(None, ["cluster.threads=3"]), places) == {
+        "3 (cluster.threads)": [0, 1, 2]
+    }
 
 
 def test_the_data_and_the_network_fit_together(tmp_path):

@@ -1,0 +1,1 @@
+"""The threads that help to compute: one pool for kernels and matrix products."""

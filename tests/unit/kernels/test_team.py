@@ -1,0 +1,119 @@
+"""The pool of threads: products and loops in parts, whoever computes them, whatever the environment says."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dbmpi.run.launch import thread_environment
+from kernels import jit
+from kernels.layers import products
+from kernels.llvm import blas
+from kernels.parameters import rules
+from tests import ROOT
+
+
+@pytest.fixture
+def two_threads():
+    jit.set_threads(2)
+    with jit.parallel_from(0):
+        yield
+    jit.set_threads(1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(70, 31, 9), (3, 50, 40), (1, 1, 1), (5, 1, 7), (1, 9, 4), (2, 3, 1)])
+def test_products_in_parts_are_products(two_threads, shape, dtype):
+    (m, n, k), random = shape, np.random.default_rng(0)
+    a, b = random.normal(size=(m, k + 2)).astype(dtype), random.normal(size=(k, n)).astype(dtype)
+    for left in (a[:, 1 : k + 1], a[:, :k].copy(), np.asfortranarray(a[:, :k]), a.T.copy()[1 : k + 1].T):
+        for right in (b, np.asfortranarray(b)):
+            out = np.full((m, n), np.nan, dtype)
+            products.multiply(left, right, out)
+            np.testing.assert_allclose(out, left @ right, rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_blas_that_kernels_can_call_numpy_multiplies(two_threads, monkeypatch):
+    assert not blas.find(SimpleNamespace()) and not blas.find(SimpleNamespace(cblas_sgemm=0))
+    monkeypatch.setattr(products, "_found", None)
+    monkeypatch.setattr(blas, "of_numpy", SimpleNamespace)
+    monkeypatch.setattr(products, "_in_parts", None)
+    a, out = np.arange(6.0).reshape(2, 3), np.empty((2, 2))
+    products.multiply(a, a.T, out)
+    np.testing.assert_array_equal(out, a @ a.T)
+
+
+def test_two_callers_at_once_each_get_their_result(two_threads):
+    vectors = [np.zeros(300_000) for _ in range(4)]
+
+    def add(y):
+        for _ in range(50):
+            rules.add_scaled(y, 1.0, np.ones(y.size))
+
+    callers = [threading.Thread(target=add, args=(y,)) for y in vectors]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all((y == 50.0).all() for y in vectors)
+
+
+def test_a_child_of_a_fork_computes_alone(two_threads):
+    y = np.zeros(100_000)
+    child = os.fork()
+    if child == 0:
+        rules.add_scaled(y, 1.0, np.ones(y.size))
+        os._exit(0 if (y == 1.0).all() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+HOSTILE = {
+    "OMP_NUM_THREADS": "7",
+    "OMP_WAIT_POLICY": "active",
+    "OMP_PROC_BIND": "true",
+    "OPENBLAS_NUM_THREADS": "4",
+    "MKL_NUM_THREADS": "5",
+    "GOMP_SPINCOUNT": "infinite",
+    "KMP_BLOCKTIME": "infinite",
+    "NUMBA_NUM_THREADS": "2",
+    "NUMBA_THREADING_LAYER_PRIORITY": "nothing at all",
+}
+COUNT = """
+import json, os, threading
+import numba, numpy as np
+from kernels import jit
+from kernels.layers import products
+jit.set_threads(2)
+a = np.ones((400, 400), np.float32)
+out = np.empty_like(a)
+products.multiply(a, a, out)
+assert (out == 400).all()
+helpers = [one.name for one in threading.enumerate() if one.name.startswith("helper")]
+print(json.dumps([numba.threading_layer(), jit.threads(), helpers, len(os.sched_getaffinity(0))]))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue", "none such"])
+def test_the_environment_of_the_user_changes_no_number(layer):
+    env = os.environ | HOSTILE | {"NUMBA_THREADING_LAYER": layer} | thread_environment(2)
+    run = subprocess.run(
+        [sys.executable, "-c", COUNT], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    cores = len(os.sched_getaffinity(0))
+    assert json.loads(run.stdout) == ["workqueue", 2, ["helper-0"], cores]
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_whichever_layer_numba_has_the_pool_is_this_one(layer):
+    """Where Numba was loaded before the environment was set."""
+    env = os.environ | HOSTILE | {"NUMBA_THREADING_LAYER": layer}
+    env["NUMBA_THREADING_LAYER_PRIORITY"] = "omp tbb workqueue"
+    run = subprocess.run(
+        [sys.executable, "-c", COUNT], env=env, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stdout)[:3] == [layer, 2, ["helper-0"]]
