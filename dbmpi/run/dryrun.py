@@ -132,8 +132,8 @@ def _transport(memory: MemoryReport) -> str:
     if memory.topology.serial:
         return ""
     return (
-        "\n\nA shard reads gradients and writes parameters in the memory of partitions on its node, which the\n"
-        "system counts for both. With those on other nodes it exchanges messages, which take up to "
+        "\n\nA shard reads gradients and writes parameters in the memory of partitions on its node, which\n"
+        "the system counts for both. With those on other nodes it exchanges messages, which take up to "
         f"{quantity(memory.far_clients())} more."
     )
 

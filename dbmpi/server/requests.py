@@ -60,6 +60,7 @@ class RequestHandler:
         self._received = self._decoded = np.empty(0, np.uint8)
         self._largest, self._areas = largest, Areas(shard.index)
         self._replies = [_Reply() for _ in range(REPLY_BUFFERS)]
+        self._forgotten = 0  # of the dead, those whose memory is let go
         self.clients: set[int] = set()
         self.bytes_in = self.bytes_out = 0
 
@@ -70,9 +71,11 @@ class RequestHandler:
         """
         tolerant(partial(self._serve, header, source), self._detector.learn, None)
 
-    def forget(self, client: int) -> None:
-        """Let go of the memory of a client that has died."""
-        self._areas.forget(client)
+    def forget_dead(self) -> None:
+        """Let go of the memory of clients that have died."""
+        for client in self._detector.dead[self._forgotten :]:
+            self._areas.forget(client)
+            self._forgotten += 1
 
     def _serve(self, header: Record, source: int) -> None:
         op, piece = Op(int(header["op"])), int(header["piece"])
