@@ -3,9 +3,11 @@
     tag         layout         from -> to: when                           handled in
     REQUEST     REQUEST_HEADER partition -> shard: see `Op`               server.requests:serve
                                first shard -> shard: FETCH, for SAVE      server.requests:serve
-    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE   server.requests:_take_push
+    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE,  server.requests:_gradient
+                                   unless the shard maps it
     REPLY       REPLY_HEADER   shard -> whoever asked: to every REQUEST   replica.mpi_client:ended
-    PARAMETERS  float[n]       shard -> whoever asked: after FETCH        replica.mpi_client:ended
+    PARAMETERS  float[n]       shard -> whoever asked: after FETCH,       replica.mpi_client:ended
+                                   unless it has written them in place
     COMMAND     COMMAND        coordinator -> shard: see `Command`        server.service:_obey
     VECTORS     int64[n]       coordinator -> shard: after CHECKPOINT or  server.service:_receive_vectors
                                    MIRROR, the numbers of n vectors
@@ -49,6 +51,8 @@ from enum import IntEnum, IntFlag
 from typing import Any
 
 import numpy as np
+
+from dbmpi.comm.segments import AREA
 
 
 class Tag(IntEnum):
@@ -105,6 +109,7 @@ class Status(IntEnum):
     TOO_LARGE = 3
     LOST = 4  # ADOPT: no complete mirror is here; SAVE: another shard has died meanwhile
     FAILED = 5  # SAVE: the file cannot be written
+    UNMAPPED = 6  # the shard cannot map the memory that a REQUEST names: nothing was done
 
 
 class Work(IntEnum):
@@ -127,6 +132,8 @@ class Work(IntEnum):
 URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE)
 
 
+UNKNOWN = -1.0  # in place of a sum of squares
+
 REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
@@ -136,6 +143,10 @@ REQUEST_HEADER = np.dtype(
         ("rate", "f8"),  # learning rate that the rule shall use
         ("steps", "i4"),  # minibatches in the gradient
         ("wire", "i4"),  # index into WIRE
+        ("start", "i8"),  # of the piece in the partition's vector
+        ("square", "f8"),  # PUSH: sum of squares of the gradient, or UNKNOWN: the shard finds it
+        ("gradient", AREA),  # the memory that holds the vector; without one a GRADIENT follows,
+        ("parameters", AREA),  # and PARAMETERS come
     ]
 )
 

@@ -32,6 +32,12 @@ class ParameterClient(Protocol):
 
     shared: bool
 
+    def room(self) -> Array:
+        """Return a vector of the partition's length for gradients or parameters that travel.
+
+        Only in such a one can a shard on this node read or write in place.
+        """
+
     def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
         """Begin an exchange; the one before must have ended.
 

@@ -82,11 +82,12 @@ class DownpourClient:
         self.settings, self.rate, self.model, self.client = settings, rate, model, client
         self._loader, self._on_minibatch, self._waits = loader, on_minibatch, settings.waits
         self._incoming = self._view(client.incoming)
-        self.theta = self._incoming if client.shared else self._gradient()
+        self._in_place = client.shared or self._waits  # nobody computes on the copy while it is replaced
+        self.theta = self._incoming if self._in_place else self._view(client.room())
         self.steps = self.pushes = self.fetches = self.refused = 0
         self._local_rate = local_rate(settings)
-        self._accrued = self._gradient()
-        self._in_flight = self._accrued if self._waits else self._gradient()
+        self._accrued = self._view(client.room())
+        self._in_flight = self._accrued if self._waits else self._view(client.room())
         self._scratch: Tensors | None = None
         self._accrued_steps = self._accrued_examples = self._examples_in_flight = 0
         self._versions = np.zeros(pieces, np.int64)
@@ -129,9 +130,6 @@ class DownpourClient:
         """See the class."""
         return self._accrued_examples + self._examples_in_flight
 
-    def _gradient(self) -> Tensors:
-        return self._view(np.zeros(self.model.parameters, self.model.dtype))
-
     def _view(self, flat: Array) -> Tensors:
         return tensors(self.model.partitioning, self.model.partition, flat)
 
@@ -166,7 +164,7 @@ class DownpourClient:
 
     def _scratch_gradient(self) -> Tensors:
         if self._scratch is None:
-            self._scratch = self._gradient()
+            self._scratch = self._view(np.zeros(self.model.parameters, self.model.dtype))
         return self._scratch
 
     def _accrue(self, gradient: Tensors, fresh: bool, replaced: bool) -> None:
@@ -225,7 +223,7 @@ class DownpourClient:
             return
         self.fetches += 1
         self._versions, self._read_at = outcome.versions, self._asked_at
-        if not self.client.shared:
+        if not self._in_place:
             self.theta, self._incoming = self._incoming, self.theta
             self.client.adopt(self._incoming.flat)
 

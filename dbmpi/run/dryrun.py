@@ -134,7 +134,17 @@ def _memory(memory: MemoryReport) -> str:
         for role, count, size, each in roles
     ]
     title = "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n"
-    return title + table(header, rows) + _mirrors(memory)
+    return title + table(header, rows) + _transport(memory) + _mirrors(memory)
+
+
+def _transport(memory: MemoryReport) -> str:
+    if memory.topology.serial:
+        return ""
+    return (
+        "\n\nA shard reads gradients and writes parameters in the memory of partitions on its node, which\n"
+        "the system counts for both. With those on other nodes it exchanges messages, which take up to "
+        f"{quantity(memory.far_clients())} more."
+    )
 
 
 def _mirrors(memory: MemoryReport) -> str:

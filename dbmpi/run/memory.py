@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 DATA_BYTES = ITEM_BYTES | {"uint8": 1}  # of a value of an example, by the type that a reader gives
 MIRROR_COPIES = 3  # of a shard: the mirror it holds, the next one as it arrives, and its own on its way
 MIRROR_VECTORS = 8  # of a batch method, beyond those of the method: what changes travels, and is kept
-SHARD_BUFFERS = 6  # of the largest piece: received, decoded, and four replies on their way
-PARAMETER_COPIES = 2  # of a partition: in use, and arriving
+SHARD_BUFFERS = 5  # of the largest piece, for messages: received, and four replies on their way
 WIRE_BYTES = 2 + 4  # of each parameter, for a 16-bit wire: the message, and the float32 rest
 BATCH_GRADIENTS = 5  # of Sandblaster: of a minibatch, of two portions, accrued, and on its way
 PORTIONS_HELD = 3  # being learned from, and read ahead
@@ -76,9 +75,15 @@ class MemoryReport:
         values = sum(sizes) * self.item
         states = len(STATES[self.config.downpour.rule]) * values if self.config.uses_downpour else 0
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
-        messages = SHARD_BUFFERS * max(sizes, default=0) * self.item
+        # Decoded gradients of 16 bits; a reply to the first shard, which saves the model.
+        buffers = (self.config.downpour.wire != "float32") + (len(self.topology.shards) > 1)
+        messages = buffers * max(sizes, default=0) * self.item
         copied = values + vectors if self.config.batch else values + states  # for a checkpoint
         return Memory(values, rule_state=states, vectors=vectors, messages=messages, snapshot=copied)
+
+    def far_clients(self) -> int:
+        """Return the bytes that a shard takes more, at most, for partitions whose memory it cannot map."""
+        return SHARD_BUFFERS * max((piece.size for piece in self.pieces), default=0) * self.item
 
     def mirrors(self) -> int:
         """Return the bytes that mirrors add, at most, to the memory of a shard, where ranks may die."""
@@ -92,7 +97,7 @@ class MemoryReport:
         """Return the memory of a rank that computes a partition."""
         size = self.partitioning.sizes[partition]
         widths = {self.config.train.minibatch, self.config.evaluation.minibatch}
-        copies = PARAMETER_COPIES if self.config.uses_downpour else 1
+        copies = 1 + (self.config.uses_downpour and self._overlap())  # in use, and arriving
         return Memory(
             parameters=copies * size * self.item,
             gradients=self._gradient_copies() * size * self.item,
@@ -140,9 +145,12 @@ class MemoryReport:
         """Count the gradients of a partition: accrued, on its way, and newly computed."""
         if self.config.batch:
             return BATCH_GRADIENTS
-        downpour = self.config.downpour
-        overlap = resolve_overlap(downpour.overlap, len(self.topology.replicas), 1, 1)
-        return 1 + overlap + (overlap or downpour.n_push > 1)
+        overlap = self._overlap()
+        return 1 + overlap + (overlap or self.config.downpour.n_push > 1)
+
+    def _overlap(self) -> bool:
+        """Return whether minibatches go on while parameters arrive."""
+        return resolve_overlap(self.config.downpour.overlap, len(self.topology.replicas), 1, 1)
 
     def _portions(self, partition: int) -> int:
         """Return the bytes of the portions that are read ahead: of each example what the partition sees."""

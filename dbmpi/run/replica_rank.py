@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from dbmpi.layout import sharding
 from dbmpi.run.context import RunContext, batch_of
 
@@ -34,15 +32,18 @@ def mpi_client(
     pieces of a dead one.
     """
     from dbmpi.replica.mpi_client import MpiClient
+    from dbmpi.replica.rooms import Rooms
     from dbmpi.server.compression import wire_of
 
     config, mine = context.config, sharding.of_partition(context.pieces, partition)
-    incoming = np.empty(context.partitioning.sizes[partition], context.dtype)
     # What a batch method adds up must not be rounded.
     wire = wire_of("float32" if config.batch else config.downpour.wire, context.dtype)
-    ranks = context.setup.topology.shards
+    ranks, places = context.setup.topology.shards, context.setup.places
+    near = [rank for rank in ranks if places[rank].node == places[comm.Get_rank()].node]
+    rooms = Rooms(shared=bool(near))
+    incoming = rooms.take(context.partitioning.sizes[partition], context.dtype)
     poll = poll_orders if context.mirrors else None
-    return MpiClient(comm, mine, ranks, incoming, wire, context.waiter, poll)
+    return MpiClient(comm, mine, ranks, incoming, wire, context.waiter, poll, rooms, near)
 
 
 def partition_worker(

@@ -4,6 +4,7 @@ What rounding takes from a gradient is added to the next one before that is roun
 of what arrives stays within one rounding of the sum of what was computed.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,13 @@ class Encoder:
         "float32", "float64", "bfloat16" or "float16".
     size
         Length of the gradient.
+    room
+        Makes the vector that travels, of a length and a dtype.
     """
 
-    def __init__(self, wire: str, size: int) -> None:
+    def __init__(self, wire: str, size: int, room: Callable[[int, np.dtype[Any]], Array] = np.empty) -> None:
         self.wire = wire
-        self._message = np.empty(size if wire in _ENCODE else 0, WIRE_DTYPES[wire])
+        self._message = room(size if wire in _ENCODE else 0, WIRE_DTYPES[wire])
         self._residual = np.zeros(len(self._message), np.float32)
 
     def encode(self, gradient: Array) -> Array:

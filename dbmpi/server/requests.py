@@ -1,12 +1,14 @@
 """What partitions ask of one shard: to apply a gradient, to send parameters, or both.
 
-Memory stays bounded whatever the number of clients: one buffer for the gradient that is being received, and
-`REPLY_BUFFERS` for parameters on their way out; when all are in flight the shard waits for one before it
-serves the next request. What a client that has died announced, or waits for, is dropped.
+What a client on this node names in its memory is read and written in place (`areas`), and the rest travels
+as messages. Their buffers stay bounded whatever the number of clients: one for the gradient that is being
+received, and `REPLY_BUFFERS` for parameters on their way out, each made when it is first needed; when all are
+in flight the shard waits for one before it serves the next request. What a client that has died announced, or
+waits for, is dropped.
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from dbmpi.comm.messages import complete, tolerant
 from dbmpi.comm.protocol import REPLY_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
+from dbmpi.server.areas import Areas
 from dbmpi.server.compression import COMPRESSED, decode
 from dbmpi.server.shard import Shard
 
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from dbmpi.comm.ulfm import FailureDetector
 
 REPLY_BUFFERS = 4
+
+
+class Unmapped(Exception):
+    """A request names memory that cannot be mapped here."""
 
 
 class RequestHandler:
@@ -50,9 +57,10 @@ class RequestHandler:
         self, shard: Shard, largest: int, comm: "MPI.Intracomm", waiter: Waiter, detector: "FailureDetector"
     ) -> None:
         self._shard, self._comm, self._waiter, self._detector = shard, comm, waiter, detector
-        self._received = np.empty(largest * shard.dtype.itemsize, np.uint8)
-        self._decoded = np.empty(largest, shard.dtype)
-        self._replies = [_Reply(np.empty(largest, shard.dtype)) for _ in range(REPLY_BUFFERS)]
+        self._received = self._decoded = np.empty(0, np.uint8)
+        self._largest, self._areas = largest, Areas(shard.index)
+        self._replies = [_Reply() for _ in range(REPLY_BUFFERS)]
+        self._forgotten = 0  # of the dead, those whose memory is let go
         self.clients: set[int] = set()
         self.bytes_in = self.bytes_out = 0
 
@@ -63,34 +71,68 @@ class RequestHandler:
         """
         tolerant(partial(self._serve, header, source), self._detector.learn, None)
 
+    def forget_dead(self) -> None:
+        """Let go of the memory of clients that have died."""
+        for client in self._detector.dead[self._forgotten :]:
+            self._areas.forget(client)
+            self._forgotten += 1
+
     def _serve(self, header: Record, source: int) -> None:
         op, piece = Op(int(header["op"])), int(header["piece"])
         if piece not in self._shard.held:
             raise ProtocolError(f"rank {source} asks for piece {piece}, which is not of this shard")
         self.clients.add(source)
         reply = self._free_reply()
-        values = reply.values[: len(self._shard.held[piece].value)] if op & Op.FETCH else None
-        status = Status.OK
-        if op & (Op.PUSH | Op.ACCRUE):
-            status = self._take_push(op, header, source, values)
+        try:
+            gradient = self._gradient(header, source) if op & (Op.PUSH | Op.ACCRUE) else None
+            values = self._room(header, source, reply) if op & Op.FETCH else None
+        except Unmapped:
+            reply.send(self._comm, source, None, (piece, Status.UNMAPPED, 0))
+            return
+        status = self._take(op, header, gradient, values) if gradient is not None else Status.OK
         if values is not None:
             held = self._shard.fetch(piece)
             if not op & Op.PUSH or status is not Status.OK:
                 np.copyto(values, held.value)
             self.bytes_out += values.nbytes
-        reply.send(self._comm, source, values, (piece, status, self._shard.held[piece].version))
+        message = None if header["parameters"]["pid"] else values
+        reply.send(self._comm, source, message, (piece, status, self._shard.held[piece].version))
 
-    def _take_push(self, op: Op, header: Record, source: int, out: Array | None) -> Status:
-        """Receive the gradient that follows the request, and apply or accrue it."""
+    def _room(self, header: Record, source: int, reply: "_Reply") -> Array:
+        """Return where fetched parameters go: into the client's memory, or into a message."""
+        size = len(self._shard.held[int(header["piece"])].value)
+        if header["parameters"]["pid"]:
+            return self._mapped(header, "parameters", source, size, self._shard.dtype)
+        return reply.room(self._largest, self._shard.dtype)[:size]
+
+    def _gradient(self, header: Record, source: int) -> Array:
+        """Return the gradient that a request brings, in the client's memory or received."""
+        wire, size = WIRE[int(header["wire"])], len(self._shard.held[int(header["piece"])].value)
+        if header["gradient"]["pid"]:
+            gradient = self._mapped(header, "gradient", source, size, WIRE_DTYPES[wire])
+            self.bytes_in += gradient.nbytes
+        else:
+            self._received = _at_least(self._received, self._largest * self._shard.dtype.itemsize)
+            gradient = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
+            self.receive(gradient, source, Tag.GRADIENT)
+        if wire not in COMPRESSED:
+            return gradient
+        self._decoded = _at_least(self._decoded, self._largest * self._shard.dtype.itemsize)
+        return decode(gradient, wire, self._decoded.view(self._shard.dtype)[:size])
+
+    def _mapped(self, header: Record, field: str, source: int, size: int, dtype: np.dtype[Any]) -> Array:
+        place = self._areas.find(header[field], source, int(header["start"]), size, dtype)
+        if place is None:
+            raise Unmapped
+        return place
+
+    def _take(self, op: Op, header: Record, gradient: Array, out: Array | None) -> Status:
+        """Apply or accrue a gradient."""
         piece, version = int(header["piece"]), int(header["version"])
-        wire, size = WIRE[int(header["wire"])], len(self._shard.held[piece].value)
-        gradient = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
-        self.receive(gradient, source, Tag.GRADIENT)
-        if wire in COMPRESSED:
-            gradient = decode(gradient, wire, self._decoded[:size])
         if op & Op.ACCRUE:
             return self._shard.accrue(piece, gradient, version)
-        return self._shard.push(piece, gradient, version, float(header["rate"]), out)
+        rate, square = float(header["rate"]), float(header["square"])
+        return self._shard.push(piece, gradient, version, rate, out, square)
 
     def receive(self, into: Array, source: int, tag: Tag) -> None:
         """Receive what a request or a command announced."""
@@ -127,11 +169,16 @@ class RequestHandler:
 class _Reply:
     """The buffers of one reply, and its sends while they are in flight."""
 
-    def __init__(self, values: Array) -> None:
-        self.values, self.to = values, -1
+    def __init__(self) -> None:
+        self._values, self.to = np.empty(0, np.uint8), -1
         self._header = np.zeros(1, REPLY_HEADER)
         self._header_bytes = self._header.view(np.uint8)
         self._requests: list[MPI.Request] = []
+
+    def room(self, size: int, dtype: np.dtype[Any]) -> Array:
+        """Return the buffer for parameters."""
+        self._values = _at_least(self._values, size * dtype.itemsize)
+        return self._values.view(dtype)
 
     def send(
         self, comm: "MPI.Intracomm", to: int, values: Array | None, header: tuple[int, Status, int]
@@ -149,3 +196,8 @@ class _Reply:
     def sent(self) -> bool:
         """Return whether all have left."""
         return all(request.Test() for request in self._requests)
+
+
+def _at_least(buffer: Array, size: int) -> Array:
+    """Return a buffer of bytes, or a new one where it is not made yet."""
+    return buffer if len(buffer) >= size else np.empty(size, np.uint8)

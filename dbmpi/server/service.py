@@ -160,6 +160,7 @@ class ShardService:
         if self._signals.number:
             self._forwarder.poll()
         self._report_written()
+        self._handler.forget_dead()
         if self._mirror is not None:
             self._mirror.poll(now, partial(self.shard.snapshot, None))
             number = self._mirror.take_done()

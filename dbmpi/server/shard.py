@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, UPDATES, numbered, numbered_vector, rule_vector
-from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, Status
+from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, UNKNOWN, Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
@@ -170,7 +170,13 @@ class Shard:
         return self.held[piece]
 
     def push(
-        self, piece: int, gradient: Array, version: int, rate: float, out: Array | None = None
+        self,
+        piece: int,
+        gradient: Array,
+        version: int,
+        rate: float,
+        out: Array | None = None,
+        square: float = UNKNOWN,
     ) -> Status:
         """Apply a gradient to the current value of a piece, unless a guard refuses it.
 
@@ -182,10 +188,12 @@ class Shard:
             Learning rate.
         out : (piece.size,)
             Gets a copy of the new value, in the same pass, unless the gradient is refused.
+        square
+            Sum of squares of the gradient, if it is known.
         """
         held = self.held[piece]
         staleness = max(0, held.version - version)  # below: the gradient is of updates that died with a shard
-        status = self._take(held, gradient, staleness, rate, out)
+        status = self._take(held, gradient, staleness, rate, out, square)
         if status is not Status.STALE:
             held.note(refused=status is Status.NOT_FINITE)
         if status is not Status.OK:
@@ -216,11 +224,14 @@ class Shard:
             raise ProtocolError(f"shard {self.index} has no vectors: train.algorithm is not sandblaster")
         return self._slices
 
-    def _take(self, held: Held, gradient: Array, staleness: int, rate: float, out: Array | None) -> Status:
+    def _take(
+        self, held: Held, gradient: Array, staleness: int, rate: float, out: Array | None, square: float
+    ) -> Status:
         """Apply a gradient unless a guard refuses it: that on its size last, for only it knows the state."""
         if 0 < self.limits.max_staleness < staleness:
             return Status.STALE
-        square = rules.sum_of_squares(gradient)
+        if square == UNKNOWN:
+            square = rules.sum_of_squares(gradient)
         if not isfinite(square):
             return Status.NOT_FINITE
         if 0 < self.limits.max_gradient_norm**2 < square:

@@ -5,6 +5,7 @@ the examples. The cluster is the real one: coordinator, shards and partitions on
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,32 @@ def test_a_partition_contacts_exactly_the_shards_that_hold_its_parameters(comm: 
             readers = {topology.shards[0]} if role.shard_index else set()  # shard 0 saves the model
             assert clients - readers == {topology.replicas[0][p] for p in holding}
     assert len({p.partition for p in context.pieces}) == partitions
+
+
+@pytest.mark.parametrize("options", [(), ("downpour.wire=bfloat16", "model.dtype=float32")])
+@pytest.mark.mpi(ranks=4)
+def test_steps_are_the_same_bits_in_shared_memory_and_by_messages(
+    comm: Any, options: tuple[str, ...], folder: Path, monkeypatch: Any
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError("for the test")
+
+    histories, shared = [], []
+    for i, place in enumerate(["", "dbmpi.replica.rooms.Segment", "dbmpi.server.areas.attach"]):
+        with monkeypatch.context() as patched:
+            if place:
+                patched.setattr(place, refuse)
+            seen: list[Array] = []
+            mapped = partial(
+                lambda found, service: found.extend(service._handler._areas._mapped.values()), shared
+            )
+            asked = arguments("adagrad", 1, 2, folder / str(i))
+            asked = replace(asked, overrides=(*asked.overrides, *options))
+            run_cluster(comm, asked, partial(detector, seen), mapped)
+            histories.append(np.array(seen))
+    assert np.array_equal(histories[0], histories[1]) and np.array_equal(histories[0], histories[2])
+    if shared:
+        assert [values is not None for values in shared] == [True] * 4 + [False] * 2
 
 
 @pytest.mark.mpi(ranks=4)

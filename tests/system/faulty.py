@@ -39,6 +39,7 @@ PLACES = {
     "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
     "start": ("dbmpi.run.setup", "prepare", ""),
 }
+NO_SHARING = "DBMPI_TEST_NO_SHARING"  # if set, shards map no memory: all travels as messages
 SLOW_S = 0.05  # of every request, with the fault `slow`
 SLOW_DISK_S = 2.4  # of every call, with the fault `slow disk`
 SLEEP_S = 5.0
@@ -106,6 +107,8 @@ def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any
 def main(argv: list[str]) -> int:
     """Break what is to be broken, and run the program."""
     fault, place, rank, at, *arguments = argv
+    if os.environ.get(NO_SHARING):
+        importlib.import_module("dbmpi.replica.rooms").Rooms._new = lambda rooms, size: None
     if int(rank) in (-1, launch.env_rank(os.environ)):
         module, name, method = PLACES[place]
         holder, attribute = importlib.import_module(module), name

@@ -16,6 +16,7 @@ from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from scripts import launcher
 from scripts.chaos.victims import Killer
 from tests.system.conftest import launch_in
+from tests.system.faulty import NO_SHARING
 from tests.system.reading import QUIET, messages, one_message, parameters, records, summary
 
 FAULTY = "tests.system.faulty"
@@ -112,18 +113,22 @@ def test_a_rank_killed_from_outside_at_any_moment(launch_in_ft, undisturbed, tmp
     assert_good(tmp_path / "run", undisturbed[algorithm], killer.rank)
 
 
+@pytest.mark.parametrize("no_sharing", [None, "1"], ids=["shared", "messages"])
 @pytest.mark.parametrize(
     ("shards", "replicas", "victim"), [(2, 2, 0), (3, 1, 1)], ids=["shard 0 of 2", "shard 1 of 3"]
 )
 def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
-    launch_in_ft, undisturbed, tmp_path, shards, replicas, victim
+    launch_in_ft, undisturbed, tmp_path, shards, replicas, victim, no_sharing
 ):
+    if no_sharing and shards == 3:
+        pytest.skip("one of both is enough")
     partitions = 3 - replicas
     cluster = f"cluster.shards={shards}", f"cluster.replicas={replicas}", f"cluster.partitions={partitions}"
     arguments = ("--run-dir", "run", *QUIET, *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS["downpour"])
     fault = ("kill", "shard", 1 + victim, 300)  # of some 1000 requests or more
     ranks = 1 + shards + replicas * partitions
-    done = launch_in_ft(tmp_path)(ranks, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    env = {NO_SHARING: no_sharing}
+    done = launch_in_ft(tmp_path)(ranks, *fault, *arguments, module=FAULTY, timeout=BOUND_S, env=env)
     assert (done.status, messages(done)) == (0, [])
     assert f"shard {victim} has died (rank {1 + victim}): shard {victim + 1}" in done.out
     run, calm = tmp_path / "run", summary(undisturbed["downpour"])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Tag
+from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.mpi_client import MpiClient
+from dbmpi.replica.rooms import Rooms
 from tests.doubles.fake_mpi import Comm, tell
 
 PIECES = [Piece(0, 0, 0, 0, 3), Piece(1, 0, 1, 3, 5), Piece(2, 0, 2, 5, 9)]
@@ -167,3 +168,33 @@ def test_other_errors_are_not_waited_for(monkeypatch):
     monkeypatch.setattr("tests.doubles.fake_mpi.Request.Test", lambda *args: (_ for _ in ()).throw(OSError))
     with pytest.raises(OSError):
         case.client.poll()
+
+
+def test_a_near_shard_gets_no_message_but_the_request_and_one_that_cannot_map_is_asked_again():
+    comm: Any = Comm()
+    rooms = Rooms(shared=True)
+    into = rooms.take(9, np.dtype("f8"))
+    client = MpiClient(comm, PIECES, RANKS, into, "float64", Waiter(0.2), None, rooms, near=[1, 2])
+    gradient = client.room()
+    gradient[:] = np.arange(9.0)
+    client.begin(BOTH, gradient, np.zeros(3, np.int64), 0.1, 1)
+    assert [comm.waiting(rank, Tag.GRADIENT) for rank in RANKS] == [0, 0, 1]
+    for rank in RANKS:
+        header = comm.take(rank, Tag.REQUEST, REQUEST_HEADER)[0]
+        assert header["square"] == sum(x * x for x in range(PIECES[rank - 1].start, PIECES[rank - 1].stop))
+        assert bool(header["gradient"]["pid"]) == (rank < 3) and header["start"] == PIECES[rank - 1].start
+        status = Status.UNMAPPED if rank == 2 else Status.OK
+        comm.give(rank, Tag.REPLY, np.array([(rank - 1, status, 4)], REPLY_HEADER))
+    comm.take(3, Tag.GRADIENT, "f8")
+    comm.give(3, Tag.PARAMETERS, np.full(4, 3.0))
+    assert client.poll() is None
+    header = comm.take(2, Tag.REQUEST, REQUEST_HEADER)[0]
+    assert not header["gradient"]["pid"] and not header["parameters"]["pid"]
+    assert comm.take(2, Tag.GRADIENT, "f8").tolist() == [3.0, 4.0]
+    comm.give(2, Tag.REPLY, np.array([(1, Status.OK, 5)], REPLY_HEADER))
+    comm.give(2, Tag.PARAMETERS, np.full(2, 2.0))
+    outcome = client.poll()
+    assert outcome is not None and outcome.versions is not None and outcome.versions.tolist() == [4, 5, 4]
+    assert into.tolist() == [0.0] * 3 + [2.0] * 2 + [3.0] * 4 and not outcome.refused
+    client.begin(Op.PUSH, gradient, np.zeros(3, np.int64), 0.1, 1)
+    assert [comm.waiting(rank, Tag.GRADIENT) for rank in RANKS] == [0, 1, 1]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dbmpi.comm.messages import Endpoint
+from dbmpi.comm.protocol import REPLY_HEADER
 from dbmpi.comm.signals import Signals
 from dbmpi.config.algorithms import Downpour
 from dbmpi.config.load import load
@@ -121,8 +122,10 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         assert memory.snapshot == copied
         assert memory.rule_state == sum(s.nbytes for held in shard.held.values() for s in held.states)
         exchange = service._handler
-        buffers = [exchange._received, exchange._decoded, *(reply.values for reply in exchange._replies)]
-        assert memory.messages == sum(buffer.nbytes for buffer in buffers)
+        assert array_bytes(exchange, *exchange._replies) == 4 * REPLY_HEADER.itemsize  # made when needed
+        assert memory.messages == 4 * max(piece.size for piece in pieces)  # the reply that saves the model
+        largest = max(piece.size for piece in needs.pieces)
+        assert needs.far_clients() == 4 * largest * (1 + len(exchange._replies))
 
 
 def test_the_states_of_every_rule_are_known() -> None:
@@ -155,7 +158,9 @@ def test_parameters_add_up_over_partitions_and_shards() -> None:
     item = 4
     assert sum(needs.of_shard(s).parameters for s in range(3)) == needs.network.parameters * item
     partitions = sum(needs.of_partition(p).parameters for p in range(3))
-    assert partitions == 2 * needs.network.parameters * item
+    assert partitions == 2 * needs.network.parameters * item  # in use, and arriving
+    waiting = memory_of(config("downpour.overlap=false"), 10, description())
+    assert 2 * sum(waiting.of_partition(p).parameters for p in range(3)) == partitions
 
 
 @pytest.mark.parametrize("overlap", ["auto", "true", "false"])

@@ -1,0 +1,76 @@
+"""What a shard does with requests whose sender has died, or whose memory it cannot map; without MPI."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag
+from dbmpi.comm.segments import Segment
+from dbmpi.comm.wait import Waiter
+from dbmpi.config.algorithms import Downpour
+from dbmpi.layout.sharding import Piece
+from dbmpi.server import rules
+from dbmpi.server.requests import RequestHandler
+from dbmpi.server.shard import Shard
+from tests.doubles.fake_mpi import Comm
+
+F4 = np.dtype("f4")
+CLIENT, SIZE, START = 5, 3, 2
+PIECES = {Piece(0, 0, 0, START, START + SIZE): np.ones(SIZE, F4)}
+
+
+class Case:
+    """A shard of one piece, and a client's vectors of ten elements."""
+
+    def __init__(self) -> None:
+        self.comm: Any = Comm()
+        self.detector: Any = SimpleNamespace(dead=[])
+        limits = Downpour(rule="sgd")
+        values = {piece: value.copy() for piece, value in PIECES.items()}
+        self.shard = Shard(0, values, rules.make(limits), limits)
+        self.handler = RequestHandler(self.shard, SIZE, self.comm, Waiter(1.0), self.detector)
+        self.gradient, self.parameters = Segment(40), Segment(40)
+
+    def serve(self, **fields: Any) -> Any:
+        """Serve a request, and return the reply."""
+        header = np.zeros((), REQUEST_HEADER)
+        header["op"], header["start"], header["rate"], header["square"] = Op.PUSH | Op.FETCH, START, 1.0, 12.0
+        header["gradient"], header["parameters"] = self.gradient.area, self.parameters.area
+        for name, value in fields.items():
+            header[name] = value
+        self.handler.serve(header, CLIENT)
+        return self.comm.take(CLIENT, Tag.REPLY, REPLY_HEADER)[0]
+
+
+def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
+    case = Case()
+    case.gradient.view(F4)[:] = 2
+    assert case.serve().tolist() == (0, Status.OK, 1)
+    assert case.parameters.view(F4).tolist() == [0] * START + [-1] * SIZE + [0] * 5
+    assert not case.comm.waiting(CLIENT, Tag.PARAMETERS)
+    assert (case.handler.bytes_in, case.handler.bytes_out) == (4 * SIZE, 4 * SIZE)
+
+
+def test_a_refused_push_changes_nothing_and_brings_the_parameters():
+    case = Case()
+    assert case.serve(square=np.inf).tolist() == (0, Status.NOT_FINITE, 0)
+    assert case.parameters.view(F4).tolist() == [0] * START + [1] * SIZE + [0] * 5
+
+
+def test_of_a_request_with_memory_that_cannot_be_mapped_nothing_is_done():
+    case = Case()
+    case.gradient.area["token"] += 1
+    assert case.serve()["status"] == Status.UNMAPPED
+    assert case.shard.held[0].version == 0 and (case.handler.bytes_in, case.handler.bytes_out) == (0, 0)
+    assert not case.parameters.view(F4).any()
+
+
+def test_the_memory_of_a_client_that_has_died_is_let_go():
+    case = Case()
+    case.serve()
+    case.handler.forget_dead()
+    assert len(case.handler._areas._mapped) == 2
+    case.detector.dead.append(CLIENT)
+    case.handler.forget_dead()
+    assert not case.handler._areas._mapped
