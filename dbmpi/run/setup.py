@@ -32,8 +32,9 @@ class Setup:
         The configuration, complete; the role of every rank; the layers and their tensors.
     places
         Host, node and cores of every rank.
-    threads, crowded
-        Of this rank: its threads, and whether its node has fewer cores than ranks.
+    threads, crowded, roomy
+        Of this rank: its threads, whether its node has fewer cores than ranks, and whether it is a partition
+        whose node has a core for each partition that is there.
     description
         What the data file holds.
     run_dir
@@ -47,6 +48,7 @@ class Setup:
     places: "tuple[RankPlace, ...]"
     threads: int
     crowded: bool
+    roomy: bool
     description: "Description"
     network: "Network"
     run_dir: Path
@@ -68,7 +70,8 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     threads, crowded = _choose_threads(comm, config, places)
     config = _with_overlap(config, topology, places)
     seen = agree(comm, lambda: _inspect(arguments, config, topology))
-    return Setup(config, topology, tuple(places), threads, crowded, *seen)
+    roomy = _roomy(topology, places, comm.Get_rank())
+    return Setup(config, topology, tuple(places), threads, crowded, roomy, *seen)
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> tuple[Config, Topology]:
@@ -97,6 +100,13 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     os.environ.update(launch.thread_environment(threads))
     warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores))
     return threads, ranks > cores
+
+
+def _roomy(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:
+    """Return whether a rank is a partition, on a node that has a core for each partition there."""
+    node = places[rank].node
+    partitions = [r for replica in topology.replicas for r in replica if places[r].node == node]
+    return rank in partitions and len(partitions) <= _ranks_and_cores(places, node)[1]
 
 
 def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]") -> Config:
