@@ -13,7 +13,7 @@ from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
 from dbmpi.comm.protocol import Tag
 from dbmpi.comm.signals import Signals
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.errors import ProtocolError
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ def complete(
     waiter: Waiter,
     peer: Callable[[], str],
     meanwhile: Callable[[], None] | None = None,
+    cause: Cause = Cause.SHARDS,
 ) -> None:
     """Wait until the message that `request` receives into `into` is there.
 
@@ -81,6 +82,8 @@ def complete(
         Says who is waited for, and for what.
     meanwhile
         Called again and again, where the wait has no deadline: it has to notice if the peer is gone.
+    cause
+        See `Waiter.until`.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def complete(
             meanwhile()
         return request.Test(status)
 
-    waiter.until(arrived, peer, 1.0 if meanwhile is None else math.inf)
+    waiter.until(arrived, peer, 1.0 if meanwhile is None else math.inf, cause)
     if status.Get_count() != into.nbytes:
         raise wrong_size(status.Get_count(), into.nbytes, what, source)
 

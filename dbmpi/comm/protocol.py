@@ -53,6 +53,7 @@ from typing import Any
 import numpy as np
 
 from dbmpi.comm.segments import AREA
+from dbmpi.comm.wait import Cause
 
 
 class Tag(IntEnum):
@@ -222,7 +223,8 @@ REPORT = np.dtype(
         ("first_loss_sum", "f8"),  # of loss_sum: of the minibatch whose loss is that of the first parameters,
         ("first_examples", "i8"),  # and its examples; 0: the portion has none such
         ("busy_s", "f8"),
-        ("wait_s", "f8"),  # of busy_s: waiting for shards, other partitions, or the disk
+        ("wait_s", "f8"),  # of busy_s: waiting, for anything
+        ("waits_s", "f8", (len(Cause),)),  # waiting by cause, for the order too, before busy_s began
         ("boundary_messages", "i8"),  # sent since the last report
         ("boundary_bytes", "i8"),
         ("pushes", "i8"),

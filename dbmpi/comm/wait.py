@@ -3,23 +3,41 @@
 MPI libraries spin in blocking calls, and ranks that spin take the cores from those that compute. So
 every wait here polls: at once for a short while, when there is a core to poll on, then with sleeps
 that grow with the time already waited. Every wait on a peer has a deadline, and names the peer when
-it passes.
+it passes. A rank counts the seconds that it waits by their cause.
 """
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum
 
 from dbmpi.errors import PeerSilent
 
 SPINS = 200  # polls before the first sleep, where each rank has a core of its own
 YIELDS = 4  # turns given to other processes before the first sleep, where it has not
+YIELDS_S = 500e-6  # or for so long, where the node has a core for each partition: see `Waiter.yields_s`
 SHORTEST_SLEEP_S = 20e-6
 LONGEST_SLEEP_S = 2e-3
 IDLE_SLEEP_S = 10e-3
 SHARE = 0.05  # a sleep adds at most this share to the time already waited
 IDLE_SHARE = 0.02  # of a shard, which has a client waiting in every step where fetches are waited for
+
+
+class Cause(IntEnum):
+    """What a partition waits for."""
+
+    SHARDS = 0  # fetched parameters, and pushes to be acknowledged; also what is asked for no cause
+    STATES = 1  # of other partitions of the replica, and so the next three
+    DERIVATIVES = 2
+    OUTPUT_STATS = 3
+    SHARED = 4  # tensors that all partitions work with, their gradients, and what partition 0 decides
+    DATA = 5  # the file
+    COORDINATOR = 6  # the next order
+
+
+CAUSES = tuple(cause.name.lower() for cause in Cause)  # as metrics.jsonl and summary.json call them
 
 
 @dataclass
@@ -32,13 +50,29 @@ class Waiter:
         Deadline of every wait on a peer, in seconds (`cluster.timeout_s`).
     crowded
         Whether the node has more ranks than cores: then polling steals from those that compute.
+    yields_s
+        How long a crowded rank gives turns to other processes before it sleeps. A message within a node takes
+        10 us, and the shortest sleep 90: a partition that has a core to itself, but for the shards and the
+        coordinator, had better not sleep at once.
+
+    Attributes
+    ----------
+    waited_s
+        Seconds waited since they were taken, by `Cause`.
     """
 
     timeout_s: float
     crowded: bool = True
-    waited_s: float = 0.0
+    yields_s: float = 0.0
+    waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
 
-    def until(self, done: Callable[[], bool], peer: Callable[[], str], patience: float = 1.0) -> None:
+    def until(
+        self,
+        done: Callable[[], bool],
+        peer: Callable[[], str],
+        patience: float = 1.0,
+        cause: Cause = Cause.SHARDS,
+    ) -> None:
         """Poll `done` until it holds. Local.
 
         Parameters
@@ -49,6 +83,8 @@ class Waiter:
             Says who is waited for, and for what.
         patience
             Factor on the deadline, for waits that others' waits may be the cause of.
+        cause
+            Under what the seconds are counted.
 
         Raises
         ------
@@ -65,19 +101,26 @@ class Waiter:
             if waited > patience * self.timeout_s:
                 raise PeerSilent(f"no answer within {waited:.3g} s (cluster.timeout_s) from {peer()}")
             self._rest(polls, waited)
-        self.waited_s += time.monotonic() - start
+        self.waited_s[cause] += time.monotonic() - start
 
     def _rest(self, polls: int, waited_s: float) -> None:
         if not self.crowded and polls < SPINS:
             return
-        if self.crowded and polls < YIELDS:
+        if self.crowded and (polls < YIELDS or waited_s < self.yields_s):
             os.sched_yield()
             return
         time.sleep(min(max(waited_s * SHARE, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
 
-    def take_waited(self) -> float:
-        """Return the seconds waited since the last call, and start again from zero."""
-        waited, self.waited_s = self.waited_s, 0.0
+    @contextmanager
+    def counted(self, cause: Cause) -> Iterator[None]:
+        """Count the seconds within as a wait that has another way to poll."""
+        start = time.monotonic()
+        yield
+        self.waited_s[cause] += time.monotonic() - start
+
+    def take_waited(self) -> list[float]:
+        """Return the seconds waited since the last call, by `Cause`, and start again from zero."""
+        waited, self.waited_s = self.waited_s, [0.0] * len(Cause)
         return waited
 
 

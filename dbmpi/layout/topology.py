@@ -90,7 +90,8 @@ def assign_roles(
     size
         World size N.
     shards, replicas, partitions
-        What the configuration asks for; what it leaves to "auto" is chosen from N.
+        What the configuration asks for; what it leaves to "auto" is chosen from N. A replica is not split
+        unless the caller says so (`run.splitting`): whether that pays depends on the network.
     nodes
         The node number of each world rank; None means one node.
 
@@ -120,8 +121,7 @@ def _serial(shards: Count, replicas: Count, partitions: Count) -> Topology:
 def _counts(size: int, shards: Count, replicas: Count, partitions: Count) -> tuple[int, int, int]:
     """Choose what is left to "auto", and check that all fits."""
     s_least, r_least = int(_or_one(shards)), int(_or_one(replicas))
-    if partitions == "auto":
-        partitions = 2 if 1 + s_least + max(r_least, 3) * 2 <= size else 1
+    partitions = _or_one(partitions)
     s = s_least
     if shards == "auto":
         room = size - 1 - r_least * partitions

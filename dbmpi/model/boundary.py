@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbmpi.arrays import Array
 from dbmpi.comm.protocol import BoundaryPhase, boundary_tag
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.layout.boxes import extents, within
 from dbmpi.layout.partitioning import Partitioning, Transfer
 from dbmpi.model.workspace import Workspace
@@ -45,9 +45,10 @@ class Peers:
 
 @dataclass
 class _Channel:
-    """Persistent requests that start and end together, and the peer of each, for messages."""
+    """Persistent requests that start and end together, the peer of each for messages, and what they carry."""
 
     what: str
+    cause: Cause
     requests: "list[MPI.Prequest]" = field(default_factory=list)
     peers: list[int] = field(default_factory=list)
     messages: int = 0  # that this partition sends each time it starts, and their bytes
@@ -103,7 +104,7 @@ class Boundary:
         """Make one side of a space's transfers: states go from owner to reader, derivatives back."""
         forward, workspace = phase is BoundaryPhase.STATES, self._workspace
         layer = f" of layer {transfers[0].space - 1}" if transfers else ""
-        channel = _Channel(phase.name.lower() + layer)
+        channel = _Channel(phase.name.lower() + layer, Cause[phase.name])
         for t in transfers:
             peer = t.reader if forward == out else t.owner
             if forward or out:
@@ -114,7 +115,7 @@ class Boundary:
         return channel
 
     def _reduction(self, takes_place: bool) -> tuple[_Channel, _Channel]:
-        out, into = _Channel("output statistics"), _Channel("output statistics")
+        out, into = (_Channel("output statistics", Cause.OUTPUT_STATS) for _ in range(2))
         partitioning, me, stats = self._partitioning, self._partition, self._workspace.stats
         if takes_place and me in partitioning.output_owners:
             for q in partitioning.output_readers:
@@ -126,7 +127,8 @@ class Boundary:
 
     def _sharing(self) -> tuple[_Channel, _Channel]:
         """Shared tensors go from partition 0 to the others, their gradients the other way."""
-        down, up = _Channel("shared parameters"), _Channel("gradients of shared parameters")
+        down = _Channel("shared parameters", Cause.SHARED)
+        up = _Channel("gradients of shared parameters", Cause.SHARED)
         workspace = self._workspace
         if self._partitioning.shared and self._partition == 0:
             for q, gradient in workspace.partial_gradients.items():
@@ -242,7 +244,7 @@ class Boundary:
         if channel.requests:
             done = partial(channel.requests[0].Testall, channel.requests)
             # Longer than the other partition waits for a shard: then that one names the shard that is silent.
-            self._waiter.until(done, partial(self._silent, channel), PATIENCE)
+            self._waiter.until(done, partial(self._silent, channel), PATIENCE, channel.cause)
 
     def _silent(self, channel: _Channel) -> str:
         """Name the partitions that have not answered, by world rank."""

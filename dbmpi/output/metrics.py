@@ -3,7 +3,8 @@
 Every record is one line of JSON with `kind`, `time_s` (since training began), `step` and `examples`
 (minibatches and examples reported so far, all replicas together), and:
 
-    train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share: since the last one
+    train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share, and waits (share of
+            a partition's time, by cause: `comm.wait.Cause`): since the last one
     eval    loss, accuracy, rows, final
     shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
     event   text; of the death of a shard also: shard, heir, mirror_age_s, updates_lost (of the model, about)
@@ -34,6 +35,7 @@ from dbmpi.output.totals import (
     TALLY_COUNTS,
     EvaluationSums,
     LogState,
+    PartitionTime,
     ServiceTotals,
     Tally,
     histogram,
@@ -53,8 +55,7 @@ class _Interval:
 
     since_s: float = 0.0
     sums: EvaluationSums = field(default_factory=EvaluationSums)
-    busy_s: float = 0.0
-    wait_s: float = 0.0
+    time: PartitionTime = field(default_factory=PartitionTime)
 
 
 class MetricsLog:
@@ -99,6 +100,7 @@ class MetricsLog:
         self._before, self._elapsed_before_s, self._wall_before_s = ServiceTotals(), 0.0, 0.0
         self.step = self.examples = 0
         self.boundary_messages = self.boundary_bytes = 0
+        self.partition_time = PartitionTime()
         self.last_evaluation, self.final_evaluation = self.empty, self.empty
         self.shards: dict[int, Record] = {}
         self._new_reports: dict[int, Record] = {}
@@ -122,6 +124,7 @@ class MetricsLog:
         for name in _COUNTS:
             setattr(self, name, getattr(state, name))
         self.last_evaluation, self._before = state.last_evaluation, state.service
+        self.partition_time = state.partition_time
         self._elapsed_before_s, self._wall_before_s = state.elapsed_s, state.wall_s
 
     @property
@@ -152,8 +155,9 @@ class MetricsLog:
         """Add the reports of one portion, one from each partition."""
         portion = self.empty.add(reports)
         self._interval.sums = self._interval.sums.add(reports)
-        self._interval.busy_s += sum(float(r["busy_s"]) for r in reports)
-        self._interval.wait_s += sum(float(r["wait_s"]) for r in reports)
+        spent = PartitionTime.of(reports)
+        self._interval.time += spent
+        self.partition_time += spent
         self.step += int(reports[0]["steps"])
         self.examples += portion.rows
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
@@ -185,7 +189,8 @@ class MetricsLog:
             accuracy=part.sums.accuracy,
             examples_per_s=rate,
             epoch=self.examples / self._rows,
-            wait_share=part.wait_s / part.busy_s if part.busy_s else 0.0,
+            wait_share=part.time.wait_share,
+            waits=part.time.shares,
         )
         self._interval = _Interval(now, self.empty)
         self._show(part.sums.loss, part.sums.accuracy, rate)

@@ -26,6 +26,7 @@ def summary(
         "examples": log.examples,
         "boundary_bytes": log.boundary_bytes,
         "boundary_messages": log.boundary_messages,
+        **asdict(log.partition_time),
         "rows_again": log.rows_again,
         "rows_lost": log.rows_lost,
         "updates_lost": log.updates_lost,

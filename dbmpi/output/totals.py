@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
+from dbmpi.comm.wait import CAUSES, Cause
 from dbmpi.typed import Limits
 
 REFUSALS = ("stale", "not_finite", "too_large")
 TALLY_COUNTS = ("done", "won", "lost")
+COORDINATOR = CAUSES[Cause.COORDINATOR]
 _TALLY_SUMS = ("copies", "copies_used", "passes_s", "busy_s")
 
 
@@ -72,6 +74,41 @@ class ServiceTotals:
 
 
 @dataclass(frozen=True)
+class PartitionTime:
+    """Seconds of the ranks of all replicas together, for the portions that they have reported.
+
+    `busy_s` is from an order to its report; `waits_s` is in which they waited, by `Cause`: that for the
+    coordinator came before an order, all else is within `busy_s`.
+    """
+
+    busy_s: float = 0.0
+    waits_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
+
+    @classmethod
+    def of(cls, reports: Sequence[Record]) -> "PartitionTime":
+        """Add up one portion's reports, a partition each."""
+        waits = np.sum([report["waits_s"] for report in reports], axis=0)
+        busy = sum(float(report["busy_s"]) for report in reports)
+        return cls(busy, dict(zip(CAUSES, waits.tolist(), strict=True)))
+
+    def __add__(self, other: "PartitionTime") -> "PartitionTime":
+        waits = {name: self.waits_s.get(name, 0.0) + other.waits_s.get(name, 0.0) for name in CAUSES}
+        return PartitionTime(self.busy_s + other.busy_s, waits)
+
+    @property
+    def wait_share(self) -> float:
+        """The share of `busy_s` in which they waited."""
+        within = sum(self.waits_s.values()) - self.waits_s[COORDINATOR]
+        return within / self.busy_s if self.busy_s else 0.0
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Each wait as a share of all the time, that between portions too."""
+        whole = self.busy_s + self.waits_s[COORDINATOR]
+        return {name: round(wait / whole, 4) if whole else 0.0 for name, wait in self.waits_s.items()}
+
+
+@dataclass(frozen=True)
 class LogState:
     """What the records and the summary of a run have added up, for a checkpoint.
 
@@ -94,6 +131,7 @@ class LogState:
     rows_again: int = 0
     rows_lost: int = 0
     updates_lost: int = 0
+    partition_time: PartitionTime = field(default_factory=PartitionTime)
 
 
 @dataclass

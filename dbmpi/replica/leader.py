@@ -1,11 +1,13 @@
 """One decision for a whole replica: partition 0 makes it, the others follow."""
 
+from functools import partial
+
 import numpy as np
 from mpi4py import MPI
 
 from dbmpi.comm.messages import complete
 from dbmpi.comm.protocol import LEAD_TAG
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import Cause, Waiter
 
 
 class Leader:
@@ -37,9 +39,8 @@ class Leader:
     def _receive(self) -> bool:
         decision = np.zeros(1, np.uint8)
         request, what = self._comm.Irecv(decision, 0, LEAD_TAG), "the decision whether to go on"
-        complete(
-            request, decision, self._root, what, self._waiter, lambda: f"partition 0 of the replica ({what})"
-        )
+        peer = partial("partition 0 of the replica ({0})".format, what)
+        complete(request, decision, self._root, what, self._waiter, peer, cause=Cause.SHARED)
         return bool(decision[0])
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import PlanNumbers, Portion
+from dbmpi.comm.wait import Cause
 from dbmpi.data.describe import Description, check_whole
 from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
@@ -69,7 +70,8 @@ class Loader:
 
     def take(self) -> Rows:
         """Return the rows that were requested first, of those not yet taken."""
-        return self._ahead.take(self._timeout_s)
+        with self._model.peers.waiter.counted(Cause.DATA):
+            return self._ahead.take(self._timeout_s)
 
     def minibatches(self, rows: Rows, order: Array, width: int) -> Iterator[Minibatch]:
         """Yield rows of the training set in an order, minibatch by minibatch."""

@@ -12,7 +12,7 @@ from dbmpi.comm import ulfm
 from dbmpi.comm.messages import Outbox
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
 from dbmpi.comm.signals import SignalForwarder, Signals
-from dbmpi.comm.wait import IdleBackoff, Waiter
+from dbmpi.comm.wait import Cause, IdleBackoff, Waiter
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
@@ -90,10 +90,11 @@ class ReplicaService:
 
     def _next(self) -> Record:
         while not self._queue:
-            self._waiter.until(
-                self._arrived, lambda: f"rank {self._coordinator} (coordinator: the next assignment)"
-            )
+            self._waiter.until(self._arrived, self._silent, cause=Cause.COORDINATOR)
         return self._queue.popleft()
+
+    def _silent(self) -> str:
+        return f"rank {self._coordinator} (coordinator: the next assignment)"
 
     def _arrived(self) -> bool:
         """Take in the coordinator's next assignment, if it has arrived; report pushes that have ended."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from dbmpi.arrays import Record
 from dbmpi.comm.protocol import REPORT, Work
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors
@@ -135,7 +135,7 @@ class PartitionWorker:
     def perform(self, assignment: Record) -> Record:
         """Do what an assignment orders, and return the `REPORT`, `()`."""
         start = time.monotonic()
-        self._waiter.take_waited()
+        ordered_s = self._waiter.take_waited()[Cause.COORDINATOR]
         work = Work(int(assignment["work"]))
         report = self._blank(work)
         if len(self._algorithms) > 1 and work in self._algorithms[1].handlers():
@@ -144,6 +144,7 @@ class PartitionWorker:
         with np.errstate(over="ignore", invalid="ignore"):
             self._handlers[work](assignment, report)
         self._complete(report, time.monotonic() - start)
+        report["waits_s"][Cause.COORDINATOR] += ordered_s
         return report
 
     def _evaluate(self, assignment: Record, report: Record) -> None:
@@ -163,7 +164,8 @@ class PartitionWorker:
 
     def _complete(self, report: Record, busy_s: float) -> None:
         """Add to a report what is counted for any work."""
-        report["busy_s"], report["wait_s"] = busy_s, self._waiter.take_waited()
+        report["busy_s"], report["waits_s"] = busy_s, self._waiter.take_waited()
+        report["wait_s"] = report["waits_s"].sum()
         report["boundary_messages"], report["boundary_bytes"] = self._model.take_sent()
         counts = np.array([self._algorithm.pushes, self._algorithm.fetches, self._algorithm.refused])
         report["pushes"], report["fetches"], report["refused"] = counts - self._counted

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.comm.signals import Signals
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import YIELDS_S, Waiter
 from dbmpi.layout.decomposition import decompose
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class RunContext:
         self.dtype = np.dtype(self.config.model.dtype)
         parts = decompose(self.config, setup.topology, setup.network)
         self.partitioning, self.pieces = parts.partitioning, parts.pieces
-        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded)
+        yields_s = YIELDS_S if setup.roomy else 0.0
+        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s)
         self.signals = Signals()
 
     @property

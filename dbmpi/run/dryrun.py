@@ -16,9 +16,10 @@ from dbmpi.layout import sharding
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
 from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
-from dbmpi.layout.topology import Topology, assign_roles
-from dbmpi.run import launch
-from dbmpi.run.memory import Memory, MemoryReport
+from dbmpi.layout.topology import Topology
+from dbmpi.run import capacity, launch
+from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
+from dbmpi.run.splitting import Node, choose_roles
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 
 ASSUMED_RANKS = 8
@@ -45,12 +46,12 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     network = build(config, data.input_shape)
     check_fits(data, network.outputs, network.loss)
     number, why = _ranks(config, ranks)
-    cluster = config.cluster
-    topology = assign_roles(number, cluster.shards, cluster.replicas, cluster.partitions)
+    node = Node(capacity.memory(), len(os.sched_getaffinity(0)))
+    topology, split = choose_roles(config, network, data, number, node)
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
     sections = [
-        _heading(config, parts, data, why),
+        _heading(config, parts, data, why, split),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),
@@ -76,12 +77,13 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(config: Config, parts: Decomposition, data: Description, why: str) -> str:
+def _heading(config: Config, parts: Decomposition, data: Description, why: str, split: str) -> str:
     net, dtype = parts.network, config.model.dtype
     size = f"{net.parameters:,} parameters in {dtype}, {quantity(net.parameters * ITEM_BYTES[dtype])}"
     return "\n".join(
         [
             parts.topology.equation() + why,
+            *([f"partitions of a replica: {split}"] if split else []),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
             f"threads of each rank: {_threads(config, parts.topology)}",
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
@@ -133,7 +135,8 @@ def _memory(memory: MemoryReport) -> str:
         [role, str(count), f"{size:,}", *map(quantity, astuple(each)), quantity(each.total)]
         for role, count, size, each in roles
     ]
-    title = "Parameters and memory (Python and its libraries take some 120 MB more in each)\n\n"
+    title = "Parameters and memory "
+    title += f"(Python and its libraries take some {PROCESS_BYTES // 10**6} MB more in each)\n\n"
     return title + table(header, rows) + _transport(memory) + _mirrors(memory)
 
 

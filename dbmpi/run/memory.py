@@ -28,6 +28,7 @@ SHARD_BUFFERS = 5  # of the largest piece, for messages: received, and four repl
 WIRE_BYTES = 2 + 4  # of each parameter, for a 16-bit wire: the message, and the float32 rest
 BATCH_GRADIENTS = 5  # of Sandblaster: of a minibatch, of two portions, accrued, and on its way
 PORTIONS_HELD = 3  # being learned from, and read ahead
+PROCESS_BYTES = 120 * 10**6  # of Python and its libraries, which come on top
 LCN_PLANES = 6  # of its input's plane, that contrast normalization keeps and works with
 
 

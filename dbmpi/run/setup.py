@@ -33,8 +33,9 @@ class Setup:
         The configuration, complete; the role of every rank; the layers and their tensors.
     places
         Host, node and cores of every rank.
-    threads, crowded
-        Of this rank: its threads, and whether its node has fewer cores than ranks.
+    threads, crowded, roomy
+        Of this rank: its threads, whether its node has fewer cores than ranks, and whether it is a partition
+        whose node has a core for each partition that is there.
     description
         What the data file holds.
     run_dir
@@ -48,6 +49,7 @@ class Setup:
     places: "tuple[RankPlace, ...]"
     threads: int
     crowded: bool
+    roomy: bool
     description: "Description"
     network: "Network"
     run_dir: Path
@@ -65,20 +67,22 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     from dbmpi.comm.world import survey
 
     places = survey(comm)
-    config, topology = agree(comm, lambda: _read(arguments, places))
+    config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
+    topology, *seen = agree(comm, lambda: _inspect(arguments, config, places))
     config = _with_overlap(config, topology, places)
-    seen = agree(comm, lambda: _inspect(arguments, config, topology))
-    return Setup(config, topology, tuple(places), threads, crowded, *seen)
+    roomy = _roomy(topology, places, comm.Get_rank())
+    return Setup(config, topology, tuple(places), threads, crowded, roomy, *seen)
 
 
-def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> tuple[Config, Topology]:
-    """Read the configuration, and divide the ranks by it. On rank 0: only there what reads TOML is loaded."""
+def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
+    """Read the configuration; there must be ranks for it. On rank 0: only there what reads TOML is loaded."""
     from dbmpi.config.load import load
 
     config = load(arguments.config, arguments.overrides)
-    cluster, nodes = config.cluster, tuple(place.node for place in places)
-    return config, assign_roles(len(nodes), cluster.shards, cluster.replicas, cluster.partitions, nodes)
+    cluster = config.cluster
+    assign_roles(len(places), cluster.shards, cluster.replicas, cluster.partitions)
+    return config
 
 
 def _ranks_and_cores(places: "Sequence[RankPlace]", node: int) -> tuple[int, int]:
@@ -110,6 +114,13 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     return threads, ranks > cores
 
 
+def _roomy(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:
+    """Return whether a rank is a partition, on a node that has a core for each partition there."""
+    node = places[rank].node
+    partitions = [r for replica in topology.replicas for r in replica if places[r].node == node]
+    return rank in partitions and len(partitions) <= _ranks_and_cores(places, node)[1]
+
+
 def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]") -> Config:
     """Return the configuration with `downpour.overlap` chosen for the most crowded node. Local."""
     crowds = [_ranks_and_cores(places, node) for node in {place.node for place in places}]
@@ -119,23 +130,27 @@ def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]")
 
 
 def _inspect(
-    arguments: cli.Arguments, config: Config, topology: Topology
-) -> "tuple[Description, Network, Path, Checkpoint | None]":
-    """Look at the data and at the run directory. On rank 0."""
+    arguments: cli.Arguments, config: Config, places: "list[RankPlace]"
+) -> "tuple[Topology, Description, Network, Path, Checkpoint | None]":
+    """Look at the data and at the run directory, and divide the ranks. On rank 0."""
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
-    from dbmpi.run.capacity import check_memory
+    from dbmpi.run.capacity import check_memory, memory
+    from dbmpi.run.splitting import Node, choose_roles
 
     description = describe(config.data.path, stand_in=False)
     network = build(config, description.input_shape)
     check_fits(description, network.outputs, network.loss)
+    nodes = [place.node for place in places]
+    node = Node(memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
+    topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     check_memory(network, config, topology, description.train_rows)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
-    return description, network, *_open(arguments, config, description, network)
+    return topology, description, network, *_open(arguments, config, description, network)
 
 
 def _open(

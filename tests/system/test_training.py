@@ -76,7 +76,7 @@ def test_metrics_have_the_four_fields_in_every_record(eight):
     assert all({"kind", "time_s", "step", "examples"} <= record.keys() for record in every)
     assert {record["kind"] for record in every} >= {"train", "eval", "shard"}
     trained = records(run, "train")
-    fields = {"loss", "accuracy", "examples_per_s", "epoch", "wait_share"}
+    fields = {"loss", "accuracy", "examples_per_s", "epoch", "wait_share", "waits"}
     assert all(fields <= record.keys() for record in trained)
     for earlier, later in zip(trained, trained[1:], strict=False):
         assert later["examples"] > earlier["examples"] and later["time_s"] >= earlier["time_s"]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from dbmpi.comm import wait
-from dbmpi.comm.wait import IdleBackoff, Waiter
+from dbmpi.comm.wait import Cause, IdleBackoff, Waiter
 from dbmpi.errors import PeerSilent
 
 
@@ -55,7 +55,7 @@ def peer() -> str:
 def test_what_is_done_already_is_not_waited_for(clock):
     waiter = Waiter(10.0)
     waiter.until(lambda: True, peer)
-    assert clock.sleeps == [] and waiter.take_waited() == 0.0
+    assert clock.sleeps == [] and not any(waiter.take_waited())
 
 
 @pytest.mark.parametrize("crowded", [True, False])
@@ -84,6 +84,13 @@ def test_a_rank_that_shares_its_core_gives_way_at_once(clock):
     assert clock.yields == wait.YIELDS - 1 and len(clock.sleeps) > 90
 
 
+def test_a_partition_with_a_core_gives_turns_for_a_while_before_it_sleeps(clock):
+    Waiter(10.0, crowded=True, yields_s=1e-3).until(after(100), peer)
+    assert clock.yields > 90 and clock.sleeps == []
+    Waiter(10.0, crowded=True, yields_s=1e-3).until(after(2000), peer)
+    assert clock.sleeps
+
+
 def test_sleeps_grow_and_stay_short(clock):
     with pytest.raises(PeerSilent):
         Waiter(1.0).until(lambda: False, peer)
@@ -96,8 +103,12 @@ def test_seconds_waited_are_counted_until_taken(clock):
     before = clock.now
     waiter.until(after(50), peer)
     waiter.until(after(50), peer)
-    assert waiter.take_waited() == pytest.approx(clock.now - before, rel=0.05)
-    assert waiter.take_waited() == 0.0
+    between = clock.now
+    waiter.until(after(50), peer, cause=Cause.STATES)
+    waited = waiter.take_waited()
+    assert waited[Cause.SHARDS] == pytest.approx(between - before, rel=0.05)
+    assert waited[Cause.STATES] == pytest.approx(clock.now - between, rel=0.05)
+    assert not any(waiter.take_waited())
 
 
 def test_an_error_while_polling_passes():

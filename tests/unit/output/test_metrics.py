@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dbmpi.comm.protocol import REPORT, SHARD_REPORT
+from dbmpi.comm.wait import CAUSES, Cause
 from dbmpi.output.lines import LineFile
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import View
@@ -36,7 +37,7 @@ class Shown:
         self.closed = True
 
 
-def report(**values: float) -> np.ndarray:
+def report(**values: Any) -> np.ndarray:
     record = np.zeros((), REPORT)
     for name, value in values.items():
         record[name] = value
@@ -87,7 +88,9 @@ def test_nothing_evaluated_has_neither_loss_nor_accuracy():
 
 def test_train_records_cover_what_came_since_the_last(tmp_path):
     log = new_log(tmp_path)
-    log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, wait_s=0.5)])
+    waits = {Cause.SHARDS: 0.3, Cause.DERIVATIVES: 0.2, Cause.COORDINATOR: 0.5}
+    waits_s = [waits.get(cause, 0.0) for cause in Cause]
+    log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, waits_s=waits_s)])
     log.tick(50.9)
     assert records(tmp_path) == []
     log.tick(51.0)
@@ -105,6 +108,7 @@ def test_train_records_cover_what_came_since_the_last(tmp_path):
         "examples_per_s": 20.0,
         "epoch": 0.2,
         "wait_share": 0.25,
+        "waits": dict.fromkeys(CAUSES, 0.0) | {"shards": 0.12, "derivatives": 0.08, "coordinator": 0.2},
     }
     assert (second["loss"], second["accuracy"], second["step"], second["examples"]) == (0.5, 0.9, 3, 30)
     assert second["examples_per_s"] == pytest.approx(10 / 3) and log.train_s == 4.0
@@ -210,6 +214,7 @@ def test_summary_has_what_was_promised(tmp_path):
         "boundary_messages": 3,
     }
     assert expected.items() <= content.items()
+    assert content["waits_s"].keys() == set(CAUSES) and content["busy_s"] == 0.0
     json.dumps(content, allow_nan=False)
 
 
