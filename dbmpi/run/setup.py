@@ -69,10 +69,11 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     places = survey(comm)
     config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
-    topology, *seen = agree(comm, lambda: _inspect(arguments, config, places))
+    topology, data, network, run_dir, resume = agree(comm, lambda: _inspect(arguments, config, places))
     config = _with_overlap(config, topology, places)
     roomy = _roomy(topology, places, comm.Get_rank())
-    return Setup(config, topology, tuple(places), threads, crowded, roomy, *seen)
+    here = tuple(places)
+    return Setup(config, topology, here, threads, crowded, roomy, data, network, run_dir, resume)
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:

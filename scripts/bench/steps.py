@@ -32,7 +32,7 @@ def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, 
     network: Network = build(config, input_shape)
     inputs = int(np.prod(input_shape))
     data = Description("", ROWS, ROWS, input_shape, inputs, network.outputs, None, "uint8", 1.0, 0.0, None)
-    return RunContext(Setup(config, assign_roles(1), (), 1, False, data, network, Path()))
+    return RunContext(Setup(config, assign_roles(1), (), 1, False, False, data, network, Path()))
 
 
 def step(run: RunContext) -> Callable[[], object]:
