@@ -10,6 +10,8 @@ from kernels.jit import helper, parallel_kernel_sized_by
 
 _Array = np.ndarray
 
+_BLOCK = 256  # units that one thread writes, at most: of rows, as two that wrote columns would share lines
+
 
 @parallel_kernel_sized_by(4)
 def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array) -> None:
@@ -29,24 +31,27 @@ def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float
         Out: the minibatch, units-major.
     """
     scale_out, offset_out = out_IB.dtype.type(scale), out_IB.dtype.type(offset)
-    whole = rows_B.size // 8
-    for octet in prange(whole):
-        _gather_octet(raw_NI, rows_B, scale_out, offset_out, out_IB, np.int64(octet) * 8)
-    for b in range(whole * 8, rows_B.size):
-        for i in range(out_IB.shape[0]):
-            out_IB[i, b] = out_IB.dtype.type(raw_NI[rows_B[b], i]) * scale_out + offset_out
+    units, whole = out_IB.shape[0], rows_B.size // 8
+    blocks = (units + _BLOCK - 1) // _BLOCK
+    for block in prange(blocks):
+        first, end = units * block // blocks, units * (block + 1) // blocks
+        for octet in range(whole):
+            _gather_octet(raw_NI, rows_B, scale_out, offset_out, out_IB, np.int64(octet) * 8, first, end)
+        for b in range(whole * 8, rows_B.size):
+            for i in range(first, end):
+                out_IB[i, b] = out_IB.dtype.type(raw_NI[rows_B[b], i]) * scale_out + offset_out
 
 
 @helper
 def _gather_octet(
-    raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array, b: int
+    raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array, b: int, first: int, end: int
 ) -> None:
     # Eight rows are read in order, eight neighbours are written: twice the speed of a blocked double loop,
     # whose gathers or scattered stores LLVM does not turn into a transposition in registers.
     real = out_IB.dtype.type
     n0, n1, n2, n3 = rows_B[b], rows_B[b + 1], rows_B[b + 2], rows_B[b + 3]
     n4, n5, n6, n7 = rows_B[b + 4], rows_B[b + 5], rows_B[b + 6], rows_B[b + 7]
-    for i in range(out_IB.shape[0]):
+    for i in range(first, end):
         out_IB[i, b] = real(raw_NI[n0, i]) * scale + offset
         out_IB[i, b + 1] = real(raw_NI[n1, i]) * scale + offset
         out_IB[i, b + 2] = real(raw_NI[n2, i]) * scale + offset

@@ -40,6 +40,6 @@ def test_a_step_on_two_threads_equals_one_on_one(all_on_two_threads, dtype):
         score = model.differentiate(theta, gradient, B, labels)
         steps.append((gradient.flat, score.loss_sum, score.correct))
     (one, loss, right), (two, loss_too, right_too) = steps
-    rounding = 50 * np.finfo(dtype).eps
+    rounding = 50 * float(np.finfo(dtype).eps)
     np.testing.assert_allclose(two, one, rtol=rounding, atol=rounding * np.abs(one).max())
     assert loss_too == pytest.approx(loss, rel=rounding) and right_too == right
