@@ -4,7 +4,7 @@ What no configuration asks for. Each change replaces one method of the program, 
 
     slow RANK PACE_S   one rank computes minibatches `FACTOR` times slower, and all at a pace, asleep
     idle               gradients are not computed: what is left of a step is the exchange with the shards
-    scored             each checkpoint is scored, at a standstill
+    scored THREADS     each checkpoint is scored, at a standstill
     memory             rows of the training set are read once, and kept in memory
     raw BYTES FILE     is idle, then moves as many bytes by raw MPI between the shard and the replica
 """
@@ -88,8 +88,9 @@ def idle(arguments: Sequence[str], stamps: list[float] | None = None) -> int:
     return train.main(arguments)
 
 
-def scored(arguments: Sequence[str]) -> int:
+def scored(arguments: Sequence[str], threads: str) -> int:
     """Score each checkpoint, whatever that costs."""
+    os.environ.update(launch.thread_environment(int(threads)))  # before the libraries load
     from dbmpi.coordinator.scores import ScoreKeeper
 
     ScoreKeeper.worthwhile = property(lambda self: True)  # type: ignore[assignment,method-assign]

@@ -25,14 +25,14 @@ def lines(part: Mapping[str, Any]) -> list[str]:
 
 def _row(row: Mapping[str, Any]) -> list[str]:
     """Return the line of a row, and one that says what is missing."""
-    why = [f"    {row['why']}"] if row["why"] else []
+    why = [f"    {brief(row['why'])}"] if row["why"] else []
     if "figure" not in row:
         return [f"{row['name']:{WIDTHS[0]}} {row['status']}", *why]
     beside = row.get("against")
     unit, factor = scale(row["unit"], row["figure"]["median"] or 0.0)
     cells = [
         row["name"],
-        f"{_with_spread(row['figure'], factor)} {unit}",
+        _with_spread(row["figure"], factor, unit),
         f"{beside['name']} {number(beside['median'], factor)}" if beside else "",
         _with_spread(row["ratio"]) if beside else "",
         _aim(row),
@@ -62,13 +62,23 @@ def scale(unit: str, value: float) -> tuple[str, float]:
     return ("MB", 1e-6) if unit == "bytes" else (unit, 1.0)
 
 
-def _with_spread(spread: Mapping[str, float | None], factor: float = 1.0) -> str:
-    middle, least, most = (number(spread[key], factor) for key in ("median", "least", "most"))
-    return middle if least == most else f"{middle} ({least} to {most})"
+def _with_spread(spread: Mapping[str, float | None], factor: float = 1.0, unit: str = "") -> str:
+    digits = ".2f" if unit == "%" else ""
+    middle, least, most = (number(spread[key], factor, digits) for key in ("median", "least", "most"))
+    text = middle if least == most else f"{middle} ({least} to {most})"
+    return text if spread["median"] is None else f"{text} {unit}".rstrip()
 
 
-def number(value: float | None, factor: float = 1.0) -> str:
+def brief(why: str) -> str:
+    """Return the end of what a record holds whole."""
+    lines = [line for line in why.splitlines() if line.strip()]
+    return lines[0] if len(lines) == 1 else f"{lines[0][:60]} ... {lines[-1]}"
+
+
+def number(value: float | None, factor: float = 1.0, digits: str = "") -> str:
     """Return a number with three digits, of a large one all before the point; `never` for none."""
     if value is None:
         return "never"
+    if digits:
+        return format(value * factor, digits)
     return f"{value * factor:,.0f}" if abs(value * factor) >= 100 else f"{value * factor:.3g}"

@@ -37,12 +37,11 @@ STANDS_STILL = [
     "evaluation.every_epochs=1e6",  # at checkpoints alone
     "train.portion=5",  # minibatches: few are in flight
 ]
-THREAD, SHARD = "cluster.threads=1", "cluster.shards=1"
-OURS = {  # ranks, settings of the cluster
-    "serial, 1 thread": (1, [THREAD]),
-    "serial, 2 threads": (1, ["cluster.threads=2"]),
-    "1 replica x 2 partitions": (4, [THREAD, SHARD, "cluster.replicas=1", "cluster.partitions=2"]),
-    "2 replicas + shard": (4, [THREAD, *REPLICAS]),
+OURS: dict[str, tuple[int, int, list[str]]] = {  # ranks, threads, settings of the cluster
+    "serial, 1 thread": (1, 1, []),
+    "serial, 2 threads": (1, 2, []),
+    "1 replica x 2 partitions": (4, 1, ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=2"]),
+    "2 replicas + shard": (4, 1, REPLICAS),
 }
 THEIRS = {  # threads, ranks, compiled
     "PyTorch, 1 thread": (1, 1, False),
@@ -82,12 +81,17 @@ def figures(
 
 def ours(options: Options, name: str) -> Mapping[str, float]:
     """Train with dbmpi, twice."""
-    ranks, cluster = OURS[name]
+    ranks, threads, cluster = OURS[name]
     settings = [f"data.path={json.dumps(str(options.data or DIGITS))}", *NETWORK, *cluster, *runs.QUIET]
-    settings += ["train.epochs=none", f"train.steps={options.examples // BATCH}"]
+    settings += [
+        "train.epochs=none",
+        f"cluster.threads={threads}",
+        f"train.steps={options.examples // BATCH}",
+    ]
     whole = runs.run(options.folder, ranks, settings)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        train(ranks, Path(folder), [*settings, *STANDS_STILL], LIMIT_S, program=rank.program("scored"))
+        asked = [*settings, *STANDS_STILL, f"train.target.accuracy={options.target}"]
+        train(ranks, Path(folder), asked, LIMIT_S, program=rank.program("scored", threads))
         lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
     scores = [line for line in lines if line["kind"] == "eval"]
     reached = [one["examples"] for one in scores if one["accuracy"] >= options.target]
