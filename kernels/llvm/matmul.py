@@ -103,7 +103,7 @@ class _ProductCode(Vectors):
             value = self.builder.fmul(factor, x, flags=("contract",))
             self.builder.store(self.builder.fadd(self.builder.load(at), value, flags=("contract",)), at)
 
-    def _keep_rolled(self, latch: ir.Block) -> None:
+    def _keep_rolled(self, latch: Any) -> None:
         """Forbid LLVM to unroll a loop that has enough to do already: it would take long and gain nothing."""
         module = self.builder.module
         rule = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])

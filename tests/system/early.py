@@ -1,4 +1,4 @@
-"""Run dbmpi.train, fail if numpy is loaded too early, and say which modules that read TOML a rank has loaded.
+"""Run dbmpi.train, fail if numpy is loaded too early, and say what a rank has loaded that not all need.
 
 Too early is before the number of threads is chosen. The last line of each rank is `rank 1: [...]`.
 """
@@ -11,7 +11,7 @@ from dbmpi import train
 from dbmpi.run import launch
 
 # Without difflib: Numba loads scipy where it is installed, and scipy loads it.
-READERS = ["tomllib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"]
+NOTED = ["tomllib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values", "numba", "llvmlite"]
 
 choose = launch.thread_environment
 
@@ -25,6 +25,6 @@ def checked(threads: int) -> dict[str, str]:
 if __name__ == "__main__":
     launch.thread_environment = checked
     status = train.main(sys.argv[1:])
-    loaded = [name for name in READERS if name in sys.modules]
+    loaded = [name for name in NOTED if name in sys.modules]
     print(f"rank {launch.env_rank(os.environ)}: {json.dumps(loaded)}", flush=True)
     sys.exit(status)

@@ -1,6 +1,7 @@
 """Whole training runs: what they write, that its numbers are right, and every way to configure them."""
 
 import json
+import platform
 import re
 
 import h5py
@@ -276,10 +277,16 @@ def test_no_numpy_before_the_threads_are_chosen(launch):
         assert done.status == 0, done
 
 
-def test_only_rank_0_reads_toml(launch):
-    """It sends the configuration to the others, which start sooner without what reads and checks it."""
-    done = launch(3, "--set", "train.steps=1", module="tests.system.early")
+def test_a_role_loads_what_it_uses(launch):
+    """Rank 0 alone reads TOML, and sends the others what it says; no rank has Numba where all is compiled."""
+    for _ in range(2):  # the first may compile
+        done = launch(3, "--set", "train.steps=1", "cluster.threads=1", module="tests.system.early")
     lines = re.findall(r"(?m)^rank (\d): (.*)$", done.out)
     loaded = {int(rank): json.loads(names) for rank, names in lines}
+    if platform.machine() != "x86_64":  # no images of kernels
+        loaded = {
+            rank: [name for name in names if "." in name or name == "tomllib"]
+            for rank, names in loaded.items()
+        }
     assert loaded[1] == loaded[2] == []
     assert loaded[0] == ["tomllib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"]

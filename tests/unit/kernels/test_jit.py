@@ -124,3 +124,13 @@ def test_the_hot_loops_are_vectorized():
     v = np.ones(64, np.float32)
     assert "vdivps" in _instructions(rules.adagrad, v.copy(), v, v.copy(), 0.1, 1e-8)
     assert "vdivps" in _instructions(dense.bias_activation, np.ones((4, 64), np.float32), v[:4], 1)
+
+
+def test_importing_loads_no_compiler():
+    names = ", ".join(
+        f"kernels.layers.{name}" for name in ("bias", "conv", "dense", "dropout", "lcn", "local", "pool")
+    )
+    names += ", kernels.losses.softmax, kernels.losses.elementwise, kernels.layers.input"
+    names += ", kernels.parameters.compression, kernels.parameters.linear, kernels.parameters.rules"
+    code = f"import sys, {names}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..")
