@@ -25,7 +25,7 @@ class Case:
 
     def __init__(self) -> None:
         self.comm: Any = Comm()
-        self.detector: Any = SimpleNamespace(dead=[])
+        self.detector: Any = SimpleNamespace(dead=[], learn=None)
         limits = Downpour(rule="sgd")
         values = {piece: value.copy() for piece, value in PIECES.items()}
         self.shard = Shard(0, values, rules.make(limits), limits)
