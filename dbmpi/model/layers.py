@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.layout import halo
 from dbmpi.layout.boxes import Range, intersection, volume
 from dbmpi.layout.network import IMAGE
 from dbmpi.layout.network import Layer as NetworkLayer
@@ -58,7 +59,15 @@ class PartitionLayer:
         self.dy = workspace.view(workspace.derivatives, above, self.own)
         self.code = activations.CODES[network_layer.activation]
         self._returned = self._returned_parts(above)
-        self._leftover = partitioning.held(below, partition) != self.need
+        self._leftover = self._unread_parts(below)
+
+    def _unread_parts(self, below: int) -> list[Array]:
+        """Return the derivatives by states of the layer below that this partition holds and does not read."""
+        held = self.partitioning.held(below, self.partition)
+        if held == self.need:
+            return []
+        boxes = halo.border(held, self.need) if len(held) == IMAGE else [held]
+        return [self.workspace.view(self.workspace.derivatives, below, box) for box in boxes]
 
     def _returned_parts(self, above: int) -> list[tuple[Array, Array]]:
         """Return, for each reader of own outputs, its part of `dy` and the buffer of what it sends."""
@@ -110,8 +119,8 @@ class PartitionLayer:
 
     def clear(self) -> None:
         """Zero the derivatives by own states of the layer below that this partition does not read."""
-        if self._leftover:
-            self.workspace.derivatives[self.index][...] = 0
+        for part in self._leftover:
+            part[...] = 0
 
 
 class DenseLayer(PartitionLayer):
