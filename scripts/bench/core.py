@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ Turn = Callable[[], float | Mapping[str, float]]  # a figure of the turn's own n
 
 class Skipped(Exception):
     """A figure cannot be taken here; the text says why."""
+
+
+def require(library: str) -> None:
+    """Raise Skipped where a library of the extra "bench" is not installed."""
+    if find_spec(library) is None:
+        raise Skipped(f"{library} is not installed (pip install '.[bench]')")
 
 
 @dataclass(frozen=True)

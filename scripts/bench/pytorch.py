@@ -9,16 +9,12 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import torch
 
 from dbmpi.config.layers import Dense, Lcn, Local, Pool, pair
 from dbmpi.layout.network import Network
 from kernels.layers import lcn
 from scripts.bench.core import Skipped
-
-try:
-    import torch
-except ImportError as error:  # an extra
-    raise Skipped("PyTorch is not installed (pip install '.[bench]')") from error
 
 functional = torch.nn.functional
 ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}

@@ -13,13 +13,12 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from scripts import processes
 from scripts.bench import rank, runs
-from scripts.bench.core import Group, Options, Row, Skipped, Turn
+from scripts.bench.core import Group, Options, Row, Skipped, Turn, require
 from scripts.launcher import ROOT
 from scripts.training_runs import REPLICAS, train
 
@@ -100,8 +99,7 @@ def ours(options: Options, name: str) -> Mapping[str, float]:
 
 def theirs(options: Options, name: str) -> Mapping[str, float]:
     """Train with PyTorch."""
-    if find_spec("torch") is None:
-        raise Skipped("PyTorch is not installed (pip install '.[bench]')")
+    require("torch")
     threads, ranks, compiled = THEIRS[name]
     asked: dict[str, Any] = {"data": str(options.data or DIGITS), "threads": threads, "ranks": ranks}
     asked |= {"compiled": compiled, "examples": options.examples, "every": EVERY}

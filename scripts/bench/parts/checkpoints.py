@@ -26,6 +26,7 @@ def groups(options: Options) -> Iterator[Group]:
         Row(f"a checkpoint every {EVERY_S} s", "with", "examples/s", ("without",)),
         Row("training stands still for one", "stall", "s"),
         Row("written meanwhile in", "write", "s"),
+        Row("size of one", "size", "bytes"),
         Row("one a minute would cost", "cost", "%"),
     ]
     yield Group("checkpoints", {"pair": partial(pair, options)}, rows)
@@ -36,7 +37,14 @@ def pair(options: Options) -> Mapping[str, float]:
     (off, _), (on, taken) = (run(options, every_s) for every_s in (0, EVERY_S))
     stall, write = (statistics.median(one[key] for one in taken) for key in ("stall_s", "write_s"))
     cost = max(0.0, 1 - on / off) * EVERY_S / 60
-    return {"without": off, "with": on, "stall": stall, "write": write, "cost": 100 * cost}
+    return {
+        "without": off,
+        "with": on,
+        "stall": stall,
+        "write": write,
+        "cost": 100 * cost,
+        "size": taken[0]["bytes"],
+    }
 
 
 def run(options: Options, every_s: float) -> tuple[float, list[dict[str, float]]]:

@@ -20,7 +20,7 @@ from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
 from dbmpi.run import shard_rank
 from scripts.bench import runs, steps
-from scripts.bench.core import Group, Options, Row, Skipped, Turn
+from scripts.bench.core import Group, Options, Row, Turn, require
 from scripts.launcher import ROOT
 from scripts.training_runs import layers, train
 
@@ -127,10 +127,9 @@ def problem(seed: int) -> tuple[Objective, Any]:
 
 def scipys(objective: Objective, start: Any) -> None:
     """Minimize by SciPy's L-BFGS-B."""
-    try:
-        from scipy import optimize
-    except ImportError as error:
-        raise Skipped("SciPy is not installed (pip install '.[bench]')") from error
+    require("scipy")
+    from scipy import optimize
+
     options = {"maxcor": HISTORY, "maxiter": MOST, "maxfun": 2 * MOST, "ftol": 0, "gtol": 0}
     optimize.minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
 
@@ -151,11 +150,10 @@ def torchs(objective: Objective, start: Any) -> None:
 
 
 def imported_torch() -> Any:
-    """Return PyTorch; raise Skipped where there is none."""
-    try:
-        import torch
-    except ImportError as error:
-        raise Skipped("PyTorch is not installed (pip install '.[bench]')") from error
+    """Return PyTorch, with one thread; raise Skipped where there is none."""
+    require("torch")
+    import torch
+
     torch.set_num_threads(1)
     return torch
 

@@ -1,10 +1,12 @@
 """Passes of Sandblaster: the coordinator's share of an iteration, and backup copies for a slow replica.
 
-784-512-512-10, minibatch 250, 1 shard, one thread a rank, 60,000 examples, or those of --data; for backup
-copies 12,000. 1. Vector operations on the shard and bookkeeping of the coordinator, once the history is full,
-2 replicas. 2. Passes of 4 replicas of which one is 8 times slower, with and without backup copies, beside
-passes of 3 equal replicas: as the cores of this machine allow, and paced: every minibatch is made to last 20
-ms, asleep.
+784-512-512-10, minibatch 250, 1 shard, one thread a rank.
+
+1. Vector operations on the shard and bookkeeping of the coordinator, once the history is full: 2 replicas, on
+60,000 random examples, or those of --data.
+2. Passes of 4 replicas of which one is 8 times slower, with and without backup copies, beside passes of 3
+equal replicas, on 12,000 random examples: as the cores of this machine allow, and paced: every minibatch is
+made to last 20 ms, asleep.
 """
 
 import json
@@ -60,7 +62,9 @@ def groups(options: Options) -> Iterator[Group]:
 
 def share(options: Options) -> Mapping[str, float]:
     """Return the seconds, and the share, of each part of an iteration with a full history."""
-    records = [one for one in iterations(options, 60_000, 2, [], NOBODY, 0.0) if one["iteration"] > HISTORY]
+    records = [
+        one for one in iterations(options, options.data, 2, [], NOBODY, 0.0) if one["iteration"] > HISTORY
+    ]
     sums = {name: sum(record[key] for record in records) for key, name in PARTS.items()}
     whole = sum(sums.values())
     seconds = {name: taken / len(records) for name, taken in sums.items()}
@@ -70,15 +74,20 @@ def share(options: Options) -> Mapping[str, float]:
 def pass_of(options: Options, case: str, pace_s: float) -> float:
     """Return the median seconds of a pass."""
     replicas, slow, more = CASES[case]
-    records = iterations(options, 12_000, replicas, more, 1 + replicas if slow else NOBODY, pace_s)
+    records = iterations(options, small(options), replicas, more, 1 + replicas if slow else NOBODY, pace_s)
     return statistics.median(record["passes_s"] / record["evaluations"] for record in records)
 
 
+def small(options: Options) -> Path:
+    """Return the examples of short passes."""
+    return runs.data(options.folder, (28, 28), 10, 12_000)
+
+
 def iterations(
-    options: Options, rows: int, replicas: int, more: list[str], slow_rank: int, pace_s: float
+    options: Options, data: Path | None, replicas: int, more: list[str], slow_rank: int, pace_s: float
 ) -> list[dict[str, Any]]:
     """Train once; return the records of the iterations after the first passes, which read the data."""
-    file = options.data or runs.data(options.folder, (28, 28), 10, rows)
+    file = data or runs.data(options.folder, (28, 28), 10, 60_000)
     settings = [f"data.path={json.dumps(str(file))}", *SETTINGS, f"cluster.replicas={replicas}", *more]
     program = rank.program("slow", slow_rank, pace_s)
     with tempfile.TemporaryDirectory(dir=options.folder) as run_dir:

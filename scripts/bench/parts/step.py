@@ -11,7 +11,7 @@ from functools import cache, partial
 from dbmpi.run.context import RunContext
 from scripts.bench import steps
 from scripts.bench.clock import Timed
-from scripts.bench.core import Aim, Group, Options, Row, Turn
+from scripts.bench.core import Aim, Group, Options, Row, Turn, require
 from scripts.launcher import ROOT
 from scripts.training_runs import layers
 
@@ -69,6 +69,7 @@ def group(
 
 def torch_step(run: Callable[[], RunContext], batch: int, options: dict[str, bool]) -> Callable[[], None]:
     """Return PyTorch's step; raise Skipped where there is none."""
+    require("torch")
     from scripts.bench import pytorch
 
     return pytorch.step(run().setup.network, batch, **options)

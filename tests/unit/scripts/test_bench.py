@@ -1,5 +1,6 @@
 """scripts/bench: turns, medians and ratios, what it prints and writes, and one short real part."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from scripts.bench import command, core, machine, table
-from scripts.bench.core import Aim, Group, Row, Skipped
+from scripts.bench.core import Aim, Group, Row
 from tests import ROOT
 
 KEYS = {"group", "name", "unit", "status", "why", "aim"}
@@ -67,17 +68,19 @@ def test_the_best_of_several_rivals_counts():
         assert row["against"]["name"] == best
 
 
-def test_a_bad_turn_and_a_missing_library_do_not_end_the_others():
+def test_a_bad_turn_and_a_missing_library_do_not_end_the_others(monkeypatch):
     def missing():
-        raise Skipped("PyTorch is not installed")
+        core.require("torch")
+        return 1.0
 
+    monkeypatch.setattr(core, "find_spec", lambda name: None)
     turns = {"bad": lambda: 1 / 0, "torch": missing, "good": lambda: 1.0}
     rows = measured(turns, *(Row(name, name, "s", ("torch",)) for name in turns))
     assert [row["status"] for row in rows] == ["failed", "skipped", "measured"]
-    assert "ZeroDivisionError" in rows[0]["why"] and "PyTorch is not installed" in rows[2]["why"]
+    assert "ZeroDivisionError" in rows[0]["why"] and "torch is not installed" in rows[2]["why"]
     assert "ratio" not in rows[2]
     text = "\n".join(table.lines(part(rows)))
-    assert "bad" in text and "failed" in text and "PyTorch is not installed" in text
+    assert "bad" in text and "failed" in text and "torch is not installed" in text
 
 
 def test_what_is_never_reached_is_null():
@@ -171,3 +174,25 @@ def test_a_real_part_from_any_directory_on_one_thread_of_the_machines_own_kernel
     assert row["status"] == "measured" and row["ratio"]["median"] > 0
     assert record["environment"]["unset_for_the_measurement"]["OPENBLAS_CORETYPE"] == "Haswell"
     assert "sum_of_squares n=669706" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "module, holder, names",
+    [
+        ("dbmpi.model.partition", "PartitionModel", ["differentiate"]),
+        ("dbmpi.coordinator.scores", "ScoreKeeper", ["worthwhile"]),
+        ("dbmpi.data.split", "Split", ["read", "labels_or_targets"]),
+    ],
+)
+def test_what_changed_ranks_replace_is_there(module, holder, names):
+    """`scripts.bench.rank` sets these attributes: under another name it would change nothing, in silence."""
+    assert all(hasattr(getattr(importlib.import_module(module), holder), name) for name in names)
+
+
+def test_the_step_that_is_measured_is_that_of_a_serial_run():
+    from scripts.bench import steps
+
+    run = steps.context(None, ["train.minibatch=8", "downpour.rule=sgd"], (64,))
+    step = steps.step(run)
+    losses = [step().loss_sum for _ in range(30)]
+    assert losses[-1] < losses[0] / 1.2
