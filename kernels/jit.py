@@ -1,8 +1,9 @@
 """Choose how kernels are compiled, and how many threads they use: the one module that sets jit options.
 
-Kernels compile at their first call and are cached on disk (`NUMBA_CACHE_DIR`). Numba renews a cached kernel
-when the file that holds it changes, not when a helper in another file does: after editing a file of helpers,
-or this one, remove the cache.
+Kernels compile at their first call. What runs on one thread is kept as an image (`kernels.image`) in
+`NUMBA_CACHE_DIR`, where that is set. The variants for several threads, and helpers, are in Numba's own cache,
+which is renewed when the file that holds a function changes, not when a helper in another file does: after
+editing a file of helpers, or this one, remove the cache.
 """
 
 import functools
