@@ -98,7 +98,10 @@ class Function(Deferred):
 class Kernel(Function):
     """A function that comes from its image where there is one, and is compiled where there is none."""
 
-    _entries: tuple[Callable[..., Any], ...] = ()
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        super().__init__(function, **options)
+        self._entries: tuple[Callable[..., Any], ...] = ()  # in the order in which their types came
+        self._found: dict[str, Callable[..., Any] | None] = {}  # by the types of arguments
 
     def __call__(self, *arguments: Any) -> Any:
         for entry in self._entries:
@@ -113,12 +116,13 @@ class Kernel(Function):
         )
 
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
-        """Call with arguments of types that are new here."""
-        entry = images.find(self._function, arguments, self._for_image)
-        if entry is None:
-            return self.made(*arguments)
-        result = entry(*arguments)
-        if result is NotImplemented:
+        """Call with arguments that no entry takes so far, or with which the kernel raises."""
+        kinds = images.signature(arguments)
+        if kinds not in self._found:
+            self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
+        entry = self._found[kinds]
+        result = NotImplemented if entry is None or entry in self._entries else entry(*arguments)
+        if entry is None or result is NotImplemented:
             return self.made(*arguments)
         self._entries = (*self._entries, entry)
         return result
