@@ -1,8 +1,9 @@
 """Choose how kernels are compiled, and how many threads they use: the one module that sets jit options.
 
-Kernels compile at their first call and are cached on disk (`NUMBA_CACHE_DIR`). Numba renews a cached kernel
-when the file that holds it changes, not when a helper in another file does: after editing a file of helpers,
-or this one, remove the cache.
+Kernels compile at their first call. What runs on one thread is kept as an image (`kernels.image`) in
+`NUMBA_CACHE_DIR`, where that is set. The variants for several threads, and helpers, are in Numba's own cache,
+which is renewed when the file that holds a function changes, not when a helper in another file does: after
+editing a file of helpers, or this one, remove the cache.
 """
 
 import functools
@@ -103,7 +104,10 @@ class Function(Deferred):
 class Kernel(Function):
     """A function that comes from its image where there is one, and is compiled where there is none."""
 
-    _entries: tuple[Callable[..., Any], ...] = ()
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+        super().__init__(function, **options)
+        self._entries: tuple[Callable[..., Any], ...] = ()  # in the order in which their types came
+        self._found: dict[str, Callable[..., Any] | None] = {}  # by the types of arguments
 
     def __call__(self, *arguments: Any) -> Any:
         for entry in self._entries:
@@ -118,12 +122,13 @@ class Kernel(Function):
         )
 
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
-        """Call with arguments of types that are new here."""
-        entry = images.find(self._function, arguments, self._for_image)
-        if entry is None:
-            return self.made(*arguments)
-        result = entry(*arguments)
-        if result is NotImplemented:
+        """Call with arguments that no entry takes so far, or with which the kernel raises."""
+        kinds = images.signature(arguments)
+        if kinds not in self._found:
+            self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
+        entry = self._found[kinds]
+        result = NotImplemented if entry is None or entry in self._entries else entry(*arguments)
+        if entry is None or result is NotImplemented:
             return self.made(*arguments)
         self._entries = (*self._entries, entry)
         return result

@@ -6,10 +6,13 @@ from typing import Any
 
 from kernels.image import memory, store
 from kernels.image.link import Linked, Unsupported, link
+from kernels.image.store import signature
+
+__all__ = ["find", "signature"]
 
 
 def find(
-    function: Callable[..., Any], arguments: Sequence[Any], compiler: Callable[[], Any]
+    function: Callable[..., Any], kinds: str, arguments: Sequence[Any], compiler: Callable[[], Any]
 ) -> Callable[..., Any] | None:
     """Return what computes a kernel for arguments of these types; None where Numba itself must. Local.
 
@@ -17,6 +20,8 @@ def find(
     ----------
     function
         The kernel as it is written.
+    kinds
+        Their types, as `signature` tells them.
     compiler
         Makes Numba's dispatcher for it, without Numba's cache and wrappers.
     """
@@ -24,7 +29,7 @@ def find(
     if where is None:
         return None
     assert isinstance(function, FunctionType)
-    kinds, name = store.signature(arguments), f"{function.__module__}.{function.__qualname__}"
+    name = f"{function.__module__}.{function.__qualname__}"
     file = store.path(where, name, kinds)
     try:
         image = store.read(file, kinds)
