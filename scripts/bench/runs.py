@@ -47,10 +47,10 @@ class Network:
         return [*PROGRAM, *([str(ROOT / "examples" / self.example)] if self.example else [])]
 
 
-MNIST = Network("784-512-512-10 B 100", (28, 28), 10, (layers([512, 512], 10),), 1500)
-SPEECH = Network("440-2560x4-8192 B 100", (440,), 8192, (layers([2560] * 4, 8192, "sigmoid"),), 40)
-IMAGE_28 = Network("image-28.toml B 100", (28, 28), 10, tuple(ONE_REPLICA), 1000, "image-28.toml")
-IMAGE_32 = Network("image-32.toml B 100", (32, 32, 3), 10, tuple(ONE_REPLICA), 500, "image-32.toml")
+MNIST = Network("784-512-512-10 B 100", (28, 28), 10, (layers([512, 512], 10),), 1000)
+SPEECH = Network("440-2560x4-8192 B 100", (440,), 8192, (layers([2560] * 4, 8192, "sigmoid"),), 25)
+IMAGE_28 = Network("image-28.toml B 100", (28, 28), 10, tuple(ONE_REPLICA), 600, "image-28.toml")
+IMAGE_32 = Network("image-32.toml B 100", (32, 32, 3), 10, tuple(ONE_REPLICA), 300, "image-32.toml")
 
 
 @cache

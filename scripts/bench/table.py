@@ -70,9 +70,10 @@ def _with_spread(spread: Mapping[str, float | None], factor: float = 1.0, unit: 
 
 
 def brief(why: str) -> str:
-    """Return the end of what a record holds whole."""
+    """Return the error, or else the end, of what a record holds whole."""
     lines = [line for line in why.splitlines() if line.strip()]
-    return lines[0] if len(lines) == 1 else f"{lines[0][:60]} ... {lines[-1]}"
+    errors = [line for line in lines if "rror: " in line] or lines
+    return lines[0] if len(lines) == 1 else f"{lines[0][:60]} ... {errors[-1][:200]}"
 
 
 def number(value: float | None, factor: float = 1.0, digits: str = "") -> str:

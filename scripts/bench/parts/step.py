@@ -20,7 +20,7 @@ SGD = ["downpour.rule=sgd", "downpour.learning_rate=1e-4"]
 
 
 def groups(options: Options) -> Iterator[Group]:
-    """Yield the networks of the issue, and the one of MNIST."""
+    """Yield three dense networks, and an image network."""
     dense = [
         ("784-256-10 B 32", 784, layers([256], 10), 32, 2.0, 0.1),
         ("784-512-512-10 B 100", 784, layers([512, 512], 10), 100, None, 0.1),
