@@ -11,9 +11,7 @@ from dbmpi.layout.network import IMAGE, Layer, Network
 from dbmpi.layout.partitioning import Partitioning
 
 RATE = 200e9  # float32 operations in a second, of a core's matrix products
-PASSES = (
-    3  # forward, derivatives by the input, derivatives by the weights
-)
+PASSES = 3  # forward, derivatives by the input, derivatives by the weights
 LATENCY_S = 150e-6  # of a message: its way, and how long one partition waits for another that is not ready
 BANDWIDTH = 5e9  # bytes in a second, of messages within a node
 SERVED = 5e9  # bytes in a second, of fetches and pushes, the learning rule included
