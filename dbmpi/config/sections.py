@@ -67,7 +67,8 @@ class Cluster:
     )
     partitions: int | Auto = key(
         "auto",
-        "Ranks that each replica is split over; auto chooses from the number of ranks.",
+        "Ranks that each replica is split over; auto splits it only where memory asks for it, or where ranks "
+        "would be left over and a step is faster so.",
         minimum=1,
         maximum=1024,
     )

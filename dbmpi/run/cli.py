@@ -20,7 +20,7 @@ RUNS = Path("runs")
 EXAMPLES = f"""\
 examples:
   mpirun -n 8 {PROGRAM}
-      train the embedded digits on 8 ranks: a coordinator, a shard, 3 replicas of 2 partitions
+      train the embedded digits on 8 ranks: a coordinator, a shard, 6 replicas
   mpirun -n 64 {PROGRAM} run.toml --set train.epochs=8 cluster.shards=4
       train what run.toml describes, with two of its values replaced
   {PROGRAM} run.toml

@@ -97,12 +97,13 @@ class MemoryReport:
     def of_partition(self, partition: int) -> Memory:
         """Return the memory of a rank that computes a partition."""
         size = self.partitioning.sizes[partition]
-        widths = {self.config.train.minibatch, self.config.evaluation.minibatch}
+        train, test = self.config.train.minibatch, self.config.evaluation.minibatch
+        widths = min(train, self.data.train_rows), min(test, self.data.test_rows)
         copies = 1 + (self.config.uses_downpour and self._overlap())  # in use, and arriving
         return Memory(
             parameters=copies * size * self.item,
             gradients=self._gradient_copies() * size * self.item,
-            activations=sum(self.workspace(partition, width) for width in widths),
+            activations=self._activations(partition, *widths),
             messages=0 if self.config.downpour.wire == "float32" else WIRE_BYTES * size,
             data=self._portions(partition),
         )
@@ -117,7 +118,15 @@ class MemoryReport:
             vectors=shard.vectors,
             activations=partition.activations,
             data=partition.data,
+            snapshot=shard.snapshot,
         )
+
+    def _activations(self, partition: int, train: int, test: int) -> int:
+        """Return the bytes of both workspaces; one that only evaluates never touches its derivatives."""
+        spaces = range(len(self.network.spaces))
+        states = sum(volume(self.partitioning.held(space, partition)) for space in spaces)
+        evaluated = (states + self._layer_rows(partition)) * self.item * test
+        return self.workspace(partition, train) + (evaluated if test != train else 0)
 
     def workspace(self, partition: int, width: int) -> int:
         """Return the bytes of states, derivatives and statistics for minibatches of `width` examples."""

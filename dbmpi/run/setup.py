@@ -69,7 +69,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     places = survey(comm)
     config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
-    topology, data, network, run_dir, resume = agree(comm, lambda: _inspect(arguments, config, places))
+    topology, (data, network, run_dir, resume) = agree(comm, lambda: _inspect(arguments, config, places))
     config = _with_overlap(config, topology, places)
     roomy = _roomy(topology, places, comm.Get_rank())
     here = tuple(places)
@@ -132,7 +132,7 @@ def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]")
 
 def _inspect(
     arguments: cli.Arguments, config: Config, places: "list[RankPlace]"
-) -> "tuple[Topology, Description, Network, Path, Checkpoint | None]":
+) -> "tuple[Topology, tuple[Description, Network, Path, Checkpoint | None]]":
     """Look at the data and at the run directory, and divide the ranks. On rank 0."""
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
@@ -151,7 +151,7 @@ def _inspect(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
-    return topology, description, network, *_open(arguments, config, description, network)
+    return topology, (description, network, *_open(arguments, config, description, network))
 
 
 def _open(

@@ -41,7 +41,7 @@ def eight(environment, tmp_path_factory):
     """A run of the digits on 8 ranks, started from another directory; its directory, and what it printed."""
     directory = tmp_path_factory.mktemp("eight")
     done = launch_in(environment, directory)(
-        8, "--set", "train.epochs=4", "output.every_s=0.05", "--run-dir", "out/run"
+        8, "--set", "train.epochs=4", "cluster.partitions=2", "output.every_s=0.05", "--run-dir", "out/run"
     )
     assert done.status == 0, done
     return directory / "out" / "run", done

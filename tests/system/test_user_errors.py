@@ -139,7 +139,7 @@ def test_help_and_dry_run_need_no_mpi(launch, no_mpi, tmp_path):
     assert helped.status == 0 and "mpirun -n 8 python -m dbmpi.train" in helped.out
     shown = launch(0, "--dry-run", "--ranks", "8", env=no_mpi, timeout=20)
     assert shown.status == 0 and shown.err == ""
-    assert "8 ranks = 1 coordinator + 1 shard + 3 replicas x 2 partitions" in shown.out
+    assert "8 ranks = 1 coordinator + 1 shard + 6 replicas x 1 partition" in shown.out
     printed = launch(0, "--print-config", env=no_mpi, timeout=20)
     assert printed.status == 0 and "[downpour]" in printed.out
     assert list(tmp_path.glob("runs")) == []

@@ -101,7 +101,9 @@ def test_activations_are_those_of_the_workspaces_and_layers(layers: str, partiti
             given: Any = plan, p, workspace, None
             layers_here = [LAYER_CLASSES[type(one.spec)](one, *given) for one in plan.network.layers]
             assert needs.workspace(p, width) == array_bytes(workspace, *layers_here) - windows
-        assert needs.of_partition(p).activations == needs.workspace(p, 16) + needs.workspace(p, 250)
+        # the held-out set has 100 rows, of which nobody takes derivatives
+        evaluated = needs.of_partition(p).activations - needs.workspace(p, 16)
+        assert 0 < evaluated < needs.workspace(p, 100)
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam"])
@@ -221,7 +223,7 @@ def test_read_ahead_holds_portions_of_the_file() -> None:
 
 
 def test_the_report_of_eight_ranks() -> None:
-    text = report(load(None), 8, description())
+    text = report(load(None, ["cluster.partitions=2"]), 8, description())
     assert text.startswith("8 ranks = 1 coordinator + 1 shard + 3 replicas x 2 partitions\n")
     assert (
         "network: 28 x 28 x 1 inputs, 2 layers, softmax loss: 101,770 parameters in float32, 407 kB" in text

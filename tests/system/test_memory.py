@@ -1,0 +1,54 @@
+"""The memory that ranks take is what `--dry-run` says."""
+
+import re
+
+import pytest
+
+from dbmpi.config.load import load
+from dbmpi.data import digits
+from dbmpi.data.describe import describe
+from dbmpi.layout.decomposition import decompose
+from dbmpi.layout.network import build
+from dbmpi.layout.topology import assign_roles
+from dbmpi.run.memory import MemoryReport
+from tests.system.reading import QUIET
+
+FIRST, SECOND = 4096, 3072  # units: 12.9 million parameters
+SIZES = {"small": (16, 16), "large": (FIRST, SECOND)}
+
+
+def layers(sizes):
+    return "model.layers=[" + ",".join(f"{{type='dense',units={n}}}" for n in (*sizes, 10)) + "]"
+
+
+def said(ranks, settings):
+    """Return the bytes that each rank takes, as the dry run has them; 0 for the coordinator."""
+    config, data = load(None, settings), describe(digits.path())
+    topology = assign_roles(ranks, config.cluster.shards, config.cluster.replicas, config.cluster.partitions)
+    report = MemoryReport(config, decompose(config, topology, build(config, data.input_shape)), data)
+    of = {
+        "serial": lambda role: report.of_serial().total,
+        "coordinator": lambda role: 0,
+        "shard": lambda role: report.of_shard(role.shard_index).total,
+        "replica": lambda role: report.of_partition(role.partition_index).total,
+    }
+    return [of[role.kind](role) for role in topology.roles]
+
+
+@pytest.mark.parametrize(("ranks", "partitions"), [(0, 1), (4, 2)])
+def test_a_large_model_takes_what_the_dry_run_says(launch, ranks, partitions):
+    """More than a small one, which takes what does not depend on the model."""
+    cluster = ["cluster.replicas=1", f"cluster.partitions={partitions}", "cluster.threads=1"]
+    peaks, sums = {}, {}
+    for name, sizes in SIZES.items():
+        settings = [layers(sizes), *cluster, "train.steps=12", "train.epochs=none"]
+        done = launch(ranks, "--set", *settings, *QUIET[1:], module="tests.system.memory")
+        assert done.status == 0, done
+        peaks[name] = {int(r): int(kib) * 1024 for r, kib in re.findall(r"peak (\d) (\d+)", done.err)}
+        sums[name] = said(max(ranks, 1), settings)
+    for rank, (small, large) in enumerate(zip(*sums.values(), strict=True)):
+        grown, expected = peaks["large"][rank] - peaks["small"][rank], large - small
+        if rank == 0 and ranks:
+            assert grown < 4 * 10**6
+        else:
+            assert expected / 1.1 < grown < 1.1 * expected, (rank, grown, expected)
