@@ -48,7 +48,7 @@ def test_a_large_model_takes_what_the_dry_run_says(launch, ranks, partitions):
             "train.epochs=none",
             "downpour.learning_rate=1e-6",
         ]
-        done = launch(ranks, "--set", *settings, *QUIET[1:], module="tests.system.memory")
+        done = launch(ranks, "--set", *settings, *QUIET[1:], "--run-dir", name, module="tests.system.memory")
         assert done.status == 0, done
         peaks[name] = {int(r): int(kib) * 1024 for r, kib in re.findall(r"peak (\d) (\d+)", done.err)}
         sums[name] = said(max(ranks, 1), settings)
