@@ -47,7 +47,9 @@ class Workspace:
         self.output = self.view(self.states, spaces[-1], partitioning.own(spaces[-1], partition))
         inner = range(1, len(spaces) - 1)
         self.derivatives = [
-            np.zeros_like(state) if space in inner else state for space, state in enumerate(self.states)
+            # not zeros_like, which writes the zeros: evaluation alone never touches this memory
+            np.zeros(state.shape, dtype) if space in inner else state
+            for space, state in enumerate(self.states)
         ]
         self.returned: list[dict[int, Array]] = [{} for _ in spaces]
         for t in partitioning.transfers:

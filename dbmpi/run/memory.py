@@ -125,8 +125,9 @@ class MemoryReport:
         """Return the bytes of both workspaces; one that only evaluates never touches its derivatives."""
         spaces = range(len(self.network.spaces))
         states = sum(volume(self.partitioning.held(space, partition)) for space in spaces)
-        evaluated = (states + self._layer_rows(partition)) * self.item * test
-        return self.workspace(partition, train) + (evaluated if test != train else 0)
+        widths = {test, self.data.test_rows % test} - {train}  # the last minibatch is narrower
+        evaluated = (states + self._layer_rows(partition)) * self.item * sum(widths)
+        return self.workspace(partition, train) + evaluated
 
     def workspace(self, partition: int, width: int) -> int:
         """Return the bytes of states, derivatives and statistics for minibatches of `width` examples."""
