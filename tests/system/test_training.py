@@ -132,7 +132,7 @@ def test_boundary_traffic_is_that_of_the_plan(eight):
 
 def test_resolved_configuration_can_be_given_back(eight, launch, tmp_path):
     run, _ = eight
-    done = launch(3, run / "config.toml", "--set", "train.epochs=0.5", "--run-dir", "again")
+    done = launch(4, run / "config.toml", "--set", "train.epochs=0.5", "--run-dir", "again")
     assert done.status == 0, done
     changed = (run / "config.toml").read_text().replace("epochs = 4.0", "epochs = 0.5", 1)
     assert (tmp_path / "again" / "config.toml").read_text() == changed
