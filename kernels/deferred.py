@@ -7,10 +7,14 @@ stands for, and `LazyModule`.
 """
 
 import importlib
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from types import FunctionType
 from typing import Any
+
+
+COMPILING = threading.RLock()  # held while what threads share is made: Numba's objects, images, compilers
 
 
 class LazyModule:
@@ -49,7 +53,9 @@ class Deferred:
     @cached_property
     def made(self) -> Any:
         """The object of Numba."""
-        return self._make()
+        with COMPILING:
+            known = self.__dict__.get("made")  # another thread may have made it meanwhile
+            return self._make() if known is None else known
 
 
 prange: Any = Deferred(lambda: numba.prange)

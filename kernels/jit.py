@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kernels.deferred import Deferred, numba, with_numba
+from kernels.deferred import COMPILING, Deferred, numba, with_numba
 from kernels.image import images
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
@@ -124,8 +124,9 @@ class Kernel(Function):
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
         """Call with arguments that no entry takes so far, or with which the kernel raises."""
         kinds = images.signature(arguments)
-        if kinds not in self._found:
-            self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
+        with COMPILING:
+            if kinds not in self._found:
+                self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
         entry = self._found[kinds]
         result = NotImplemented if entry is None or entry in self._entries else entry(*arguments)
         if entry is None or result is NotImplemented:

@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from functools import partial
 
 import numba
@@ -12,6 +14,7 @@ import pytest
 
 import kernels
 from kernels import jit
+from kernels.deferred import Deferred
 from kernels.layers import dense
 from kernels.layers.input import gather_transpose
 from kernels.losses import elementwise
@@ -134,3 +137,25 @@ def test_importing_loads_no_compiler():
     names += ", kernels.parameters.compression, kernels.parameters.linear, kernels.parameters.rules"
     code = f"import sys, {names}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..")
+
+
+def test_threads_that_want_one_object_get_one():
+    gate, made = threading.Barrier(4), []
+
+    def make():
+        time.sleep(0.05)  # long enough for the others to come
+        made.append(object())
+        return made[-1]
+
+    one, found = Deferred(make), []
+
+    def want():
+        gate.wait()
+        found.append(one.made)
+
+    wanting = [threading.Thread(target=want) for _ in range(4)]
+    for thread in wanting:
+        thread.start()
+    for thread in wanting:
+        thread.join()
+    assert found == made * 4 and len(made) == 1
