@@ -13,7 +13,6 @@ from functools import cached_property
 from types import FunctionType
 from typing import Any
 
-
 COMPILING = threading.RLock()  # held while what threads share is made: Numba's objects, images, compilers
 
 

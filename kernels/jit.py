@@ -31,7 +31,8 @@ _parallel_from = PARALLEL_ELEMENTS
 def set_threads(n: int) -> None:
     """Let the kernels of this process use `n` threads: this one and, from 2 on, helpers (`threads.team`).
 
-    Local. To be called before a kernel runs on several threads.
+    Local. To be called before a kernel runs on several threads. Where Numba is told to compile nothing
+    (`NUMBA_DISABLE_JIT`), kernels are Python and use one.
 
     Parameters
     ----------
@@ -49,6 +50,8 @@ def set_threads(n: int) -> None:
 
         if not 1 <= n <= MOST_MEMBERS:
             raise ValueError(f"set_threads({n}): must be 1 to {MOST_MEMBERS}")
+        if numba.config.DISABLE_JIT:
+            return
         _team = _team or Team()
     if _team:
         _team.resize(n)
