@@ -77,6 +77,14 @@ def overload(of: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[
     return register
 
 
+def compiler(make: Callable[..., Any], function: Callable[..., Any], **options: Any) -> Any:
+    """Return what a decorator of Numba makes; what that compiles it caches, where it can write."""
+    try:
+        return make(**options)(function)
+    except RuntimeError:
+        return make(**(options | {"cache": False}))(function)
+
+
 def with_numba(function: Callable[..., Any], suffix: str = "") -> FunctionType:
     """Return a copy of a function that sees the objects of Numba in its module's globals.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kernels.deferred import COMPILING, Deferred, numba, with_numba
+from kernels.deferred import COMPILING, Deferred, compiler, numba, with_numba
 from kernels.image import images
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
@@ -43,6 +43,8 @@ def set_threads(n: int) -> None:
     ------
     ValueError
         When `n` is outside that range.
+    RuntimeError
+        The system allows no more threads.
     """
     global _threads, _team
     if n != 1:  # one thread loads nothing of this
@@ -88,12 +90,8 @@ class Function(Deferred):
         functools.update_wrapper(self, function)
 
     def _compiler(self, options: dict[str, Any]) -> Any:
-        """Return Numba's dispatcher; what it compiles it caches, where there is a directory to write to."""
-        function = with_numba(self._function, self._suffix)
-        try:
-            return numba.njit(**options)(function)
-        except RuntimeError:
-            return numba.njit(**(options | {"cache": False}))(function)
+        """Return Numba's dispatcher."""
+        return compiler(numba.njit, with_numba(self._function, self._suffix), **options)
 
     def __call__(self, *arguments: Any) -> Any:
         return self.made(*arguments)

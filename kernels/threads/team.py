@@ -15,12 +15,15 @@ asks `get_thread_id` for that place, of as many as `get_num_threads` says; here 
 import atexit
 import ctypes
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 from numba import types
 
+from kernels.deferred import compiler
 from kernels.threads.atomics import (
     STACK_WORDS,
     TEAM,
@@ -59,8 +62,8 @@ _post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
 _set_part: Any = types.ExternalFunction("pthread_setspecific", types.int32(types.uint32, types.int64))
 _get_part: Any = types.ExternalFunction("pthread_getspecific", types.int64(types.uint32))
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_part_of_it = numba.njit(forceinline=True, **_OPTIONS)
+_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy"}
+_part_of_it = numba.njit(forceinline=True, nogil=True, error_model="numpy")
 
 
 @_part_of_it
@@ -120,7 +123,6 @@ def _sleep(asleep: int, semaphore: int, word: int, value: int) -> None:
     swap(asleep, 0)
 
 
-@numba.njit(**_OPTIONS)
 def _help(helper: int) -> None:
     """Be a helper, 0 or more, until there is no team."""
     at = team()
@@ -221,14 +223,14 @@ class Team:
             raise MemoryError(f"no {_BYTES} bytes for the threads' memory")
         self._at = room + -room % _LINE
         llvm.add_symbol(TEAM, self._at)
+        self._help = compiler(numba.njit, _help, nogil=True, **_OPTIONS)
         word = types.int64
-        self._functions: list[Any] = [
-            numba.cfunc(types.void(*[word] * 8), cache=True, error_model="numpy")(_parallel_for),
-            numba.cfunc(word(), cache=True, error_model="numpy")(_divisions),
-            numba.cfunc(word(), cache=True, error_model="numpy")(_part),
-        ]
-        names = ("numba_parallel_for", "get_num_threads", "get_thread_id")
-        for name, function in zip(names, self._functions, strict=True):
+        self._functions = {
+            "numba_parallel_for": self._compiled(_parallel_for, types.void(*[word] * 8)),
+            "get_num_threads": self._compiled(_divisions, word()),
+            "get_thread_id": self._compiled(_part, word()),
+        }
+        for name, function in self._functions.items():
             llvm.add_symbol(name, function.address)
         self._threads: list[threading.Thread] = []
         self._make_semaphore(_SEMAPHORE)
@@ -236,13 +238,24 @@ class Team:
         self._make_key()
         atexit.register(self.end)
 
+    @staticmethod
+    def _compiled(function: Callable[..., Any], signature: Any) -> Any:
+        """Return a function with an address that compiled code can call."""
+        return compiler(partial(numba.cfunc, signature), function, **_OPTIONS)
+
     def resize(self, members: int) -> None:
-        """Be so many members, the caller one of them; 1 to `MOST_MEMBERS`."""
+        """Be so many members, the caller one of them; 1 to `MOST_MEMBERS`.
+
+        Raises
+        ------
+        RuntimeError
+            The system allows no more threads.
+        """
         self._set(_PARTS, members * _PARTS_EACH)
         self._set(_MEMBERS, members)
         for helper in range(len(self._threads), members - 1):
             self._make_semaphore(_BEDS + 2 * _LINE * helper + _LINE)
-            thread = threading.Thread(target=_help, args=(helper,), name=f"helper-{helper}", daemon=True)
+            thread = threading.Thread(target=self._help, args=(helper,), name=f"helper-{helper}", daemon=True)
             thread.start()
             self._threads.append(thread)
 

@@ -71,6 +71,16 @@ def test_a_sum_has_all_of_its_parts_and_does_not_depend_on_who_came(two_threads,
     assert len(sums) == 1 and sums.pop() == pytest.approx(np.vdot(g.astype(float), g), rel=1e-12)
 
 
+def test_there_are_threads_where_no_cache_can_be_written():
+    code = """
+from numba.core import caching
+caching.CompileResultCacheImpl._locator_classes = []
+from kernels.threads.team import Team
+Team().resize(2)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_a_child_of_a_fork_computes_alone(two_threads):
     y = np.zeros(100_000)
     child = os.fork()
