@@ -7,10 +7,13 @@ stands for, and `LazyModule`.
 """
 
 import importlib
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from types import FunctionType
 from typing import Any
+
+COMPILING = threading.RLock()  # held while what threads share is made: Numba's objects, images, compilers
 
 
 class LazyModule:
@@ -49,7 +52,9 @@ class Deferred:
     @cached_property
     def made(self) -> Any:
         """The object of Numba."""
-        return self._make()
+        with COMPILING:
+            known = self.__dict__.get("made")  # another thread may have made it meanwhile
+            return self._make() if known is None else known
 
 
 prange: Any = Deferred(lambda: numba.prange)
@@ -70,6 +75,14 @@ def overload(of: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[
         return choose
 
     return register
+
+
+def compiler(make: Callable[..., Any], function: Callable[..., Any], **options: Any) -> Any:
+    """Return what a decorator of Numba makes; what that compiles it caches, where it can write."""
+    try:
+        return make(**options)(function)
+    except RuntimeError:
+        return make(**(options | {"cache": False}))(function)
 
 
 def with_numba(function: Callable[..., Any], suffix: str = "") -> FunctionType:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kernels.deferred import Deferred, numba, with_numba
+from kernels.deferred import COMPILING, Deferred, compiler, numba, with_numba
 from kernels.image import images
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
@@ -31,7 +31,8 @@ _parallel_from = PARALLEL_ELEMENTS
 def set_threads(n: int) -> None:
     """Let the kernels of this process use `n` threads: this one and, from 2 on, helpers (`threads.team`).
 
-    Local. To be called before a kernel runs on several threads.
+    Local. To be called before a kernel runs on several threads. Where Numba is told to compile nothing
+    (`NUMBA_DISABLE_JIT`), kernels are Python and use one.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ def set_threads(n: int) -> None:
     ------
     ValueError
         When `n` is outside that range.
+    RuntimeError
+        The system allows no more threads.
     """
     global _threads, _team
     if n != 1:  # one thread loads nothing of this
@@ -49,6 +52,8 @@ def set_threads(n: int) -> None:
 
         if not 1 <= n <= MOST_MEMBERS:
             raise ValueError(f"set_threads({n}): must be 1 to {MOST_MEMBERS}")
+        if numba.config.DISABLE_JIT:
+            return
         _team = _team or Team()
     if _team:
         _team.resize(n)
@@ -85,12 +90,8 @@ class Function(Deferred):
         functools.update_wrapper(self, function)
 
     def _compiler(self, options: dict[str, Any]) -> Any:
-        """Return Numba's dispatcher; what it compiles it caches, where there is a directory to write to."""
-        function = with_numba(self._function, self._suffix)
-        try:
-            return numba.njit(**options)(function)
-        except RuntimeError:
-            return numba.njit(**(options | {"cache": False}))(function)
+        """Return Numba's dispatcher."""
+        return compiler(numba.njit, with_numba(self._function, self._suffix), **options)
 
     def __call__(self, *arguments: Any) -> Any:
         return self.made(*arguments)
@@ -124,8 +125,9 @@ class Kernel(Function):
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
         """Call with arguments that no entry takes so far, or with which the kernel raises."""
         kinds = images.signature(arguments)
-        if kinds not in self._found:
-            self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
+        with COMPILING:
+            if kinds not in self._found:
+                self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
         entry = self._found[kinds]
         result = NotImplemented if entry is None or entry in self._entries else entry(*arguments)
         if entry is None or result is NotImplemented:

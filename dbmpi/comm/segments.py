@@ -6,8 +6,11 @@ user opens it through /proc, if it sees the maker there; on another node or in a
 All of a segment is allocated when it is made, so that a lack of memory is an error then, and no signal later.
 """
 
+import ctypes
 import mmap
 import os
+import weakref
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ AREA = np.dtype(
 NAME = "dbmpi"
 PAGE = mmap.PAGESIZE  # the first one holds the token
 MAP = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+FAILED = ctypes.c_void_p(-1).value
 
 
 class Segment:
@@ -51,7 +55,7 @@ class Segment:
             raise OSError("this system has no anonymous files")
         self._fd = os.memfd_create(NAME, os.MFD_CLOEXEC)  # closed with this object, whatever fails here
         os.posix_fallocate(self._fd, 0, PAGE + size)
-        self._map = mmap.mmap(self._fd, PAGE + size, flags=MAP)
+        self._map = _mapped(self._fd, PAGE + size)
         self.area = np.zeros((), AREA)
         self.area["pid"], self.area["fd"], self.area["bytes"] = os.getpid(), self._fd, size
         self.area["token"] = token = int.from_bytes(os.urandom(8), "little")
@@ -82,7 +86,7 @@ def attach(area: Record) -> Array:
         size = PAGE + int(area["bytes"])
         if os.fstat(fd).st_size != size:
             raise OSError(f"{link} has another size")
-        mapped = mmap.mmap(fd, size, flags=MAP)
+        mapped = _mapped(fd, size)
     finally:
         os.close(fd)
     if _token(mapped)[0] != area["token"]:
@@ -90,5 +94,31 @@ def attach(area: Record) -> Array:
     return np.frombuffer(mapped, np.uint8, offset=PAGE)
 
 
-def _token(mapped: mmap.mmap) -> Array:
+def _mapped(fd: int, size: int) -> Any:
+    """Map a file as long as the result lives; unlike `mmap.mmap` it keeps no descriptor: a shard maps many.
+
+    Raises
+    ------
+    OSError
+        It cannot be.
+    """
+    libc = _libc()
+    address = libc.mmap(None, size, mmap.PROT_READ | mmap.PROT_WRITE, MAP, fd, 0)
+    if address == FAILED:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    memory = (ctypes.c_char * size).from_address(address)
+    weakref.finalize(memory, libc.munmap, address, size).atexit = False
+    return memory
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None, use_errno=True)
+    number, place, size = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
+    libc.mmap.restype, libc.mmap.argtypes = place, (place, size, number, number, number, ctypes.c_long)
+    libc.munmap.argtypes = place, size
+    return libc
+
+
+def _token(mapped: Any) -> Array:
     return np.frombuffer(mapped, np.uint64, 1)

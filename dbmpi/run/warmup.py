@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbmpi.errors import UserError
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 
@@ -93,11 +94,23 @@ def rehearse(context: "RunContext", role: "Role") -> None:
     with _without_full_collections():
         from kernels import jit
 
-        jit.set_threads(context.setup.threads)
+        _set_threads(context.setup.threads)
         _rehearse(context, role)
         if context.setup.threads > 1:  # small arrays have used the variants of one thread
             with jit.parallel_from(0):
                 _rehearse(context, role)
+
+
+def _set_threads(n: int) -> None:
+    from kernels import jit
+
+    try:
+        jit.set_threads(n)
+    except RuntimeError as error:
+        raise UserError(
+            f"a rank cannot have {n} threads ({error}): set cluster.threads to less, or raise the limit of "
+            "processes (ulimit -u, or that of the container)"
+        ) from error
 
 
 @contextmanager

@@ -44,8 +44,11 @@ def find(
 
 def _compiled(dispatcher: Any, arguments: Sequence[Any]) -> Linked:
     """Compile a kernel for the types of arguments."""
+    from numba.core.compiler_lock import global_compiler_lock
+
     from kernels.image import entry
 
     types = tuple(dispatcher.typeof_pyval(value) for value in arguments)
-    compiled = dispatcher._compiler.compile(types, None)
-    return link(entry.object_code(compiled), entry.NAME)
+    with global_compiler_lock:
+        compiled = dispatcher._compiler.compile(types, None)
+        return link(entry.object_code(compiled), entry.NAME)

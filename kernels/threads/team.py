@@ -1,25 +1,29 @@
 """One pool of threads for kernels and matrix products: a caller cuts work into parts, idle helpers take some.
 
 Numba's parallel loops call `numba_parallel_for` with their parts, and `get_num_threads` for how many to make.
-Here both are functions of our own, whichever threading layer Numba has, and whatever the environment says of
+Here these are functions of our own, whichever threading layer Numba has, and whatever the environment says of
 OpenMP. The caller computes too, and never waits for a helper that has not begun: one that sleeps, or that
 another process keeps from its core, leaves its share to the others. A helper without work spins for some
 microseconds, and then sleeps.
 
 Every member has a share of the parts that lie together, the same in each loop over arrays of one shape, so
 that what it wrote is in its core's cache; then it takes what is left of the others' shares. The parts are the
-same whoever computes them: results do not depend on who came.
+same whoever computes them, and so is the place of each part's sum: results do not depend on who came. Numba
+asks `get_thread_id` for that place, of as many as `get_num_threads` says; here it is the number of the part.
 """
 
 import atexit
 import ctypes
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 from numba import types
 
+from kernels.deferred import compiler
 from kernels.threads.atomics import (
     STACK_WORDS,
     TEAM,
@@ -39,7 +43,7 @@ MOST_MEMBERS = 1024  # the caller and its helpers
 # Where each word is, in bytes. What several members write has a cache line of its own.
 _LINE = 64
 _NUMBER, _DONE, _LOCK, _ASLEEP, _SEMAPHORE, _SETTINGS, _JOB = (_LINE * i for i in range(7))
-_MEMBERS, _SPINS, _PARTS = (_SETTINGS + 8 * i for i in range(3))
+_MEMBERS, _SPINS, _PARTS, _KEY = (_SETTINGS + 8 * i for i in range(4))
 _FUNCTION, _ARGS, _DIMS, _STEPS, _DATA, _INNER, _ARRAYS = (_JOB + 8 * i for i in range(7))
 _SHARES = 8 * _LINE  # a line for each member, the caller first: what is left of its share
 _BEDS = _SHARES + MOST_MEMBERS * _LINE  # two lines for each: whether it sleeps, the semaphore that wakes it
@@ -55,9 +59,11 @@ _SPIN = 2000
 
 _wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
 _post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
+_set_part: Any = types.ExternalFunction("pthread_setspecific", types.int32(types.uint32, types.int64))
+_get_part: Any = types.ExternalFunction("pthread_getspecific", types.int64(types.uint32))
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-_part_of_it = numba.njit(forceinline=True, **_OPTIONS)
+_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy"}
+_part_of_it = numba.njit(forceinline=True, nogil=True, error_model="numpy")
 
 
 @_part_of_it
@@ -71,6 +77,7 @@ def _run(at: int, part: int) -> None:
     store(sizes, 1)
     for i in range(1, load(at + _INNER) + 1):
         store(sizes + 8 * i, load(dims + 8 * i))
+    _set_part(load(at + _KEY), part)
     call(load(at + _FUNCTION), arrays, sizes, steps, load(at + _DATA))
 
 
@@ -116,7 +123,6 @@ def _sleep(asleep: int, semaphore: int, word: int, value: int) -> None:
     swap(asleep, 0)
 
 
-@numba.njit(**_OPTIONS)
 def _help(helper: int) -> None:
     """Be a helper, 0 or more, until there is no team."""
     at = team()
@@ -174,8 +180,9 @@ def _parallel_for(
     """
     at = team()
     parts = load(dims)
-    fits = 1 < parts <= _MOST_PARTS and arrays <= _MOST_ARRAYS and inner < _MOST_ARRAYS
+    fits = 1 < parts <= load(at + _PARTS) and arrays <= _MOST_ARRAYS and inner < _MOST_ARRAYS
     if not fits or load(at + _MEMBERS) < 2 or not replace(at + _LOCK, 0, 1):
+        _set_part(load(at + _KEY), 0)
         call(function, args, dims, steps, data)
         return
     store(at + _FUNCTION, function)
@@ -196,6 +203,11 @@ def _divisions() -> int:
     return load(team() + _PARTS)
 
 
+def _part() -> int:
+    """Return which part of a loop this thread computes; 0 where it computes all."""
+    return _get_part(load(team() + _KEY))
+
+
 class Team:
     """The helpers of this process: threads that stay until its end.
 
@@ -203,7 +215,7 @@ class Team:
     """
 
     def __init__(self) -> None:
-        numba.get_num_threads()  # gives LLVM the functions of Numba's layer, two of which are replaced
+        numba.get_num_threads()  # gives LLVM the functions of Numba's layer, three of which are replaced
         self._libc = ctypes.CDLL(None)
         self._libc.calloc.restype = ctypes.c_void_p
         room = self._libc.calloc(_BYTES + _LINE, 1)  # never freed: helpers look at it to the last
@@ -211,25 +223,39 @@ class Team:
             raise MemoryError(f"no {_BYTES} bytes for the threads' memory")
         self._at = room + -room % _LINE
         llvm.add_symbol(TEAM, self._at)
+        self._help = compiler(numba.njit, _help, nogil=True, **_OPTIONS)
         word = types.int64
-        self._functions: list[Any] = [
-            numba.cfunc(types.void(*[word] * 8), cache=True, error_model="numpy")(_parallel_for),
-            numba.cfunc(word(), cache=True, error_model="numpy")(_divisions),
-        ]
-        for name, function in zip(("numba_parallel_for", "get_num_threads"), self._functions, strict=True):
+        self._functions = {
+            "numba_parallel_for": self._compiled(_parallel_for, types.void(*[word] * 8)),
+            "get_num_threads": self._compiled(_divisions, word()),
+            "get_thread_id": self._compiled(_part, word()),
+        }
+        for name, function in self._functions.items():
             llvm.add_symbol(name, function.address)
         self._threads: list[threading.Thread] = []
         self._make_semaphore(_SEMAPHORE)
         self._set(_SPINS, _SPIN)
+        self._make_key()
         atexit.register(self.end)
 
+    @staticmethod
+    def _compiled(function: Callable[..., Any], signature: Any) -> Any:
+        """Return a function with an address that compiled code can call."""
+        return compiler(partial(numba.cfunc, signature), function, **_OPTIONS)
+
     def resize(self, members: int) -> None:
-        """Be so many members, the caller one of them; 1 to `MOST_MEMBERS`."""
+        """Be so many members, the caller one of them; 1 to `MOST_MEMBERS`.
+
+        Raises
+        ------
+        RuntimeError
+            The system allows no more threads.
+        """
         self._set(_PARTS, members * _PARTS_EACH)
         self._set(_MEMBERS, members)
         for helper in range(len(self._threads), members - 1):
             self._make_semaphore(_BEDS + 2 * _LINE * helper + _LINE)
-            thread = threading.Thread(target=_help, args=(helper,), name=f"helper-{helper}", daemon=True)
+            thread = threading.Thread(target=self._help, args=(helper,), name=f"helper-{helper}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -242,6 +268,13 @@ class Team:
 
     def _set(self, place: int, value: int) -> None:
         ctypes.c_int64.from_address(self._at + place).value = value
+
+    def _make_key(self) -> None:
+        """Make the word that each thread has for itself: which part it computes."""
+        key = ctypes.c_uint32()
+        if self._libc.pthread_key_create(ctypes.byref(key), None):
+            raise OSError("the system has no more words for threads")
+        self._set(_KEY, key.value)
 
     def _make_semaphore(self, place: int) -> None:
         self._libc.sem_init(ctypes.c_void_p(self._at + place), 0, 0)

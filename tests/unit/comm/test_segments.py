@@ -33,6 +33,22 @@ def test_what_one_side_writes_the_other_reads():
     assert (theirs[3], mine[4]) == (1.0, 2.0)
 
 
+def test_a_mapping_keeps_no_descriptor_open_and_ends_with_its_last_view():
+    made, before = Segment(40), len(os.listdir("/proc/self/fd"))
+    seen = [attach(made.area) for _ in range(5)]
+    assert len(os.listdir("/proc/self/fd")) == before
+
+    def mappings():
+        with open("/proc/self/maps") as file:
+            return file.read().count("/memfd:dbmpi")
+
+    there, last = mappings(), seen[0][4:]
+    del seen
+    assert mappings() == there - 4 and not last.any()
+    del last
+    assert mappings() == there - 5
+
+
 NO_PROCESS = 2**22 + 1  # beyond the largest number
 
 

@@ -4,6 +4,8 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from functools import partial
 
 import numba
@@ -12,6 +14,8 @@ import pytest
 
 import kernels
 from kernels import jit
+from kernels.deferred import Deferred
+from kernels.image import images
 from kernels.layers import dense
 from kernels.layers.input import gather_transpose
 from kernels.losses import elementwise
@@ -134,3 +138,26 @@ def test_importing_loads_no_compiler():
     names += ", kernels.parameters.compression, kernels.parameters.linear, kernels.parameters.rules"
     code = f"import sys, {names}; assert not {{'numba', 'llvmlite'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..")
+
+
+def test_threads_that_want_one_object_get_one(monkeypatch):
+    def slow():
+        time.sleep(0.05)  # long enough for the others to come
+        return made.append(object()) or made[-1]
+
+    made, one, kernel = [], Deferred(slow), jit.kernel(lambda x: x)
+    monkeypatch.setattr(images, "find", lambda *_: slow() and abs)
+    for want in (lambda: one.made, lambda: kernel(0)):
+        made.clear()
+        wanting = [threading.Thread(target=want) for _ in range(4)]
+        for thread in wanting:
+            thread.start()
+        for thread in wanting:
+            thread.join()
+        assert len(made) == 1
+
+
+def test_without_compilation_kernels_use_one_thread():
+    code = "from kernels import jit; jit.set_threads(2); assert jit.threads() == 1"
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=kernels.__path__[0] + "/..", env=environment)

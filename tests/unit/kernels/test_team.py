@@ -63,6 +63,24 @@ def test_two_callers_at_once_each_get_their_result(two_threads):
     assert all((y == 50.0).all() for y in vectors)
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_a_sum_has_all_of_its_parts_and_does_not_depend_on_who_came(two_threads, threads):
+    jit.set_threads(threads)
+    g = np.random.default_rng(0).normal(size=400_000).astype(np.float32)
+    sums = {rules.sum_of_squares(g) for _ in range(1000)}
+    assert len(sums) == 1 and sums.pop() == pytest.approx(np.vdot(g.astype(float), g), rel=1e-12)
+
+
+def test_there_are_threads_where_no_cache_can_be_written():
+    code = """
+from numba.core import caching
+caching.CompileResultCacheImpl._locator_classes = []
+from kernels.threads.team import Team
+Team().resize(2)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_a_child_of_a_fork_computes_alone(two_threads):
     y = np.zeros(100_000)
     child = os.fork()

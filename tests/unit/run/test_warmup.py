@@ -4,7 +4,9 @@ import gc
 
 import pytest
 
-from dbmpi.run.warmup import _without_full_collections
+from dbmpi.errors import UserError
+from dbmpi.run.warmup import _set_threads, _without_full_collections
+from kernels import jit
 
 
 def test_no_full_collection_runs_meanwhile_and_the_thresholds_come_back() -> None:
@@ -18,3 +20,12 @@ def test_no_full_collection_runs_meanwhile_and_the_thresholds_come_back() -> Non
         assert gc.get_freeze_count() >= len(kept)
     finally:
         gc.unfreeze()
+
+
+def test_threads_that_the_system_does_not_give_are_an_error_of_the_user(monkeypatch) -> None:
+    def refuse(n: int) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(jit, "set_threads", refuse)
+    with pytest.raises(UserError, match="set cluster.threads to less"):
+        _set_threads(3)
