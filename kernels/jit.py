@@ -108,7 +108,7 @@ class Kernel(Function):
     def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         super().__init__(function, **options)
         self._entries: tuple[Callable[..., Any], ...] = ()  # in the order in which their types came
-        self._found: dict[str, Callable[..., Any] | None] = {}  # by the types of arguments
+        self._found: dict[str, Callable[..., Any]] = {}  # by the types of arguments
 
     def __call__(self, *arguments: Any) -> Any:
         for entry in self._entries:
@@ -123,14 +123,18 @@ class Kernel(Function):
         )
 
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
-        """Call with arguments that no entry takes so far, or with which the kernel raises."""
+        """Call with arguments that no entry takes so far, or with which the kernel raises.
+
+        Where there is no image Numba's dispatcher is the entry, of all types that come later too.
+        """
         kinds = images.signature(arguments)
         with COMPILING:
             if kinds not in self._found:
-                self._found[kinds] = images.find(self._function, kinds, arguments, self._for_image)
+                found = images.find(self._function, kinds, arguments, self._for_image)
+                self._found[kinds] = self.made if found is None else found
         entry = self._found[kinds]
-        result = NotImplemented if entry is None or entry in self._entries else entry(*arguments)
-        if entry is None or result is NotImplemented:
+        result = NotImplemented if entry in self._entries else entry(*arguments)
+        if result is NotImplemented:
             return self.made(*arguments)
         self._entries = (*self._entries, entry)
         return result

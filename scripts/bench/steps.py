@@ -4,6 +4,7 @@ What `python -m dbmpi.train` does with each minibatch once it is in the model's 
 objects.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dbmpi.run import shard_rank
 from dbmpi.run.context import RunContext
 from dbmpi.run.serial import LocalClient
 from dbmpi.run.setup import Setup
+from dbmpi.run.warmup import cache_directory
 
 ROWS = 10_000  # of an epoch: no step depends on it
 SERIAL = ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=1", "downpour.overlap=false"]
@@ -28,6 +30,7 @@ SERIAL = ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=1", "dow
 
 def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, ...]) -> RunContext:
     """Return a serial run of a configuration on examples of a shape, without data and without a directory."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))  # kernels come as in a run
     config: Config = load.load(file, [*SERIAL, "cluster.grid=none", *settings])
     network: Network = build(config, input_shape)
     inputs = int(np.prod(input_shape))
