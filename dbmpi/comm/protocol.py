@@ -5,8 +5,8 @@
                                first shard -> shard: FETCH, for SAVE      server.requests:serve
     GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE,  server.requests:_gradient
                                    unless the shard maps it
-    REPLY       REPLY_HEADER   shard -> whoever asked: to every REQUEST   replica.mpi_client:ended
-    PARAMETERS  float[n]       shard -> whoever asked: after FETCH,       replica.mpi_client:ended
+    REPLY       REPLY_HEADER   shard -> whoever asked: to every REQUEST   replica.piece_exchange:ended
+    PARAMETERS  float[n]       shard -> whoever asked: after FETCH,       replica.piece_exchange:ended
                                    unless it has written them in place
     COMMAND     COMMAND        coordinator -> shard: see `Command`        server.service:_obey
     VECTORS     int64[n]       coordinator -> shard: after CHECKPOINT or  server.service:_receive_vectors

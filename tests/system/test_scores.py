@@ -32,7 +32,7 @@ def accuracy(index: Path) -> float:
     [
         (5, ("cluster.shards=2", "train.epochs=30", "checkpoint.every_s=0.05", "downpour.n_push=3")),
         (5, ("train.epochs=30", "checkpoint.every_examples=5000", "evaluation.every_epochs=0.3")),
-        (0, ("train.epochs=30", "checkpoint.every_s=0.05", "evaluation.every_s=0.03")),
+        (0, ("train.epochs=100", "checkpoint.every_s=0.05", "evaluation.every_s=0.03")),
         (4, ("train.algorithm=sandblaster", "sandblaster.iterations=40", "checkpoint.every_examples=4000")),
     ],
 )

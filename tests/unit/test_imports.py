@@ -60,7 +60,7 @@ WITHOUT_MPI = {
     "dbmpi.server": {"service", "reports", "requests", "mirror", "transfer", "emergency"},
     "dbmpi.coordinator": {"service", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
-    "dbmpi.replica": {"service", "mpi_client", "leader"},
+    "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.launch": set(),

@@ -1,8 +1,9 @@
 """Peak memory of each role, beside what --dry-run says.
 
 Less that of a rank of the same role with a tiny network, that of the embedded digits. Runs of the speech
-network: serial; 2 replicas; 1 replica of 2 partitions. The peak is the kernel's VmHWM of the process. The
-coordinator holds no parameters: it has no ratio.
+network: serial; 2 replicas; 1 replica of 2 partitions. The peak is the kernel's VmHWM of the process; of a
+shard without its RssShmem, the memory of partitions that it maps. The coordinator holds no parameters: it has
+no ratio.
 """
 
 import json
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from scripts import processes
 from scripts.bench import runs
@@ -26,6 +28,7 @@ LIMIT_S = 200
 STEPS = 12
 UNITS = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 TOTAL = re.compile(r"^(all|coordinator|shard \d+|partition \d+)\b.* ([\d.,]+) (B|kB|MB|GB)$")
+MEMORY = re.compile(r"^(VmHWM|RssShmem):\s+(\d+) kB$", re.MULTILINE)
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 CASES = {
     "serial": (1, 1, 1),
@@ -33,6 +36,13 @@ CASES = {
     "2 partitions": (4, 1, 2),
 }  # ranks, replicas, partitions
 ROUNDS = 1  # it hardly varies
+
+
+class Peak(NamedTuple):
+    """The largest memory of a process, and how much of it others map too, in bytes."""
+
+    whole: int
+    shared: int
 
 
 def groups(options: Options) -> Iterator[Group]:
@@ -80,7 +90,7 @@ def dry_run(ranks: int, settings: Sequence[str]) -> dict[str, float]:
 
 def peak_of_roles(folder: Path, ranks: int, partitions: int, settings: Sequence[str]) -> dict[str, int]:
     """Train once; return the largest peak of each role, in bytes."""
-    peaks: dict[int, int] = {}
+    peaks: dict[int, Peak] = {}
     with tempfile.TemporaryDirectory(dir=folder) as run_dir:
         words = [sys.executable, *runs.PROGRAM, "--run-dir", run_dir, "--set", *runs.QUIET, *settings]
         done = processes.run(
@@ -91,7 +101,8 @@ def peak_of_roles(folder: Path, ranks: int, partitions: int, settings: Sequence[
     roles: dict[str, int] = {}
     for rank, peak in peaks.items():
         name = role(rank, ranks, partitions)
-        roles[name] = max(peak, roles.get(name, 0))
+        own = peak.whole - (peak.shared if name.startswith("shard") else 0)
+        roles[name] = max(own, roles.get(name, 0))
     return roles
 
 
@@ -102,7 +113,7 @@ def role(rank: int, ranks: int, partitions: int) -> str:
     return {0: "coordinator", 1: "shard 0"}.get(rank, f"partition {(rank - 2) % partitions}")
 
 
-def watch(peaks: dict[int, int], serial: bool, living: Callable[[], list[int]]) -> None:
+def watch(peaks: dict[int, Peak], serial: bool, living: Callable[[], list[int]]) -> None:
     """Look at the peak of each rank, again and again until none is left: it is gone with the process."""
     deadline, seen = time.monotonic() + LIMIT_S, False
     while time.monotonic() < deadline:
@@ -115,14 +126,15 @@ def watch(peaks: dict[int, int], serial: bool, living: Callable[[], list[int]]) 
         time.sleep(POLL_S)
 
 
-def _look(pid: int, peaks: dict[int, int], serial: bool) -> None:
+def _look(pid: int, peaks: dict[int, Peak], serial: bool) -> None:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:  # gone meanwhile
         return
     ranks = [text for one in environment for name, _, text in [one.partition("=")] if name in RANK_VARIABLES]
-    peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    if peak and (ranks or serial):
+    found = {name: int(kib) * 1024 for name, kib in MEMORY.findall(status)}
+    if len(found) == len(Peak._fields) and (ranks or serial):
         rank = int(ranks[0]) if ranks else 0
-        peaks[rank] = max(peaks.get(rank, 0), int(peak[1]) * 1024)
+        before = peaks.get(rank, Peak(0, 0))
+        peaks[rank] = Peak(max(before.whole, found["VmHWM"]), max(before.shared, found["RssShmem"]))
