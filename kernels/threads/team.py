@@ -42,9 +42,10 @@ MOST_MEMBERS = 1024  # the caller and its helpers
 
 # Where each word is, in bytes. What several members write has a cache line of its own.
 _LINE = 64
-_NUMBER, _DONE, _LOCK, _ASLEEP, _SEMAPHORE, _SETTINGS, _JOB = (_LINE * i for i in range(7))
-_MEMBERS, _SPINS, _PARTS, _KEY = (_SETTINGS + 8 * i for i in range(4))
+_NUMBER, _DONE, _LOCK, _ASLEEP, _SEMAPHORE, _SETTINGS, _JOB, _ACCOUNT = (_LINE * i for i in range(8))
+_MEMBERS, _SPINS, _PARTS, _KEY, _RESTING = (_SETTINGS + 8 * i for i in range(5))
 _FUNCTION, _ARGS, _DIMS, _STEPS, _DATA, _INNER, _ARRAYS = (_JOB + 8 * i for i in range(7))
+_BALANCE, _REST, _UNTIL, _SECONDS, _NANOSECONDS = (_ACCOUNT + 8 * i for i in range(5))
 _SHARES = 8 * _LINE  # a line for each member, the caller first: what is left of its share
 _BEDS = _SHARES + MOST_MEMBERS * _LINE  # two lines for each: whether it sleeps, the semaphore that wakes it
 _BYTES = _BEDS + 2 * MOST_MEMBERS * _LINE
@@ -57,6 +58,13 @@ _PARTS_EACH = 2  # for each member of the team: what one leaves is taken by othe
 # use the cores a helper that spins gives its core up later, but what it wastes is bounded.
 _SPIN = 2000
 
+# Of the account, in nanoseconds: a stall of a few milliseconds is forgiven where helpers have gained as much.
+_CREDIT, _DEBT = 2_000_000, -1_000_000
+_SHORTEST_REST, _LONGEST_REST = 20_000_000, 640_000_000  # each is twice as long as the one before, until
+_PROVEN = 1_000_000_000  # the helpers have been of use for so long
+_MONOTONIC = 1  # of clock_gettime
+
+_clock: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
 _wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
 _post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
 _set_part: Any = types.ExternalFunction("pthread_setspecific", types.int32(types.uint32, types.int64))
@@ -100,12 +108,13 @@ def _take(at: int, share: int, own: bool) -> bool:
 
 
 @_part_of_it
-def _work(at: int, member: int) -> None:
-    """Compute one's own share, then what is left of the others'."""
-    members = load(at + _MEMBERS)
+def _work(at: int, member: int) -> int:
+    """Compute one's own share, then what is left of the others'; return how many parts that was."""
+    members, parts = load(at + _MEMBERS), 0
     for i in range(members):
         while _take(at, at + _SHARES + _LINE * ((member + i) % members), i == 0):
-            pass
+            parts += 1
+    return parts
 
 
 @_part_of_it
@@ -130,7 +139,7 @@ def _help(helper: int) -> None:
     last, spins = 0, 0
     while load(at + _MEMBERS) > 0:
         number = load(at + _NUMBER)
-        if number != last:
+        if number != last and not load(at + _RESTING):
             last, spins = number, 0
             if helper + 1 < load(at + _MEMBERS):  # the team may have become smaller
                 _work(at, helper + 1)
@@ -139,7 +148,7 @@ def _help(helper: int) -> None:
             spins += 1
             pause()
         else:
-            spins = 0
+            last, spins = number, 0
             _sleep(bed, bed + _LINE, at + _NUMBER, last)
 
 
@@ -166,9 +175,58 @@ def _announce(at: int, parts: int) -> None:
         left = (number << 2 * _PART_BITS) | (first << _PART_BITS) | end
         store(at + _SHARES + _LINE * member, left)
     store(at + _NUMBER, number)
-    for helper in range(members - 1):
+    for helper in range(0 if load(at + _RESTING) else members - 1):
         bed = at + _BEDS + 2 * _LINE * helper
         _wake(bed, bed + _LINE)
+
+
+@_part_of_it
+def _now(at: int) -> int:
+    _clock(_MONOTONIC, at + _SECONDS)
+    return load(at + _SECONDS) * 1_000_000_000 + load(at + _NANOSECONDS)
+
+
+@_part_of_it
+def _account(at: int, start: int, announced: int, computed: int, end: int, own: int, parts: int) -> None:
+    """Add what helpers have gained to the balance, and let them rest where it is a loss.
+
+    Alone the caller would have taken as long for all parts as it took for its own, but for a quarter: helpers
+    that compute keep other processes busy on its core.
+
+    Parameters
+    ----------
+    start, announced, computed, end
+        When the loop came, each member had its share, the caller had no more to compute, all was done; in ns.
+    own, parts
+        How many parts the caller has computed, of how many.
+    """
+    gained = start - announced
+    if 0 < own < parts:
+        gained = (computed - announced) * parts * 3 // (4 * own) - (end - start)
+    balance = min(load(at + _BALANCE) + gained, _CREDIT)
+    if balance == _CREDIT and end > load(at + _UNTIL) + _PROVEN:
+        store(at + _REST, _SHORTEST_REST)
+    if balance <= _DEBT:
+        balance, rest = 0, load(at + _REST)
+        store(at + _UNTIL, end + rest)
+        store(at + _REST, min(2 * rest, _LONGEST_REST))
+        store(at + _RESTING, 1)
+    store(at + _BALANCE, balance)
+
+
+@_part_of_it
+def _share(at: int, parts: int) -> None:
+    """Compute a loop with the helpers, unless they rest."""
+    start = _now(at)
+    if load(at + _RESTING) and start >= load(at + _UNTIL):
+        store(at + _RESTING, 0)
+    _announce(at, parts)
+    announced = _now(at)
+    own = _work(at, 0)
+    computed = _now(at)
+    _finish(at, parts)
+    if not load(at + _RESTING):
+        _account(at, start, announced, computed, _now(at), own, parts)
 
 
 def _parallel_for(
@@ -192,9 +250,7 @@ def _parallel_for(
     store(at + _DATA, data)
     store(at + _INNER, inner)
     store(at + _ARRAYS, arrays)
-    _announce(at, parts)
-    _work(at, 0)
-    _finish(at, parts)
+    _share(at, parts)
     store(at + _LOCK, 0)
 
 
@@ -235,6 +291,7 @@ class Team:
         self._threads: list[threading.Thread] = []
         self._make_semaphore(_SEMAPHORE)
         self._set(_SPINS, _SPIN)
+        self._set(_REST, _SHORTEST_REST)
         self._make_key()
         atexit.register(self.end)
 

@@ -7,6 +7,7 @@ import sys
 import threading
 from types import SimpleNamespace
 
+import numba
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from kernels import jit
 from kernels.layers import products
 from kernels.llvm import blas
 from kernels.parameters import rules
+from kernels.threads import team
 from tests import ROOT
 
 
@@ -135,3 +137,64 @@ def test_whichever_layer_numba_has_the_pool_is_this_one(layer):
         [sys.executable, "-c", COUNT], env=env, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert json.loads(run.stdout)[:3] == [layer, 2, ["helper-0"]]
+
+
+class Account:
+    """The words of a team, and its account, without helpers."""
+
+    MS = 1_000_000
+
+    def __init__(self):
+        self.words = np.zeros(team._BYTES // 8, np.int64)
+        self.words[team._REST // 8] = team._SHORTEST_REST
+        self.now = 10**12
+
+    def loop(self, alone_ms, taken_ms, own=2, parts=4):
+        """A loop of which the caller computed its own parts at the speed of `alone_ms` for all."""
+        computed = self.now + round(alone_ms * self.MS * own / parts)
+        end = self.now + round(taken_ms * self.MS)
+        _account(self.words.ctypes.data, self.now, self.now, computed, max(computed, end), own, parts)
+        self.now = end
+
+    @property
+    def rest_ms(self):
+        """How long the helpers rest from now on; 0 where they do not."""
+        resting = self.words[team._RESTING // 8]
+        return (self.words[team._UNTIL // 8] - self.now) / self.MS if resting else 0
+
+
+@numba.njit
+def _account(at, start, announced, computed, end, own, parts):
+    team._account(at, start, announced, computed, end, own, parts)
+
+
+def test_helpers_that_gain_do_not_rest_for_one_stall():
+    account = Account()
+    for _ in range(20):
+        account.loop(1.0, 0.55)
+    account.loop(1.0, 3.0)
+    assert account.rest_ms == 0
+
+
+def test_helpers_rest_where_the_caller_waits_for_them_and_longer_each_time():
+    account = Account()
+    rests = []
+    for _ in range(8):
+        while not account.rest_ms:
+            account.loop(1.0, 1.5)
+        rests.append(account.rest_ms)
+        account.now = int(account.words[team._UNTIL // 8])
+        account.words[team._RESTING // 8] = 0
+    assert rests == [20, 40, 80, 160, 320, 640, 640, 640]
+    for _ in range(3000):
+        account.loop(1.0, 0.55)
+    while not account.rest_ms:
+        account.loop(1.0, 1.5)
+    assert account.rest_ms == 20
+
+
+def test_the_account_is_open_while_helpers_are_of_no_use_and_cost_nothing():
+    account = Account()
+    for _ in range(10_000):
+        account.loop(0.01, 0.01, own=4)
+    assert account.rest_ms == 0
