@@ -46,5 +46,9 @@ def check_memory(network: Network, config: Config, topology: Topology, rows: int
 def memory() -> int:
     """Return the bytes that a process on this node can have: its memory, or its own limit."""
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return there if limit == resource.RLIM_INFINITY else min(there, limit)
+    return node_memory() if limit == resource.RLIM_INFINITY else min(node_memory(), limit)
+
+
+def node_memory() -> int:
+    """Return the bytes that all processes of this node have together."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

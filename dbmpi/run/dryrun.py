@@ -46,7 +46,7 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     network = build(config, data.input_shape)
     check_fits(data, network.outputs, network.loss)
     number, why = _ranks(config, ranks)
-    node = Node(capacity.memory(), len(os.sched_getaffinity(0)))
+    node = Node(capacity.node_memory(), len(os.sched_getaffinity(0)))
     topology, split = choose_roles(config, network, data, number, node)
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)

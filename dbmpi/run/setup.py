@@ -136,14 +136,14 @@ def _inspect(
     """Look at the data and at the run directory, and divide the ranks. On rank 0."""
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
-    from dbmpi.run.capacity import check_memory, memory
+    from dbmpi.run.capacity import check_memory, node_memory
     from dbmpi.run.splitting import Node, choose_roles
 
     description = describe(config.data.path, stand_in=False)
     network = build(config, description.input_shape)
     check_fits(description, network.outputs, network.loss)
     nodes = [place.node for place in places]
-    node = Node(memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
+    node = Node(node_memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     check_memory(network, config, topology, description.train_rows)
     if config.train.target.accuracy is not None and description.classes is None:

@@ -3,7 +3,7 @@
 One: more replicas use more ranks, and none of their examples waits for a boundary. Two things ask for more,
 and then a power of two is taken:
 
-* memory: the ranks of a node do not fit into it, but would with smaller parts;
+* memory: the ranks of a node do not fit into it, and take less with smaller parts;
 * speed: `cluster.replicas` is a number, so that ranks would be left over, and a step is estimated
   (`layout.speed`) to be faster by at least the factor `GAIN`, with a core for each partition.
 """
@@ -93,12 +93,18 @@ class _Chooser:
         return assign_roles(self._size, cluster.shards, cluster.replicas, count, self._nodes)
 
     def choose(self) -> Choice:
-        """Take the fewest partitions that fit, or more of them where that is faster."""
-        least, bytes_of = 1, {}
-        for least in self._counts():
-            bytes_of[least] = self._bytes(self.topology(least))
-            if bytes_of[least] <= ROOM * self._node.memory:
+        """Take the fewest partitions that fit, or more of them where that is faster.
+
+        Where none fit, the fewest that take hardly more than the least that can be: most of what the ranks of
+        a small network take is Python, however it is split.
+        """
+        bytes_of = {}
+        for count in self._counts():
+            bytes_of[count] = self._bytes(self.topology(count))
+            if bytes_of[count] <= ROOM * self._node.memory:
                 break
+        enough = max(ROOM * self._node.memory, GAIN * min(bytes_of.values()))
+        least = next(count for count, taken in bytes_of.items() if taken <= enough)
         why = f"1: the ranks of a node take {quantity(bytes_of[least])} of its {quantity(self._node.memory)}"
         if least > 1:
             fewer = f"with {least // 2} the ranks of a node take {quantity(bytes_of[least // 2])}"

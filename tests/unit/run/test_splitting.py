@@ -1,11 +1,16 @@
 """How many partitions there are where nobody says so: one, unless memory or speed asks for more."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dbmpi.config.load import load
 from dbmpi.data.describe import Description
 from dbmpi.layout.network import build
+from dbmpi.run import capacity
 from dbmpi.run.splitting import Choice, Node, choose_roles
+from tests import ROOT
 
 
 def dense(*units: int) -> str:
@@ -53,6 +58,21 @@ def test_a_network_too_large_for_the_ranks_of_a_node_is_split():
     assert why.startswith("4: with 2 the ranks of a node take") and why.endswith("of its 5.00 GB")
     apart = chosen(SPEECH, 10, "cluster.shards=1", node=Node(5 * 10**9, 4), nodes=[0] * 5 + [1] * 5)
     assert apart.topology.partitions < 4
+
+
+def test_where_nothing_fits_only_a_split_that_saves_memory_is_made():
+    small, large = Node(4 * 10**9, 4), Node(9 * 10**9, 4)
+    assert chosen(MNIST, 64, node=small).topology.partitions == 1
+    assert 1 < chosen(SPEECH, 130, node=large).topology.partitions < 64
+
+
+def test_the_limit_of_one_process_is_not_that_of_a_node():
+    code = "from dbmpi.run import capacity; print(capacity.memory(), capacity.node_memory())"
+    limited = f"ulimit -v 4000000; exec '{sys.executable}' -c '{code}'"
+    said = subprocess.run(["bash", "-c", limited], capture_output=True, check=True, cwd=ROOT).stdout.split()
+    assert (
+        int(said[0]) == min(4000000 * 1024, capacity.node_memory()) and int(said[1]) == capacity.node_memory()
+    )
 
 
 def test_what_the_user_says_holds():
