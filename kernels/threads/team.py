@@ -60,6 +60,9 @@ _SPIN = 2000
 
 # Of the account, in nanoseconds: a stall of a few milliseconds is forgiven where helpers have gained as much.
 _CREDIT, _DEBT = 2_000_000, -1_000_000
+_TRIFLE = (
+    50_000  # a helper that comes late to a short loop has lost nothing; one without a core has lost more
+)
 _SHORTEST_REST, _LONGEST_REST = 20_000_000, 640_000_000  # each is twice as long as the one before, until
 _PROVEN = 1_000_000_000  # the helpers have been of use for so long
 _MONOTONIC = 1  # of clock_gettime
@@ -203,6 +206,7 @@ def _account(at: int, start: int, announced: int, computed: int, end: int, own: 
     gained = start - announced
     if 0 < own < parts:
         gained = (computed - announced) * parts * 3 // (4 * own) - (end - start)
+        gained = 0 if -_TRIFLE < gained < 0 else gained
     balance = min(load(at + _BALANCE) + gained, _CREDIT)
     if balance == _CREDIT and end > load(at + _UNTIL) + _PROVEN:
         store(at + _REST, _SHORTEST_REST)
