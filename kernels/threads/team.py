@@ -59,7 +59,7 @@ _PARTS_EACH = 2  # for each member of the team: what one leaves is taken by othe
 _SPIN = 2000
 
 # Of the account, in nanoseconds: a stall of a few milliseconds is forgiven where helpers have gained as much.
-_CREDIT, _DEBT = 2_000_000, -1_000_000
+_CREDIT, _DEBT = 5_000_000, -3_000_000
 _TRIFLE = (
     50_000  # a helper that comes late to a short loop has lost nothing; one without a core has lost more
 )
