@@ -179,7 +179,7 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
     if names is not None and len(names) != outputs:
         raise UserError(
             f"{description.path}: the attribute class_names of train/y has {len(names)} names, but the last "
-            f"layer has {outputs} units (model.layers); write one for each"
+            f"layer has {outputs} units (model.layers): give it {len(names)}, or write a name for each unit"
         )
 
 

@@ -593,5 +593,5 @@ def test_class_names_are_as_many_as_units(path, names):
     write(path)
     with h5py.File(path, "a") as file:
         file["train/y"].attrs["class_names"] = names
-    with pytest.raises(UserError, match="write one for each"):
+    with pytest.raises(UserError, match="give it .*, or write a name for each unit"):
         check_fits(describe(path), 4, "softmax")
