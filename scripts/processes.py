@@ -5,6 +5,7 @@ every descendant inherits is the environment: each launch adds a token to one va
 is ours.
 """
 
+import contextlib
 import math
 import os
 import signal
@@ -12,13 +13,46 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 TOKENS = "DBMPI_TEST_LAUNCH"
 # How long a launcher may take to clean up after SIGTERM, and ranks to vanish after their launcher.
 GRACE_S = 5.0
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Ended(BaseException):
+    """A signal asks this program to end; `status` is what it should end with, the text names the signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"ended by {signal.Signals(number).name}")
+        self.status = 128 + number
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let the signals that end a program raise Ended meanwhile, so that `run` ends what it has started.
+
+    The first one counts: the way out is not disturbed. What is ignored, as by nohup, stays ignored. Main
+    thread only.
+    """
+    before = {number: signal.getsignal(number) for number in ENDING}
+    caught = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+
+    def end_once(number: int, frame: object) -> None:
+        for one in caught:
+            signal.signal(one, signal.SIG_IGN)
+        raise Ended(number)
+
+    try:
+        for number in caught:
+            signal.signal(number, end_once)
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, before[number])
 
 
 @dataclass(frozen=True)
@@ -113,18 +147,19 @@ def run(
     started = time.monotonic()
     # Files, not pipes: a survivor that holds a pipe open would hang the reader.
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(
-            words,
-            env=environment,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=out if capture else None,
-            stderr=err if capture else None,
-            start_new_session=True,
-        )
+        process: subprocess.Popen[bytes] | None = None
         timed_out = False
         survivors: list[str] = []
         try:
+            process = subprocess.Popen(
+                words,
+                env=environment,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out if capture else None,
+                stderr=err if capture else None,
+                start_new_session=True,
+            )
             if during is not None:
                 during(lambda: carriers(token))
             process.wait(max(0.0, timeout_s - (time.monotonic() - started)))
@@ -132,7 +167,7 @@ def run(
         except subprocess.TimeoutExpired:
             timed_out = True
         finally:  # also when this program is interrupted
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 end(process, token)
             kill_all(lambda: carriers(token))
         wall_s = time.monotonic() - started
@@ -140,4 +175,5 @@ def run(
         for stream in (out, err):
             stream.seek(0)
             texts.append(stream.read().decode(errors="replace"))
+    assert process is not None
     return Finished(words, process.returncode, texts[0], texts[1], wall_s, timed_out, survivors)

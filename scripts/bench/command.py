@@ -5,15 +5,17 @@ prints a table, and writes a JSON file. Each figure is a median, with the least 
 that of figures that were taken in turns, round by round. PyTorch and SciPy are the extra "bench"; rows that
 want something that is not installed are skipped, and say so.
 
-The JSON file: `schema` 1; `started`; `options`; `environment` (`scripts.bench.machine`); `load`, the busy
-processes beside; and `parts`, each with `name`, `what`, `status` (measured, failed), `why`, `seconds`,
-`rounds` and `rows`. A row has `group`, `name`, `unit`, `status` (measured, skipped, failed), `why`, `aim`
-(`at_least` or `at_most`, or null); if measured also `figure` (`name`, `median`, `least`, `most`, `values`),
-and where it is compared `against`, which is like it, `ratio` without a name, and `met`: whether its median is
-as the aim says.
+The JSON file, whole after every part: `schema` 1; `started`; `options`, null for what is not said;
+`environment` (`scripts.bench.machine`); `load`, the busy processes beside; and `parts`, each with `name`,
+`what`, `status` (measured, failed), `why`, `seconds`, `rounds` and `rows`. A row has `group`, `name`, `unit`,
+`status` (measured, skipped, failed), `why`, `aim` (`at_least` or `at_most`, or null); if measured also
+`figure` (`name`, `median`, `least`, `most`, `values`), and where it is compared `against`, which is like it,
+`ratio` without a name, and `met`: whether its median is as the aim says. The status is 1 if a part or a row
+has failed.
 """
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -24,81 +26,69 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts import dispatch, processes
-from scripts.bench import core, machine, table
+from scripts import processes
+from scripts.bench import core, look, machine, record, table
+from scripts.bench.arguments import AS_LOOK, HERE, ROUNDS, parse, what
 from scripts.launcher import ROOT
 
-HERE = Path(__file__).resolve().parent
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP", "NUMBA")}
 IN_PROCESS = ("step", "lbfgs", "kernels", "spatial")  # parts that compute themselves: on one thread
 AS_PART = "--as-part"
-# In this order: what is asked most comes first.
-PARTS = ("accuracy", "step", "threads", "partitions", "transport", "boundary", "data", "start", "memory",
-         "downpour", "sandblaster", "checkpoints", "lbfgs", "kernels", "spatial")  # fmt: skip
-ROUNDS = 3  # of a part that does not say
 SCHEMA = 1
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Read the command line, measure, print and write; return the status: 1 if a part has failed."""
+    """Do what the command line says; return the status: 1 if a part or a row has failed, 128 + its number
+    after a signal."""
+    try:
+        with processes.ended_in_order():
+            return start(arguments)
+    except processes.Ended as ended:
+        return said(f"{ended}; the parts that had been measured are in the file of --out", ended.status)
+    except OSError as error:
+        return said(str(error), 1)
+
+
+def said(text: str, status: int) -> int:
+    """Say in one line why the program ends; return the status."""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"scripts/bench: {text}", file=sys.stderr, flush=True)
+    return status
+
+
+def start(arguments: Sequence[str]) -> int:
+    """Measure, print and write, or do the work of a child; return the status."""
     if arguments[:1] == [AS_PART]:
         return be_part(*arguments[1:])
-    given = parse(arguments)
+    if arguments[:1] == [AS_LOOK]:
+        return look.main(*arguments[1:])
+    given = parse(arguments, (__doc__ or "").partition("The JSON")[0])
     with tempfile.TemporaryDirectory() as folder, machine.busy(given.load):
         return measure(given, Path(folder))
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Return what the command line says."""
-    listing = "\n".join(f"  {name:12} {what(name)}" for name in PARTS)
-    form = argparse.RawDescriptionHelpFormatter
-    about = f"{(__doc__ or '').partition('The JSON')[0]}parts:\n{listing}"
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=about, formatter_class=form)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="parts to measure (default: all)")
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="the JSON file (bench.json)")
-    parser.add_argument("--rounds", type=int, help=f"rounds of each part (default {ROUNDS}, of kernels more)")
-    parser.add_argument(
-        "--seconds", type=float, default=100, help="begin no round of a part that would end later (100)"
-    )
-    parser.add_argument("--load", type=int, default=0, help="busy processes beside (default 0)")
-    parser.add_argument("--data", type=Path, help="HDF5 file of 28 x 28 images and 10 classes, as MNIST")
-    parser.add_argument("--target", type=float, default=0.974, help="of accuracy: to be reached (0.974)")
-    parser.add_argument("--examples", type=int, default=180_000, help="of accuracy: learned from (180000)")
-    parser.add_argument("--only", default="", help="groups of rows whose name contains this")
-    given = parser.parse_args(arguments)
-    unknown = [name for name in given.parts if name not in PARTS]
-    if unknown:
-        parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    if given.data is not None and not given.data.is_file():
-        parser.error(f"--data {given.data}: there is no such file")
-    return given
-
-
-def what(part: str) -> str:
-    """Return the first line of a part's docstring; it is not imported."""
-    return dispatch.first_line(HERE / "parts" / f"{part}.py")
-
-
 def measure(given: argparse.Namespace, folder: Path) -> int:
     """Measure each part in a process of its own, print it, and write all there is so far."""
-    record: dict[str, Any] = {
+    found: dict[str, Any] = {
         "schema": SCHEMA,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "options": {name: str(value) for name, value in vars(given).items()},
+        "options": {
+            name: str(value) if isinstance(value, Path) else value for name, value in vars(given).items()
+        },
         "environment": machine.describe(),
         "load": given.load,
         "parts": [],
     }
     print(
-        machine.text(record["environment"]), *([f"busy beside: {given.load}"] if given.load else []), sep="\n"
+        machine.text(found["environment"]), *([f"busy beside: {given.load}"] if given.load else []), sep="\n"
     )
     print(f"\n{table.head()}", flush=True)
-    for name in given.parts or PARTS:
-        record["parts"].append(measure_part(name, given, folder))
-        print("\n".join(table.lines(record["parts"][-1])), flush=True)
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+    for name in given.parts:
+        found["parts"].append(measure_part(name, given, folder))
+        print("\n".join(table.lines(found["parts"][-1])), flush=True)
+        record.write(given.out, found)
     print(f"\n{given.out.resolve()}")
-    return int(any(part["status"] == "failed" for part in record["parts"]))
+    return int(any(one["status"] == "failed" for part in found["parts"] for one in (part, *part["rows"])))
 
 
 def measure_part(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -129,7 +119,7 @@ def be_part(name: str, asked: str, out: str) -> int:
     given |= {"folder": Path(given["folder"]), "data": given["data"] and Path(given["data"])}
     options = core.Options(**given)
     module = importlib.import_module(f"scripts.bench.parts.{name}")
-    groups = [group for group in module.groups(options) if options.only in group.name]
+    groups = [group for group in module.groups(options) if options.wants(group.name)]
     most: int = getattr(module, "ROUNDS", ROUNDS) if options.rounds is None else options.rounds
     Path(out).write_text(json.dumps(core.measure(groups, most, options.seconds, started=started)))
     return 0

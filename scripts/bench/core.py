@@ -43,7 +43,7 @@ class Options:
     target, examples
         Of the part `accuracy`: a test accuracy, and how many examples each side learns from.
     only
-        Groups whose name contains this.
+        Groups whose name contains this, in whatever case.
     """
 
     folder: Path
@@ -53,6 +53,10 @@ class Options:
     target: float = 0.974
     examples: int = 180_000
     only: str = ""
+
+    def wants(self, group: str) -> bool:
+        """Whether a group is to be measured, by its name."""
+        return self.only.casefold() in group.casefold()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,8 @@ class Row:
     lower
         Whether less is better, as of seconds. The ratio says how many times as good the figure is, but that
         of a cost (`Aim.at_most`), which is the figure by the other.
+    pair
+        Whether the row is about what it is compared with: without that it shows nothing.
     """
 
     name: str
@@ -92,6 +98,7 @@ class Row:
     against: tuple[str, ...] = ()
     aim: Aim | None = None
     lower: bool = False
+    pair: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,11 +175,12 @@ def _row(row: Row, group: Group, taken: _Taken) -> dict[str, Any]:
     result: dict[str, Any] = {"group": group.name, "name": row.name, "unit": row.unit, "status": "measured"}
     result |= {"aim": vars(row.aim) if row.aim else None, "why": _reasons(row, group, taken)}
     mine = taken.figures.get(row.figure, [])
-    if not mine:
-        kinds = {taken.why[turn][0] for turn in _blamed({row.figure}, group, taken)}
+    others = {name: values for name in row.against if (values := taken.figures.get(name))}
+    if not mine or (row.pair and not others):
+        missing = set(row.against) if mine else {row.figure}
+        kinds = {taken.why[turn][0] for turn in _blamed(missing, group, taken)}
         return result | {"status": "skipped" if kinds == {"skipped"} else "failed"}
     result["figure"] = {"name": row.figure} | spread(mine)
-    others = {name: values for name in row.against if (values := taken.figures.get(name))}
     if not others:
         return result
     best = (min if row.lower else max)(others, key=lambda name: statistics.median(others[name]))
@@ -193,6 +201,13 @@ def _reasons(row: Row, group: Group, taken: _Taken) -> str:
 
 
 def _blamed(missing: set[str], group: Group, taken: _Taken) -> list[str]:
-    """Return the turns that gave nothing and may be the cause: those of the figures' names, else any."""
-    own = missing & group.turns.keys()
-    return [turn for turn in taken.why if turn in own or missing - own]
+    """Return the turns that gave nothing and may be the cause: those that the figures are named after, else
+    any."""
+    own = {name: _giver(name, group) for name in missing}
+    return [turn for turn in taken.why if turn in own.values() or None in own.values()]
+
+
+def _giver(figure: str, group: Group) -> str | None:
+    """Return the turn of whose name a figure's is, or with whose name, and a blank, it begins."""
+    named = [turn for turn in group.turns if f"{figure} ".startswith(f"{turn} ")]
+    return max(named, key=len, default=None)

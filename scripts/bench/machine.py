@@ -91,8 +91,10 @@ def _ask(code: str) -> Any:
 def busy(count: int) -> Iterator[None]:
     """Let `count` processes compute meanwhile; they end with this one, if not before."""
     command = [sys.executable, "-c", BUSY, str(os.getpid())]
-    started = [subprocess.Popen(command) for _ in range(count)]
+    started = []
     try:
+        for _ in range(count):  # in sessions of their own: Ctrl-C is for this process
+            started.append(subprocess.Popen(command, start_new_session=True))
         yield
     finally:
         for one in started:

@@ -43,11 +43,13 @@ def groups(options: Options) -> Iterator[Group]:
         "SciPy": cache(partial(passes, scipys, "SciPy")),
         "PyTorch": cache(partial(passes, torchs, "PyTorch")),
     }
-    rows = [
-        Row(f"passes to a loss of {loss}, {name}", f"dbmpi {loss}", "passes", (f"{name} {loss}",), lower=True)
-        for loss in LOSSES
-        for name in ("SciPy", "PyTorch")
-    ]
+    rows = []
+    for loss in LOSSES:
+        title, own = f"passes to a loss of {loss}", f"dbmpi {loss}"
+        rows.append(Row(title, own, "passes"))
+        for name in ("SciPy", "PyTorch"):
+            beside = (f"{name} {loss}",)
+            rows.append(Row(f"{title}, beside {name}", own, "passes", beside, lower=True, pair=True))
     yield Group("lbfgs passes", ways, rows)
     turns: dict[str, Turn] = {"dbmpi": partial(own_rate, options), "PyTorch": partial(torch_rate, options)}
     row = Row("784-512-512-10, examples/s in passes", "dbmpi", "examples/s", ("PyTorch",))

@@ -330,7 +330,7 @@ def groups(options: Options) -> Iterator[Group]:
         torch.set_num_threads(1)
     for table in TABLES:
         for case in table():
-            if options.only in case.name:
+            if options.wants(case.name):
                 yield group(case)
 
 

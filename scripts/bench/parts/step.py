@@ -58,8 +58,8 @@ def group(
         turns[rival] = Timed(partial(torch_step, run, batch, options), turn_s)
     rows = [
         Row(f"{name} beside PyTorch", "dbmpi", "s", tuple(rivals), Aim(aim) if aim else None, lower=True),
-        Row(f"{name} beside PyTorch eager", "dbmpi", "s", ("PyTorch eager",), lower=True),
-        Row(f"{name} beside PyTorch compiled", "dbmpi", "s", ("PyTorch compiled",), lower=True),
+        Row(f"{name} beside PyTorch eager", "dbmpi", "s", ("PyTorch eager",), lower=True, pair=True),
+        Row(f"{name} beside PyTorch compiled", "dbmpi", "s", ("PyTorch compiled",), lower=True, pair=True),
     ]
     if not image:
         turns["products"] = Timed(lambda: steps.products(run().setup.network, batch), turn_s)

@@ -5,11 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from scripts.bench import command, core, machine, table
+from scripts import processes
+from scripts.bench import arguments, command, core, look, machine, table
 from scripts.bench.core import Aim, Group, Row
+from scripts.training_runs import random_data
 from tests import ROOT
 
 KEYS = {"group", "name", "unit", "status", "why", "aim"}
@@ -151,15 +154,81 @@ def test_a_part_that_fails_is_said_and_the_next_is_measured(tmp_path, monkeypatc
 
 
 def test_each_part_says_what_it_measures():
-    assert {path.stem for path in (ROOT / "scripts" / "bench" / "parts").glob("*.py")} == set(command.PARTS)
-    assert all(command.what(name).endswith(".") for name in command.PARTS)
+    assert {path.stem for path in (ROOT / "scripts" / "bench" / "parts").glob("*.py")} == set(arguments.PARTS)
+    assert all(arguments.what(name).endswith(".") for name in arguments.PARTS)
 
 
-@pytest.mark.parametrize("arguments", [["nothing"], ["--nothing"], ["--data", "nowhere.h5"]], ids=str)
-def test_a_mistake_ends_with_status_2(arguments, capsys):
+MISTAKES = """nothing; --nothing; --data nowhere.h5; --rounds 0; --load -1; --seconds 0; --seconds nan
+    kernels --only nothing_such; --out nowhere/out.json; --out .; accuracy --data tests/__init__.py"""
+
+
+@pytest.mark.parametrize("words", [one.strip() for one in MISTAKES.replace("\n", ";").split(";")])
+def test_a_mistake_ends_with_status_2_and_one_line(words, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit, match="2"):
-        command.main(arguments)
-    assert "usage: scripts/bench" in capsys.readouterr().err
+        command.main(words.split())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("scripts/bench: ")
+    assert "nothing_such" not in words or "sum_of_squares n=669706" in line
+
+
+def test_data_are_those_of_mnist_for_the_parts_that_use_them(tmp_path):
+    def file(name, shape, classes):
+        random_data(tmp_path / name, 50, shape, classes)
+        return look.complaint(tmp_path / name)
+
+    assert file("flat", (784,), 10) == file("square", (28, 28), 10) == ""
+    assert "shape (50, 8, 8)" in file("small", (8, 8), 10) and "0 to 3" in file("few", (28, 28), 4)
+    sources = {name: (ROOT / "scripts/bench/parts" / f"{name}.py").read_text() for name in arguments.PARTS}
+    assert [name for name, text in sources.items() if "options.data" in text] == list(arguments.OF_DATA)
+
+
+def test_a_row_about_a_rival_shows_nothing_without_it():
+    def missing():
+        raise core.Skipped("SciPy is not installed")
+
+    turns = {"dbmpi": lambda: {"dbmpi 1": 1.0}, "SciPy": missing, "PyTorch": lambda: 1 / 0}
+    rows = measured(turns, *(Row(name, "dbmpi 1", "s", (f"{name} 1",), pair=True) for name in turns))
+    assert [row["status"] for row in rows] == ["measured", "skipped", "failed"]
+    assert "figure" not in rows[1] and rows[1]["why"] == "SciPy skipped: SciPy is not installed"
+
+
+def part_process(monkeypatch, rows=(), ends=None):
+    """Let parts give these rows; `ends` is called in the second one."""
+    monkeypatch.setattr(machine, "describe", lambda: {})
+    monkeypatch.setattr(machine, "text", lambda found: "")
+
+    def fake(words, **more):
+        if ends and words[3] == "step":
+            ends()
+        Path(words[5]).write_text(json.dumps({"rounds": 1, "rows": rows}))
+        return command.processes.Finished(words, 0, "", "", 0.0, False, [])
+
+    monkeypatch.setattr(command.processes, "run", fake)
+
+
+@pytest.mark.parametrize("number", processes.ENDING)
+def test_a_signal_ends_it_in_one_line_and_keeps_what_is_measured(number, tmp_path, monkeypatch, capsys):
+    part_process(monkeypatch, ends=lambda: os.kill(os.getpid(), number))
+    out = tmp_path / "out.json"
+    assert command.main(["threads", "step", "--out", str(out)]) == 128 + number
+    found = json.loads(out.read_text())
+    assert [one["name"] for one in found["parts"]] == ["threads"] and found["options"]["rounds"] is None
+    assert found["options"]["seconds"] == 100 and [*tmp_path.iterdir()] == [out]
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_full_disk_is_one_line_and_status_1(tmp_path, monkeypatch, capsys):
+    part_process(monkeypatch)
+    assert command.main(["threads", "--out", "/dev/full"]) == 1
+    assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", ["measured", "skipped", "failed"])
+def test_a_row_that_failed_gives_status_1_and_a_missed_aim_does_not(status, tmp_path, monkeypatch):
+    row = dict.fromkeys(KEYS, "") | {"status": status, "met": False}
+    part_process(monkeypatch, [row])
+    assert command.main(["threads", "--out", str(tmp_path / "out.json")]) == (status == "failed")
 
 
 def test_a_real_part_from_any_directory_on_one_thread_of_the_machines_own_kernels(tmp_path):
