@@ -95,8 +95,9 @@ def _ranks_and_cores(places: "Sequence[RankPlace]", node: int) -> tuple[int, int
 def thread_reasons(config: Config, places: "Sequence[RankPlace]") -> dict[str, list[int]]:
     """Return how many threads ranks have, and why: for each reason the ranks, in order."""
     reasons: dict[str, list[int]] = {}
+    nodes = {node: _ranks_and_cores(places, node) for node in {place.node for place in places}}
     for rank, place in enumerate(places):
-        ranks, cores = _ranks_and_cores(places, place.node)
+        ranks, cores = nodes[place.node]
         why = launch.thread_reason(config.cluster.threads, len(place.cores), ranks, cores)
         reasons.setdefault(why, []).append(rank)
     return reasons
