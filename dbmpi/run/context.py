@@ -29,7 +29,7 @@ class RunContext:
         self.dtype = np.dtype(self.config.model.dtype)
         parts = decompose(self.config, setup.topology, setup.network)
         self.partitioning, self.pieces = parts.partitioning, parts.pieces
-        yields_s = YIELDS_S if setup.roomy else 0.0
+        yields_s = YIELDS_S if setup.core_each else 0.0
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s)
         self.signals = Signals()
 

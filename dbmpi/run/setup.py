@@ -33,7 +33,7 @@ class Setup:
         The configuration, complete; the role of every rank; the layers and their tensors.
     places
         Host, node and cores of every rank.
-    threads, crowded, roomy
+    threads, crowded, core_each
         Of this rank: its threads, whether its node has fewer cores than ranks, and whether it is a partition
         whose node has a core for each partition that is there.
     description
@@ -49,7 +49,7 @@ class Setup:
     places: "tuple[RankPlace, ...]"
     threads: int
     crowded: bool
-    roomy: bool
+    core_each: bool
     description: "Description"
     network: "Network"
     run_dir: Path
@@ -71,9 +71,9 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     threads, crowded = _choose_threads(comm, config, places)
     topology, (data, network, run_dir, resume) = agree(comm, lambda: _inspect(arguments, config, places))
     config = _with_overlap(config, topology, places)
-    roomy = _roomy(topology, places, comm.Get_rank())
+    core_each = _core_each(topology, places, comm.Get_rank())
     here = tuple(places)
-    return Setup(config, topology, here, threads, crowded, roomy, data, network, run_dir, resume)
+    return Setup(config, topology, here, threads, crowded, core_each, data, network, run_dir, resume)
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
@@ -116,7 +116,7 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     return threads, ranks > cores
 
 
-def _roomy(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:
+def _core_each(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:
     """Return whether a rank is a partition, on a node that has a core for each partition there."""
     node = places[rank].node
     partitions = [r for replica in topology.replicas for r in replica if places[r].node == node]
