@@ -15,9 +15,10 @@ HERE = Path(__file__).resolve().parent
 AS_LOOK = "--as-look"
 LOOK_S = 120
 # In this order: what is asked most comes first.
-PARTS = ("accuracy", "step", "threads", "partitions", "transport", "boundary", "data", "start", "memory",
-         "downpour", "sandblaster", "checkpoints", "lbfgs", "kernels", "spatial")  # fmt: skip
-OF_DATA = ("accuracy", "sandblaster")  # parts that use --data
+PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "rates", "step", "threads", "partitions",
+         "transport", "boundary", "data", "start", "memory", "downpour", "sandblaster", "checkpoints",
+         "lbfgs", "kernels", "spatial")  # fmt: skip
+OF_DATA = ("accuracy", "replicas", "defaults", "rates", "sandblaster")  # parts that use --data
 ROUNDS = 3  # of a part that does not say
 
 
@@ -41,11 +42,14 @@ def parse(words: Sequence[str], about: str) -> argparse.Namespace:
     add("--seconds", type=_number(float, above=0), default=100.0,
         help="begin no round of a part that would end later (100)")  # fmt: skip
     add("--load", type=_number(int, 0), default=0, help="busy processes beside (default 0)")
-    add("--data", type=Path, help=f"HDF5 file of 28 x 28 images and 10 classes, as MNIST: of {OF_DATA[0]} "
-        f"and {OF_DATA[1]}; the other parts make their own examples")  # fmt: skip
-    add("--target", type=_number(float, above=0, most=1), default=0.974,
-        help="of accuracy: to be reached (0.974)")  # fmt: skip
-    add("--examples", type=_number(int, 100), default=180_000, help="of accuracy: learned from (180000)")
+    add("--data", type=Path, help="HDF5 file of 28 x 28 images and 10 classes, as MNIST: of "
+        f"{', '.join(OF_DATA)}; the other parts make their own examples")  # fmt: skip
+    add("--target", type=_number(float, above=0, most=1), default=0.975,
+        help="of accuracy and rates: to be reached (0.975)")  # fmt: skip
+    add("--examples", type=_number(int, 100), default=180_000,
+        help="of accuracy and rates: learned from at most (180000)")  # fmt: skip
+    add("--seed", type=_number(int, 0), default=1,
+        help="of the first round, where accuracies are compared; others have the next ones (1)")  # fmt: skip
     add("--only", default="", help="groups of rows whose name contains this, in whatever case")
     given = parser.parse_args(words)
     unknown = [name for name in given.parts if name not in PARTS]

@@ -1,16 +1,18 @@
 """Measure dbmpi beside PyTorch, raw MPI, BLAS and memory: `python scripts/bench [PART ...] [options]`.
 
-Without a part it takes all of them, in under half an hour on two cores; one takes under two minutes. It
-prints a table, and writes a JSON file. Each figure is a median, with the least and the most; each ratio is
-that of figures that were taken in turns, round by round. PyTorch and SciPy are the extra "bench"; rows that
-want something that is not installed are skipped, and say so.
+Without a part it takes all of them, in about half an hour on two cores; most take under two minutes, or as
+long as --seconds and --rounds say. It prints a table, and writes a JSON file. Each figure is a median, or
+where accuracies are compared a mean, with the least and the most; each ratio is that of figures that were
+taken in turns, round by round. PyTorch, SciPy and the tables are the extra "bench"; rows that want something
+that is not installed are skipped, and say so.
 
 The JSON file, whole after every part: `schema` 1; `started`; `options`, null for what is not said;
 `environment` (`scripts.bench.machine`); `load`, the busy processes beside; and `parts`, each with `name`,
 `what`, `status` (measured, failed), `why`, `seconds`, `rounds` and `rows`. A row has `group`, `name`, `unit`,
-`status` (measured, skipped, failed), `why`, `aim` (`at_least` or `at_most`, or null); if measured also
-`figure` (`name`, `median`, `least`, `most`, `values`), and where it is compared `against`, which is like it,
-`ratio` without a name, and `met`: whether its median is as the aim says. The status is 1 if a part or a row
+`status` (measured, skipped, failed), `why`, `aim` (`at_least` or `at_most`, or null), `by` (median, or mean:
+what counts of several rounds); if measured also `figure` (`name`, `median`, `mean`, `least`, `most`,
+`values`), and where it is compared `against`, which is like it, `ratio` without a name, and `met`: whether
+the ratio, or the figure of a row that stands alone, is as the aim says. The status is 1 if a part or a row
 has failed.
 """
 
@@ -27,12 +29,18 @@ from pathlib import Path
 from typing import Any
 
 from scripts import processes
-from scripts.bench import core, look, machine, record, table
+from scripts.bench import core, look, machine, record, rounds, table
 from scripts.bench.arguments import AS_LOOK, HERE, ROUNDS, parse, what
 from scripts.launcher import ROOT
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP", "NUMBA")}
-IN_PROCESS = ("step", "lbfgs", "kernels", "spatial")  # parts that compute themselves: on one thread
+IN_PROCESS = (
+    "defaults",
+    "step",
+    "lbfgs",
+    "kernels",
+    "spatial",
+)  # parts that compute themselves: on one thread
 AS_PART = "--as-part"
 SCHEMA = 1
 
@@ -95,7 +103,7 @@ def measure_part(name: str, given: argparse.Namespace, folder: Path) -> dict[str
     """Measure one part in a process of its own, which ends with its threads, memory and failures."""
     own, started = folder / name, time.monotonic()
     own.mkdir(exist_ok=True)
-    asked = {key: getattr(given, key) for key in ("rounds", "seconds", "target", "examples", "only")}
+    asked = {key: getattr(given, key) for key in ("rounds", "seconds", "target", "examples", "seed", "only")}
     asked |= {"folder": str(own), "data": given.data and str(given.data.resolve())}
     out = own / "part.json"
     command = [sys.executable, str(HERE), AS_PART, name, json.dumps(asked), str(out)]
@@ -121,5 +129,5 @@ def be_part(name: str, asked: str, out: str) -> int:
     module = importlib.import_module(f"scripts.bench.parts.{name}")
     groups = [group for group in module.groups(options) if options.wants(group.name)]
     most: int = getattr(module, "ROUNDS", ROUNDS) if options.rounds is None else options.rounds
-    Path(out).write_text(json.dumps(core.measure(groups, most, options.seconds, started=started)))
+    Path(out).write_text(json.dumps(rounds.measure(groups, most, options.seconds, started=started)))
     return 0

@@ -28,13 +28,13 @@ def _row(row: Mapping[str, Any]) -> list[str]:
     why = [f"    {brief(row['why'])}"] if row["why"] else []
     if "figure" not in row:
         return [f"{row['name']:{WIDTHS[0]}} {row['status']}", *why]
-    beside = row.get("against")
-    unit, factor = scale(row["unit"], row["figure"]["median"] or 0.0)
+    beside, by = row.get("against"), row["by"]
+    unit, factor = scale(row["unit"], row["figure"][by] or 0.0)
     cells = [
         row["name"],
-        _with_spread(row["figure"], factor, unit),
-        f"{beside['name']} {number(beside['median'], factor)}" if beside else "",
-        _with_spread(row["ratio"]) if beside else "",
+        _with_spread(row["figure"], by, factor, unit),
+        f"{beside['name']} {number(beside[by], factor)}" if beside else "",
+        _with_spread(row["ratio"], by) if beside else "",
         _aim(row),
     ]
     return [_line(cells), *why]
@@ -62,11 +62,13 @@ def scale(unit: str, value: float) -> tuple[str, float]:
     return ("MB", 1e-6) if unit == "bytes" else (unit, 1.0)
 
 
-def _with_spread(spread: Mapping[str, float | None], factor: float = 1.0, unit: str = "") -> str:
-    digits = ".2f" if unit == "%" else ""
-    middle, least, most = (number(spread[key], factor, digits) for key in ("median", "least", "most"))
-    text = middle if least == most else f"{middle} ({least} to {most})"
-    return text if spread["median"] is None else f"{text} {unit}".rstrip()
+def _with_spread(spread: Mapping[str, float | None], by: str, factor: float = 1.0, unit: str = "") -> str:
+    """Return what counts of several rounds, a mean marked as one, with the least and the most."""
+    digits = ".2f" if unit in ("%", "points") else ""
+    middle, least, most = (number(spread[key], factor, digits) for key in (by, "least", "most"))
+    mark = "mean " * (by == "mean")
+    text = middle if least == most else f"{mark}{middle} ({least} to {most})"
+    return text if spread[by] is None else f"{text} {unit}".rstrip()
 
 
 def brief(why: str) -> str:

@@ -1,9 +1,10 @@
 """Train 784-512-512-10 (or as wide as the data are) with PyTorch: `torch_run.py JSON`, prints JSON.
 
-The argument holds `data`, `threads`, `examples`, `every` (examples between evaluations), `compiled`, `ranks`
-and, for the others, `rank` and `meet`, a file; the first rank starts them. The data lie in memory, as
-float32. The clock runs from the first minibatch on, and stands still in evaluations, and while PyTorch
-compiles. Each rank learns from minibatches of 100; two of them by DistributedDataParallel over gloo.
+The argument holds `data`, `threads`, `ranks`, `seed`, `ways` (each a rule and its rate, trained one after
+another), `examples` (to learn from at most), `every` (examples between evaluations, 0 for none), `until` (an
+accuracy that ends a training, or null) and, for the others, `rank` and `meet`, a file; the first rank starts
+them. The data lie in memory, as float32. The clock runs from the first minibatch on, and stands still in
+evaluations. Each rank learns from minibatches of 100; two of them by DistributedDataParallel over gloo.
 """
 
 import json
@@ -18,13 +19,17 @@ import h5py
 import torch
 from torch import distributed
 
-BATCH, HIDDEN, RATE, WARM = 100, 512, 0.02, 20
+BATCH, HIDDEN, WARM = 100, 512, 20
+RULES: dict[str, Any] = {
+    "momentum": lambda parameters, rate: torch.optim.SGD(parameters, rate, momentum=0.9, fused=True),
+    "adagrad": lambda parameters, rate: torch.optim.Adagrad(parameters, rate, fused=True),
+    "adam": lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=True),
+}
 
 
 def main(asked: dict[str, Any]) -> None:
-    """Start the other ranks, train, and print the curve."""
+    """Start the other ranks, train in all ways, and print a list of what was found."""
     torch.set_num_threads(asked["threads"])
-    torch.manual_seed(1)
     ranks: int = asked["ranks"]
     with tempfile.TemporaryDirectory() as folder:
         asked = {"rank": 0, "meet": str(Path(folder) / "meet"), **asked}
@@ -35,7 +40,9 @@ def main(asked: dict[str, Any]) -> None:
         if ranks > 1:
             meet, size = f"file://{asked['meet']}", ranks
             distributed.init_process_group("gloo", init_method=meet, rank=asked["rank"], world_size=size)
-        found = train(asked)
+        with h5py.File(asked["data"]) as file:
+            data = split(file, "train"), split(file, "test")
+        found = [train(asked, rule, rate, *data) for rule, rate in asked["ways"]]
         if ranks > 1:
             distributed.destroy_process_group()
         if asked["rank"] == 0:
@@ -50,56 +57,54 @@ def split(file: h5py.File, name: str) -> tuple[Any, Any]:
     return x / x.max(), torch.from_numpy(file[name]["y"][:]).long()
 
 
-def network(inputs: int, outputs: int, asked: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Return the model, what computes its loss, and the optimizer."""
+def network(inputs: int, outputs: int, ranks: int) -> Any:
+    """Return the model."""
     nn = torch.nn
     model: Any = nn.Sequential(
         nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs)
     )
-    if asked["ranks"] > 1:
-        model = nn.parallel.DistributedDataParallel(model)
-    loss = nn.CrossEntropyLoss()
-
-    def loss_of(x: Any, y: Any) -> Any:
-        return loss(model(x), y)
-
-    try:
-        optimizer = torch.optim.Adagrad(model.parameters(), RATE, fused=True)
-    except (RuntimeError, TypeError):  # of an older PyTorch
-        optimizer = torch.optim.Adagrad(model.parameters(), RATE)
-    return model, torch.compile(loss_of) if asked["compiled"] else loss_of, optimizer
+    return nn.parallel.DistributedDataParallel(model) if ranks > 1 else model
 
 
-def train(asked: dict[str, Any]) -> dict[str, Any]:
+def train(
+    asked: dict[str, Any], rule: str, rate: float, learned: tuple[Any, Any], tested: tuple[Any, Any]
+) -> dict[str, Any]:
     """Return `curve`, examples and seconds and accuracy of each evaluation, and `examples_per_s`."""
-    with h5py.File(asked["data"]) as file:
-        (x, y), (x_test, y_test) = split(file, "train"), split(file, "test")
-    model, loss_of, optimizer = network(x.shape[1], int(y.max()) + 1, asked)
-    for _ in range(WARM):  # compiles; no step
-        loss_of(x[:BATCH], y[:BATCH]).backward()
+    (x, y), ranks, rank, every = learned, asked["ranks"], asked["rank"], asked["every"] or asked["examples"]
+    torch.manual_seed(asked["seed"])
+    model, loss = network(x.shape[1], int(y.max()) + 1, ranks), torch.nn.CrossEntropyLoss()
+    optimizer = RULES[rule](model.parameters(), rate)
+    for _ in range(WARM):  # no step
+        loss(model(x[:BATCH]), y[:BATCH]).backward()
         optimizer.zero_grad()
-    ranks, examples, seconds, curve = asked["ranks"], 0, 0.0, []
-    due, order, at = asked["every"], torch.randperm(len(x))[asked["rank"] :: ranks], 0
-    meet(ranks)
-    start = time.perf_counter()
-    while examples < asked["examples"]:
-        if at + BATCH > len(order):
-            order, at = torch.randperm(len(x))[asked["rank"] :: ranks], 0
-        rows = order[at : at + BATCH]
-        optimizer.zero_grad()
-        loss_of(x[rows], y[rows]).backward()
-        optimizer.step()
-        at, examples = at + BATCH, examples + BATCH * ranks
-        if examples >= due or examples >= asked["examples"]:
-            meet(ranks)
-            seconds += time.perf_counter() - start
-            due += asked["every"]
-            with torch.no_grad():
-                accuracy = float((model(x_test).argmax(1) == y_test).float().mean())
-            curve.append((examples, seconds, accuracy))
-            meet(ranks)
-            start = time.perf_counter()
+    examples, seconds, curve = 0, 0.0, list[tuple[int, float, float]]()
+    order, at = torch.randperm(len(x))[rank::ranks], 0
+    while examples < asked["examples"] and not reached(curve, asked["until"]):
+        meet(ranks)
+        start, due = time.perf_counter(), min(examples + every, asked["examples"])
+        while examples < due:
+            if at + BATCH > len(order):
+                order, at = torch.randperm(len(x))[rank::ranks], 0
+            rows = order[at : at + BATCH]
+            optimizer.zero_grad()
+            loss(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+            at, examples = at + BATCH, examples + BATCH * ranks
+        meet(ranks)
+        seconds += time.perf_counter() - start
+        curve.append((examples, seconds, accuracy(model, *tested) if asked["every"] else 0.0))
     return {"curve": curve, "examples_per_s": examples / seconds}
+
+
+def accuracy(model: Any, x: Any, y: Any) -> float:
+    """Return the share of right answers; ranks, whose models are the same, find the same."""
+    with torch.no_grad():
+        return float((model(x).argmax(1) == y).float().mean())
+
+
+def reached(curve: list[tuple[int, float, float]], until: float | None) -> bool:
+    """Whether the last evaluation ends the training."""
+    return bool(curve) and until is not None and curve[-1][2] >= until
 
 
 def meet(ranks: int) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from scripts import processes
-from scripts.bench import arguments, command, core, look, machine, table
+from scripts.bench import arguments, command, core, look, machine, rounds, table
 from scripts.bench.core import Aim, Group, Row
 from scripts.training_runs import random_data
 from tests import ROOT
 
-KEYS = {"group", "name", "unit", "status", "why", "aim"}
+KEYS = {"group", "name", "unit", "status", "why", "aim", "by"}
 
 
 def numbers(*values):
@@ -24,21 +25,22 @@ def numbers(*values):
     return lambda: left.pop(0)
 
 
-def measured(turns, *rows, rounds=3, **more):
-    return core.measure([Group("g", turns, rows)], rounds, 1e9, **more)["rows"]
+def measured(turns, *rows, **more):
+    return rounds.measure([Group("g", turns, rows)], 3, 1e9, **more)["rows"]
 
 
 def test_turns_alternate_round_by_round():
     seen = []
     turns = {name: lambda name=name: seen.append(name) or 1.0 for name in "ab"}
-    core.measure([Group("g", turns, []), Group("h", {"c": lambda: seen.append("c") or 1.0}, [])], 3, 1e9)
+    rounds.measure([Group("g", turns, []), Group("h", {"c": lambda: seen.append("c") or 1.0}, [])], 3, 1e9)
     assert seen == ["a", "b", "c"] * 3
 
 
 def test_medians_with_their_spread_and_ratios_of_each_round():
     turns = {"mine": numbers(30, 10, 20), "other": numbers(10, 10, 10)}
     (row,) = measured(turns, Row("r", "mine", "1/s", ("other",), Aim(at_least=1.5)))
-    assert row["figure"] == {"name": "mine", "median": 20, "least": 10, "most": 30, "values": [30, 10, 20]}
+    spread = {"median": 20, "mean": 20, "least": 10, "most": 30, "values": [30, 10, 20]}
+    assert row["figure"] == {"name": "mine"} | spread
     assert (row["ratio"]["median"], row["ratio"]["least"], row["ratio"]["most"], row["met"]) == (
         2,
         1,
@@ -71,6 +73,27 @@ def test_the_best_of_several_rivals_counts():
         assert row["against"]["name"] == best
 
 
+def test_the_best_of_several_own_figures_counts_those_that_there_are():
+    turns = {"ours": lambda: {"serial": 3.0, "sync": 1.0}, "new": lambda: 1 / 0, "other": lambda: 4.0}
+    mine = ("serial", "sync", "new")
+    (row,) = measured(turns, Row("r", mine, "s", ("other",), Aim(at_most=0.5), lower=True))
+    assert (row["figure"]["name"], row["ratio"]["median"], row["met"]) == ("sync", 0.25, True)
+    assert "ZeroDivisionError" in row["why"]
+
+
+def test_a_row_by_its_mean_that_stands_alone_has_an_aim_of_its_own():
+    row = Row("r", "lost", "points", aim=Aim(at_most=0.3), lower=True, by="mean")
+    (found,) = measured({"lost": numbers(0.0, 0.1, 1.1)}, row)
+    assert found["met"] is False and "mean 0.40 (0.00 to 1.10) points" in table.lines(part([found]))[1]
+    (found,) = measured({"lost": numbers(0.0, 0.1, 0.5)}, row)
+    assert found["met"] is True
+
+
+def test_each_round_has_a_seed_of_its_own(tmp_path):
+    turn = core.seeded(core.Options(tmp_path, seed=7), lambda seed: {"seed": seed})
+    assert measured({"t": turn}, Row("r", "seed", "1"))[0]["figure"]["values"] == [7, 8, 9]
+
+
 def test_a_bad_turn_and_a_missing_library_do_not_end_the_others(monkeypatch):
     def missing():
         core.require("torch")
@@ -95,7 +118,7 @@ def test_what_is_never_reached_is_null():
 
 def test_no_round_is_begun_that_would_end_too_late():
     now = iter(range(100))
-    found = core.measure([Group("g", {"a": lambda: 1.0}, [])], 9, 6, clock=lambda: next(now), started=0)
+    found = rounds.measure([Group("g", {"a": lambda: 1.0}, [])], 9, 6, clock=lambda: next(now), started=0)
     assert found["rounds"] == 3
 
 
@@ -180,7 +203,8 @@ def test_data_are_those_of_mnist_for_the_parts_that_use_them(tmp_path):
     assert file("flat", (784,), 10) == file("square", (28, 28), 10) == ""
     assert "shape (50, 8, 8)" in file("small", (8, 8), 10) and "0 to 3" in file("few", (28, 28), 4)
     sources = {name: (ROOT / "scripts/bench/parts" / f"{name}.py").read_text() for name in arguments.PARTS}
-    assert [name for name, text in sources.items() if "options.data" in text] == list(arguments.OF_DATA)
+    uses = re.compile(r"options\.data\b|require_data\(|tables\.TABLES")
+    assert {name for name, text in sources.items() if uses.search(text)} == set(arguments.OF_DATA)
 
 
 def test_a_row_about_a_rival_shows_nothing_without_it():

@@ -1,0 +1,154 @@
+"""scripts/bench: what single parts make of runs. Runs nothing, but two short ones of the part `defaults`."""
+
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from scripts.bench import tables, torch_ways
+from scripts.bench.core import Options, Skipped, require_data
+from scripts.bench.parts import accuracy, defaults, rates, replicas, rules, sync
+from scripts.bench.rounds import measure
+from tests import ROOT
+
+
+@pytest.fixture
+def options(tmp_path):
+    return Options(tmp_path)
+
+
+def test_examples_to_an_accuracy_of_pytorch():
+    found = {"curve": [[6000, 0.5, 0.9], [12_000, 1.0, 0.975], [18_000, 1.5, 0.97]]}
+    assert torch_ways.examples_to(found, 0.975) == 12_000 and torch_ways.examples_to(found, 0.98) == float(
+        "inf"
+    )
+
+
+def test_what_accuracy_repeats_has_been_tried_by_rates():
+    for ways in accuracy.CHOSEN.values():
+        assert [rule for rule, _ in ways] == list(torch_ways.RATES)
+        assert all(rate in torch_ways.RATES[rule] for rule, rate in ways)
+
+
+def test_the_best_of_ours_is_compared_with_the_best_of_pytorch(options, monkeypatch):
+    seconds = {"serial, 2 threads": 3.0, "sync, 2 replicas": 1.0}
+    monkeypatch.setattr(accuracy, "ours", lambda options, name, seed: {name: seconds.get(name, 9.0)})
+    theirs = {"momentum": 4.0, "adagrad": 5.0, "adam": 6.0}
+    monkeypatch.setattr(
+        accuracy, "theirs", lambda options, kind, seed: {f"{kind} {rule}": s for rule, s in theirs.items()}
+    )
+    first = measure(accuracy.groups(options), 1, 1e9)["rows"][0]
+    assert first["name"] == "the best to 97.5%: sync, 2 replicas"
+    assert (first["ratio"]["median"], first["met"]) == (0.25, True)
+
+
+def test_rates_are_told_one_by_one(options, monkeypatch):
+    curve = {"curve": [[6000, 0.5, 0.98]]}
+    monkeypatch.setattr(torch_ways, "train", lambda data, kind, ways, seed, **more: [curve] * len(ways))
+    rows = measure(rates.groups(options), 1, 1e9)["rows"]
+    assert len(rows) == 18 and all(row["figure"]["median"] == 6000 for row in rows)
+
+
+def test_replicas_are_compared_with_a_serial_run_of_their_seed(tmp_path, monkeypatch):
+    ran = []
+
+    def run(folder, ranks, settings):
+        ran.append(ranks)
+        seed = int(next(one for one in settings if one.startswith("train.seed=")).partition("=")[2])
+        score = 0.98 + seed / 1000 - (ranks > 1) * 0.002
+        return {"test_accuracy": score, "examples_per_s": 1.0, "staleness_mean": 3.0}
+
+    monkeypatch.setattr(replicas.runs, "run", run)
+    rows = measure(replicas.groups(Options(tmp_path, data=tmp_path)), 2, 1e9)["rows"]
+    assert ran == [1, 4, 6, 8, 30] + [1, 4, 6, 8, 30]
+    lost = [row for row in rows if row["name"].endswith("below serial")]
+    assert [row["met"] for row in lost] == [True] * 4
+    assert all(row["figure"]["mean"] == pytest.approx(0.2) for row in lost)
+
+
+def test_without_mnist_replicas_are_skipped(options):
+    with pytest.raises(Skipped, match="--data"):
+        require_data(options)
+
+
+def records(*losses, rows=rules.DIGITS // 3):
+    return [{"examples": (n + 1) * rows, "loss": loss} for n, loss in enumerate(losses)]
+
+
+def test_the_loss_of_an_epoch_is_that_of_its_records():
+    third = rules.DIGITS // 3
+    assert list(rules.epoch_means(records(3.0, 2.0, 1.0, 0.0))) == [(3 * third, 2.0), (4 * third, 1.0)]
+    assert rules.examples_to(records(3.0, 2.0, 1.0, 0.0), 1.5) == 4 * third
+    assert rules.examples_to(records(3.0, 2.0, None, 0.0), 1.5) == float("inf")
+
+
+def test_the_best_rate_counts_and_others_end_with_it(options, monkeypatch):
+    epochs = []
+
+    def trained(options, ranks, settings, most, seed):
+        epochs.append(most)
+        rate = float(settings[-1].partition("=")[2])
+        return records(*[1.0] * 6, *[0.0] * 9) if rate == 0.01 else records(*[1.0] * 15), {
+            "staleness_mean": 2.0
+        }
+
+    monkeypatch.setattr(rules, "trained", trained)
+    best = rules.fewest(options, 28, rules.BASE, lambda seed: 0.4, 1)
+    assert best == {
+        rules.BASE: rules.DIGITS // 3 * 8,
+        f"{rules.BASE} rate": 0.01,
+        f"{rules.BASE} staleness": 2.0,
+    }
+    assert epochs[:2] == [rules.MOST_EPOCHS] * 2 and max(epochs[2:]) < 3
+
+
+def test_sync_has_both_aims(options):
+    (group,) = sync.groups(options)
+    assert [row.aim and row.aim.at_least for row in group.rows] == [3.3, 1.5, None]
+
+
+def test_the_winner_is_chosen_on_other_splits_than_it_is_compared_on(options, monkeypatch):
+    def score(options, table, way, seed):
+        lucky = "downpour.learning_rate=0.1" in way and "downpour.rule=adagrad" in way
+        chosen = 99.0 if lucky else 90.0
+        return (98.0 if not way else chosen) if seed in defaults.COMPARED_ON else chosen
+
+    monkeypatch.setattr(defaults, "score", score)
+    (table,) = [one for one in tables.TABLES if one.name == "wine"]
+    found = defaults.compared(options, table)
+    assert found == {"behind": 1.0, "allowed": 1.0, "defaults": 98.0, "adagrad 0.1": 99.0}
+    rows = [row for group in defaults.groups(options) if group.name == "wine" for row in group.rows]
+    assert "{best}" in rows[2].name and found["behind"] <= rows[0].aim.at_most * found["allowed"]
+
+
+def test_a_split_is_standardized_by_what_is_learned_from(options):
+    x, y = np.arange(80.0).reshape(40, 2), np.arange(40.0)
+    table = tables.Table("own", lambda options: (x, y), (), 1, labels=False)
+    paths = [tables.write(table, options, seed) for seed in (1, 2, 1)]
+    assert paths[0] == paths[2] != paths[1]
+    with h5py.File(paths[0]) as file:
+        train, test = file["train/x"][:], file["test/x"][:]
+        assert train.shape == (30, 2) and test.shape == (10, 2) and file["train/y"].shape == (30, 1)
+    assert np.allclose(train.mean(0), 0, atol=1e-6) and np.allclose(train.std(0), 1, atol=1e-6)
+
+
+LEARN = """
+import sys
+from pathlib import Path
+from scripts.bench import core, tables
+from scripts.bench.parts import defaults
+
+(digits,) = [one for one in tables.TABLES if one.name == "digits"]
+short = tables.Table("short", digits.load, digits.settings, 2)
+options = core.Options(Path(sys.argv[1]))
+print(*(defaults.score(options, short, way, 1) for way in ([], defaults.WAYS["adagrad 0.03"])))
+"""
+
+
+def test_one_process_trains_with_the_defaults_and_then_with_others(tmp_path):
+    command = [sys.executable, "-c", LEARN, tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert all(float(score) > 50 for score in done.stdout.split()) and len(done.stdout.splitlines()) == 1
