@@ -1,11 +1,11 @@
-"""Compare Downpour and Sandblaster: `python scripts/compare [options]`, see algorithms.py."""
+"""Compare all algorithms: `python scripts/compare [options]`, see command.py."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from scripts.compare.algorithms import main
+from scripts.compare.command import main
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
