@@ -106,7 +106,7 @@ def test_activations_are_those_of_the_workspaces_and_layers(layers: str, partiti
         assert 0 < evaluated < needs.workspace(p, 100)
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam"])
+@pytest.mark.parametrize("name", rules.STATES)
 def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) -> None:
     settings = config(f"downpour.rule={name}")
     needs = memory_of(settings, 10, description())
