@@ -83,6 +83,21 @@ def test_downpour_on_other_shards_replicas_and_partitions(comm, folder, name):
         assert (logged(folder).step, logged(folder).examples) == (32, 640)
 
 
+@pytest.mark.mpi(ranks=[6])
+def test_adagrad_and_adarevision_go_on_from_one_another(comm, folder):
+    """From Adagrad both of the other's states are its own, and nothing of a gradient is lost."""
+    of = {
+        name: whole_tensors(
+            comm, arguments(folder / "run", SHAPES[1], "train.steps=32", f"downpour.rule={name}")
+        )
+        for name in ("adagrad", "adarevision")
+    }
+    for name, values in of["adagrad"].items():
+        assert np.array_equal(values, of["adarevision"][name])
+        if name.startswith("squares:"):
+            assert np.array_equal(values, of["adarevision"][f"revised_{name}"])
+
+
 @pytest.mark.mpi(ranks=[6], timeout_s=200)
 @pytest.mark.parametrize("method", ["lbfgs", "conjugate_gradient"])
 def test_sandblaster_on_other_shards_replicas_and_partitions(comm, folder, method):

@@ -130,6 +130,24 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         assert needs.far_clients() == 4 * largest * (1 + len(exchange._replies))
 
 
+@pytest.mark.parametrize(
+    ("keys", "copies"),
+    [
+        ((), 2 * 2),
+        (("downpour.overlap=false",), 2),
+        (("downpour.n_push=3",), 2 * 3),
+        (("train.algorithm=sandblaster",), 0),
+        (("cluster.replicas=1",), 0),
+        (("cluster.replicas=1", "downpour.n_fetch=2"), 1),
+        (("downpour.rule=adagrad",), 0),
+    ],
+)
+def test_the_memory_of_versions_that_gradients_may_come_from(keys: tuple[str, ...], copies: int) -> None:
+    """`tests/unit/server/test_versions.py` shows that a shard keeps no more."""
+    needs = memory_of(config("downpour.rule=adarevision", *keys), 10, description())
+    assert needs.of_shard(0).versions == copies * needs.of_shard(0).parameters
+
+
 def test_the_states_of_every_rule_are_known() -> None:
     assert set(rules.STATES) == set(keys(Downpour)["rule"].words)
 
