@@ -84,6 +84,8 @@ class Op(IntFlag):
     FETCH = 1
     PUSH = 2
     ACCRUE = 4  # add to the gradient of a pass over the batch
+    HOLD = 8  # gradients may yet come from the parameters that were fetched last,
+    LEARN = 16  # and from those that this FETCH gets
 
 
 class Command(IntEnum):
@@ -139,10 +141,11 @@ REQUEST_HEADER = np.dtype(
     [
         ("op", "i4"),
         ("piece", "i4"),
-        # Of the parameters that the gradient was computed from. ACCRUE: the pass over the batch.
+        # Of the parameters that the gradient was computed from, or what is accrued where nothing is pushed.
+        # ACCRUE: the pass over the batch.
         ("version", "i8"),
         ("rate", "f8"),  # learning rate that the rule shall use
-        ("steps", "i4"),  # minibatches in the gradient
+        ("steps", "i4"),  # minibatches in the gradient, or accrued
         ("wire", "i4"),  # index into WIRE
         ("start", "i8"),  # of the piece in the partition's vector
         ("square", "f8"),  # PUSH: sum of squares of the gradient, or UNKNOWN: the shard finds it
@@ -263,6 +266,12 @@ SHARD_REPORT = np.dtype(
         ("recent_not_finite", "i4"),  # and those of them that were refused as not finite
         ("staleness_sum", "i8"),
         ("staleness_max", "i8"),
+        (
+            "unknown",
+            "i8",
+        ),  # pushes computed from parameters that were not known here: nothing was revised
+        ("revised", "f8"),  # sum of the magnitudes of what was taken back of earlier steps,
+        ("stepped", "f8"),  # and of the steps
         ("busy_s", "f8"),
         ("bytes_in", "i8"),
         ("bytes_out", "i8"),

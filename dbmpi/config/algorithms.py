@@ -47,8 +47,10 @@ class Downpour:
     n_push: int = key(
         1, "Push the accrued gradients every so many minibatches.", unit="minibatches", minimum=1
     )
-    rule: Literal["sgd", "momentum", "adagrad", "adam"] = key(
-        "adagrad", "Rule by which the shards apply a gradient."
+    rule: Literal["sgd", "momentum", "adagrad", "adam", "adarevision"] = key(
+        "adagrad",
+        "Rule by which the shards apply a gradient; adarevision is Adagrad for gradients that are late, as "
+        "those of many replicas are (docs/revision.md).",
     )
     learning_rate: float = key(0.02, "Learning rate of the shards' rule (gamma of Adagrad).", above=0)
     local_rate: float | Auto = key(
@@ -73,7 +75,14 @@ class Downpour:
     momentum: float = key(0.9, "Decay of the velocity (momentum).", minimum=0, below=1)
     beta1: float = key(0.9, "Decay of the mean gradient (adam).", minimum=0, below=1)
     beta2: float = key(0.999, "Decay of the mean squared gradient (adam).", minimum=0, below=1)
-    epsilon: float = key(1e-8, "Keeps the divisors of adagrad and adam from zero.", above=0)
+    epsilon: float = key(1e-8, "Keeps the divisors of adagrad, adarevision and adam from zero.", above=0)
+    initial_accumulator: float = key(
+        0.0,
+        "Where the sums of squared gradients begin (adagrad, adarevision): larger ones make the first steps "
+        "smaller.",
+        minimum=0,
+        maximum=1e30,
+    )
     max_gradient_norm: float = key(
         0.0,
         "A shard refuses a gradient (of one of its pieces) with a larger norm; 0: only one that is not "

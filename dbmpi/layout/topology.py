@@ -60,6 +60,10 @@ class Topology:
         """The number of partitions of each replica, P."""
         return len(self.replicas[0])
 
+    def companions(self, rank: int) -> tuple[int, ...]:
+        """Return the world ranks of the replica that `rank` is in; itself alone where it has another role."""
+        return next((members for members in self.replicas if rank in members), (rank,))
+
     @property
     def serial(self) -> bool:
         """Whether one process has every role."""

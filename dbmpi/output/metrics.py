@@ -6,7 +6,9 @@ Every record is one line of JSON with `kind`, `time_s` (since training began), `
     train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share, and waits (share of
             a partition's time, by cause: `comm.wait.Cause`): since the last one
     eval    loss, accuracy, rows, final
-    shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes
+    shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes; the last
+            one staleness_histogram; where the rule revises, revised_share (of the steps, how much was taken
+            back later) and versions_unknown (updates for which nothing could be)
     event   text; of the death of a shard also: shard, heir, mirror_age_s, updates_lost (of the model, about)
     checkpoint  number, bytes, stall_s (in which training stood still), write_s (in the background), score
 
@@ -36,6 +38,7 @@ from dbmpi.output.totals import (
     EvaluationSums,
     LogState,
     PartitionTime,
+    Revision,
     ServiceTotals,
     Tally,
     histogram,
@@ -224,6 +227,7 @@ class MetricsLog:
             refused={name: int(report[name]) for name in REFUSALS},
             staleness_mean=int(report["staleness_sum"]) / updates if updates else 0.0,
             staleness_max=int(report["staleness_max"]),
+            **Revision.of(report).shown(),
             clients=int(report["clients"]),
             busy_s=float(report["busy_s"]),
             bytes_in=int(report["bytes_in"]),

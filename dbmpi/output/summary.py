@@ -30,7 +30,7 @@ def summary(
         "rows_again": log.rows_again,
         "rows_lost": log.rows_lost,
         "updates_lost": log.updates_lost,
-        **asdict(log.service),
+        **log.service.shown(),
         **log.batch,
     }
     return {name: plain(value) for name, value in result.items()}

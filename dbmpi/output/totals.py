@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -54,6 +54,34 @@ class EvaluationSums:
 
 
 @dataclass(frozen=True)
+class Revision:
+    """What a rule that revises has done: sums of magnitudes, over all parameters and updates.
+
+    `revised` is what was taken back of earlier steps, `stepped` the steps; `unknown` counts updates of pieces
+    for which nothing could be revised, as the shard did not know the parameters of their gradients.
+    """
+
+    revised: float = 0.0
+    stepped: float = 0.0
+    unknown: int = 0
+
+    @classmethod
+    def of(cls, report: Record) -> "Revision":
+        """Return what a `SHARD_REPORT` says."""
+        return cls(float(report["revised"]), float(report["stepped"]), int(report["unknown"]))
+
+    def __add__(self, other: "Revision") -> "Revision":
+        revised, stepped = self.revised + other.revised, self.stepped + other.stepped
+        return Revision(revised, stepped, self.unknown + other.unknown)
+
+    def shown(self) -> dict[str, float]:
+        """Return what records and the summary say: nothing for rules that do not revise."""
+        if not self.stepped:
+            return {}
+        return {"revised_share": self.revised / self.stepped, "versions_unknown": self.unknown}
+
+
+@dataclass(frozen=True)
 class ServiceTotals:
     """What the shards counted together. An update of the model is one of each of its pieces."""
 
@@ -61,6 +89,7 @@ class ServiceTotals:
     staleness_mean: float = 0.0
     staleness_max: int = 0
     refused: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REFUSALS, 0))
+    revision: Revision = Revision()
 
     def __add__(self, other: "ServiceTotals") -> "ServiceTotals":
         updates = self.updates + other.updates
@@ -70,7 +99,14 @@ class ServiceTotals:
             staleness / max(updates, 1),
             max(self.staleness_max, other.staleness_max),
             {name: self.refused.get(name, 0) + other.refused.get(name, 0) for name in REFUSALS},
+            self.revision + other.revision,
         )
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the summary says."""
+        sums = asdict(self)
+        del sums["revision"]
+        return sums | self.revision.shown()
 
 
 @dataclass(frozen=True)
@@ -189,6 +225,7 @@ def service(reports: Sequence[Record]) -> ServiceTotals:
         total["staleness_sum"] / max(total["updates"], 1),
         max((int(r["staleness_max"]) for r in reports), default=0),
         refused,
+        sum(map(Revision.of, reports), Revision()),
     )
 
 

@@ -185,18 +185,29 @@ class DownpourClient:
     def _exchange(self, rate: float) -> None:
         """Begin what is due, if nothing is in flight; wait where the settings say so."""
         if self._due and not self.client.busy:
-            self._begin(self._due, rate)
+            self._begin(self._due, rate, meanwhile=not self._waits)
             if self._waits:
                 self._settle(self.client.wait())
         limit = self.settings.max_staleness
         if limit and self.steps - self._read_at > limit:
             self._catch_up(rate)
 
-    def _begin(self, op: Op, rate: float) -> None:
+    def _begin(self, op: Op, rate: float, meanwhile: bool = False, learning: bool = True) -> None:
+        """Begin an exchange.
+
+        Parameters
+        ----------
+        meanwhile
+            Whether gradients are computed before what it fetches is there.
+        learning
+            Whether any are computed after it.
+        """
         self._due &= ~op
         if op & Op.FETCH:
             self._asked_at = self.steps
-        self.client.begin(op, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)
+        use = (Op.LEARN if op & Op.FETCH else Op.HOLD) if learning else Op(0)
+        use |= Op.HOLD if meanwhile else Op(0)
+        self.client.begin(op | use, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)
         if op & Op.PUSH:
             self.pushes += 1
             self._accrued, self._in_flight = self._in_flight, self._accrued
@@ -229,15 +240,15 @@ class DownpourClient:
 
     def begin(self) -> None:
         """Begin to learn, at the start or after a flush: from here on all is as in a run that begins here."""
+        self._learning = True
         self.fetch()
         self.steps, self._due, self._asked_at, self._read_at = 0, Op(0), -1, -1
-        self._learning = True
 
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
         if self.client.busy:
             self._settle(self.client.wait())
-        self._begin(Op.FETCH, 0.0)
+        self._begin(Op.FETCH, 0.0, learning=self._learning)
         self._settle(self.client.wait())
 
     def flush(self, examples: int) -> None:
@@ -245,7 +256,7 @@ class DownpourClient:
         if self.client.busy:
             self._settle(self.client.wait())
         if self._accrued_steps:
-            self._begin(Op.PUSH, self.rate.at(examples))
+            self._begin(Op.PUSH, self.rate.at(examples), learning=False)
             self._settle(self.client.wait())
         self.client.forget()
         self._learning = False

@@ -186,8 +186,8 @@ class MpiClient:
     def _restart(self, exchange: PieceExchange) -> None:
         """Repeat an exchange, but for a push that the dead shard has acknowledged."""
         self._past += exchange.abandon()
-        op = self._op & Op.FETCH if exchange.replied else self._op
-        if op:
+        op = self._op & ~PUSHES if exchange.replied else self._op
+        if op & (Op.FETCH | PUSHES):
             self._start(exchange, op)
 
     def _late(self) -> str:
@@ -195,7 +195,8 @@ class MpiClient:
         # Without any: replies came, but not the parameters that follow them.
         named = sorted({(one.rank, one.piece.shard) for one in late or self._exchanges})
         names = ", ".join(f"rank {rank} (shard {shard})" for rank, shard in named)
-        return f"{names}: {str(self._op.name).lower().replace('|', ' and ')}"
+        op = self._op & (Op.FETCH | PUSHES)
+        return f"{names}: {str(op.name).lower().replace('|', ' and ')}"
 
     def _outcome(self) -> Outcome:
         self.busy = False

@@ -16,7 +16,7 @@ from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition
 from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS
 from dbmpi.run.launch import resolve_overlap
 from dbmpi.sandblaster.batch import cut_batch, vectors_of
-from dbmpi.server.rules import STATES
+from dbmpi.server.rules import REVISING, STATES
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
@@ -39,6 +39,7 @@ class Memory:
     parameters: int = 0
     gradients: int = 0
     rule_state: int = 0
+    versions: int = 0
     vectors: int = 0
     activations: int = 0
     messages: int = 0
@@ -75,12 +76,30 @@ class MemoryReport:
         sizes = [piece.size for piece in sharding.of_shard(self.pieces, shard)]
         values = sum(sizes) * self.item
         states = len(STATES[self.config.downpour.rule]) * values if self.config.uses_downpour else 0
+        versions = self._versions() * values
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
         # Decoded gradients of 16 bits; a reply to the first shard, which saves the model.
         buffers = (self.config.downpour.wire != "float32") + (len(self.topology.shards) > 1)
         messages = buffers * max(sizes, default=0) * self.item
         copied = values + vectors if self.config.batch else values + states  # for a checkpoint
-        return Memory(values, rule_state=states, vectors=vectors, messages=messages, snapshot=copied)
+        return Memory(
+            values,
+            rule_state=states,
+            versions=versions,
+            vectors=vectors,
+            messages=messages,
+            snapshot=copied,
+        )
+
+    def _versions(self) -> int:
+        """Count the parameters that a shard keeps, at most, of each piece, for gradients that are to come."""
+        settings = self.config.downpour
+        if not self.config.uses_downpour or settings.rule not in REVISING:
+            return 0
+        replicas, overlap = len(self.topology.replicas), self._overlap()
+        if replicas == 1 and not overlap and settings.n_fetch == settings.n_push == 1:
+            return 0  # none is replaced before its gradient has come
+        return replicas * (1 + overlap + (settings.n_push > 1))
 
     def far_clients(self) -> int:
         """Return the bytes that a shard takes more, at most, for partitions whose memory it cannot map."""
@@ -115,6 +134,7 @@ class MemoryReport:
             parameters=shard.parameters,
             gradients=partition.gradients,
             rule_state=shard.rule_state,
+            versions=shard.versions,
             vectors=shard.vectors,
             activations=partition.activations,
             data=partition.data,

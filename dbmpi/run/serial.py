@@ -24,6 +24,7 @@ from dbmpi.run.model_output import save_model
 from dbmpi.server.shard import Shard
 
 POLL_S = 1e-3
+CLIENT = 0  # the one there is, as the shard calls it
 
 
 class LocalClient:
@@ -58,16 +59,19 @@ class LocalClient:
         refused = 0
         for piece, version in zip(self._pieces, versions, strict=True):
             part = gradient[piece.start : piece.stop]
+            since = self._shard.since(piece.index, CLIENT, op, int(version), steps)
             if op & Op.PUSH:
-                refused += self._shard.push(piece.index, part, int(version), rate) is not Status.OK
+                status = self._shard.push(piece.index, part, int(version), rate, since=since)
+                refused += status is not Status.OK
             elif op & Op.ACCRUE:
                 refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
-        self._ended = Outcome(self._fetch() if op & Op.FETCH else None, refused)
+        self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused)
 
-    def _fetch(self) -> NDArray[np.int64]:
+    def _fetch(self, op: Op) -> NDArray[np.int64]:
+        client = CLIENT if op & Op.LEARN else None
         if self.incoming is not self._values:
             np.copyto(self.incoming, self._values)
-        return np.array([self._shard.fetch(piece.index).version for piece in self._pieces])
+        return np.array([self._shard.fetch(piece.index, client).version for piece in self._pieces])
 
     def poll(self) -> Outcome | None:
         """See `ParameterClient.poll`."""

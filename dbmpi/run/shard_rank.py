@@ -87,8 +87,9 @@ def _restore(
 ) -> None:
     """See `restore_shard`. Raises Damaged."""
     from dbmpi.checkpoint.reader import Reader
-    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector
+    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector, rule_vector
     from dbmpi.sandblaster.batch import continues
+    from dbmpi.server.rules import BEGINS_AS
 
     state, kept = saved.manifest.state.sandblaster, list[int]()
     if slices is not None and state is not None and continues(context.config.sandblaster, state):
@@ -96,9 +97,11 @@ def _restore(
     with Reader(saved, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
-            for name, values in zip(shard.rule_vectors, shard.held[piece.index].states, strict=True):
-                if reader.has(name):
-                    reader.read(name, piece, values)
+            for name, values in zip(shard.rule.states, shard.held[piece.index].states, strict=True):
+                saved_as = [rule_vector(one) for one in (name, BEGINS_AS.get(name, name))]
+                found = next(filter(reader.has, saved_as), None)
+                if found is not None:
+                    reader.read(found, piece, values)
             for number in kept:
                 reader.read(numbered_vector(number), piece, shard.part(number, piece.index))
         shard.restore(reader.updates(context.pieces))
@@ -121,7 +124,7 @@ def shard_service(
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
     endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
     output = ShardOutput(save, ShardWriter(setup.run_dir, state.index), every_s)
-    return ShardService(state, endpoint, output, owners, mirrored)
+    return ShardService(state, endpoint, output, owners, mirrored, setup.topology.companions)
 
 
 def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":

@@ -139,6 +139,7 @@ def _rehearse(context: "RunContext", role: "Role") -> None:
 def _rehearse_shard(context: "RunContext") -> None:
     import numpy as np
 
+    from dbmpi.comm.protocol import Op
     from dbmpi.layout.sharding import Piece
     from dbmpi.server import compression, rules
     from dbmpi.server.shard import Shard
@@ -150,7 +151,12 @@ def _rehearse_shard(context: "RunContext") -> None:
     message = encoder.encode(np.zeros(2, dtype))
     gradient = compression.decode(message, encoder.wire, np.zeros(2, dtype))
     for out in (None, np.zeros(2, dtype)):
-        shard.push(0, gradient, 0, 0.1, out)
+        for client in range(2):  # the second one's gradient is from parameters that the first has replaced
+            shard.fetch(0, client)
+        version = shard.held[0].version
+        for client in range(2):
+            since = shard.since(0, client, Op.PUSH, version, 1)
+            shard.push(0, gradient, version, 0.1, out, since=since)
     if context.config.batch:
         _rehearse_vectors(dtype)
 

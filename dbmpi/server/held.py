@@ -8,7 +8,7 @@ is tried on copies.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -16,7 +16,8 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.protocol import RECENT
-from dbmpi.server.rules import Bounds, Rule
+from dbmpi.server.rules import Bounds, Rule, Since
+from dbmpi.server.versions import Version, Versions
 
 MARGIN = 8.0  # between the largest number that is let through and the largest there is: bounds are rounded
 
@@ -27,7 +28,8 @@ class Held:
 
     `bounds` has a number for the values and for each state that no magnitude in them exceeds, once they are
     known. `recent` has a bit for each of the last pushes, 1 where it was refused as not finite, and `judged`
-    counts these.
+    counts these. `versions` has what clients hold, where the rule revises, and `rates` is the sum of the
+    rates of all updates in this job.
     """
 
     value: Array
@@ -36,10 +38,12 @@ class Held:
     bounds: Bounds | None = None
     recent: int = 0
     judged: int = 0
+    rates: float = 0.0
+    versions: Versions = field(default_factory=Versions)
 
     def count_from(self, version: int) -> None:
         """Go on from a checkpoint or a mirror; the updates that it has had were not refused."""
-        self.version, self.bounds = version, None
+        self.version, self.bounds, self.versions = version, None, Versions()
         self.recent, self.judged = 0, min(version, RECENT)
 
     def note(self, refused: bool) -> None:
@@ -47,7 +51,22 @@ class Held:
         self.recent = (self.recent << 1 | refused) & ((1 << RECENT) - 1)
         self.judged = min(self.judged + 1, RECENT)
 
-    def update(self, rule: Rule, gradient: Array, norm: float, rate: float, out: Array | None) -> bool:
+    def since(self, old: Version | None, version: int, sums: Array) -> Since:
+        """Return what happened since `version`; `old` is what was kept of it, if something was."""
+        if old is None:
+            return Since(None, 0.0, 0.0, sums)
+        bound = old.bound if old.bound is not None else extremes([old.value])[0]
+        return Since(old.value, (self.rates - old.rates) / (self.version - version), bound, sums)
+
+    def update(
+        self,
+        rule: Rule,
+        gradient: Array,
+        norm: float,
+        rate: float,
+        out: Array | None,
+        since: Since | None = None,
+    ) -> bool:
         """Apply a gradient, unless something that is too large would come of it; return whether it did.
 
         Parameters
@@ -60,20 +79,33 @@ class Held:
             Learning rate.
         out : (n,)
             Gets a copy of the new value, in the same pass.
+        since
+            What happened since the parameters of the gradient, for a rule that revises.
         """
-        bounds = self._bounds_after(rule, norm, rate)
+        bounds = self._bounds_after(rule, norm, rate, since)
         if bounds is None:
-            return self._try(rule, gradient, rate, out)
-        self.version += 1
-        rule.apply(self.value, gradient, self.states, rate, self.version, out)
-        self.bounds = bounds
+            return self._try(rule, gradient, rate, out, since)
+        self._keep()
+        rule.apply(self.value, gradient, self.states, rate, self.version + 1, out, since)
+        self._count(rate, bounds)
         return True
 
-    def _bounds_after(self, rule: Rule, norm: float, rate: float) -> Bounds | None:
+    def _keep(self) -> None:
+        """Let clients that hold this version have it on."""
+        bound = self.bounds[0] if self.bounds is not None else None
+        self.versions.keep(self.version, self.value, self.rates, bound)
+
+    def _count(self, rate: float, bounds: Bounds) -> None:
+        """Count an update at a rate, after which nothing exceeds `bounds`."""
+        self.version, self.rates, self.bounds = self.version + 1, self.rates + rate, bounds
+
+    def _bounds_after(self, rule: Rule, norm: float, rate: float, since: Since | None) -> Bounds | None:
         """Return bounds of what an update leaves; None if they do not show that all of it can be held."""
         most = largest(self.value.dtype)
         for bounds in (self.bounds, None):
-            after, met = rule.bounds(bounds or self._measured(), norm, rate, self.version + 1)
+            if bounds is None and since is not None and since.value is not None:
+                since = since._replace(bound=extremes([since.value])[0])
+            after, met = rule.bounds(bounds or self._measured(), norm, rate, self.version + 1, since)
             if met <= most and all(bound <= most for bound in after):  # NaN is not
                 return after
         return None
@@ -81,18 +113,23 @@ class Held:
     def _measured(self) -> Bounds:
         return extremes([self.value, *self.states])
 
-    def _try(self, rule: Rule, gradient: Array, rate: float, out: Array | None) -> bool:
-        """Update copies, and keep them if they are in order."""
+    def _try(
+        self, rule: Rule, gradient: Array, rate: float, out: Array | None, since: Since | None = None
+    ) -> bool:
+        """Update copies, and keep them if they are in order; how much was revised is not counted then."""
         value, states = self.value.copy(), [state.copy() for state in self.states]
-        rule.apply(value, gradient, states, rate, self.version + 1)
+        if since is not None:
+            since = since._replace(sums=np.zeros_like(since.sums))
+        rule.apply(value, gradient, states, rate, self.version + 1, None, since)
         bounds, most = extremes([value, *states]), largest(value.dtype)
         if not all(bound * rule.growth(self.version + 1) <= most for bound in bounds):
             return False
+        self._keep()
         for mine, new in zip([self.value, *self.states], [value, *states], strict=True):
             np.copyto(mine, new)
         if out is not None:
             np.copyto(out, value)
-        self.version, self.bounds = self.version + 1, bounds
+        self._count(rate, bounds)
         return True
 
 

@@ -7,6 +7,7 @@ in flight the shard waits for one before it serves the next request. What a clie
 waits for, is dropped.
 """
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.server.areas import Areas
 from dbmpi.server.compression import COMPRESSED, decode
+from dbmpi.server.rules import Since
 from dbmpi.server.shard import Shard
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class RequestHandler:
         Elements of the largest piece that may come to be served here.
     comm, waiter, detector
         The service communicator, how to wait, what is known of deaths.
+    companions
+        The world ranks that learn no more when one has died: those of its replica.
 
     Attributes
     ----------
@@ -54,13 +58,20 @@ class RequestHandler:
     """
 
     def __init__(
-        self, shard: Shard, largest: int, comm: "MPI.Intracomm", waiter: Waiter, detector: "FailureDetector"
+        self,
+        shard: Shard,
+        largest: int,
+        comm: "MPI.Intracomm",
+        waiter: Waiter,
+        detector: "FailureDetector",
+        companions: Callable[[int], Iterable[int]] = lambda rank: (rank,),
     ) -> None:
         self._shard, self._comm, self._waiter, self._detector = shard, comm, waiter, detector
         self._received = self._decoded = np.empty(0, np.uint8)
         self._largest, self._areas = largest, Areas(shard.index)
         self._replies = [_Reply() for _ in range(REPLY_BUFFERS)]
         self._forgotten = 0  # of the dead, those whose memory is let go
+        self._companions = companions
         self.clients: set[int] = set()
         self.bytes_in = self.bytes_out = 0
 
@@ -72,9 +83,11 @@ class RequestHandler:
         tolerant(partial(self._serve, header, source), self._detector.learn, None)
 
     def forget_dead(self) -> None:
-        """Let go of the memory of clients that have died."""
+        """Let go of the memory of clients that have died, and of what is kept for their replicas."""
         for client in self._detector.dead[self._forgotten :]:
             self._areas.forget(client)
+            for companion in self._companions(client):
+                self._shard.forget(companion)
             self._forgotten += 1
 
     def _serve(self, header: Record, source: int) -> None:
@@ -89,9 +102,10 @@ class RequestHandler:
         except Unmapped:
             reply.send(self._comm, source, None, (piece, Status.UNMAPPED, 0))
             return
-        status = self._take(op, header, gradient, values) if gradient is not None else Status.OK
+        since = self._shard.since(piece, source, op, int(header["version"]), int(header["steps"]))
+        status = self._take(op, header, gradient, values, since) if gradient is not None else Status.OK
         if values is not None:
-            held = self._shard.fetch(piece)
+            held = self._shard.fetch(piece, source if op & Op.LEARN else None)
             if not op & Op.PUSH or status is not Status.OK:
                 np.copyto(values, held.value)
             self.bytes_out += values.nbytes
@@ -126,13 +140,15 @@ class RequestHandler:
             raise Unmapped
         return place
 
-    def _take(self, op: Op, header: Record, gradient: Array, out: Array | None) -> Status:
+    def _take(
+        self, op: Op, header: Record, gradient: Array, out: Array | None, since: Since | None
+    ) -> Status:
         """Apply or accrue a gradient."""
         piece, version = int(header["piece"]), int(header["version"])
         if op & Op.ACCRUE:
             return self._shard.accrue(piece, gradient, version)
         rate, square = float(header["rate"]), float(header["square"])
-        return self._shard.push(piece, gradient, version, rate, out, square)
+        return self._shard.push(piece, gradient, version, rate, out, square, since)
 
     def receive(self, into: Array, source: int, tag: Tag) -> None:
         """Receive what a request or a command announced."""

@@ -1,7 +1,7 @@
 """The service loop of one shard: the coordinator's commands, and the requests of partitions (`requests`)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,6 +67,8 @@ class ShardService:
         Which shards live, and serve what, as far as it is known here; `mirror` keeps it.
     mirror
         What the successor gets to know, and what is known here of another shard, where shards may die.
+    companions
+        See `RequestHandler`.
 
     Attributes
     ----------
@@ -81,6 +83,7 @@ class ShardService:
         output: ShardOutput,
         owners: Owners,
         mirror: "Mirror | None" = None,
+        companions: Callable[[int], Iterable[int]] = lambda rank: (rank,),
     ) -> None:
         self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
         self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
@@ -90,7 +93,7 @@ class ShardService:
         self._detector = FailureDetector(self._comm, {self._coordinator: self._coordinator_name})
         largest = max((len(held.value) for held in shard.held.values()), default=0)
         largest = mirror.largest if mirror is not None else largest  # it may come to serve any
-        self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector)
+        self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector, companions)
         self._outbox = Outbox(self._comm, self._detector.learn)
         self._reporter = Reporter(endpoint, shard, self._handler, output.report_every_s)
         self._status: int | None = None  # exit status of the run, once the coordinator has said it

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, UPDATES, numbered, numbered_vector, rule_vector
-from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, UNKNOWN, Status
+from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, UNKNOWN, Op, Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
 from dbmpi.server.held import Held
-from dbmpi.server.rules import Rule
+from dbmpi.server.rules import Rule, Since
 from kernels.parameters import rules
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class ServiceCounts:
     staleness_sum: int = 0
     staleness_max: int = 0
     histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(HISTOGRAM, np.int64))
+    unknown: int = 0
+    revision: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))  # as `rules.Since.sums`
 
 
 class Shard:
@@ -71,12 +73,13 @@ class Shard:
         self.rule_vectors = tuple(map(rule_vector, rule.states))
         self.dtype = next((value.dtype for value in values.values()), np.dtype("f4"))
         self.held = {
-            piece.index: Held(value, [np.zeros_like(value) for _ in rule.states])
+            piece.index: Held(value, [np.full_like(value, rule.start) for _ in rule.states])
             for piece, value in values.items()
         }
         self.tally = ServiceCounts()
         self._before: Sequence[int] = ()  # updates of every piece of the model in the checkpoint
         self._kept: dict[int, dict[int, Array]] = {}  # number, piece: parameters to go back to
+        self._gone: set[int] = set()  # clients from which nothing comes any more
 
     def updates_of(self, pieces: Iterable[int]) -> int:
         """Return how many updates some pieces have had in this job."""
@@ -139,7 +142,9 @@ class Shard:
     def _state(self, mirror: Mapping[str, Array], name: str, part: slice) -> Array:
         """Return a state of the rule; after a warmstart there is none in a mirror, nor any need of it."""
         vector = mirror.get(name)
-        return vector[part] if vector is not None else np.zeros_like(mirror[PARAMETER_VECTOR][part])
+        if vector is None:
+            return np.full_like(mirror[PARAMETER_VECTOR][part], self.rule.start)
+        return vector[part]
 
     def keep(self, number: int, parameters: Array) -> None:
         """Keep a copy of the parameters, one piece after another, to go `back` to; the last two are kept."""
@@ -164,10 +169,32 @@ class Shard:
             np.copyto(self.held[piece].value, values)
             self.held[piece].bounds = None
 
-    def fetch(self, piece: int) -> Held:
-        """Return a piece: its current value (not a copy) and version."""
+    def since(self, piece: int, client: int, op: Op, version: int, steps: int) -> Since | None:
+        """Take in that a client asks for `op`; return what happened since the version that it names.
+
+        To be called with every request for a piece, before it is done, by its fields in `REQUEST_HEADER`;
+        `push` gets the result. None where the rule does not revise.
+        """
+        if not self.rule.revises or op & Op.ACCRUE:
+            return None
+        held = self.held[piece]
+        old = held.versions.take(client, op, version, accrued=steps > 0)
+        self.tally.unknown += bool(op & Op.PUSH) and old is None and version != held.version
+        return held.since(old, version, self.tally.revision)
+
+    def fetch(self, piece: int, client: int | None = None) -> Held:
+        """Return a piece: its current value (not a copy) and version; `client` will learn from it."""
         self.tally.fetches += 1
-        return self.held[piece]
+        held = self.held[piece]
+        if self.rule.revises and client is not None and client not in self._gone:
+            held.versions.hold(client, held.version)
+        return held
+
+    def forget(self, client: int) -> None:
+        """Let go of what is kept for a client: nothing comes from it any more, or nothing is to be kept."""
+        self._gone.add(client)
+        for held in self.held.values():
+            held.versions.forget(client)
 
     def push(
         self,
@@ -177,6 +204,7 @@ class Shard:
         rate: float,
         out: Array | None = None,
         square: float = UNKNOWN,
+        since: Since | None = None,
     ) -> Status:
         """Apply a gradient to the current value of a piece, unless a guard refuses it.
 
@@ -190,10 +218,12 @@ class Shard:
             Gets a copy of the new value, in the same pass, unless the gradient is refused.
         square
             Sum of squares of the gradient, if it is known.
+        since
+            What `since` has returned.
         """
         held = self.held[piece]
         staleness = max(0, held.version - version)  # below: the gradient is of updates that died with a shard
-        status = self._take(held, gradient, staleness, rate, out, square)
+        status = self._take(held, gradient, staleness, rate, out, square, since)
         if status is not Status.STALE:
             held.note(refused=status is Status.NOT_FINITE)
         if status is not Status.OK:
@@ -225,7 +255,14 @@ class Shard:
         return self._slices
 
     def _take(
-        self, held: Held, gradient: Array, staleness: int, rate: float, out: Array | None, square: float
+        self,
+        held: Held,
+        gradient: Array,
+        staleness: int,
+        rate: float,
+        out: Array | None,
+        square: float,
+        since: Since | None,
     ) -> Status:
         """Apply a gradient unless a guard refuses it: that on its size last, for only it knows the state."""
         if 0 < self.limits.max_staleness < staleness:
@@ -236,7 +273,7 @@ class Shard:
             return Status.NOT_FINITE
         if 0 < self.limits.max_gradient_norm**2 < square:
             return Status.TOO_LARGE
-        applied = held.update(self.rule, gradient, sqrt(square), rate, out)
+        applied = held.update(self.rule, gradient, sqrt(square), rate, out, since)
         return Status.OK if applied else Status.NOT_FINITE
 
     def report(self) -> Array:
@@ -249,7 +286,8 @@ class Shard:
         for status, name in REFUSALS.items():
             record[name] = tally.refused[status]
         record["staleness_sum"], record["staleness_max"] = tally.staleness_sum, tally.staleness_max
-        record["histogram"] = tally.histogram
+        record["histogram"], record["unknown"] = tally.histogram, tally.unknown
+        record["revised"], record["stepped"] = tally.revision
         worst = max(self.held.values(), key=lambda held: held.recent.bit_count(), default=None)
         if worst is not None:
             record["recent"], record["recent_not_finite"] = worst.judged, worst.recent.bit_count()

@@ -1,7 +1,7 @@
 """Plain NumPy twins of the kernels on parameters, of the same names and arguments.
 
 Written for plainness, not speed. See each kernel for its documentation; every function here is local, and
-overwrites the same arrays. Letters: w parameters, g gradient, a, m and v state of a rule; V vectors of N
+overwrites the same arrays. Letters: w parameters, g gradient, a, m, v and z state of a rule; V vectors of N
 elements.
 """
 
@@ -34,6 +34,34 @@ def adam(
     m[:] = beta1 * m + (1 - beta1) * g
     v[:] = beta2 * v + (1 - beta2) * g * g
     w -= rate * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+
+
+def adarevision(
+    w: _Array,
+    g: _Array,
+    z: _Array,
+    a: _Array,
+    old: _Array,
+    rate: float,
+    per_rate: float,
+    eps: float,
+    sums: _Array,
+) -> None:
+    """Twin of `kernels.parameters.revision.adarevision`."""
+    before, far = np.sqrt(a) + eps, old - w
+    z += g * g + 2 * g * (far * before * per_rate)
+    a[:] = np.maximum(a, z)
+    after = np.sqrt(a) + eps
+    step, back = rate * g / after, (1 - before / after) * far
+    w += back - step
+    sums += np.abs(back).sum(), np.abs(step).sum()
+
+
+def adarevision_fresh(
+    w: _Array, g: _Array, z: _Array, a: _Array, rate: float, eps: float, sums: _Array
+) -> None:
+    """Twin of `kernels.parameters.revision.adarevision_fresh`."""
+    adarevision(w, g, z, a, w.copy(), rate, 0.0, eps, sums)
 
 
 def sum_of_squares(g: _Array) -> float:

@@ -24,7 +24,7 @@ from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
 
 Array = NDArray[Any]
 STEPS, B, SEED = 25, 20, 4
-RATES = {"sgd": 0.1, "momentum": 0.05, "adagrad": 0.05, "adam": 0.01}
+RATES = {"sgd": 0.1, "momentum": 0.05, "adagrad": 0.05, "adam": 0.01, "adarevision": 0.05}
 LAYERS = (
     'model.layers=[{type="dense", units=9, activation="tanh"}, '
     '{type="dense", units=7, activation="relu"}, {type="dense", units=10}]'
@@ -87,7 +87,7 @@ def updated(rule: str, values: list[Array], grads: list[Array], memory: list[lis
         elif rule == "momentum":
             state[0] = 0.9 * state[0] + g
             value -= rate * state[0]
-        elif rule == "adagrad":
+        elif rule in ("adagrad", "adarevision"):  # the same, as no gradient is late
             state[0] = state[0] + g * g
             value -= rate * g / (np.sqrt(state[0]) + 1e-8)
         else:

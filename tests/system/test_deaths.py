@@ -113,18 +113,21 @@ def test_a_rank_killed_from_outside_at_any_moment(launch_in_ft, undisturbed, tmp
     assert_good(tmp_path / "run", undisturbed[algorithm], killer.rank)
 
 
-@pytest.mark.parametrize("no_sharing", [None, "1"], ids=["shared", "messages"])
+@pytest.mark.parametrize(
+    ("no_sharing", "rule"), [(None, "adagrad"), ("1", "adarevision")], ids=["shared", "messages, adarevision"]
+)
 @pytest.mark.parametrize(
     ("shards", "replicas", "victim"), [(2, 2, 0), (3, 1, 1)], ids=["shard 0 of 2", "shard 1 of 3"]
 )
 def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
-    launch_in_ft, undisturbed, tmp_path, shards, replicas, victim, no_sharing
+    launch_in_ft, undisturbed, tmp_path, shards, replicas, victim, no_sharing, rule
 ):
     if no_sharing and shards == 3:
         pytest.skip("one of both is enough")
     partitions = 3 - replicas
     cluster = f"cluster.shards={shards}", f"cluster.replicas={replicas}", f"cluster.partitions={partitions}"
-    arguments = ("--run-dir", "run", *QUIET, *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS["downpour"])
+    keys = *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS["downpour"], f"downpour.rule={rule}"
+    arguments = "--run-dir", "run", *QUIET, *keys
     fault = ("kill", "shard", 1 + victim, 300)  # of some 1000 requests or more
     ranks = 1 + shards + replicas * partitions
     env = {NO_SHARING: no_sharing}
@@ -136,6 +139,7 @@ def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
     assert (death["shard"], death["heir"]) == (victim, victim + 1)
     assert 0 <= death["mirror_age_s"] < 2 and death["updates_lost"] >= 0
     assert (summary(run)["steps"], summary(run)["stop_reason"]) == (calm["steps"], "epochs")
+    assert summary(run).get("versions_unknown", 0) <= 10  # at most what was on its way, and from before
     assert summary(run)["test_accuracy"] == pytest.approx(calm["test_accuracy"], abs=2 * POINT)
     assert_saved_as_ended(run)
 

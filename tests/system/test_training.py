@@ -187,6 +187,9 @@ WAYS = {
     " cluster.partitions=2 cluster.replicas=2",
     "accrual-warmstart-penalty": "downpour.n_fetch=3 downpour.n_push=2 downpour.warmstart.steps=30"
     " downpour.warmstart.time=0.2 model.l2=1e-4 downpour.overlap=true",
+    "adarevision-overlap-accumulator": "downpour.rule=adarevision downpour.learning_rate=0.05"
+    " downpour.initial_accumulator=0.001 downpour.schedule.kind=linear downpour.schedule.decay_epochs=4"
+    " downpour.overlap=true downpour.wire=bfloat16",
     "shards-portions": "cluster.shards=3 train.portion=2 train.minibatch=10 evaluation.minibatch=77"
     " evaluation.every_s=0.1",
 }
@@ -206,6 +209,8 @@ def test_every_way_to_configure_learns(launch, tmp_path, way):
     assert content["refused"]["not_finite"] == 0
     if "max_staleness=2" in settings:
         assert content["staleness_max"] <= 2
+    if "adarevision" in settings:
+        assert 0 < content["revised_share"] < 1 and content["versions_unknown"] == 0
 
 
 def test_ranks_left_over_more_shards_and_partitions_than_there_is_to_share(launch, tmp_path):

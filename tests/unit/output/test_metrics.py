@@ -177,8 +177,19 @@ def test_shard_records(tmp_path):
 def test_a_shard_without_updates_has_staleness_zero(tmp_path):
     log = new_log(tmp_path)
     log.shard(shard_report(0, last=1))
-    assert records(tmp_path)[0]["staleness_mean"] == 0.0
+    assert records(tmp_path)[0]["staleness_mean"] == 0.0 and "revised_share" not in records(tmp_path)[0]
     assert histogram(shard_report(0)) == []
+
+
+def test_how_much_was_revised_is_shown_of_rules_that_revise_and_goes_on_in_another_job(tmp_path):
+    log = new_log(tmp_path)
+    log.shard(shard_report(0, updates=4, pieces=1, revised=1.0, stepped=2.0, unknown=3))
+    log.shard(shard_report(1, updates=4, pieces=1, revised=0.0, stepped=6.0))
+    one, other = records(tmp_path)
+    assert (one["revised_share"], one["versions_unknown"], other["revised_share"]) == (0.5, 3, 0.0)
+    log.restore(log.state())
+    content = summary(log, "epochs", 0)
+    assert (content["revised_share"], content["versions_unknown"]) == (0.125, 6) and "revision" not in content
 
 
 def test_an_update_of_the_model_is_one_of_each_piece():

@@ -86,6 +86,7 @@ class ScriptedService:
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
+        self.uses: list[Op] = []  # what is said of the parameters, of each
         self.incoming = np.zeros(SIZE)
         self.busy = False
         self.version = 0
@@ -97,7 +98,8 @@ class ScriptedService:
         assert not self.busy, "two exchanges at once"
         assert np.all(gradient == gradient[0])
         self.busy, self._gradient = True, gradient
-        self.asked.append(Asked(op, gradient[0], int(versions[0]), rate, steps))
+        self.asked.append(Asked(op & BOTH, gradient[0], int(versions[0]), rate, steps))
+        self.uses.append(op & ~BOTH)
 
     def end(self) -> None:
         """Let the exchange in flight end; parameters are those of ever new versions, 100 times as large."""

@@ -106,7 +106,7 @@ def test_activations_are_those_of_the_workspaces_and_layers(layers: str, partiti
         assert 0 < evaluated < needs.workspace(p, 100)
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adagrad", "adam"])
+@pytest.mark.parametrize("name", rules.STATES)
 def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) -> None:
     settings = config(f"downpour.rule={name}")
     needs = memory_of(settings, 10, description())
@@ -128,6 +128,24 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         assert memory.messages == 4 * max(piece.size for piece in pieces)  # the reply that saves the model
         largest = max(piece.size for piece in needs.pieces)
         assert needs.far_clients() == 4 * largest * (1 + len(exchange._replies))
+
+
+@pytest.mark.parametrize(
+    ("keys", "copies"),
+    [
+        ((), 2 * 2),
+        (("downpour.overlap=false",), 2),
+        (("downpour.n_push=3",), 2 * 3),
+        (("train.algorithm=sandblaster",), 0),
+        (("cluster.replicas=1",), 0),
+        (("cluster.replicas=1", "downpour.n_fetch=2"), 1),
+        (("downpour.rule=adagrad",), 0),
+    ],
+)
+def test_the_memory_of_versions_that_gradients_may_come_from(keys: tuple[str, ...], copies: int) -> None:
+    """`tests/unit/server/test_versions.py` shows that a shard keeps no more."""
+    needs = memory_of(config("downpour.rule=adarevision", *keys), 10, description())
+    assert needs.of_shard(0).versions == copies * needs.of_shard(0).parameters
 
 
 def test_the_states_of_every_rule_are_known() -> None:

@@ -10,7 +10,7 @@ from dbmpi.server.held import Held, largest
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 
-RULES = ["sgd", "momentum", "adagrad", "adam"]
+RULES = ["sgd", "momentum", "adagrad", "adam", "adarevision"]
 N = 40
 
 
@@ -63,7 +63,9 @@ def test_a_rate_that_the_precision_does_not_hold(rule, rate):
     assert rate == 1e30 or set(statuses) == {Status.NOT_FINITE}
 
 
-@pytest.mark.parametrize(("rule", "value"), [("sgd", 1e37), ("momentum", 1e37), ("adagrad", 4e18)])
+@pytest.mark.parametrize(
+    ("rule", "value"), [("sgd", 1e37), ("momentum", 1e37), ("adagrad", 4e18), ("adarevision", 4e18)]
+)
 def test_what_adds_up_is_bounded_too(rule, value):
     made = shard(rule)
     statuses = [made.push(0, one(value), 0, 1.0) for _ in range(40)]
@@ -95,7 +97,7 @@ def test_an_update_that_was_tried_on_copies_is_the_same_update(rule):
     assert tried.held[0].version == plain.held[0].version == 6
 
 
-@pytest.mark.parametrize("rule", ["adagrad", "adam"])
+@pytest.mark.parametrize("rule", ["adagrad", "adam", "adarevision"])
 def test_a_state_that_was_infinite_when_it_was_saved_is_not_silent(rule):
     made = shard(rule)
     made.held[0].states[-1][7] = np.inf

@@ -10,6 +10,7 @@ from dbmpi.comm.segments import Segment
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
+from dbmpi.layout.topology import assign_roles
 from dbmpi.server import rules
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
@@ -34,13 +35,17 @@ class Case:
 
     def serve(self, **fields: Any) -> Any:
         """Serve a request, and return the reply."""
+        return self.ask(CLIENT, **fields)
+
+    def ask(self, client: int, **fields: Any) -> Any:
+        """Serve a request of any client, and return the reply."""
         header = np.zeros((), REQUEST_HEADER)
         header["op"], header["start"], header["rate"], header["square"] = Op.PUSH | Op.FETCH, START, 1.0, 12.0
         header["gradient"], header["parameters"] = self.gradient.area, self.parameters.area
         for name, value in fields.items():
             header[name] = value
-        self.handler.serve(header, CLIENT)
-        return self.comm.take(CLIENT, Tag.REPLY, REPLY_HEADER)[0]
+        self.handler.serve(header, client)
+        return self.comm.take(client, Tag.REPLY, REPLY_HEADER)[0]
 
 
 def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
@@ -64,6 +69,27 @@ def test_of_a_request_with_memory_that_cannot_be_mapped_nothing_is_done():
     assert case.serve()["status"] == Status.UNMAPPED
     assert case.shard.held[0].version == 0 and (case.handler.bytes_in, case.handler.bytes_out) == (0, 0)
     assert not case.parameters.view(F4).any()
+
+
+def test_nothing_is_kept_for_the_replica_of_a_client_that_has_died():
+    case, limits = Case(), Downpour(rule="adarevision")
+    values = {piece: value.copy() for piece, value in PIECES.items()}
+    shard = Shard(0, values, rules.make(limits), limits)
+    topology = assign_roles(7, shards=1, replicas=2, partitions=2)  # and a spare
+    given = shard, SIZE, case.comm, Waiter(1.0), case.detector, topology.companions
+    case.handler = RequestHandler(*given)
+    learn, versions = Op.FETCH | Op.LEARN, shard.held[0].versions
+    for rank in (3, 5):
+        case.ask(rank, op=learn)
+    case.ask(5, op=Op.PUSH | learn)
+    assert versions.copies == 1
+    case.detector.dead.append(2)
+    case.handler.forget_dead()
+    assert versions.copies == 0
+    case.ask(3, op=learn)  # it was on its way
+    case.ask(5, op=Op.PUSH | learn, version=1)
+    assert versions.copies == 0 and list(versions._held) == [5]
+    assert [topology.companions(rank) for rank in (1, 4, 6)] == [(1,), (4, 5), (6,)]
 
 
 def test_the_memory_of_a_client_that_has_died_is_let_go():

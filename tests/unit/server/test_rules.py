@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbmpi.config.algorithms import Downpour
-from dbmpi.server.rules import local_rate, make
+from dbmpi.server.rules import STATES, local_rate, make
 
 N, UPDATES, RATE = 23, 6, 0.05
 
@@ -48,7 +48,7 @@ def test_adam_of_the_paper():
     assert np.allclose(by_rule(Downpour(rule="adam", beta1=0.8, beta2=0.95, epsilon=1e-3)), w)
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adagrad", "adam"])
+@pytest.mark.parametrize("rule", STATES)
 def test_the_copy_for_the_reply_is_the_new_value(rule):
     made = make(Downpour(rule=rule))
     alone, copied, out = np.linspace(-1, 1, N), np.linspace(-1, 1, N), np.full(N, np.nan)
@@ -68,13 +68,14 @@ def test_the_copy_for_the_reply_is_the_new_value(rule):
         ("momentum", ("velocity",)),
         ("adagrad", ("squares",)),
         ("adam", ("mean", "mean_square")),
+        ("adarevision", ("revised_squares", "squares")),
     ],
 )
 def test_states_are_named(rule, states):
     assert make(Downpour(rule=rule)).states == states
 
 
-@pytest.mark.parametrize("rule", ["sgd", "momentum", "adagrad", "adam"])
+@pytest.mark.parametrize("rule", STATES)
 def test_float32_stays_float32(rule):
     made, w = make(Downpour(rule=rule)), np.ones(4, np.float32)
     made.apply(w, np.ones(4, np.float32), [np.zeros(4, np.float32) for _ in made.states], 0.1, 1)

@@ -23,12 +23,17 @@ def ones(value: float = 1.0, size: int = 5) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("rule", "states"), [("sgd", 0), ("momentum", 1), ("adagrad", 1), ("adam", 2)])
-def test_a_piece_has_the_states_of_its_rule_in_its_own_dtype_and_shape(dtype, rule, states):
-    made = shard(dtype, rule=rule)
+@pytest.mark.parametrize("start", [0.0, 0.25])
+@pytest.mark.parametrize(
+    ("rule", "states"), [("sgd", 0), ("momentum", 1), ("adagrad", 1), ("adam", 2), ("adarevision", 2)]
+)
+def test_a_piece_has_the_states_of_its_rule_in_its_own_dtype_and_shape(dtype, rule, states, start):
+    made = shard(dtype, rule=rule, initial_accumulator=start)
     for held, size in ((made.held[4], 5), (made.held[7], 3)):
         assert len(held.states) == states and held.version == 0
         assert all(s.dtype == held.value.dtype == dtype and s.shape == (size,) for s in held.states)
+        first = start if rule in ("adagrad", "adarevision") else 0.0
+        assert all(np.all(s == first) for s in held.states)
 
 
 def test_a_push_is_applied_to_the_current_value():
