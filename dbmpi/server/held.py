@@ -16,7 +16,9 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.protocol import RECENT
+from dbmpi.server.rounds import CHUNK, Mean
 from dbmpi.server.rules import Bounds, Rule
+from kernels.parameters import rules
 
 MARGIN = 8.0  # between the largest number that is let through and the largest there is: bounds are rounded
 
@@ -27,7 +29,8 @@ class Held:
 
     `bounds` has a number for the values and for each state that no magnitude in them exceeds, once they are
     known. `recent` has a bit for each of the last pushes, 1 where it was refused as not finite, and `judged`
-    counts these.
+    counts these. `accrued` is the sum of the last `pushes`, where one step is made for several
+    (`downpour.average`); no magnitude in it exceeds `norm`, and `rate` came with the last.
     """
 
     value: Array
@@ -36,6 +39,10 @@ class Held:
     bounds: Bounds | None = None
     recent: int = 0
     judged: int = 0
+    accrued: Array | None = None
+    pushes: int = 0
+    norm: float = 0.0
+    rate: float = 0.0
 
     def count_from(self, version: int) -> None:
         """Go on from a checkpoint or a mirror; the updates that it has had were not refused."""
@@ -68,6 +75,53 @@ class Held:
         rule.apply(self.value, gradient, self.states, rate, self.version, out)
         self.bounds = bounds
         return True
+
+    def update_by_mean(self, rule: Rule, mean: Mean, norm: float, rate: float, outs: Sequence[Array]) -> bool:
+        """Do as `update` with the mean of several gradients, in one pass; each of `outs` gets a copy."""
+        bounds, size = self._bounds_after(rule, norm, rate), len(self.value)
+        parts = [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
+        if bounds is None:
+            whole = np.concatenate([mean.part(*part) for part in parts])
+            if not self._try(rule, whole, rate, None):
+                return False
+            for out in outs:
+                np.copyto(out, self.value)
+            return True
+        self.version += 1
+        for start, stop in parts:
+            here = slice(start, stop)
+            value, states = self.value[here], [state[here] for state in self.states]
+            first = outs[0][here] if outs else None
+            rule.apply(value, mean.part(start, stop), states, rate, self.version, first)
+            for out in outs[1:]:
+                np.copyto(out[here], value)
+        self.bounds = bounds
+        return True
+
+    def accrue(self, gradient: Array, norm: float, rate: float) -> bool:
+        """Add to the sum of pushes that have no step yet, unless it would be too large; return whether it did.
+
+        Parameters
+        ----------
+        gradient, norm, rate
+            As `update` takes them; the last rate is that of the step.
+        """
+        if not self.norm + norm <= largest(self.value.dtype):
+            return False
+        if self.accrued is None:
+            self.accrued = np.zeros_like(self.value)
+        rules.add_scaled(self.accrued, 1.0, gradient)
+        self.pushes, self.norm, self.rate = self.pushes + 1, self.norm + norm, rate
+        return True
+
+    def step(self, rule: Rule, average: int, out: Array | None) -> bool:
+        """Apply the sum of the accrued pushes over `average`, as `update` does; none is accrued then."""
+        assert self.accrued is not None
+        self.accrued *= 1 / average
+        applied = self.update(rule, self.accrued, self.norm / average, self.rate, out)
+        self.accrued[...] = 0
+        self.pushes, self.norm = 0, 0.0
+        return applied
 
     def _bounds_after(self, rule: Rule, norm: float, rate: float) -> Bounds | None:
         """Return bounds of what an update leaves; None if they do not show that all of it can be held."""
