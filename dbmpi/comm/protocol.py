@@ -2,8 +2,9 @@
 
     tag         layout         from -> to: when                           handled in
     REQUEST     REQUEST_HEADER partition -> shard: see `Op`               server.requests:serve
+                               (of a round)                               server.round_requests:serve
                                first shard -> shard: FETCH, for SAVE      server.requests:serve
-    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE,  server.requests:_gradient
+    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE,  server.requests:gradient
                                    unless the shard maps it
     REPLY       REPLY_HEADER   shard -> whoever asked: to every REQUEST   replica.piece_exchange:ended
     PARAMETERS  float[n]       shard -> whoever asked: after FETCH,       replica.piece_exchange:ended

@@ -65,15 +65,15 @@ class Downpour:
     )
     average: int = key(
         1,
-        "Shards step once for so many pushes, with their mean; nobody waits for it. What has come at the end, or "
-        "before a checkpoint, makes a step of its own, of its sum over this number. 1: a step for each push.",
+        "Shards step once for so many pushes, with their mean; nobody waits for it. What is left at the end "
+        "or before a checkpoint makes a step of its own: its sum over this number. 1: a step for each push.",
         unit="pushes",
         minimum=1,
     )
     backups: int = key(
         0,
-        "Backup workers of sync: a round ends without the slowest so many replicas, whose gradients are dropped "
-        "(Chen et al. 2016); less than the number of replicas.",
+        "Backup workers of sync (Chen et al. 2016): a round ends without the slowest so many replicas, whose "
+        "gradients are dropped; less than the number of replicas.",
         unit="replicas",
         minimum=0,
     )

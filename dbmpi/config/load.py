@@ -188,7 +188,7 @@ def _check_rounds(config: Config, source: Source) -> None:
             ("warmstart", "steps"): settings.warmstart.steps,
             ("warmstart", "time"): settings.warmstart.time,
         }
-        why = 'has no meaning with train.algorithm = "sync", where every minibatch waits for one step of all replicas'
+        why = 'has no meaning with train.algorithm = "sync", where all replicas wait for one step'
         other = "downpour"
     else:
         given = {("backups",): settings.backups}

@@ -128,9 +128,9 @@ class Train:
     )
     minibatch: int = key(
         16,
-        "Examples in a minibatch of one replica: a step of sync is of as many times that as there are replicas; "
-        "sandblaster, whose results do not depend on it, computes so "
-        "many at a time (some hundreds are fastest).",
+        "Examples in a minibatch of one replica. A step of sync is of those of all replicas together; "
+        "sandblaster, whose results do not depend on it, computes so many at a time (some hundreds are "
+        "fastest).",
         unit="examples",
         minimum=1,
     )

@@ -12,7 +12,10 @@ DIVERGED = {
     "sync": "lower downpour.learning_rate, give downpour.schedule a warm-up, set downpour.max_gradient_norm",
     "sandblaster": "lower model.l2, take a larger sandblaster.sample",
 }
-OTHER_STEPS = "raise downpour.learning_rate if the loss hardly moves, lower it if it has risen; take another downpour.rule"
+OTHER_STEPS = (
+    "raise downpour.learning_rate if the loss hardly moves, lower it if it has risen; take another "
+    "downpour.rule"
+)
 NOT_LEARNING = {"downpour": OTHER_STEPS, "sync": OTHER_STEPS, "sandblaster": "lower model.l2"}
 
 

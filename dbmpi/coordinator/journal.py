@@ -60,7 +60,7 @@ class Journal:
         return portion
 
     def done(self, job: Job, portion: Portion) -> None:
-        """Take note that a replica has learned from a portion: from as many of its minibatches as it reports."""
+        """Take note that a replica has learned from a portion, as far as it reports."""
         steps, examples = int(job.reports[0]["steps"]), int(job.reports[0]["examples"])
         learned = replace(portion, minibatches=steps, examples=examples)
         self._scheduler.done(learned)

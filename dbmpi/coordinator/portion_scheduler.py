@@ -78,7 +78,7 @@ class PortionScheduler:
         self._outstanding[_key(portion)] = portion
 
     def share(self, replicas: int) -> int:
-        """Return how many minibatches each of some replicas may take, so that they share the last ones equally."""
+        """Return how many minibatches a replica may take, for some to share the last ones equally."""
         left = self._steps_left(None)
         if self._examples_limit is not None:
             left = min(left, _ceil_div(self._examples_limit - self.examples, self._next_plan.minibatch))

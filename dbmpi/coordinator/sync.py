@@ -1,9 +1,9 @@
 """The coordinator where replicas learn in rounds: it gives work to all of them at once, in turns.
 
-A *turn* is a portion for each living replica, and as many rounds as the longest of them has minibatches. In each
-round every replica pushes for one and the same step; one that has no minibatch left only waits for it. Which
-portion goes to whom follows from numbers, not from who is free. So a run repeats exactly from its seed, unless
-a rank dies or rounds do without the slowest (`downpour.backups`).
+A *turn* is a portion for each living replica, and as many rounds as the longest of them has minibatches. In
+each round every replica pushes for one and the same step; one that has no minibatch left only waits for it.
+Which portion goes to whom follows from numbers, not from who is free. So a run repeats exactly from its seed,
+unless a rank dies or rounds do without the slowest (`downpour.backups`).
 
 Evaluations are made between two turns, while all replicas stand still: by the phases PAUSE and SCORE.
 """

@@ -16,8 +16,8 @@ class Outcome(NamedTuple):
     """How an exchange with the shards ended.
 
     `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
-    `refused` counts the pieces whose push a shard refused, of a pass over the batch that has ended too; `late`
-    those whose round was over; `next_round` is the number of the round that comes next.
+    `refused` counts the pieces whose push a shard refused, of a pass over the batch that has ended too;
+    `late` those whose round was over; `next_round` is the number of the round that comes next.
     """
 
     versions: NDArray[np.int64] | None

@@ -3,9 +3,9 @@
     round n: gradient of the minibatch on the parameters of all replicas; push it, and wait for the parameters
              after the step with the mean of all gradients of the round (`server.rounds`)
 
-A replica without a minibatch for a round waits for its step all the same. With backup workers a round may be over
-before a gradient comes: that one is dropped, and the replica goes on with the round that is under way; of its
-portion remains what it had no round for.
+A replica without a minibatch for a round waits for its step all the same. With backup workers a round may be
+over before a gradient comes: that one is dropped, and the replica goes on with the round that is under way.
+What it had no round for remains of its portion.
 
 References
 ----------
@@ -70,7 +70,7 @@ class SyncClient(DownpourClient):
             self._round = self._next_round()
 
     def _take_part(self, minibatch: Minibatch | None, examples: int, report: Record) -> None:
-        """Learn from a minibatch in a round, or only wait for its step; `examples` were handed out before it."""
+        """Learn from a minibatch in a round, or only wait for its step, after `examples` were handed out."""
         width = minibatch[0] if minibatch is not None else 0
         self._share = Share(self._round, width / self._whole)
         if minibatch is not None:

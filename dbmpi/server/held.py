@@ -99,7 +99,7 @@ class Held:
         return True
 
     def accrue(self, gradient: Array, norm: float, rate: float) -> bool:
-        """Add to the sum of pushes that have no step yet, unless it would be too large; return whether it did.
+        """Add to the sum of pushes that have no step yet, unless that would be too large.
 
         Parameters
         ----------

@@ -108,7 +108,7 @@ class RequestHandler:
         return piece
 
     def answer(self, header: Record, source: int, status: Status, next_round: int = 0) -> None:
-        """Reply; the parameters of now follow, unless they are in place or the client's memory is not mapped."""
+        """Reply; the parameters follow, unless they are in place or the client's memory cannot be mapped."""
         piece, reply, message = int(header["piece"]), self._free_reply(), None
         held = self._shard.held[piece]
         if status is not Status.UNMAPPED:

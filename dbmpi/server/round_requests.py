@@ -1,8 +1,8 @@
-"""What partitions ask for in rounds (`rounds`): it waits, and all of a round is served at once, in a fixed order.
+"""What partitions ask for in rounds (`rounds`): it waits, and all of a round is served at once.
 
 Gradients that are mapped are averaged while the rule is applied. Others, and compressed ones, are received or
-decoded one after another and added up in one buffer, so that a shard takes the same memory whatever the number
-of replicas; until then they wait with their senders. What a client that has died asked for is dropped.
+decoded one after another and added up in one buffer, so that a shard takes the same memory whatever the
+number of replicas; until then they wait with their senders. What a client that has died asked for is dropped.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from kernels.parameters import rules
 
 
 class _Sum(NamedTuple):
-    """The mean of a round, None without gradients, what no magnitude in it exceeds, and how each was taken."""
+    """The mean of a round, None without gradients, what no element of it exceeds, and how each was taken."""
 
     mean: Mean | None
     norm: float

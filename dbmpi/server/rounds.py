@@ -1,9 +1,9 @@
-"""Rounds: what replicas push for one step of a piece waits until all have, and is averaged. Pure, without MPI.
+"""Rounds: what replicas push for one step of a piece waits until all have, and is averaged. Without MPI.
 
 In `train.algorithm = "sync"` every replica asks once in every round for the parameters after its step, with a
 gradient or, if it has no minibatch in that round, without. A round is over when all replicas have asked, or,
-with b backup workers, all but b; what then comes for it is late. Replicas that have lost a rank are members no
-more. Gradients are added up in the order of the replicas, whatever the order in which they come.
+with b backup workers, all but b; what then comes for it is late. Replicas that have lost a rank are members
+no more. Gradients are added up in the order of the replicas, whatever the order in which they come.
 
 References
 ----------
@@ -73,7 +73,7 @@ class Rounds:
         return True
 
     def leave(self, dead: Iterable[int]) -> list[tuple[int, Waiting]]:
-        """Let the replicas of dead ranks leave all rounds; return what their other ranks wait for, by piece."""
+        """Let the replicas of dead ranks leave; return what their other ranks wait for, by piece."""
         ranks = set(dead)
         gone = {self._replica_of[rank] for rank in ranks if rank in self._replica_of} & self._members
         self._members -= gone
@@ -98,7 +98,7 @@ class Rounds:
     def _over(self, piece: int, waiting: Mapping[int, Waiting]) -> int | None:
         """Return the number of the round that is over, if one is.
 
-        Where all are here it is the first that anyone waits for, as rounds before it may have died with a shard.
+        Where all are here it is the first that one waits for: rounds before it may have died with a shard.
         """
         if len(waiting) == len(self._members):
             return min(request.round for request in waiting.values())
