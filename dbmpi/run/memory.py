@@ -76,15 +76,19 @@ class MemoryReport:
         values = sum(sizes) * self.item
         states = len(STATES[self.config.downpour.rule]) * values if self.config.uses_downpour else 0
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
-        # Decoded gradients of 16 bits; a reply to the first shard, which saves the model.
-        buffers = (self.config.downpour.wire != "float32") + (len(self.topology.shards) > 1)
+        # Decoded gradients of 16 bits, their sum in a round; a reply to the first shard: it saves the model.
+        compressed = self.config.downpour.wire != "float32"
+        buffers = compressed * (1 + self.config.sync) + (len(self.topology.shards) > 1)
         messages = buffers * max(sizes, default=0) * self.item
+        accrued = values if self.config.uses_downpour and self.config.downpour.average > 1 else 0
         copied = values + vectors if self.config.batch else values + states  # for a checkpoint
-        return Memory(values, rule_state=states, vectors=vectors, messages=messages, snapshot=copied)
+        parts = {"rule_state": states, "vectors": vectors, "messages": messages, "snapshot": copied}
+        return Memory(values, gradients=accrued, **parts)
 
     def far_clients(self) -> int:
         """Return the bytes that a shard takes more, at most, for partitions whose memory it cannot map."""
-        return SHARD_BUFFERS * max((piece.size for piece in self.pieces), default=0) * self.item
+        buffers = SHARD_BUFFERS + self.config.sync  # the sum of a round
+        return buffers * max((piece.size for piece in self.pieces), default=0) * self.item
 
     def mirrors(self) -> int:
         """Return the bytes that mirrors add, at most, to the memory of a shard, where ranks may die."""
@@ -113,7 +117,7 @@ class MemoryReport:
         shard, partition = self.of_shard(0), self.of_partition(0)
         return Memory(
             parameters=shard.parameters,
-            gradients=partition.gradients,
+            gradients=partition.gradients + shard.gradients,
             rule_state=shard.rule_state,
             vectors=shard.vectors,
             activations=partition.activations,
