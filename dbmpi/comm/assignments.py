@@ -102,6 +102,23 @@ def assignment_of(portion: Portion) -> Record:
     return record
 
 
+def in_turn(portion: Portion | None, before: int, first: int, rounds: int, stride: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that orders a replica's part of a turn; without a portion, to wait.
+
+    Parameters
+    ----------
+    before
+        Examples handed out before this turn.
+    first, rounds
+        The first round, and how many there are.
+    stride
+        Examples in each, of all replicas.
+    """
+    record = plain(Work.TRAIN) if portion is None else assignment_of(portion)
+    record["examples"], record["round"], record["rounds"], record["stride"] = before, first, rounds, stride
+    return record
+
+
 def gradient_of(pass_number: int, sample: int, index: int, batch: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders the gradient of a portion of a batch of so many examples."""
     record = plain(Work.GRADIENT, batch)

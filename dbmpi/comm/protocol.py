@@ -2,8 +2,9 @@
 
     tag         layout         from -> to: when                           handled in
     REQUEST     REQUEST_HEADER partition -> shard: see `Op`               server.requests:serve
+                               (of a round)                               server.round_requests:serve
                                first shard -> shard: FETCH, for SAVE      server.requests:serve
-    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE,  server.requests:_gradient
+    GRADIENT    wire[n]        partition -> shard: after PUSH or ACCRUE,  server.requests:gradient
                                    unless the shard maps it
     REPLY       REPLY_HEADER   shard -> whoever asked: to every REQUEST   replica.piece_exchange:ended
     PARAMETERS  float[n]       shard -> whoever asked: after FETCH,       replica.piece_exchange:ended
@@ -36,8 +37,9 @@ between two ranks, so replies need no number. Replicas and shards have communica
 
     tag            layout      from -> to: when                           handled in
     boundary_tag   float[n]    partition -> other: see `BoundaryPhase`    model.boundary:_wait
-    LEAD_TAG       uint8[1]    partition 0 -> the others of its replica:  replica.leader:decide
-                                   whether to go on with a portion
+    LEAD_TAG       int64[1]    partition 0 -> the others of its replica:  replica.leader:decide
+                                   whether to go on with a portion, or
+                                   which round is next
     mirror_tag     int64[k]    shard -> successor: updates of k pieces    server.transfer:poll
                    float[n]    then vectors, in stretches                 server.transfer:poll
     EMERGENCY_TAG  EMERGENCY   first shard -> others: what to write       server.emergency:_contribute
@@ -86,6 +88,7 @@ class Op(IntFlag):
     ACCRUE = 4  # add to the gradient of a pass over the batch
     HOLD = 8  # gradients may yet come from the parameters that were fetched last,
     LEARN = 16  # and from those that this FETCH gets
+    CLOSE = 32  # make the step of the pushes that are accrued and not yet stepped with (`downpour.average`)
 
 
 class Command(IntEnum):
@@ -113,6 +116,7 @@ class Status(IntEnum):
     LOST = 4  # ADOPT: no complete mirror is here; SAVE: another shard has died meanwhile
     FAILED = 5  # SAVE: the file cannot be written
     UNMAPPED = 6  # the shard cannot map the memory that a REQUEST names: nothing was done
+    LATE = 7  # the round that a push is for is over: it is dropped
 
 
 class Work(IntEnum):
@@ -136,6 +140,7 @@ URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE)
 
 
 UNKNOWN = -1.0  # in place of a sum of squares
+NO_ROUND = -1  # in place of the number of a round: a request that is served at once
 
 REQUEST_HEADER = np.dtype(
     [
@@ -151,6 +156,9 @@ REQUEST_HEADER = np.dtype(
         ("square", "f8"),  # PUSH: sum of squares of the gradient, or UNKNOWN: the shard finds it
         ("gradient", AREA),  # the memory that holds the vector; without one a GRADIENT follows,
         ("parameters", AREA),  # and PARAMETERS come
+        # Of the round that a push is for, or that a fetch waits for: it is served when its step is made.
+        ("round", "i8"),
+        ("weight", "f8"),  # of the gradient in the mean of its round
     ]
 )
 
@@ -159,6 +167,7 @@ REPLY_HEADER = np.dtype(
         ("piece", "i4"),
         ("status", "i4"),  # of the push
         ("version", "i8"),  # after the push; of the parameters that follow
+        ("round", "i8"),  # the next one of the piece, where the request was for one
     ]
 )
 
@@ -201,6 +210,9 @@ ASSIGNMENT = np.dtype(
         ("rows", "i8"),  # the examples in them,
         ("plan", PLAN),  # and what tells which rows these are
         ("examples", "i8"),  # handed out before this portion, for the schedule; GRADIENT: in the batch
+        ("round", "i8"),  # TRAIN, sync: the first round of the turn,
+        ("rounds", "i8"),  # how many it has,
+        ("stride", "i8"),  # and the examples in each, of all replicas
         ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
         ("stop", "i8"),
         ("status", "i4"),  # LEAVE: the exit status of the run
@@ -234,6 +246,7 @@ REPORT = np.dtype(
         ("fetches", "i8"),
         ("refused", "i8"),  # pushes of pieces that a shard refused
         ("unpushed", "i8"),  # examples whose gradient no shard is known to have
+        ("dropped", "i8"),  # examples whose gradient came when its round was over
     ]
 )
 
@@ -323,7 +336,7 @@ class BoundaryPhase(IntEnum):
 
 
 EMERGENCY_TAG = 32_000  # beyond all tags of mirrors
-LEAD_TAG = 32_000  # partition 0 -> others: whether to go on with a portion; beyond all boundary tags
+LEAD_TAG = 32_000  # partition 0 -> others: what it decides; beyond all boundary tags
 
 
 def boundary_tag(space: int, phase: BoundaryPhase) -> int:

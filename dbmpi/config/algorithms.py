@@ -65,6 +65,20 @@ class Downpour:
         "fetch with one replica, which then repeats exactly from its seed, and where four or more ranks "
         "share a core, which others then use; it overlaps otherwise.",
     )
+    average: int = key(
+        1,
+        "Shards step once for so many pushes, with their mean; nobody waits for it. What is left at the end "
+        "or before a checkpoint makes a step of its own: its sum over this number. 1: a step for each push.",
+        unit="pushes",
+        minimum=1,
+    )
+    backups: int = key(
+        0,
+        "Backup workers of sync (Chen et al. 2016): a round ends without the slowest so many replicas, whose "
+        "gradients are dropped; less than the number of replicas.",
+        unit="replicas",
+        minimum=0,
+    )
     max_staleness: int = key(
         0,
         "Shards refuse pushes computed from parameters older than this, and a replica fetches after so many "

@@ -59,8 +59,9 @@ def _resolve(source: Source) -> Config:
     config: Config = _build(Config, source.values, (), source)
     _check_stopping(config, source)
     _check_batch_method(config, source)
+    _check_rounds(config, source)
     _check_output_layer(config, source)
-    return _with_partitions(_without_default_epochs(config, source), source)
+    return _with_partitions(_without_default_epochs(_with_rounds(config), source), source)
 
 
 def _build(section: Any, table: Any, trail: Trail, source: Source) -> Any:
@@ -145,7 +146,7 @@ def _check_stopping(config: Config, source: Source) -> None:
     train, evaluation = config.train, config.evaluation
     target = train.target.accuracy is not None or train.target.loss is not None
     endless = train.epochs is None and train.steps is None and train.max_time is None and not target
-    if endless and train.algorithm == "downpour":
+    if endless and not config.batch:
         raise UserError(
             f'{source.place(("train", "epochs"))} = "{UNSET}" leaves no way to stop; '
             "give train.epochs, train.steps, train.max_time or train.target"
@@ -175,6 +176,39 @@ def _check_batch_method(config: Config, source: Source) -> None:
             )
 
 
+def _check_rounds(config: Config, source: Source) -> None:
+    """Refuse what has no meaning where replicas learn in rounds, and what has none where they do not."""
+    settings = config.downpour
+    if config.sync:
+        given: dict[Trail, object] = {
+            ("n_push",): settings.n_push > 1,
+            ("n_fetch",): settings.n_fetch > 1,
+            ("overlap",): settings.overlap is True,
+            ("average",): settings.average > 1,
+            ("warmstart", "steps"): settings.warmstart.steps,
+            ("warmstart", "time"): settings.warmstart.time,
+        }
+        why = 'has no meaning with train.algorithm = "sync", where all replicas wait for one step'
+        other = "downpour"
+    else:
+        given = {("backups",): settings.backups}
+        why = "is of rounds that replicas wait for, and with train.algorithm = "
+        why, other = f'{why}"{config.train.algorithm}" there are none', "sync"
+    for trail in [trail for trail, is_given in given.items() if is_given]:
+        value = source.values["downpour"]
+        for name in trail:
+            value = value[name]
+        raise UserError(
+            f"{source.place(('downpour', *trail), value)} = {show(value)} {why}; leave it out, or take "
+            f'train.algorithm = "{other}"'
+        )
+
+
+def _with_rounds(config: Config) -> Config:
+    """Let every fetch be waited for where replicas learn in rounds."""
+    return replace(config, downpour=replace(config.downpour, overlap=False)) if config.sync else config
+
+
 def _check_output_layer(config: Config, source: Source) -> None:
     model = config.model
     last, trail = model.layers[-1], ("model", "layers", str(len(model.layers) - 1))
@@ -197,7 +231,7 @@ def _without_default_epochs(config: Config, source: Source) -> Config:
     """Take the default number of epochs away where another way to stop is given."""
     train, given = config.train, source.values.get("train", {})
     limits = (train.steps, train.max_time, train.target.accuracy, train.target.loss)
-    if "epochs" in given or (train.algorithm == "downpour" and all(limit is None for limit in limits)):
+    if "epochs" in given or (not config.batch and all(limit is None for limit in limits)):
         return config
     return replace(config, train=replace(train, epochs=None))
 

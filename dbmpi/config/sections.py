@@ -121,14 +121,16 @@ class Train:
     by its own section too.
     """
 
-    algorithm: Literal["downpour", "sandblaster"] = key(
+    algorithm: Literal["downpour", "sync", "sandblaster"] = key(
         "downpour",
-        "Training algorithm: asynchronous minibatches, or a batch method that all replicas compute for.",
+        "Training algorithm: asynchronous minibatches; synchronous ones, with one step of the rule (section "
+        "downpour) for a minibatch of each replica; or a batch method that all replicas compute for.",
     )
     minibatch: int = key(
         16,
-        "Examples in a minibatch of one replica; sandblaster, whose results do not depend on it, computes so "
-        "many at a time (some hundreds are fastest).",
+        "Examples in a minibatch of one replica. A step of sync is of those of all replicas together; "
+        "sandblaster, whose results do not depend on it, computes so many at a time (some hundreds are "
+        "fastest).",
         unit="examples",
         minimum=1,
     )
@@ -240,6 +242,11 @@ class Config:
     def batch(self) -> bool:
         """Whether the algorithm is a batch method."""
         return self.train.algorithm == "sandblaster"
+
+    @property
+    def sync(self) -> bool:
+        """Whether all replicas learn in rounds, with one step of the learning rule for each."""
+        return self.train.algorithm == "sync"
 
     @property
     def uses_downpour(self) -> bool:

@@ -173,6 +173,11 @@ class DownpourActivity(Activity):
     @property
     def _pausing(self) -> bool:
         """Whether no more is handed out, so that a checkpoint can be taken."""
+        return self._saving
+
+    @property
+    def _saving(self) -> bool:
+        """Whether a checkpoint is to be taken."""
         return self._checkpoints is not None and self._checkpoints.due
 
     def _hand_out_to(self, replica: int) -> None:
@@ -221,7 +226,7 @@ class DownpourActivity(Activity):
             self._save_and_go_on(result.score)
 
     def _save_and_go_on(self, score: float | None = None) -> None:
-        if not self.stopping.lost:
+        if self._saving and not self.stopping.lost:
             self._save(score)
         self.phase = Phase.TRAIN
         self._hand_out()

@@ -9,6 +9,8 @@ What no one can know is counted (`LogState`): how far a dead replica was with it
 its gradient had arrived.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from dbmpi.checkpoint.run_state import DownpourState
@@ -58,10 +60,12 @@ class Journal:
         return portion
 
     def done(self, job: Job, portion: Portion) -> None:
-        """Take note that a replica has learned from a portion."""
-        self._scheduler.done(portion)
+        """Take note that a replica has learned from a portion, as far as it reports."""
+        steps, examples = int(job.reports[0]["steps"]), int(job.reports[0]["examples"])
+        learned = replace(portion, minibatches=steps, examples=examples)
+        self._scheduler.done(learned)
         self.pushed(job)
-        self._note(Note(job.replica, portion, True, self._unpushed[job.replica]))
+        self._note(Note(job.replica, learned, True, self._unpushed[job.replica]))
 
     def pushed(self, job: Job) -> None:
         """Take in how much a replica has not pushed, by its reports of a portion or of a flush."""

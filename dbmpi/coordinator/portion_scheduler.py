@@ -77,9 +77,20 @@ class PortionScheduler:
             self.steps += portion.minibatches
         self._outstanding[_key(portion)] = portion
 
+    def share(self, replicas: int) -> int:
+        """Return how many minibatches a replica may take, for some to share the last ones equally."""
+        left = self._steps_left(None)
+        if self._examples_limit is not None:
+            left = min(left, _ceil_div(self._examples_limit - self.examples, self._next_plan.minibatch))
+        return _ceil_div(left, replicas)
+
     def done(self, portion: Portion) -> None:
-        """Take note that a portion was learned from."""
-        del self._outstanding[_key(portion)]
+        """Take note that a portion was learned from; what it lacks of what was handed out is given back."""
+        given = self._outstanding.pop(_key(portion))
+        if portion.minibatches < given.minibatches:
+            rest = given.minibatches - portion.minibatches
+            examples, first = given.examples - portion.examples, given.first + portion.minibatches
+            self._returned.append(replace(given, minibatches=rest, examples=examples, first=first))
 
     def give_back(self, portion: Portion) -> None:
         """Take back a portion that was handed out and not learned from: it will be handed out again."""
@@ -143,7 +154,7 @@ class PortionScheduler:
         minibatch = portion.plan.minibatch
         if self._examples_limit is not None:
             wanted = min(portion.examples, self._examples_limit - self.examples)
-            steps = min(steps, -(-wanted // minibatch))
+            steps = min(steps, _ceil_div(wanted, minibatch))
         minibatches = min(steps, portion.minibatches)
         examples = min(portion.examples, minibatches * minibatch)
         return replace(portion, minibatches=minibatches, examples=examples, before=self.examples)
@@ -188,6 +199,10 @@ def _all_of(numbers: PlanNumbers) -> list[tuple[int, int]]:
     """Return the portions [start, stop) of each part."""
     plan = _plan(numbers)
     return [(0, plan.portions(0, part)) for part in range(plan.replicas)]
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def _any(left: list[tuple[int, int]]) -> bool:

@@ -48,7 +48,7 @@ from dbmpi.output.totals import (
 
 _COUNTS = (
     "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
-    "rows_again", "rows_lost", "updates_lost",
+    "rows_again", "rows_lost", "updates_lost", "examples_dropped",
 )  # fmt: skip
 
 
@@ -108,7 +108,7 @@ class MetricsLog:
         self.shards: dict[int, Record] = {}
         self._new_reports: dict[int, Record] = {}
         self.iterations = self.passes = 0
-        self.rows_again = self.rows_lost = self.updates_lost = 0
+        self.rows_again = self.rows_lost = self.updates_lost = self.examples_dropped = 0
         self.batch: dict[str, Any] = {}
 
     def start(self, now: float) -> None:
@@ -163,6 +163,7 @@ class MetricsLog:
         self.partition_time += spent
         self.step += int(reports[0]["steps"])
         self.examples += portion.rows
+        self.examples_dropped += max(int(r["dropped"]) for r in reports)
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
         self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
 

@@ -30,6 +30,7 @@ def summary(
         "rows_again": log.rows_again,
         "rows_lost": log.rows_lost,
         "updates_lost": log.updates_lost,
+        "examples_dropped": log.examples_dropped,
         **log.service.shown(),
         **log.batch,
     }

@@ -151,7 +151,8 @@ class LogState:
     `rows_again` counts the examples that were handed out a second time in an epoch, as who had them or gave
     them out died: the model may have learned from them twice. `rows_lost` counts those from which it may not
     have learned, as the gradient was accrued, or on its way, where a replica died. `updates_lost` counts,
-    about, the updates of the model that shards have taken with them.
+    about, the updates of the model that shards have taken with them; `examples_dropped` those from which a
+    replica learned too late for their round (`downpour.backups`).
     """
 
     elapsed_s: float
@@ -167,6 +168,7 @@ class LogState:
     rows_again: int = 0
     rows_lost: int = 0
     updates_lost: int = 0
+    examples_dropped: int = 0
     partition_time: PartitionTime = field(default_factory=PartitionTime)
 
 

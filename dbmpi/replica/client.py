@@ -9,18 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Array
-from dbmpi.comm.protocol import Op
+from dbmpi.comm.protocol import NO_ROUND, Op
 
 
 class Outcome(NamedTuple):
     """How an exchange with the shards ended.
 
     `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
-    `refused` counts the pieces whose push a shard refused, of a pass over the batch that has ended too.
+    `refused` counts the pieces whose push a shard refused, of a pass over the batch that has ended too;
+    `late` those whose round was over; `next_round` is the number of the round that comes next.
     """
 
     versions: NDArray[np.int64] | None
     refused: int
+    late: int = 0
+    next_round: int = 0
+
+
+class Share(NamedTuple):
+    """A replica's share of a round: its number, and the weight of the gradient in the mean."""
+
+    number: int
+    weight: float
+
+
+ALONE = Share(NO_ROUND, 1.0)  # an exchange that waits for nobody
 
 
 class ParameterClient(Protocol):
@@ -38,8 +51,16 @@ class ParameterClient(Protocol):
         Only in such a one can a shard on this node read or write in place.
         """
 
-    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Begin an exchange; the one before must have ended.
+    def begin(
+        self,
+        op: Op,
+        gradient: Array,
+        versions: NDArray[np.int64],
+        rate: float,
+        steps: int,
+        share: Share = ALONE,
+    ) -> None:
+        """Begin an exchange; the one before must have ended. That of a round ends with its step.
 
         `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until
         the exchange has ended; it is not looked at unless `op` pushes or accrues. Where it accrues,

@@ -25,9 +25,9 @@ from dbmpi.config.algorithms import Downpour
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors, tensors
-from dbmpi.replica.client import Outcome, ParameterClient
+from dbmpi.replica.client import ALONE, Outcome, ParameterClient
 from dbmpi.replica.learning_rate import LearningRate
-from dbmpi.replica.loader import Loader
+from dbmpi.replica.loader import Loader, Minibatch
 from dbmpi.replica.worker import Handler, UrgentHandler
 from dbmpi.server.rules import local_rate
 from kernels.parameters import rules
@@ -95,6 +95,7 @@ class DownpourClient:
         self._due = Op(0)
         self._asked_at = self._read_at = -1
         self._learning = False
+        self._share = ALONE
 
     def handlers(self) -> Mapping[Work, Handler]:
         """See `AlgorithmClient.handlers`."""
@@ -113,17 +114,23 @@ class DownpourClient:
         """Learn from the portion that was prepared first. In step with the others."""
         if not self._learning:
             self.begin()
-        examples, score = int(assignment["examples"]), Score(0.0, 0)
-        on_first_parameters = self.steps == 0 and not self._versions.any()
-        for width, targets in self._loader.train():
-            score += self.step(width, targets, examples + int(report["examples"]))
-            if on_first_parameters and not report["steps"]:
-                report["first_loss_sum"], report["first_examples"] = score.loss_sum, width
-            report["steps"] += 1
-            report["examples"] += width
+        examples = int(assignment["examples"])
+        for minibatch in self._loader.train():
+            self._learn(minibatch, examples + int(report["examples"]), report)
             self._on_minibatch()
-        report["loss_sum"], report["correct"] = score
         report["unpushed"] = self.unpushed
+
+    def _learn(self, minibatch: Minibatch, examples: int, report: Record) -> None:
+        """Learn from a minibatch, and add it to a report; `examples` were handed out before it."""
+        width, targets = minibatch
+        on_first_parameters = self.steps == 0 and not self._versions.any()
+        score = self.step(width, targets, examples)
+        if on_first_parameters:
+            report["first_loss_sum"], report["first_examples"] = score.loss_sum, width
+        report["steps"] += 1
+        report["examples"] += width
+        report["loss_sum"] += score.loss_sum
+        report["correct"] += score.correct
 
     @property
     def unpushed(self) -> int:
@@ -207,7 +214,8 @@ class DownpourClient:
             self._asked_at = self.steps
         use = (Op.LEARN if op & Op.FETCH else Op.HOLD) if learning else Op(0)
         use |= Op.HOLD if meanwhile else Op(0)
-        self.client.begin(op | use, self._accrued.flat, self._accrued_versions, rate, self._accrued_steps)
+        steps, versions = self._accrued_steps, self._accrued_versions
+        self.client.begin(op | use, self._accrued.flat, versions, rate, steps, self._share)
         if op & Op.PUSH:
             self.pushes += 1
             self._accrued, self._in_flight = self._in_flight, self._accrued
@@ -255,8 +263,11 @@ class DownpourClient:
         """Push what is accrued, and wait until the shards have it."""
         if self.client.busy:
             self._settle(self.client.wait())
-        if self._accrued_steps:
-            self._begin(Op.PUSH, self.rate.at(examples), learning=False)
+        op = Op.PUSH if self._accrued_steps else Op(0)
+        if self.settings.average > 1:
+            op |= Op.CLOSE
+        if op:
+            self._begin(op, self.rate.at(examples), learning=False)
             self._settle(self.client.wait())
         self.client.forget()
         self._learning = False

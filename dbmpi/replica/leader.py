@@ -26,24 +26,24 @@ class Leader:
         self._sends: list[MPI.Request] = []
         (self._root,) = comm.Get_group().Translate_ranks([0], MPI.COMM_WORLD.Get_group())
 
-    def decide(self, mine: bool) -> bool:
+    def decide(self, mine: int) -> int:
         """Return what partition 0 thinks, whose own view is `mine`. Collective over the replica."""
         if self._comm.Get_rank() != 0:
             return self._receive()
-        decision = np.array([mine], np.uint8)
+        decision = np.array([mine], np.int64)
         self._sends = [request for request in self._sends if not request.Test()]
         others = range(1, self._comm.Get_size())
         self._sends += [self._comm.Isend(decision, other, LEAD_TAG) for other in others]
         return mine
 
-    def _receive(self) -> bool:
-        decision = np.zeros(1, np.uint8)
-        request, what = self._comm.Irecv(decision, 0, LEAD_TAG), "the decision whether to go on"
+    def _receive(self) -> int:
+        decision = np.zeros(1, np.int64)
+        request, what = self._comm.Irecv(decision, 0, LEAD_TAG), "its decision how to go on"
         peer = partial("partition 0 of the replica ({0})".format, what)
         complete(request, decision, self._root, what, self._waiter, peer, cause=Cause.SHARED)
-        return bool(decision[0])
+        return int(decision[0])
 
     def close(self) -> None:
         """Wait until every decision has left."""
         for request in self._sends:
-            self._waiter.until(request.Test, lambda: "the other partitions (whether to go on)")
+            self._waiter.until(request.Test, lambda: "the other partitions (how to go on)")

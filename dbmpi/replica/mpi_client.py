@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from dbmpi.arrays import Array
 from dbmpi.comm import ulfm
 from dbmpi.comm.messages import tolerant
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, UNKNOWN, WIRE, Op, Status
+from dbmpi.comm.protocol import NO_ROUND, REPLY_HEADER, REQUEST_HEADER, UNKNOWN, WIRE, Op, Status
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
-from dbmpi.replica.client import Outcome
+from dbmpi.replica.client import ALONE, Outcome, Share
 from dbmpi.replica.piece_exchange import PUSHES, PieceExchange, Vectors
 from dbmpi.replica.rooms import Rooms
 from dbmpi.server.compression import COMPRESSED, Encoder
@@ -86,8 +86,17 @@ class MpiClient:
         """See `ParameterClient.room`."""
         return self._rooms.take(len(self.incoming), self.incoming.dtype)
 
-    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
+    def begin(
+        self,
+        op: Op,
+        gradient: Array,
+        versions: NDArray[np.int64],
+        rate: float,
+        steps: int,
+        share: Share = ALONE,
+    ) -> None:
         """See `ParameterClient.begin`."""
+        self._requests["round"], self._requests["weight"] = share
         self._requests["version"], self._requests["rate"], self._requests["steps"] = versions, rate, steps
         measured = bool(op & Op.PUSH) and self._encoder is None
         message = gradient
@@ -196,11 +205,18 @@ class MpiClient:
         named = sorted({(one.rank, one.piece.shard) for one in late or self._exchanges})
         names = ", ".join(f"rank {rank} (shard {shard})" for rank, shard in named)
         op = self._op & (Op.FETCH | PUSHES)
-        return f"{names}: {str(op.name).lower().replace('|', ' and ')}"
+        return f"{names}: {str(op.name).lower().replace('|', ' and ')}{self._round_waited_for()}"
+
+    def _round_waited_for(self) -> str:
+        number = self._requests["round"].max(initial=NO_ROUND)
+        return "" if number == NO_ROUND else f", in round {number}, which all replicas must push for"
 
     def _outcome(self) -> Outcome:
         self.busy = False
         if not np.array_equal(self._replies["piece"], self._requests["piece"]):
             raise ProtocolError(f"shards answered for pieces {self._replies['piece']}")
-        refused = int(np.count_nonzero(self._replies["status"] != Status.OK))
-        return Outcome(self._replies["version"].copy() if self._op & Op.FETCH else None, refused)
+        status, next_round = self._replies["status"], self._replies["round"].max(initial=0)
+        late = int(np.count_nonzero(status == Status.LATE))
+        refused = int(np.count_nonzero(status != Status.OK)) - late
+        versions = self._replies["version"].copy() if self._op & Op.FETCH else None
+        return Outcome(versions, refused, late, int(next_round))

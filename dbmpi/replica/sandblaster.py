@@ -122,7 +122,7 @@ class SandblasterClient:
     def _is_dropped(self, key: Key) -> bool:
         """Return whether a portion is to be given up, as partition 0 of the replica sees it."""
         dropped = key in self._dropped
-        return dropped if self._leader is None else self._leader.decide(dropped)
+        return dropped if self._leader is None else bool(self._leader.decide(dropped))
 
     def _begin(self, pass_number: int) -> None:
         """Begin another pass: what is left of the one before counts for nothing."""

@@ -101,6 +101,7 @@ def _downpour(
     """Make the activity that is a run of Downpour, or the warmstart of a batch method."""
     from dbmpi.coordinator.downpour import DownpourActivity
     from dbmpi.coordinator.portion_scheduler import PortionScheduler
+    from dbmpi.coordinator.sync import SyncActivity
     from dbmpi.data.portions import examples_in
 
     config, train = context.config, context.config.train
@@ -110,7 +111,8 @@ def _downpour(
         examples = config.sandblaster.warmstart_examples
     scheduler = PortionScheduler(portion_plan(context), examples, train.steps)
     mirrors, final = cluster.shards.mirrors, not config.batch
-    return DownpourActivity(config, scheduler, rows, shared, checkpoints, final, mirrors)
+    kind = SyncActivity if config.sync else DownpourActivity
+    return kind(config, scheduler, rows, shared, checkpoints, final, mirrors)
 
 
 def _sandblaster(

@@ -78,23 +78,19 @@ class MemoryReport:
         states = len(STATES[self.config.downpour.rule]) * values if self.config.uses_downpour else 0
         versions = self._versions() * values
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
-        # Decoded gradients of 16 bits; a reply to the first shard, which saves the model.
-        buffers = (self.config.downpour.wire != "float32") + (len(self.topology.shards) > 1)
+        # Decoded gradients of 16 bits, their sum in a round; a reply to the first shard: it saves the model.
+        compressed = self.config.downpour.wire != "float32"
+        buffers = compressed * (1 + self.config.sync) + (len(self.topology.shards) > 1)
         messages = buffers * max(sizes, default=0) * self.item
+        accrued = values if self.config.uses_downpour and self.config.downpour.average > 1 else 0
         copied = values + vectors if self.config.batch else values + states  # for a checkpoint
-        return Memory(
-            values,
-            rule_state=states,
-            versions=versions,
-            vectors=vectors,
-            messages=messages,
-            snapshot=copied,
-        )
+        parts = {"rule_state": states, "vectors": vectors, "messages": messages, "snapshot": copied}
+        return Memory(values, gradients=accrued, versions=versions, **parts)
 
     def _versions(self) -> int:
         """Count the parameters that a shard keeps, at most, of each piece, for gradients that are to come."""
         settings = self.config.downpour
-        if not self.config.uses_downpour or settings.rule not in REVISING:
+        if not self.config.uses_downpour or self.config.sync or settings.rule not in REVISING:
             return 0
         replicas, overlap = len(self.topology.replicas), self._overlap()
         if replicas == 1 and not overlap and settings.n_fetch == settings.n_push == 1:
@@ -103,7 +99,8 @@ class MemoryReport:
 
     def far_clients(self) -> int:
         """Return the bytes that a shard takes more, at most, for partitions whose memory it cannot map."""
-        return SHARD_BUFFERS * max((piece.size for piece in self.pieces), default=0) * self.item
+        buffers = SHARD_BUFFERS + self.config.sync  # the sum of a round
+        return buffers * max((piece.size for piece in self.pieces), default=0) * self.item
 
     def mirrors(self) -> int:
         """Return the bytes that mirrors add, at most, to the memory of a shard, where ranks may die."""
@@ -132,7 +129,7 @@ class MemoryReport:
         shard, partition = self.of_shard(0), self.of_partition(0)
         return Memory(
             parameters=shard.parameters,
-            gradients=partition.gradients,
+            gradients=partition.gradients + shard.gradients,
             rule_state=shard.rule_state,
             versions=shard.versions,
             vectors=shard.vectors,

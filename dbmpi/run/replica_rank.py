@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.client import ParameterClient
     from dbmpi.replica.downpour import DownpourClient
+    from dbmpi.replica.leader import Leader
     from dbmpi.replica.loader import Loader
     from dbmpi.replica.sandblaster import SandblasterClient
     from dbmpi.replica.worker import AlgorithmClient, PartitionWorker
@@ -87,7 +88,22 @@ def _downpour(
     settings, rows = context.config.downpour, context.setup.description.train_rows
     rate = LearningRate(settings.learning_rate, settings.schedule, rows)
     pieces = len(sharding.of_partition(context.pieces, model.partition))
-    return DownpourClient(settings, rate, model, loader, client, pieces, on_minibatch)
+    parts = settings, rate, model, loader, client, pieces, on_minibatch
+    if not context.config.sync:
+        return DownpourClient(*parts)
+    from dbmpi.replica.sync import SyncClient
+
+    leader = _leader(context, model) if settings.backups else None
+    return SyncClient(*parts, minibatch=context.config.train.minibatch, leader=leader)
+
+
+def _leader(context: RunContext, model: "PartitionModel") -> "Leader | None":
+    """Make what decides for all partitions of a replica, where there are several."""
+    if model.peers.comm is None or context.partitioning.partitions == 1:
+        return None
+    from dbmpi.replica.leader import Leader
+
+    return Leader(model.peers.comm, context.waiter)
 
 
 def _sandblaster(
@@ -102,12 +118,8 @@ def _sandblaster(
 
     most_bytes = context.config.sandblaster.memory_mb * 10**6
     portions = PortionCache(loader, batch_of(context).plan, most_bytes)
-    leader, pieces = None, len(sharding.of_partition(context.pieces, model.partition))
-    if model.peers.comm is not None and context.partitioning.partitions > 1:
-        from dbmpi.replica.leader import Leader
-
-        leader = Leader(model.peers.comm, context.waiter)
-    return SandblasterClient(model, portions, client, leader, pieces, on_minibatch)
+    pieces = len(sharding.of_partition(context.pieces, model.partition))
+    return SandblasterClient(model, portions, client, _leader(context, model), pieces, on_minibatch)
 
 
 def run_replica(context: "RunContext", world: "World") -> int:

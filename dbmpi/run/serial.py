@@ -15,7 +15,7 @@ from dbmpi.coordinator.activity import Activity
 from dbmpi.layout.sharding import Owners, Piece
 from dbmpi.output import run_directory
 from dbmpi.output.metrics import MetricsLog
-from dbmpi.replica.client import Outcome
+from dbmpi.replica.client import ALONE, Outcome, Share
 from dbmpi.replica.worker import PartitionWorker
 from dbmpi.run import coordinator_rank, replica_rank, shard_rank
 from dbmpi.run.context import RunContext
@@ -54,8 +54,16 @@ class LocalClient:
         """See `ParameterClient.room`."""
         return np.zeros_like(self._values)
 
-    def begin(self, op: Op, gradient: Array, versions: NDArray[np.int64], rate: float, steps: int) -> None:
-        """Do the whole exchange. See `ParameterClient.begin`."""
+    def begin(
+        self,
+        op: Op,
+        gradient: Array,
+        versions: NDArray[np.int64],
+        rate: float,
+        steps: int,
+        share: Share = ALONE,
+    ) -> None:
+        """Do the whole exchange: a round has one replica. See `ParameterClient.begin`."""
         refused = 0
         for piece, version in zip(self._pieces, versions, strict=True):
             part = gradient[piece.start : piece.stop]
@@ -65,6 +73,8 @@ class LocalClient:
                 refused += status is not Status.OK
             elif op & Op.ACCRUE:
                 refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
+            if op & Op.CLOSE:
+                self._shard.close([piece.index])
         self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused)
 
     def _fetch(self, op: Op) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.comm.world import World
     from dbmpi.server.mirror import Mirror
+    from dbmpi.server.rounds import Rounds
     from dbmpi.server.service import ShardService
     from dbmpi.server.shard import Shard
     from dbmpi.server.slices import Slices
@@ -124,7 +125,18 @@ def shard_service(
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
     endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
     output = ShardOutput(save, ShardWriter(setup.run_dir, state.index), every_s)
-    return ShardService(state, endpoint, output, owners, mirrored, setup.topology.companions)
+    companions = setup.topology.companions
+    return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state))
+
+
+def rounds(context: RunContext, state: "Shard") -> "Rounds | None":
+    """Make what keeps account of the rounds of a shard, where replicas learn in rounds."""
+    from dbmpi.server.rounds import Rounds
+
+    if not context.config.sync:
+        return None
+    replicas, backups = context.setup.topology.replicas, context.config.downpour.backups
+    return Rounds(replicas, backups, lambda piece: state.updates_of([piece]))
 
 
 def mirror(context: RunContext, among: "MPI.Intracomm", state: "Shard", owners: sharding.Owners) -> "Mirror":
@@ -150,6 +162,7 @@ def write_emergency_checkpoint(
     def copy(mirror: int, vectors: Sequence[int] | None) -> Mapping[str, Array]:
         if mirror:
             shard.back(mirror)
+        shard.close(shard.held)
         return shard.snapshot(vectors)
 
     emergency = EmergencyCheckpoint(

@@ -6,6 +6,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from mpi4py import MPI
 
+    from dbmpi.config.sections import Config
     from dbmpi.layout.topology import Role
     from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
@@ -49,11 +51,25 @@ def _announce(setup: "Setup") -> None:
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
     for why, ranks in thread_reasons(setup.config, setup.places).items():
         print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
-    batch = setup.config.batch
-    if len(setup.topology.replicas) > 1 and not (batch and setup.config.sandblaster.deterministic):
-        why = "gradients are added up as they come" if batch else "replicas are asynchronous"
-        print(f"dbmpi: {why}: results vary a little from run to run", flush=True)
+    for line in expectations(setup.config, len(setup.topology.replicas)):
+        print(f"dbmpi: {line}", flush=True)
     print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
+
+
+def expectations(config: "Config", replicas: int) -> "Iterator[str]":
+    """Yield what results depend on, where there are several replicas."""
+    if replicas == 1:
+        return
+    if config.sync:
+        together, minibatch = replicas * config.train.minibatch, config.train.minibatch
+        yield f"a step is of {together} examples, {minibatch} (train.minibatch) of each replica"
+    why = "replicas are asynchronous"
+    if config.batch:
+        why = "" if config.sandblaster.deterministic else "gradients are added up as they come"
+    elif config.sync:
+        why = "rounds do without the slowest" if config.downpour.backups else ""
+    if why:
+        yield f"{why}: results vary a little from run to run"
 
 
 def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
@@ -143,8 +159,9 @@ def _rehearse_shard(context: "RunContext") -> None:
     from dbmpi.layout.sharding import Piece
     from dbmpi.server import compression, rules
     from dbmpi.server.shard import Shard
+    from kernels.parameters import rules as kernels
 
-    limits, dtype = context.config.downpour, context.dtype
+    limits, dtype = replace(context.config.downpour, average=1), context.dtype
     piece = Piece(0, 0, 0, 0, 2)
     shard = Shard(0, {piece: np.zeros(2, dtype)}, rules.make(limits), limits)
     encoder = compression.Encoder(compression.wire_of(limits.wire, dtype), 2)
@@ -157,6 +174,8 @@ def _rehearse_shard(context: "RunContext") -> None:
         for client in range(2):
             since = shard.since(0, client, Op.PUSH, version, 1)
             shard.push(0, gradient, version, 0.1, out, since=since)
+    if context.config.sync or context.config.downpour.average > 1:
+        kernels.add_scaled(np.zeros(2, dtype), 0.5, np.zeros(2, dtype))
     if context.config.batch:
         _rehearse_vectors(dtype)
 

@@ -16,8 +16,10 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.protocol import RECENT
+from dbmpi.server.rounds import CHUNK, Mean
 from dbmpi.server.rules import Bounds, Rule, Since
 from dbmpi.server.versions import Version, Versions
+from kernels.parameters import rules
 
 MARGIN = 8.0  # between the largest number that is let through and the largest there is: bounds are rounded
 
@@ -29,7 +31,8 @@ class Held:
     `bounds` has a number for the values and for each state that no magnitude in them exceeds, once they are
     known. `recent` has a bit for each of the last pushes, 1 where it was refused as not finite, and `judged`
     counts these. `versions` has what clients hold, where the rule revises, and `rates` is the sum of the
-    rates of all updates in this job.
+    rates of all updates in this job. `accrued` is the sum of the last `pushes`, where one step is made for
+    several (`downpour.average`); no magnitude in it exceeds `norm`, and `rate` came with the last.
     """
 
     value: Array
@@ -40,6 +43,10 @@ class Held:
     judged: int = 0
     rates: float = 0.0
     versions: Versions = field(default_factory=Versions)
+    accrued: Array | None = None
+    pushes: int = 0
+    norm: float = 0.0
+    rate: float = 0.0
 
     def count_from(self, version: int) -> None:
         """Go on from a checkpoint or a mirror; the updates that it has had were not refused."""
@@ -90,6 +97,52 @@ class Held:
         self._count(rate, bounds)
         return True
 
+    def update_by_mean(self, rule: Rule, mean: Mean, norm: float, rate: float, outs: Sequence[Array]) -> bool:
+        """Do as `update` with the mean of several gradients, in one pass; each of `outs` gets a copy."""
+        bounds, size = self._bounds_after(rule, norm, rate), len(self.value)
+        parts = [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
+        if bounds is None:
+            whole = np.concatenate([mean.part(*part) for part in parts])
+            if not self._try(rule, whole, rate, None):
+                return False
+            for out in outs:
+                np.copyto(out, self.value)
+            return True
+        for start, stop in parts:
+            here = slice(start, stop)
+            value, states = self.value[here], [state[here] for state in self.states]
+            first = outs[0][here] if outs else None
+            rule.apply(value, mean.part(start, stop), states, rate, self.version + 1, first)
+            for out in outs[1:]:
+                np.copyto(out[here], value)
+        self._count(rate, bounds)
+        return True
+
+    def accrue(self, gradient: Array, norm: float, rate: float) -> bool:
+        """Add to the sum of pushes that have no step yet, unless that would be too large.
+
+        Parameters
+        ----------
+        gradient, norm, rate
+            As `update` takes them; the last rate is that of the step.
+        """
+        if not self.norm + norm <= largest(self.value.dtype):
+            return False
+        if self.accrued is None:
+            self.accrued = np.zeros_like(self.value)
+        rules.add_scaled(self.accrued, 1.0, gradient)
+        self.pushes, self.norm, self.rate = self.pushes + 1, self.norm + norm, rate
+        return True
+
+    def step(self, rule: Rule, average: int, out: Array | None) -> bool:
+        """Apply the sum of the accrued pushes over `average`, as `update` does; none is accrued then."""
+        assert self.accrued is not None
+        self.accrued *= 1 / average
+        applied = self.update(rule, self.accrued, self.norm / average, self.rate, out)
+        self.accrued[...] = 0
+        self.pushes, self.norm = 0, 0.0
+        return applied
+
     def _keep(self) -> None:
         """Let clients that hold this version have it on."""
         bound = self.bounds[0] if self.bounds is not None else None
@@ -99,7 +152,9 @@ class Held:
         """Count an update at a rate, after which nothing exceeds `bounds`."""
         self.version, self.rates, self.bounds = self.version + 1, self.rates + rate, bounds
 
-    def _bounds_after(self, rule: Rule, norm: float, rate: float, since: Since | None) -> Bounds | None:
+    def _bounds_after(
+        self, rule: Rule, norm: float, rate: float, since: Since | None = None
+    ) -> Bounds | None:
         """Return bounds of what an update leaves; None if they do not show that all of it can be held."""
         most = largest(self.value.dtype)
         for bounds in (self.bounds, None):

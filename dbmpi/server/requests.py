@@ -4,7 +4,7 @@ What a client on this node names in its memory is read and written in place (`ar
 as messages. Their buffers stay bounded whatever the number of clients: one for the gradient that is being
 received, and `REPLY_BUFFERS` for parameters on their way out, each made when it is first needed; when all are
 in flight the shard waits for one before it serves the next request. What a client that has died announced, or
-waits for, is dropped.
+waits for, is dropped. Requests of a round are served by `round_requests`.
 """
 
 from collections.abc import Callable, Iterable
@@ -82,25 +82,30 @@ class RequestHandler:
         """
         tolerant(partial(self._serve, header, source), self._detector.learn, None)
 
-    def forget_dead(self) -> None:
-        """Let go of the memory of clients that have died, and of what is kept for their replicas."""
-        for client in self._detector.dead[self._forgotten :]:
+    def forget_dead(self) -> list[int]:
+        """Let go of the memory of ranks that have died, and of what is kept for their replicas.
+
+        Returns
+        -------
+        list of int
+            The ranks of which this was not known.
+        """
+        fresh = self._detector.dead[self._forgotten :]
+        for client in fresh:
             self._areas.forget(client)
             for companion in self._companions(client):
                 self._shard.forget(companion)
-            self._forgotten += 1
+        self._forgotten += len(fresh)
+        return fresh
 
     def _serve(self, header: Record, source: int) -> None:
-        op, piece = Op(int(header["op"])), int(header["piece"])
-        if piece not in self._shard.held:
-            raise ProtocolError(f"rank {source} asks for piece {piece}, which is not of this shard")
-        self.clients.add(source)
+        op, piece = Op(int(header["op"])), self.known_piece(header, source)
         reply = self._free_reply()
         try:
-            gradient = self._gradient(header, source) if op & (Op.PUSH | Op.ACCRUE) else None
+            gradient = self.gradient(header, source) if op & (Op.PUSH | Op.ACCRUE) else None
             values = self._room(header, source, reply) if op & Op.FETCH else None
         except Unmapped:
-            reply.send(self._comm, source, None, (piece, Status.UNMAPPED, 0))
+            reply.send(self._comm, source, None, (piece, Status.UNMAPPED, 0, 0))
             return
         since = self._shard.since(piece, source, op, int(header["version"]), int(header["steps"]))
         status = self._take(op, header, gradient, values, since) if gradient is not None else Status.OK
@@ -109,21 +114,49 @@ class RequestHandler:
             if not op & Op.PUSH or status is not Status.OK:
                 np.copyto(values, held.value)
             self.bytes_out += values.nbytes
+        if op & Op.CLOSE:
+            self._shard.close([piece])
         message = None if header["parameters"]["pid"] else values
-        reply.send(self._comm, source, message, (piece, status, self._shard.held[piece].version))
+        reply.send(self._comm, source, message, (piece, status, self._shard.held[piece].version, 0))
+
+    def known_piece(self, header: Record, source: int) -> int:
+        """Return the piece that a client asks for, which must be of this shard; count the client."""
+        piece = int(header["piece"])
+        if piece not in self._shard.held:
+            raise ProtocolError(f"rank {source} asks for piece {piece}, which is not of this shard")
+        self.clients.add(source)
+        return piece
+
+    def answer(self, header: Record, source: int, status: Status, next_round: int = 0) -> None:
+        """Reply; the parameters follow, unless they are in place or the client's memory cannot be mapped."""
+        piece, reply, message = int(header["piece"]), self._free_reply(), None
+        held = self._shard.held[piece]
+        if status is not Status.UNMAPPED:
+            self._shard.fetch(piece)
+            self.bytes_out += held.value.nbytes
+            if not header["parameters"]["pid"]:
+                message = self._room(header, source, reply)
+                np.copyto(message, held.value)
+        reply.send(self._comm, source, message, (piece, status, held.version, next_round))
 
     def _room(self, header: Record, source: int, reply: "_Reply") -> Array:
         """Return where fetched parameters go: into the client's memory, or into a message."""
-        size = len(self._shard.held[int(header["piece"])].value)
         if header["parameters"]["pid"]:
-            return self._mapped(header, "parameters", source, size, self._shard.dtype)
+            return self.mapped(header, "parameters", source)
+        size = len(self._shard.held[int(header["piece"])].value)
         return reply.room(self._largest, self._shard.dtype)[:size]
 
-    def _gradient(self, header: Record, source: int) -> Array:
-        """Return the gradient that a request brings, in the client's memory or received."""
+    def gradient(self, header: Record, source: int) -> Array:
+        """Return the gradient that a request brings, in the client's memory or received; until the next call.
+
+        Raises
+        ------
+        Unmapped
+            As `mapped`.
+        """
         wire, size = WIRE[int(header["wire"])], len(self._shard.held[int(header["piece"])].value)
         if header["gradient"]["pid"]:
-            gradient = self._mapped(header, "gradient", source, size, WIRE_DTYPES[wire])
+            gradient = self.mapped(header, "gradient", source)
             self.bytes_in += gradient.nbytes
         else:
             self._received = _at_least(self._received, self._largest * self._shard.dtype.itemsize)
@@ -134,7 +167,16 @@ class RequestHandler:
         self._decoded = _at_least(self._decoded, self._largest * self._shard.dtype.itemsize)
         return decode(gradient, wire, self._decoded.view(self._shard.dtype)[:size])
 
-    def _mapped(self, header: Record, field: str, source: int, size: int, dtype: np.dtype[Any]) -> Array:
+    def mapped(self, header: Record, field: str, source: int) -> Array:
+        """Return the gradient or the parameters of a request, as its field is called, in the client's memory.
+
+        Raises
+        ------
+        Unmapped
+            It cannot be mapped here.
+        """
+        size = len(self._shard.held[int(header["piece"])].value)
+        dtype = WIRE_DTYPES[WIRE[int(header["wire"])]] if field == "gradient" else self._shard.dtype
         place = self._areas.find(header[field], source, int(header["start"]), size, dtype)
         if place is None:
             raise Unmapped
@@ -197,7 +239,7 @@ class _Reply:
         return self._values.view(dtype)
 
     def send(
-        self, comm: "MPI.Intracomm", to: int, values: Array | None, header: tuple[int, Status, int]
+        self, comm: "MPI.Intracomm", to: int, values: Array | None, header: tuple[int, Status, int, int]
     ) -> None:
         """Begin to send a `REPLY_HEADER`, and the parameters that follow it, if there are any."""
         self.to, self._header[0] = to, header

@@ -16,6 +16,7 @@ from dbmpi.comm.protocol import (
     ANSWER,
     COMMAND,
     MIRRORED,
+    NO_ROUND,
     OPERATION,
     REQUEST_HEADER,
     WRITTEN,
@@ -30,6 +31,8 @@ from dbmpi.errors import UserError
 from dbmpi.layout.sharding import Owners
 from dbmpi.server.reports import Reporter
 from dbmpi.server.requests import RequestHandler
+from dbmpi.server.round_requests import RoundHandler
+from dbmpi.server.rounds import Rounds
 from dbmpi.server.shard import Shard
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ class ShardService:
         What the successor gets to know, and what is known here of another shard, where shards may die.
     companions
         See `RequestHandler`.
+    rounds
+        Who waits for the steps, where replicas learn in rounds.
 
     Attributes
     ----------
@@ -84,6 +89,7 @@ class ShardService:
         owners: Owners,
         mirror: "Mirror | None" = None,
         companions: Callable[[int], Iterable[int]] = lambda rank: (rank,),
+        rounds: Rounds | None = None,
     ) -> None:
         self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
         self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
@@ -94,6 +100,9 @@ class ShardService:
         largest = max((len(held.value) for held in shard.held.values()), default=0)
         largest = mirror.largest if mirror is not None else largest  # it may come to serve any
         self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector, companions)
+        self._rounds: RoundHandler | None = None
+        if rounds is not None:
+            self._rounds = RoundHandler(shard, self._handler, rounds, self._detector)
         self._outbox = Outbox(self._comm, self._detector.learn)
         self._reporter = Reporter(endpoint, shard, self._handler, output.report_every_s)
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
@@ -152,6 +161,8 @@ class ShardService:
         """Do what a COMMAND says, or a REQUEST from a world rank."""
         if source is None:
             self._obey(message)
+        elif self._rounds is not None and message["round"] != NO_ROUND:
+            self._rounds.serve(message, source)
         else:
             self._handler.serve(message, source)
 
@@ -163,7 +174,9 @@ class ShardService:
         if self._signals.number:
             self._forwarder.poll()
         self._report_written()
-        self._handler.forget_dead()
+        dead = self._handler.forget_dead()
+        if self._rounds is not None:
+            self._rounds.leave(dead)
         if self._mirror is not None:
             self._mirror.poll(now, partial(self.shard.snapshot, None))
             number = self._mirror.take_done()

@@ -19,6 +19,7 @@ from dbmpi.config.algorithms import Downpour
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
 from dbmpi.server.held import Held
+from dbmpi.server.rounds import Mean
 from dbmpi.server.rules import Rule, Since
 from kernels.parameters import rules
 
@@ -224,15 +225,51 @@ class Shard:
         held = self.held[piece]
         staleness = max(0, held.version - version)  # below: the gradient is of updates that died with a shard
         status = self._take(held, gradient, staleness, rate, out, square, since)
+        self.count(piece, status, staleness)
+        return status
+
+    def count(self, piece: int, status: Status, staleness: int) -> None:
+        """Count a push by what became of it."""
+        held = self.held[piece]
         if status is not Status.STALE:
             held.note(refused=status is Status.NOT_FINITE)
         if status is not Status.OK:
             self.tally.refused[status] += 1
-            return status
+            return
         self.tally.staleness_sum += staleness
         self.tally.staleness_max = max(self.tally.staleness_max, staleness)
         self.tally.histogram[min(staleness, HISTOGRAM - 1)] += 1
+
+    def judge(self, square: float) -> Status:
+        """Return whether a guard refuses a gradient of a sum of squares, of what parameters ever."""
+        if not isfinite(square):
+            return Status.NOT_FINITE
+        return Status.TOO_LARGE if 0 < self.limits.max_gradient_norm**2 < square else Status.OK
+
+    def step(self, piece: int, mean: Mean | None, norm: float, rate: float, outs: Sequence[Array]) -> Status:
+        """Make the step of a round with the mean of its gradients; nothing where there is none.
+
+        Parameters
+        ----------
+        norm
+            At least the largest magnitude in the mean.
+        rate
+            Learning rate.
+        outs : sequence of (piece.size,)
+            Each gets a copy of the new value, of the one there is where no step is made.
+        """
+        held = self.held[piece]
+        if mean is None or not held.update_by_mean(self.rule, mean, norm, rate, outs):
+            for out in outs:
+                np.copyto(out, held.value)
+            return Status.OK if mean is None else Status.NOT_FINITE
         return Status.OK
+
+    def close(self, pieces: Iterable[int]) -> None:
+        """Make the step of what is accrued of some pieces, if anything is (`downpour.average`)."""
+        for piece in pieces:
+            if self.held[piece].pushes:
+                self.held[piece].step(self.rule, self.limits.average, None)
 
     def accrue(self, piece: int, gradient: Array, pass_number: int) -> Status:
         """Add to the batch gradient of a pass, unless that is over.
@@ -269,12 +306,32 @@ class Shard:
             return Status.STALE
         if square == UNKNOWN:
             square = rules.sum_of_squares(gradient)
-        if not isfinite(square):
-            return Status.NOT_FINITE
-        if 0 < self.limits.max_gradient_norm**2 < square:
-            return Status.TOO_LARGE
-        applied = held.update(self.rule, gradient, sqrt(square), rate, out, since)
+        status = self.judge(square)
+        if status is not Status.OK:
+            return status
+        applied = self._apply(held, gradient, sqrt(square), rate, out, since)
         return Status.OK if applied else Status.NOT_FINITE
+
+    def _apply(
+        self,
+        held: Held,
+        gradient: Array,
+        norm: float,
+        rate: float,
+        out: Array | None,
+        since: Since | None,
+    ) -> bool:
+        """Make the step of a gradient, or accrue it until there are enough for one."""
+        average = self.limits.average
+        if average == 1:
+            return held.update(self.rule, gradient, norm, rate, out, since)
+        if not held.accrue(gradient, norm, rate):
+            return False
+        if held.pushes == average:
+            return held.step(self.rule, average, out)
+        if out is not None:
+            np.copyto(out, held.value)
+        return True
 
     def report(self) -> Array:
         """Return a `SHARD_REPORT` record, `()`, of all that was counted so far."""
@@ -285,7 +342,9 @@ class Shard:
         record["fetches"] = tally.fetches
         for status, name in REFUSALS.items():
             record[name] = tally.refused[status]
-        record["staleness_sum"], record["staleness_max"] = tally.staleness_sum, tally.staleness_max
+        # Of an update, what its pushes had on average.
+        record["staleness_sum"] = round(tally.staleness_sum / self.limits.average)
+        record["staleness_max"] = tally.staleness_max
         record["histogram"], record["unknown"] = tally.histogram, tally.unknown
         record["revised"], record["stepped"] = tally.revision
         worst = max(self.held.values(), key=lambda held: held.recent.bit_count(), default=None)

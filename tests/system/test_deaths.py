@@ -23,6 +23,7 @@ FAULTY = "tests.system.faulty"
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
 ALGORITHMS = {
     "downpour": ("train.epochs=20",),
+    "sync": ("train.algorithm=sync", "train.epochs=20"),
     "sandblaster": (
         "train.algorithm=sandblaster",
         "train.minibatch=60",
@@ -117,16 +118,18 @@ def test_a_rank_killed_from_outside_at_any_moment(launch_in_ft, undisturbed, tmp
     ("no_sharing", "rule"), [(None, "adagrad"), ("1", "adarevision")], ids=["shared", "messages, adarevision"]
 )
 @pytest.mark.parametrize(
-    ("shards", "replicas", "victim"), [(2, 2, 0), (3, 1, 1)], ids=["shard 0 of 2", "shard 1 of 3"]
+    ("algorithm", "shards", "replicas", "victim"),
+    [("downpour", 2, 2, 0), ("downpour", 3, 1, 1), ("sync", 2, 2, 0)],
+    ids=["shard 0 of 2", "shard 1 of 3", "sync"],
 )
 def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
-    launch_in_ft, undisturbed, tmp_path, shards, replicas, victim, no_sharing, rule
+    launch_in_ft, undisturbed, tmp_path, algorithm, shards, replicas, victim, no_sharing, rule
 ):
     if no_sharing and shards == 3:
         pytest.skip("one of both is enough")
     partitions = 3 - replicas
     cluster = f"cluster.shards={shards}", f"cluster.replicas={replicas}", f"cluster.partitions={partitions}"
-    keys = *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS["downpour"], f"downpour.rule={rule}"
+    keys = *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS[algorithm], f"downpour.rule={rule}"
     arguments = "--run-dir", "run", *QUIET, *keys
     fault = ("kill", "shard", 1 + victim, 300)  # of some 1000 requests or more
     ranks = 1 + shards + replicas * partitions
@@ -134,7 +137,7 @@ def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
     done = launch_in_ft(tmp_path)(ranks, *fault, *arguments, module=FAULTY, timeout=BOUND_S, env=env)
     assert (done.status, messages(done)) == (0, [])
     assert f"shard {victim} has died (rank {1 + victim}): shard {victim + 1}" in done.out
-    run, calm = tmp_path / "run", summary(undisturbed["downpour"])
+    run, calm = tmp_path / "run", summary(undisturbed[algorithm])
     (death,) = [record for record in records(run, "event") if "heir" in record]
     assert (death["shard"], death["heir"]) == (victim, victim + 1)
     assert 0 <= death["mirror_age_s"] < 2 and death["updates_lost"] >= 0

@@ -57,7 +57,7 @@ WITHOUT_MPI = {
     "dbmpi.model": {"boundary"},
     "dbmpi.output": set(),
     "dbmpi.checkpoint": set(),
-    "dbmpi.server": {"service", "reports", "requests", "mirror", "transfer", "emergency"},
+    "dbmpi.server": {"service", "reports", "requests", "round_requests", "mirror", "transfer", "emergency"},
     "dbmpi.coordinator": {"service", "commands", "failover", "shards"},
     "dbmpi.sandblaster": set(),
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},

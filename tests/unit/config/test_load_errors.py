@@ -179,3 +179,35 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "read_bytes", refuse)  # root can read every file
     with pytest.raises(UserError, match="run.toml: cannot be read .Permission denied."):
         load(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "n_push=2",
+        "n_fetch=3",
+        "overlap=true",
+        "average=2",
+        "warmstart.steps=5",
+        "warmstart.time=1.5",
+    ],
+)
+def test_what_has_no_meaning_in_rounds_is_refused_with_them_alone(given: str) -> None:
+    load(None, [f"downpour.{given}"])
+    with pytest.raises(UserError) as raised:
+        load(None, ["train.algorithm=sync", f"downpour.{given}"])
+    said = str(raised.value)
+    assert (
+        said.startswith(f"--set downpour.{given.replace('=', ' = ')}")
+        and 'train.algorithm = "downpour"' in said
+    )
+
+
+def test_backup_workers_want_rounds() -> None:
+    assert load(None, ["train.algorithm=sync", "downpour.backups=2"]).downpour.backups == 2
+    with pytest.raises(UserError, match="--set downpour.backups = 2 .*sync"):
+        load(None, ["downpour.backups=2"])
+
+
+def test_in_rounds_every_fetch_is_waited_for() -> None:
+    assert load(None, ["train.algorithm=sync"]).downpour.waits

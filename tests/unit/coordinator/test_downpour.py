@@ -37,6 +37,8 @@ TIMEOUT_S = 100.0
 class Fleet:
     """Replicas that do what they are told when the test says so, on a clock that the test moves."""
 
+    activity: type[DownpourActivity] = DownpourActivity
+
     def __init__(
         self,
         config: Config,
@@ -62,7 +64,7 @@ class Fleet:
             clock=lambda: self.now,
         )
         shared = Coordination(table, self.log, Stopping(config.train))
-        self.coordinator = DownpourActivity(config, self.scheduler, (rows, TEST_ROWS), shared)
+        self.coordinator = self.activity(config, self.scheduler, (rows, TEST_ROWS), shared)
 
     def send(self, replica: int, assignment: Any) -> None:
         """Put an assignment into the queue of every partition."""
@@ -81,13 +83,18 @@ class Fleet:
         report["work"], report["replica"], report["partition"] = work, replica, partition
         if work is Work.TRAIN:
             portion = portion_of(assignment)
-            report["steps"], report["examples"] = portion.minibatches, portion.examples
+            report["steps"] = self.learned(replica, portion.minibatches)
+            report["examples"] = min(portion.examples, report["steps"] * portion.plan.minibatch)
         elif work is Work.EVALUATE:
             report["examples"] = assignment["stop"] - assignment["start"]
         if partition == 0 and report["examples"]:
             report["loss_sum"] = self.loss(work) * report["examples"]
             report["correct"] = report["examples"] // 2
         self.coordinator.receive(report)
+
+    def learned(self, replica: int, minibatches: int) -> int:
+        """Return from how many minibatches of a portion a replica learns."""
+        return minibatches
 
     def work_whole(self, replica: int) -> None:
         """Let all partitions of a replica do their next assignment."""

@@ -184,14 +184,14 @@ def test_a_near_shard_gets_no_message_but_the_request_and_one_that_cannot_map_is
         assert header["square"] == sum(x * x for x in range(PIECES[rank - 1].start, PIECES[rank - 1].stop))
         assert bool(header["gradient"]["pid"]) == (rank < 3) and header["start"] == PIECES[rank - 1].start
         status = Status.UNMAPPED if rank == 2 else Status.OK
-        comm.give(rank, Tag.REPLY, np.array([(rank - 1, status, 4)], REPLY_HEADER))
+        comm.give(rank, Tag.REPLY, np.array([(rank - 1, status, 4, 0)], REPLY_HEADER))
     comm.take(3, Tag.GRADIENT, "f8")
     comm.give(3, Tag.PARAMETERS, np.full(4, 3.0))
     assert client.poll() is None
     header = comm.take(2, Tag.REQUEST, REQUEST_HEADER)[0]
     assert not header["gradient"]["pid"] and not header["parameters"]["pid"]
     assert comm.take(2, Tag.GRADIENT, "f8").tolist() == [3.0, 4.0]
-    comm.give(2, Tag.REPLY, np.array([(1, Status.OK, 5)], REPLY_HEADER))
+    comm.give(2, Tag.REPLY, np.array([(1, Status.OK, 5, 0)], REPLY_HEADER))
     comm.give(2, Tag.PARAMETERS, np.full(2, 2.0))
     outcome = client.poll()
     assert outcome is not None and outcome.versions is not None and outcome.versions.tolist() == [4, 5, 4]

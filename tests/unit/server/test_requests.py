@@ -51,7 +51,7 @@ class Case:
 def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
     case = Case()
     case.gradient.view(F4)[:] = 2
-    assert case.serve().tolist() == (0, Status.OK, 1)
+    assert case.serve().tolist() == (0, Status.OK, 1, 0)
     assert case.parameters.view(F4).tolist() == [0] * START + [-1] * SIZE + [0] * 5
     assert not case.comm.waiting(CLIENT, Tag.PARAMETERS)
     assert (case.handler.bytes_in, case.handler.bytes_out) == (4 * SIZE, 4 * SIZE)
@@ -59,7 +59,7 @@ def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
 
 def test_a_refused_push_changes_nothing_and_brings_the_parameters():
     case = Case()
-    assert case.serve(square=np.inf).tolist() == (0, Status.NOT_FINITE, 0)
+    assert case.serve(square=np.inf).tolist() == (0, Status.NOT_FINITE, 0, 0)
     assert case.parameters.view(F4).tolist() == [0] * START + [1] * SIZE + [0] * 5
 
 
