@@ -126,11 +126,13 @@ class Train:
         "Training algorithm: asynchronous minibatches, or a batch method that all replicas compute for.",
     )
     minibatch: int = key(
-        16,
+        "auto",
         "Examples in a minibatch of one replica; sandblaster, whose results do not depend on it, computes so "
-        "many at a time (some hundreds are fastest).",
+        "many at a time (some hundreds are fastest). auto: 16 to 128, more for more rows, fewer for more "
+        "replicas.",
         unit="examples",
         minimum=1,
+        auto=True,
     )
     epochs: float | None = key(
         40.0,

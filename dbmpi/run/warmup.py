@@ -49,6 +49,8 @@ def _announce(setup: "Setup") -> None:
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
     for why, ranks in thread_reasons(setup.config, setup.places).items():
         print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
+    if setup.chosen:
+        print(f"dbmpi: chosen: {setup.chosen}", flush=True)
     batch = setup.config.batch
     if len(setup.topology.replicas) > 1 and not (batch and setup.config.sandblaster.deterministic):
         why = "gradients are added up as they come" if batch else "replicas are asynchronous"
