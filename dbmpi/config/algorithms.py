@@ -16,7 +16,12 @@ class Schedule:
         "exponential multiplies by decay_factor every decay_epochs smoothly, step all at once.",
     )
     warmup_epochs: float = key(
-        0.0, "The rate rises linearly from 0 during these first epochs.", unit="epochs", minimum=0
+        "auto",
+        "The rate rises linearly from 0 during these first epochs. auto: for some 50 minibatches of each "
+        "replica, but no more than a tenth of the run.",
+        unit="epochs",
+        minimum=0,
+        auto=True,
     )
     decay_epochs: float = key(
         10.0, "Length of the decay (linear, cosine) or of its period.", unit="epochs", above=0
@@ -48,11 +53,18 @@ class Downpour:
         1, "Push the accrued gradients every so many minibatches.", unit="minibatches", minimum=1
     )
     rule: Literal["sgd", "momentum", "adagrad", "adam", "adarevision"] = key(
-        "adagrad",
+        "auto",
         "Rule by which the shards apply a gradient; adarevision is Adagrad for gradients that are late, as "
-        "those of many replicas are (docs/revision.md).",
+        "those of many replicas are (docs/revision.md). auto: adagrad.",
+        auto=True,
     )
-    learning_rate: float = key(0.02, "Learning rate of the shards' rule (gamma of Adagrad).", above=0)
+    learning_rate: float = key(
+        "auto",
+        "Learning rate of the shards' rule (gamma of Adagrad). auto: what suits the rule, the connections "
+        "that units have below, the loss, the rows and the replicas.",
+        above=0,
+        auto=True,
+    )
     local_rate: float | Auto = key(
         "auto",
         "Fixed rate of a replica's steps on its own copy between fetches; auto: learning_rate for sgd, a "
@@ -62,8 +74,8 @@ class Downpour:
     overlap: bool | Auto = key(
         "auto",
         "Whether fetch and push go on in the background while minibatches are computed. auto waits for each "
-        "fetch with one replica, which then repeats exactly from its seed, and where four or more ranks "
-        "share a core, which others then use; it overlaps otherwise.",
+        "fetch with one replica, which then repeats exactly from its seed, on one node, whose memory all "
+        "share, and where four or more ranks share a core, which others then use; it overlaps otherwise.",
     )
     average: int = key(
         1,

@@ -66,9 +66,14 @@ def key(
     below: float | None = None,
     odd: bool = False,
     duration: bool = False,
+    auto: bool = False,
     example: Any = None,
 ) -> Any:
-    """Declare a key: its default, its sentence, and its limits (at least, above, at most, below)."""
+    """Declare a key: its default, its sentence, and its limits (at least, above, at most, below).
+
+    `auto` says that the word "auto" is accepted too, until the program has put a value of the annotated type
+    in its place, before anything of the run is made (`run.choices`).
+    """
     metadata = {
         "doc": doc,
         "unit": unit,
@@ -78,6 +83,7 @@ def key(
         "below": below,
         "odd": odd,
         "duration": duration,
+        "auto": auto,
         "example": example,
     }
     return field(default=default, metadata=metadata)
@@ -96,12 +102,13 @@ def keys(section: type) -> dict[str, Key]:
 
 def _describe(f: "dataclasses.Field[Any]") -> Key:
     parts = get_args(f.type) if get_origin(f.type) in (Union, types.UnionType) else (f.type,)
+    metadata: dict[str, Any] = {"doc": summary(f.type), "auto": False} | dict(f.metadata)
     words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
+    words += ("auto",) if metadata.pop("auto") else ()
     pair = any(get_origin(part) is tuple and get_args(part)[-1] is int for part in parts)
     kinds = [get_origin(part) or part for part in parts if get_origin(part) is not Literal]
     optional = types.NoneType in kinds
     kind = next((kind for kind in kinds if kind is not types.NoneType and not (pair and kind is tuple)), None)
-    metadata = dict(f.metadata) or {"doc": summary(f.type)}
     return Key(f.name, f.default, kind, words, optional, pair, **metadata)
 
 

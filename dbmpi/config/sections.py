@@ -127,12 +127,13 @@ class Train:
         "downpour) for a minibatch of each replica; or a batch method that all replicas compute for.",
     )
     minibatch: int = key(
-        16,
+        "auto",
         "Examples in a minibatch of one replica. A step of sync is of those of all replicas together; "
         "sandblaster, whose results do not depend on it, computes so many at a time (some hundreds are "
-        "fastest).",
+        "fastest). auto: 16 to 128, more for more rows, fewer for more replicas.",
         unit="examples",
         minimum=1,
+        auto=True,
     )
     epochs: float | None = key(
         40.0,

@@ -18,6 +18,7 @@ from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
+from dbmpi.run.choices import complete, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
@@ -48,10 +49,11 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), len(os.sched_getaffinity(0)))
     topology, split = choose_roles(config, network, data, number, node)
+    given, config = config, complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
     sections = [
-        _heading(config, parts, data, why, split),
+        _heading(config, parts, data, why, [split, told(given, config)]),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),
@@ -77,13 +79,17 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(config: Config, parts: Decomposition, data: Description, why: str, split: str) -> str:
+def _heading(config: Config, parts: Decomposition, data: Description, why: str, choices: list[str]) -> str:
     net, dtype = parts.network, config.model.dtype
     size = f"{net.parameters:,} parameters in {dtype}, {quantity(net.parameters * ITEM_BYTES[dtype])}"
     return "\n".join(
         [
             parts.topology.equation() + why,
-            *([f"partitions of a replica: {split}"] if split else []),
+            *(
+                f"{what}: {of}"
+                for what, of in zip(("partitions of a replica", "chosen"), choices, strict=True)
+                if of
+            ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
             f"threads of each rank: {_threads(config, parts.topology)}",
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",

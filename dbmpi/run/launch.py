@@ -127,7 +127,7 @@ def thread_reason(
 
 
 def resolve_overlap(
-    setting: bool | Literal["auto"], replicas: int, ranks_on_node: int, cores_on_node: int
+    setting: bool | Literal["auto"], replicas: int, nodes: int, ranks_on_node: int, cores_on_node: int
 ) -> bool:
     """Choose whether fetches and pushes go on while minibatches are computed.
 
@@ -137,18 +137,21 @@ def resolve_overlap(
         `downpour.overlap`.
     replicas
         Number of replicas R.
+    nodes
+        Number of nodes.
     ranks_on_node, cores_on_node
         Of the node that has most ranks for a core.
 
     Returns
     -------
     bool
-        The setting; if "auto", False for one replica, and for a node so crowded that a replica
-        which waits leaves its core to others: parameters are then fresher, and nothing is lost.
+        The setting; if "auto", False for one replica, for one node, where an exchange goes through shared
+        memory and is short, and for a node so crowded that a replica which waits leaves its core to
+        others: parameters are then fresher, and little or nothing is lost.
     """
     if setting != "auto":
         return setting
-    return replicas > 1 and ranks_on_node < CROWD * cores_on_node
+    return replicas > 1 and nodes > 1 and ranks_on_node < CROWD * cores_on_node
 
 
 def thread_warnings(threads: int, cores_available: int, ranks_on_node: int, cores_on_node: int) -> list[str]:

@@ -177,8 +177,8 @@ class MemoryReport:
         return 1 + overlap + (overlap or self.config.downpour.n_push > 1)
 
     def _overlap(self) -> bool:
-        """Return whether minibatches go on while parameters arrive."""
-        return resolve_overlap(self.config.downpour.overlap, len(self.topology.replicas), 1, 1)
+        """Return whether minibatches go on while parameters arrive: "auto" may, on several nodes."""
+        return resolve_overlap(self.config.downpour.overlap, len(self.topology.replicas), 2, 1, 1)
 
     def _portions(self, partition: int) -> int:
         """Return the bytes of the portions that are read ahead: of each example what the partition sees."""

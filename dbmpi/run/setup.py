@@ -12,6 +12,7 @@ from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch
+from dbmpi.run.choices import complete, go_on, told
 from dbmpi.run.refusal import agree, warn
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Setup:
         The run directory, absolute.
     resume
         The checkpoint that the run goes on from; None for a new run.
+    chosen
+        What `choices` put in place of "auto", in words; nothing where all was given.
     """
 
     config: Config
@@ -54,6 +57,7 @@ class Setup:
     network: "Network"
     run_dir: Path
     resume: "Checkpoint | None" = None
+    chosen: str = ""
 
 
 def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
@@ -69,11 +73,14 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     places = survey(comm)
     config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
-    topology, (data, network, run_dir, resume) = agree(comm, lambda: _inspect(arguments, config, places))
-    config = _with_overlap(config, topology, places)
+    given = config
+    config, topology, (data, network, run_dir, resume) = agree(
+        comm, lambda: _inspect(arguments, given, places)
+    )
+    chosen, config = told(given, config), _with_overlap(config, topology, places)
     core_each = _core_each(topology, places, comm.Get_rank())
     here = tuple(places)
-    return Setup(config, topology, here, threads, crowded, core_each, data, network, run_dir, resume)
+    return Setup(config, topology, here, threads, crowded, core_each, data, network, run_dir, resume, chosen)
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
@@ -127,14 +134,15 @@ def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]")
     """Return the configuration with `downpour.overlap` chosen for the most crowded node. Local."""
     crowds = [_ranks_and_cores(places, node) for node in {place.node for place in places}]
     ranks, cores = max(crowds, key=lambda crowd: crowd[0] / crowd[1])
-    overlap = launch.resolve_overlap(config.downpour.overlap, len(topology.replicas), ranks, cores)
+    replicas, nodes = len(topology.replicas), len(crowds)
+    overlap = launch.resolve_overlap(config.downpour.overlap, replicas, nodes, ranks, cores)
     return replace(config, downpour=replace(config.downpour, overlap=overlap))
 
 
 def _inspect(
     arguments: cli.Arguments, config: Config, places: "list[RankPlace]"
-) -> "tuple[Topology, tuple[Description, Network, Path, Checkpoint | None]]":
-    """Look at the data and at the run directory, and divide the ranks. On rank 0."""
+) -> "tuple[Config, Topology, tuple[Description, Network, Path, Checkpoint | None]]":
+    """Look at the data and at the run directory, divide the ranks, and choose what is "auto". On rank 0."""
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
@@ -145,15 +153,30 @@ def _inspect(
     check_fits(description, network.outputs, network.loss)
     nodes = [place.node for place in places]
     node = Node(node_memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
+    rows = description.train_rows
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
-    check_memory(network, config, topology, description.train_rows)
+    chosen = complete(config, network, rows, len(topology.replicas))
+    check_memory(network, chosen, topology, rows)
     _check_backups(config, topology)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
-    return topology, (description, network, *_open(arguments, config, description, network))
+    run_dir, saved = _open(arguments, config, description, network)
+    if saved is not None:
+        chosen = complete(_as_before(config, saved), network, rows, len(topology.replicas))
+    return chosen, topology, (description, network, run_dir, saved)
+
+
+def _as_before(config: Config, saved: "Checkpoint") -> Config:
+    """Return the configuration with what the run of a checkpoint had chosen."""
+    from dbmpi.config.load import loads
+
+    if told(config, config) == "":
+        return config
+    name = f"the configuration in checkpoint {saved.path}"
+    return go_on(config, loads(saved.manifest.configuration.encode(), name=name))
 
 
 def _check_backups(config: Config, topology: Topology) -> None:

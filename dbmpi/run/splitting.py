@@ -16,6 +16,7 @@ from dbmpi.layout.decomposition import ITEM_BYTES, decompose
 from dbmpi.layout.network import Network
 from dbmpi.layout.speed import step_s
 from dbmpi.layout.topology import Topology, assign_roles
+from dbmpi.run.choices import complete
 from dbmpi.run.memory import PROCESS_BYTES, MemoryReport
 from dbmpi.run.tables import counted, quantity
 
@@ -84,7 +85,10 @@ class _Chooser:
         node: Node,
         nodes: Sequence[int] | None,
     ) -> None:
-        self._config, self._network, self._data, self._node = config, network, data, node
+        self._config = complete(
+            config, network, data.train_rows, 1
+        )  # about so, whatever is chosen afterwards
+        self._network, self._data, self._node = network, data, node
         self._size, self._nodes = size, [0] * size if nodes is None else list(nodes)
 
     def topology(self, partitions: "int | str") -> Topology:

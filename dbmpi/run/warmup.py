@@ -51,6 +51,8 @@ def _announce(setup: "Setup") -> None:
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
     for why, ranks in thread_reasons(setup.config, setup.places).items():
         print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
+    if setup.chosen:
+        print(f"dbmpi: chosen: {setup.chosen}", flush=True)
     for line in expectations(setup.config, len(setup.topology.replicas)):
         print(f"dbmpi: {line}", flush=True)
     print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)

@@ -19,6 +19,7 @@ from dbmpi.model.partition import PartitionModel
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.run import shard_rank
+from dbmpi.run.choices import complete
 from dbmpi.run.context import RunContext
 from dbmpi.run.serial import LocalClient
 from dbmpi.run.setup import Setup
@@ -33,6 +34,7 @@ def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, 
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))  # kernels come as in a run
     config: Config = load.load(file, [*SERIAL, "cluster.grid=none", *settings])
     network: Network = build(config, input_shape)
+    config = complete(config, network, ROWS, 1)
     inputs = int(np.prod(input_shape))
     data = Description("", ROWS, ROWS, input_shape, inputs, network.outputs, None, "uint8", 1.0, 0.0, None)
     return RunContext(Setup(config, assign_roles(1), (), 1, False, False, data, network, Path()))

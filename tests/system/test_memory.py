@@ -10,6 +10,7 @@ from dbmpi.data.describe import describe
 from dbmpi.layout.decomposition import decompose
 from dbmpi.layout.network import build
 from dbmpi.layout.topology import assign_roles
+from dbmpi.run.choices import complete
 from dbmpi.run.memory import MemoryReport
 from tests.system.reading import QUIET
 
@@ -25,7 +26,9 @@ def said(ranks, settings):
     """Return the bytes that each rank takes, as the dry run has them; 0 for the coordinator."""
     config, data = load(None, settings), describe(digits.path())
     topology = assign_roles(ranks, config.cluster.shards, config.cluster.replicas, config.cluster.partitions)
-    report = MemoryReport(config, decompose(config, topology, build(config, data.input_shape)), data)
+    network = build(config, data.input_shape)
+    config = complete(config, network, data.train_rows, len(topology.replicas))
+    report = MemoryReport(config, decompose(config, topology, network), data)
     of = {
         "serial": lambda role: report.of_serial().total,
         "coordinator": lambda role: 0,

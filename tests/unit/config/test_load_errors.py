@@ -16,7 +16,7 @@ CASES = {
     "train.minibatch=0": ["--set train.minibatch = 0", "too small", "at least 1", "examples"],
     "train.minibatch=2.0": ["--set train.minibatch = 2.0", "floating-point", "an integer"],
     "train.minibatch=true": ["train.minibatch = true", "is true or false", "an integer"],
-    "train.minibatch=ten": ['"ten"', "is a string", "an integer"],
+    "train.minibatch=ten": ['"ten"', "is not one of its values", "an integer", '"auto"'],
     "train.minibatch=[1]": ["[1]", "is an array"],
     "train.minibatch=99999999999999999999": ["is above 9007199254740992"],
     "train.minibatch=2026-01-01": ["is a date or time"],

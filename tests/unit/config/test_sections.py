@@ -94,9 +94,9 @@ def test_the_fixed_names_and_defaults_are_there() -> None:
         Dense(units=128, activation="relu"),
         Dense(units=10, activation="identity"),
     )
-    assert (config.train.minibatch, config.train.epochs, config.train.steps) == (16, 40.0, None)
+    assert (config.train.minibatch, config.train.epochs, config.train.steps) == ("auto", 40.0, None)
     assert (config.cluster.shards, config.cluster.timeout_s) == ("auto", 300.0)
-    assert (config.downpour.rule, config.downpour.learning_rate) == ("adagrad", 0.02)
+    assert (config.downpour.rule, config.downpour.learning_rate) == ("auto", "auto")
     assert (config.downpour.schedule.kind, config.downpour.warmstart.steps) == ("constant", 0)
     assert (config.train.target.accuracy, config.evaluation.minibatch) == (None, 250)
     assert config.output.progress == "auto"

@@ -145,7 +145,13 @@ class ScriptedService:
 
 def client(waits: bool = False, gradients: list[float] | None = None, **keys: Any) -> DownpourClient:
     """Make a client that has fetched its first parameters, version 1."""
-    settings = Downpour(**({"learning_rate": 0.5, "local_rate": 0.0, "overlap": not waits} | keys))
+    settings = Downpour(
+        **(
+            {"rule": "adagrad", "learning_rate": 0.5, "local_rate": 0.0, "overlap": not waits}
+            | {"schedule": Schedule(warmup_epochs=0.0)}
+            | keys
+        )
+    )
     made = learner(settings, Model(gradients), ScriptedService())
     made.fetch()
     made.client.asked.clear()
@@ -365,7 +371,7 @@ def test_counts():
 
 
 def test_rate_of_a_push_follows_the_schedule():
-    schedule = Schedule(kind="linear", decay_epochs=1.0)
+    schedule = Schedule(kind="linear", warmup_epochs=0.0, decay_epochs=1.0)
     made = client(waits=True, schedule=schedule)
     step(made, examples=0)
     step(made, examples=50)
@@ -373,7 +379,7 @@ def test_rate_of_a_push_follows_the_schedule():
 
 
 def test_rate_of_a_flush_follows_the_schedule():
-    made = client(n_push=10, schedule=Schedule(kind="linear", decay_epochs=1.0))
+    made = client(n_push=10, schedule=Schedule(kind="linear", warmup_epochs=0.0, decay_epochs=1.0))
     step(made, 2)
     made.flush(75)
     assert made.client.asked[-1].rate == 0.125
@@ -393,7 +399,9 @@ def test_a_gradient_that_is_not_finite_is_pushed_but_moves_no_copy(n_push):
 @pytest.mark.parametrize("n_push", [1, 2, 3])
 def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_shard(n_push):
     values = np.ones(SIZE)
-    settings = Downpour(rule="sgd", learning_rate=0.5, n_push=n_push, overlap=False)
+    settings = Downpour(
+        rule="sgd", learning_rate=0.5, n_push=n_push, overlap=False, schedule=Schedule(warmup_epochs=0.0)
+    )
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
     service = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     model = Model([1.0, np.inf, 1.0, np.nan, 1.0, 1.0])
@@ -407,7 +415,9 @@ def test_a_gradient_that_is_not_finite_never_enters_parameters_shared_with_the_s
 
 def test_shared_parameters_are_changed_by_the_shard_alone():
     values = np.ones(SIZE)
-    settings = Downpour(rule="sgd", learning_rate=0.5, n_push=2, overlap=False)
+    settings = Downpour(
+        rule="sgd", learning_rate=0.5, n_push=2, overlap=False, schedule=Schedule(warmup_epochs=0.0)
+    )
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): values}, make(settings), settings)
     service = LocalClient(shard, [Piece(0, 0, 0, 0, SIZE)], values, shared=True)
     made = learner(settings, Model([1.0] * 5), service)
@@ -463,7 +473,7 @@ def test_learning_begins_with_a_fetch_at_the_start_and_after_a_flush():
 
 
 def test_the_rate_counts_the_examples_handed_out_before_the_portion():
-    made = client(waits=True, schedule=Schedule(kind="linear", decay_epochs=1.0))
+    made = client(waits=True, schedule=Schedule(kind="linear", warmup_epochs=0.0, decay_epochs=1.0))
     made.prepare(order(20))
     made.train(order(20), np.zeros((), REPORT))
     assert [asked.rate for asked in made.client.asked if asked.op & Op.PUSH] == [0.4, 0.35, 0.3]

@@ -14,7 +14,7 @@ KINDS = ["constant", "linear", "cosine", "exponential", "step"]
 
 
 def rate(kind: str, **keys: float) -> LearningRate:
-    return LearningRate(0.5, Schedule(kind=kind, **keys), ROWS)
+    return LearningRate(0.5, Schedule(**({"kind": kind, "warmup_epochs": 0.0} | keys)), ROWS)
 
 
 @pytest.mark.parametrize(

@@ -123,15 +123,16 @@ def test_more_threads_than_cores_are_warned_about() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "replicas", "ranks", "cores", "expected"),
+    ("setting", "replicas", "nodes", "ranks", "cores", "expected"),
     [
-        ("auto", 1, 3, 64, False),  # repeats from its seed
-        ("auto", 2, 4, 2, True),
-        ("auto", 2, 7, 2, True),
-        ("auto", 28, 64, 2, False),  # others use the core
-        (True, 1, 64, 2, True),
-        (False, 8, 8, 8, False),
+        ("auto", 1, 2, 3, 64, False),  # repeats from its seed
+        ("auto", 2, 2, 4, 2, True),
+        ("auto", 2, 1, 4, 2, False),  # one memory
+        ("auto", 4, 2, 7, 2, True),
+        ("auto", 28, 2, 64, 2, False),  # others use the core
+        (True, 1, 1, 64, 2, True),
+        (False, 8, 2, 8, 8, False),
     ],
 )
-def test_overlap_suits_replicas_and_cores(setting, replicas, ranks, cores, expected):
-    assert resolve_overlap(setting, replicas, ranks, cores) is expected
+def test_overlap_suits_replicas_nodes_and_cores(setting, replicas, nodes, ranks, cores, expected):
+    assert resolve_overlap(setting, replicas, nodes, ranks, cores) is expected

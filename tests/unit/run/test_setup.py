@@ -79,7 +79,8 @@ def test_ranks_of_one_number_of_threads_are_told_together() -> None:
 
 def test_the_data_and_the_network_fit_together(tmp_path):
     arguments = Arguments(run_dir=tmp_path / "run")
-    topology, (description, network, run_dir, saved) = setup._inspect(arguments, load(None, []), ALONE)
+    config, topology, (description, network, run_dir, saved) = setup._inspect(arguments, load(None), ALONE)
+    assert config.train.minibatch == 16  # of "auto"
     assert network.inputs == description.inputs == 64 and network.outputs == 10
     assert run_dir == tmp_path / "run" and run_dir.is_dir()
     assert saved is None and topology.serial
@@ -101,7 +102,7 @@ def test_a_network_with_too_few_outputs_is_refused(tmp_path):
 
 def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    _, (_, _, run_dir, _) = setup._inspect(Arguments(), load(None, []), ALONE)
+    _, _, (_, _, run_dir, _) = setup._inspect(Arguments(), load(None, []), ALONE)
     assert run_dir.is_absolute() and run_dir.parent == Path.cwd() / "runs"
     assert run_dir.name.startswith("digits-")
 

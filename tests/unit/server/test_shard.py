@@ -152,6 +152,6 @@ def test_a_report_is_a_copy():
 
 
 def test_a_shard_without_parameters():
-    config = Downpour()
+    config = Downpour(rule="adagrad")
     report = Shard(3, {}, make(config), config).report()
     assert (report["shard"], report["pieces"], report["updates"]) == (3, 0, 0)

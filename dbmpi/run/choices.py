@@ -1,0 +1,125 @@
+"""What "auto" stands for in the keys that decide whether a run learns: rule, rate, minibatch, warm-up. Pure.
+
+A function of the network, the rows to learn from, the replicas and the keys that are given: the same run
+chooses the same. The numbers are measured (docs/performance.md, "What the defaults choose"); all but this
+module go by the resolved configuration. A run that goes on keeps what its checkpoint's run had chosen, as the
+states of the rule on the shards are of that rule.
+"""
+
+from dataclasses import replace
+from math import sqrt
+from typing import Final
+
+from dbmpi.config.schema import Auto
+from dbmpi.config.sections import Config
+from dbmpi.layout.network import Network
+
+AUTO: Auto = "auto"
+RULE: Final = "adagrad"  # alone of the four it learned on every table at a rate by the formula below
+RULE_OF_A_RATE: Final = "adagrad"  # where a rate is given and no rule: it was once the default
+
+# Adagrad's first step moves each weight by the whole rate, and so what a unit sums by rate x connections:
+# units of more connections than `BORNE` want less of it. A large table bears a higher rate than a small one,
+# which is learned by heart.
+BASE_RATE, BORNE = 0.05, 128
+FEW_ROWS, MOST_GROWN = 1000, 4.0
+OF_ADAGRAD = {"adagrad": 1.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
+# Of steps in proportion to the gradient, which the squared loss of an outlier makes large.
+SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
+OF_SGD = {"sgd": 1.0, "momentum": 0.1}
+PATIENT_REPLICAS = 10  # with so many more, gradients are so old that the rate falls by the square root of two
+
+MINIBATCHES = 16, 32, 64, 128
+EPOCH = 400  # minibatches that an epoch of one replica is to have
+BATCH_MINIBATCHES, PORTIONS = (16, 32, 64, 128, 256), 16  # of a batch method; portions for each replica
+
+WARMUP_STEPS, MOST_OF_RUN, MOST_EPOCHS = 50, 0.1, 1.0
+
+
+def complete(config: Config, network: Network, rows: int, replicas: int) -> Config:
+    """Return the configuration with a value for every "auto" of these keys.
+
+    Parameters
+    ----------
+    rows
+        Examples in the training set.
+    replicas
+        Model replicas R, at least 1.
+    """
+    train, downpour = config.train, config.downpour
+    if train.minibatch == AUTO:
+        train = replace(train, minibatch=_minibatch(config, rows, replicas))
+    if downpour.rule == AUTO:
+        downpour = replace(downpour, rule=RULE if downpour.learning_rate == AUTO else RULE_OF_A_RATE)
+    if downpour.learning_rate == AUTO:
+        downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, replicas))
+    if downpour.schedule.warmup_epochs == AUTO:
+        epochs = _warmup_epochs(config, train.minibatch, rows, replicas)
+        downpour = replace(downpour, schedule=replace(downpour.schedule, warmup_epochs=epochs))
+    return replace(config, train=train, downpour=downpour)
+
+
+def go_on(config: Config, saved: Config) -> Config:
+    """Return the configuration with what a checkpoint's run had in place of "auto".
+
+    The rate is taken where the rule is the same; another rule wants another one.
+    """
+    train, downpour, had = config.train, config.downpour, saved.downpour
+    if train.minibatch == AUTO:
+        train = replace(train, minibatch=saved.train.minibatch)
+    if downpour.rule == AUTO:
+        downpour = replace(downpour, rule=had.rule)
+    if downpour.learning_rate == AUTO and downpour.rule == had.rule:
+        downpour = replace(downpour, learning_rate=had.learning_rate)
+    if downpour.schedule.warmup_epochs == AUTO:
+        schedule = replace(downpour.schedule, warmup_epochs=had.schedule.warmup_epochs)
+        downpour = replace(downpour, schedule=schedule)
+    return replace(config, train=train, downpour=downpour)
+
+
+def told(given: Config, chosen: Config) -> str:
+    """Say what was chosen for each "auto" of a configuration; nothing where there was none."""
+    before, after = _values(given), _values(chosen)
+    return ", ".join(f"{name} = {after[name]}" for name, value in before.items() if value == AUTO)
+
+
+def _values(config: Config) -> dict[str, object]:
+    """Return the keys of this module that the algorithm uses, by name."""
+    values: dict[str, object] = {"train.minibatch": config.train.minibatch}
+    if config.uses_downpour:
+        values["downpour.rule"] = config.downpour.rule
+        values["downpour.learning_rate"] = config.downpour.learning_rate
+        values["downpour.schedule.warmup_epochs"] = config.downpour.schedule.warmup_epochs
+    return values
+
+
+def _minibatch(config: Config, rows: int, replicas: int) -> int:
+    """Choose the power of two that is nearest to what gives an epoch enough minibatches.
+
+    Many replicas learn from old parameters, as many updates old as there are others: the more updates an
+    epoch has, the less that is. Few examples at a time cost more time each.
+    """
+    if not config.uses_downpour:
+        return min(BATCH_MINIBATCHES, key=lambda size: abs(size - rows / (PORTIONS * replicas)))
+    wanted = rows / (EPOCH * sqrt(replicas))
+    return min(MINIBATCHES, key=lambda size: abs(size - wanted))
+
+
+def _rate(rule: str, network: Network, rows: int, replicas: int) -> float:
+    """Choose the rate for a rule, of two digits."""
+    if rule in OF_SGD:
+        rate = OF_SGD[rule] * SGD_RATE[network.loss]
+    else:
+        connections = max(tensor.fan_in for tensor in network.tensors)
+        grown = min(max(rows / FEW_ROWS, 1.0) ** 0.25, MOST_GROWN)
+        rate = OF_ADAGRAD[rule] * BASE_RATE * grown * min(1.0, BORNE / connections)
+    return float(f"{rate / sqrt(1 + (replicas - 1) / PATIENT_REPLICAS):.2g}")
+
+
+def _warmup_epochs(config: Config, minibatch: int, rows: int, replicas: int) -> float:
+    """Choose the epochs in which the rate rises, with two digits."""
+    train = config.train
+    wanted = WARMUP_STEPS * (replicas + 1) * minibatch / rows
+    lengths = [train.epochs, None if train.steps is None else train.steps * minibatch / rows]
+    limits = [MOST_OF_RUN * length for length in lengths if length is not None]
+    return float(f"{min(wanted, MOST_EPOCHS, *limits):.2g}")
