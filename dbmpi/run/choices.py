@@ -23,7 +23,7 @@ RULE_OF_A_RATE: Final = "adagrad"  # where a rate is given and no rule: it was o
 # which is learned by heart.
 BASE_RATE, BORNE = 0.05, 128
 FEW_ROWS, MOST_GROWN = 1000, 4.0
-OF_ADAGRAD = {"adagrad": 1.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
+OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 1.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
 # Of steps in proportion to the gradient, which the squared loss of an outlier makes large.
 SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
 OF_SGD = {"sgd": 1.0, "momentum": 0.1}

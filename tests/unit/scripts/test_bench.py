@@ -285,7 +285,9 @@ def test_what_changed_ranks_replace_is_there(module, holder, names):
 def test_the_step_that_is_measured_is_that_of_a_serial_run():
     from scripts.bench import steps
 
-    run = steps.context(None, ["train.minibatch=8", "downpour.rule=sgd"], (64,))
+    run = steps.context(
+        None, ["train.minibatch=8", "downpour.rule=sgd", "downpour.learning_rate=0.02"], (64,)
+    )
     step = steps.step(run)
     losses = [step().loss_sum for _ in range(30)]
     assert losses[-1] < losses[0] / 1.2

@@ -124,7 +124,12 @@ def test_every_version_is_known_and_few_are_kept_whatever_clients_do(
     overlap, n_push, n_fetch, max_staleness, order
 ):
     config = Downpour(
-        rule="adarevision", overlap=overlap, n_push=n_push, n_fetch=n_fetch, max_staleness=max_staleness
+        rule="adarevision",
+        learning_rate=0.02,
+        overlap=overlap,
+        n_push=n_push,
+        n_fetch=n_fetch,
+        max_staleness=max_staleness,
     )
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): np.zeros(SIZE)}, make(config), config)
     clients = [client(shard, index, config) for index in range(4)]
