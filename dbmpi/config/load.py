@@ -60,6 +60,7 @@ def _resolve(source: Source) -> Config:
     _check_stopping(config, source)
     _check_batch_method(config, source)
     _check_rounds(config, source)
+    _check_revision(config, source)
     _check_output_layer(config, source)
     return _with_partitions(_without_default_epochs(_with_rounds(config), source), source)
 
@@ -202,6 +203,17 @@ def _check_rounds(config: Config, source: Source) -> None:
             f"{source.place(('downpour', *trail), value)} = {show(value)} {why}; leave it out, or take "
             f'train.algorithm = "{other}"'
         )
+
+
+def _check_revision(config: Config, source: Source) -> None:
+    """Refuse the rule for late gradients where none is late, or a step is made for several."""
+    settings = config.downpour
+    if settings.rule != "adarevision" or not (config.sync or settings.average > 1):
+        return
+    where = 'train.algorithm = "sync", where no gradient is late' if config.sync else "downpour.average"
+    raise UserError(
+        f'{source.place(("downpour", "rule"))} = "adarevision" has no meaning with {where}; give "adagrad"'
+    )
 
 
 def _with_rounds(config: Config) -> Config:

@@ -211,3 +211,9 @@ def test_backup_workers_want_rounds() -> None:
 
 def test_in_rounds_every_fetch_is_waited_for() -> None:
     assert load(None, ["train.algorithm=sync"]).downpour.waits
+
+
+@pytest.mark.parametrize("other", ["train.algorithm=sync", "downpour.average=2"])
+def test_late_gradients_are_revised_only_where_each_makes_a_step(other: str) -> None:
+    with pytest.raises(UserError, match=r"--set downpour.rule = \"adarevision\" .*adagrad"):
+        load(None, ["downpour.rule=adarevision", other])

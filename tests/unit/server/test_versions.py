@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbmpi.comm.protocol import Op
-from dbmpi.config.algorithms import Downpour
+from dbmpi.config.algorithms import Downpour, Schedule
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.run.serial import LocalClient
@@ -130,6 +130,7 @@ def test_every_version_is_known_and_few_are_kept_whatever_clients_do(
         n_push=n_push,
         n_fetch=n_fetch,
         max_staleness=max_staleness,
+        schedule=Schedule(warmup_epochs=0),
     )
     shard = Shard(0, {Piece(0, 0, 0, 0, SIZE): np.zeros(SIZE)}, make(config), config)
     clients = [client(shard, index, config) for index in range(4)]
