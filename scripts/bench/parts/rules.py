@@ -46,7 +46,7 @@ def groups(options: Options) -> Iterator[Group]:
                 turns[name] = seeded(options, partial(fewest, options, ranks, name, loss))
                 rows = [Row(title, name, "examples", (BASE,), AIM, lower=True, pair=True)]
             rows += [
-                Row(f"{title}, its rate", f"{name} rate", "1"),
+                Row(f"{title}, its rate", f"{name} rate", ""),
                 Row(f"{title}, staleness", f"{name} staleness", "updates"),
             ]
             yield Group(title, turns, rows)
