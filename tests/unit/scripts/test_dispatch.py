@@ -62,7 +62,7 @@ def test_each_script_tells_its_options(start, folder, name):
 def test_compare_tells_its_options(start):
     done = start("compare", "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("usage: scripts/compare [-h]") and "--warmstart" in done.stdout
+    assert done.stdout.startswith("usage: scripts/compare [-h]") and "--within" in done.stdout
 
 
 @pytest.mark.parametrize("folder", [*NAMES, "compare"])
