@@ -1,10 +1,11 @@
 """Measure dbmpi beside PyTorch, raw MPI, BLAS and memory: `python scripts/bench [PART ...] [options]`.
 
-Without a part it takes all of them, in about half an hour on two cores; most take under two minutes, or as
-long as --seconds and --rounds say. It prints a table, and writes a JSON file. Each figure is a median, or
-where accuracies are compared a mean, with the least and the most; each ratio is that of figures that were
-taken in turns, round by round. PyTorch, SciPy and the tables are the extra "bench"; rows that want something
-that is not installed are skipped, and say so.
+Without a part it takes all of them, in about an hour on two cores. Most take under two minutes, or as long as
+--seconds and --rounds say; `rules` and `defaults` take a quarter of an hour each: --only takes some groups.
+It prints a table, and writes a JSON file. Each figure is a median, or where accuracies are compared a mean,
+with the least and the most; each ratio is that of figures that were taken in turns, round by round. PyTorch,
+SciPy and the tables are the extra "bench"; rows that want something that is not installed are skipped, and
+say so.
 
 The JSON file, whole after every part: `schema` 1; `started`; `options`, null for what is not said;
 `environment` (`scripts.bench.machine`); `load`, the busy processes beside; and `parts`, each with `name`,
@@ -42,6 +43,7 @@ IN_PROCESS = (
     "spatial",
 )  # parts that compute themselves: on one thread
 AS_PART = "--as-part"
+LONGEST_S = 2400  # of one round of a part
 SCHEMA = 1
 
 
@@ -110,7 +112,7 @@ def measure_part(name: str, given: argparse.Namespace, folder: Path) -> dict[str
     changes: dict[str, str | None] = dict.fromkeys(machine.FORCED)
     changes |= ONE_THREAD if name in IN_PROCESS else {}
     changes["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = processes.run(command, timeout_s=5 * given.seconds + 200, env=changes, cwd=own)
+    done = processes.run(command, timeout_s=5 * given.seconds + LONGEST_S, env=changes, cwd=own)
     part = {"name": name, "what": what(name), "status": "measured", "why": "", "rows": []}
     if done.status == 0 and out.exists():
         part |= json.loads(out.read_text())

@@ -26,7 +26,7 @@ BASE = "adagrad, as it was"
 RULES: dict[str, tuple[list[str], tuple[float, ...]]] = {
     BASE: (ADAGRAD_AS_IT_WAS, (0.005, 0.01, 0.02, 0.04, 0.08)),
     "adagrad": (rule("adagrad"), (0.005, 0.01, 0.02, 0.04, 0.08)),
-    "adarevision": (rule("adarevision"), (0.01, 0.02, 0.04, 0.08, 0.16)),
+    "adarevision": (rule("adarevision"), (0.02, 0.04, 0.08, 0.16, 0.32)),
     "adam": (rule("adam"), (0.00025, 0.0005, 0.001, 0.002, 0.004)),
     "momentum": (rule("momentum"), (0.0003, 0.001, 0.003, 0.01, 0.03)),
 }
@@ -46,7 +46,7 @@ def groups(options: Options) -> Iterator[Group]:
                 turns[name] = seeded(options, partial(fewest, options, ranks, name, loss))
                 rows = [Row(title, name, "examples", (BASE,), AIM, lower=True, pair=True)]
             rows += [
-                Row(f"{title}, its rate", f"{name} rate", "1"),
+                Row(f"{title}, its rate", f"{name} rate", ""),
                 Row(f"{title}, staleness", f"{name} staleness", "updates"),
             ]
             yield Group(title, turns, rows)
