@@ -54,7 +54,7 @@ def test_parameters_are_those_of_all_gradients_at_their_revised_rates():
         since = eta[t] - eta[version]
         b = (since * gradients).sum(0) * before / mean if mean else 0.0
         z += gradient**2 + 2 * gradient * b
-        largest = np.maximum(largest, z)
+        largest = np.maximum(np.maximum(largest, z), gradient**2)
         eta[t + 1] = eta[version] + since * before / (np.sqrt(largest) + EPS)
         eta[t + 1][t] += rate / (np.sqrt(largest) + EPS)
         held = made.held[0]
@@ -97,6 +97,19 @@ def test_the_sum_of_squares_may_fall_and_what_steps_go_by_does_not():
     push(made, 1, np.ones(N), 0, 0.1)
     push(made, 2, -0.9 * np.ones(N), 0, 0.1)  # the other way: 0.81 - 1.8
     np.testing.assert_allclose(made.held[0].states, [[0.01] * N, [1.0] * N], atol=1e-6)
+
+
+def test_no_step_exceeds_the_rate_however_far_the_sum_of_squares_has_fallen():
+    made = shard()
+    for client in (1, 2, 3):
+        made.fetch(0, client)
+    push(made, 1, np.ones(N), 0, 0.1)
+    push(made, 2, -3 * np.ones(N), 0, 0.1)  # of 9 - 6 + 1 are left
+    push(made, 3, -2 * np.ones(N), 0, 0.1)
+    before = made.held[0].value.copy()
+    push(made, 1, 9 * np.ones(N), 1, 0.1)
+    assert made.held[0].states[1].tolist() == [81.0] * N
+    assert np.all(np.abs(made.held[0].value - before) <= 0.1 + np.abs(FIRST - 0.1 - before))
 
 
 @pytest.mark.parametrize("version", [3, 99])
