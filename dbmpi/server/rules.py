@@ -171,9 +171,8 @@ def _adarevision(
     b = far * (sqrt(a) + config.epsilon) * per_rate
     total = z + g * (g + 2 * b)
     ratio = 1 + NO_SQUARE / config.epsilon  # as above
-    return (max(w, old) + rate * ratio, total, max(a, total, g * g)), max(
-        rate, rate * g, far, per_rate, b, g + 2 * b, total
-    )
+    met = max(rate, rate * g, far, per_rate, b, g + 2 * b, total)
+    return (max(w, old) + rate * ratio, total, max(a, total, g * g)), met
 
 
 def _inverse(rate: float) -> float:
