@@ -170,8 +170,9 @@ def _adarevision(
         far = w + old
     b = far * (sqrt(a) + config.epsilon) * per_rate
     total = z + g * (g + 2 * b)
-    step = rate * g / config.epsilon
-    return (max(w, old) + step, total, max(a, total)), max(rate, rate * g, far, per_rate, b, g + 2 * b, total)
+    ratio = 1 + NO_SQUARE / config.epsilon  # as above
+    met = max(rate, rate * g, far, per_rate, b, g + 2 * b, total)
+    return (max(w, old) + rate * ratio, total, max(a, total, g * g)), met
 
 
 def _inverse(rate: float) -> float:

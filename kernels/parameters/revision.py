@@ -6,7 +6,7 @@ of a call are 1-D, of one length and one dtype, and do not overlap; scalars are 
 precision of w.
 
     b = (old - w) (sqrt(a) + eps) / mean         the gradients that were applied since, by what they did
-    z := z + g^2 + 2 g b;  a' = max(a, z)
+    z := z + g^2 + 2 g b;  a' = max(a, z, g^2)
     w := w - rate g / (sqrt(a') + eps) + (1 - (sqrt(a) + eps) / (sqrt(a') + eps)) (old - w);  a := a'
 
 The last term takes back of the steps since then what they would be shorter by, had a' been known.
@@ -14,8 +14,8 @@ The last term takes back of the steps since then what they would be shorter by, 
 References
 ----------
 McMahan and Streeter, Delay-Tolerant Algorithms for Asynchronous Distributed Online Learning, NIPS 2014,
-AdaptiveRevision. Departures: b, a sum of gradients there, is found from the parameters, and steps are revised
-at the rates that they had (docs/revision.md).
+AdaptiveRevision. Departures: b, a sum of gradients there, is found from the parameters, steps are revised at
+the rates that they had, and a' is at least g^2, so that no step exceeds the rate (docs/revision.md).
 """
 
 import numpy as np
@@ -33,8 +33,8 @@ def _revise(
     """Return the new w, z and a, the step by g, and what is taken back."""
     far, root = old - w, np.sqrt(a) + eps
     b = far * root * per_rate
-    total = z + g * (g + b + b)
-    most = max(a, total)
+    total, square = z + g * (g + b + b), g * g
+    most = max(a, max(total, square))
     divisor = np.sqrt(most) + eps
     step, back = rate * g / divisor, far * (divisor - root) / divisor
     return w - step + back, total, most, step, back
@@ -45,8 +45,9 @@ def _step(
     w: float, g: float, z: float, a: float, rate: float, eps: float
 ) -> tuple[float, float, float, float]:
     """Return the new w, z and a, and the step, by a g from the parameters of this moment."""
-    total = z + g * g
-    most = max(a, total)
+    square = g * g
+    total = z + square
+    most = max(a, max(total, square))
     step = rate * g / (np.sqrt(most) + eps)
     return w - step, total, most, step
 

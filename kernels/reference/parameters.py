@@ -50,7 +50,7 @@ def adarevision(
     """Twin of `kernels.parameters.revision.adarevision`."""
     before, far = np.sqrt(a) + eps, old - w
     z += g * g + 2 * g * (far * before * per_rate)
-    a[:] = np.maximum(a, z)
+    a[:] = np.maximum(np.maximum(a, z), g * g)
     after = np.sqrt(a) + eps
     step, back = rate * g / after, (1 - before / after) * far
     w += back - step

@@ -13,7 +13,7 @@ from kernels.layers import dense
 from kernels.layers.activations import CODES
 from kernels.layers.input import gather_transpose
 from kernels.losses import elementwise, softmax
-from kernels.parameters import compression, rules
+from kernels.parameters import compression, revision, rules
 from scripts.bench.clock import Timed
 from scripts.bench.core import Group, Options, Row
 
@@ -59,6 +59,7 @@ def vectors(n: int) -> list[Kernel]:
     random = np.random.default_rng(2)
     w, g, out = (random.random(n, np.float32) + 0.5 for _ in range(3))
     u, v = (np.full(n, 0.5, np.float32) for _ in range(2))
+    old, sums = w + np.float32(0.1), np.zeros(2)
     codes, adam = np.empty(n, np.uint16), (RATE, 0.9, 0.999, 1e-8, 10)
     return [
         Kernel("sgd", lambda: rules.sgd(w, g, RATE), 12),
@@ -66,6 +67,7 @@ def vectors(n: int) -> list[Kernel]:
         Kernel("adagrad", lambda: rules.adagrad(w, g, u, RATE, 1e-8), 20),
         Kernel("adam", lambda: rules.adam(w, g, u, v, *adam), 28),
         Kernel("adagrad_out", lambda: rules.adagrad_out(w, g, u, RATE, 1e-8, out), 24),
+        Kernel("adarevision", lambda: revision.adarevision(w, g, u, v, old, RATE, 1 / RATE, 1e-8, sums), 32),
         Kernel("accrue_and_step", lambda: rules.accrue_and_step(u, g, w, RATE), 20),
         Kernel("add_scaled", lambda: rules.add_scaled(w, RATE, g), 12),
         Kernel("sum_of_squares", lambda: rules.sum_of_squares(g), 4),

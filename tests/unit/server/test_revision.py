@@ -54,7 +54,7 @@ def test_parameters_are_those_of_all_gradients_at_their_revised_rates():
         since = eta[t] - eta[version]
         b = (since * gradients).sum(0) * before / mean if mean else 0.0
         z += gradient**2 + 2 * gradient * b
-        largest = np.maximum(largest, z)
+        largest = np.maximum(np.maximum(largest, z), gradient**2)
         eta[t + 1] = eta[version] + since * before / (np.sqrt(largest) + EPS)
         eta[t + 1][t] += rate / (np.sqrt(largest) + EPS)
         held = made.held[0]
@@ -99,6 +99,19 @@ def test_the_sum_of_squares_may_fall_and_what_steps_go_by_does_not():
     np.testing.assert_allclose(made.held[0].states, [[0.01] * N, [1.0] * N], atol=1e-6)
 
 
+def test_no_step_exceeds_the_rate_however_far_the_sum_of_squares_has_fallen():
+    made = shard()
+    for client in (1, 2, 3):
+        made.fetch(0, client)
+    push(made, 1, np.ones(N), 0, 0.1)
+    push(made, 2, -3 * np.ones(N), 0, 0.1)  # of 9 - 6 + 1 are left
+    push(made, 3, -2 * np.ones(N), 0, 0.1)
+    before = made.held[0].value.copy()
+    push(made, 1, 9 * np.ones(N), 1, 0.1)
+    assert made.held[0].states[1].tolist() == [81.0] * N
+    assert np.all(np.abs(made.held[0].value - before) <= 0.1 + np.abs(FIRST - 0.1 - before))
+
+
 @pytest.mark.parametrize("version", [3, 99])
 def test_of_an_unknown_version_nothing_is_revised_and_it_is_counted(version):
     made, other = shard(), shard("adagrad")
@@ -136,12 +149,12 @@ def test_the_copy_for_the_reply_is_the_new_value():
 
 
 def test_an_update_tried_on_copies_is_the_same_update():
-    """Where bounds say little: with this epsilon they would be infinite."""
-    plain, tried = shard(), shard(epsilon=1e-300)
+    """Where bounds say little: with this epsilon they are beyond float32."""
+    plain, tried = shard(dtype=np.float32), shard(dtype=np.float32, epsilon=1e-61)
     for made in (plain, tried):
         for client in range(5):
             made.fetch(0, client)
         for client, version, gradient, _ in late(40, 5):
             assert push(made, client, 1e10 * gradient, version, 0.1) is Status.OK
-    np.testing.assert_allclose(tried.held[0].value, plain.held[0].value, rtol=1e-9)
+    np.testing.assert_allclose(tried.held[0].value, plain.held[0].value, rtol=1e-4)
     assert tried.tally.revision.tolist() == [0.0, 0.0] and tried.report()["unknown"] == 0
