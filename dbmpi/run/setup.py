@@ -147,23 +147,12 @@ def _inspect(
     node = Node(node_memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     check_memory(network, config, topology, description.train_rows)
-    _check_backups(config, topology)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
     return topology, (description, network, *_open(arguments, config, description, network))
-
-
-def _check_backups(config: Config, topology: Topology) -> None:
-    """Refuse rounds that would wait for nobody."""
-    backups, replicas = config.downpour.backups, len(topology.replicas)
-    if backups >= replicas:
-        raise UserError(
-            f"downpour.backups = {backups}, but a round waits for one replica at least, and there are "
-            f"{replicas}; give at most {replicas - 1}"
-        )
 
 
 def _open(

@@ -53,6 +53,11 @@ class RoundHandler:
         self._shard, self._handler, self._rounds, self._detector = shard, handler, rounds, detector
         self._room, self._part = np.empty(0, shard.dtype), np.empty(CHUNK, shard.dtype)
 
+    @property
+    def under_way(self) -> bool:
+        """Whether somebody waits for others."""
+        return self._rounds.under_way
+
     def serve(self, header: Record, source: int) -> None:
         """Let a request wait for its round, and serve the rounds that are over by it; or it is late."""
         piece = self._handler.known_piece(header, source)

@@ -64,6 +64,11 @@ class Rounds:
         """Return the number of the round that a piece is in."""
         return self._rounds.setdefault(piece, self._begun(piece))
 
+    @property
+    def under_way(self) -> bool:
+        """Whether any request waits."""
+        return any(self._waiting.values())
+
     def join(self, piece: int, request: Waiting) -> bool:
         """Let a request wait for its round; return whether it may: not if that is over."""
         replica = self._replica_of[request.source]
