@@ -128,6 +128,7 @@ class RoundHandler:
             status, weight = Status.OK, float(request.header["weight"])
             gradient = request.gradient if in_place or not weight else self._received(request)
             if weight and gradient is not None:
+                self._handler.bytes_in += gradient.nbytes if in_place else 0  # counted as it is received
                 square = _square(request, gradient)
                 status = self._judge(square, bound, weight)
                 if status is Status.OK:
