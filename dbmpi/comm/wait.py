@@ -134,7 +134,14 @@ class IdleBackoff:
         """Note that there was something to do."""
         self._since = time.monotonic()
 
-    def rest(self) -> None:
-        """Sleep for a fiftieth of the quiet so far, 20 microseconds to 10 milliseconds."""
+    def rest(self, expecting: bool = False) -> None:
+        """Sleep for a fiftieth of the quiet so far, 20 microseconds to 10 milliseconds.
+
+        Where somebody who waits has given up a core, and the next message is expected, turns are given to
+        other processes for `YIELDS_S` first: the shortest sleep is long beside a round.
+        """
         quiet = time.monotonic() - self._since
+        if expecting and quiet < YIELDS_S:
+            os.sched_yield()
+            return
         time.sleep(min(max(quiet * IDLE_SHARE, SHORTEST_SLEEP_S), IDLE_SLEEP_S))

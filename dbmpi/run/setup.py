@@ -157,7 +157,6 @@ def _inspect(
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     chosen = complete(config, network, rows, len(topology.replicas))
     check_memory(network, chosen, topology, rows)
-    _check_backups(config, topology)
     if config.train.target.accuracy is not None and description.classes is None:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
@@ -177,16 +176,6 @@ def _as_before(config: Config, saved: "Checkpoint") -> Config:
         return config
     name = f"the configuration in checkpoint {saved.path}"
     return go_on(config, loads(saved.manifest.configuration.encode(), name=name))
-
-
-def _check_backups(config: Config, topology: Topology) -> None:
-    """Refuse rounds that would wait for nobody."""
-    backups, replicas = config.downpour.backups, len(topology.replicas)
-    if backups >= replicas:
-        raise UserError(
-            f"downpour.backups = {backups}, but a round waits for one replica at least, and there are "
-            f"{replicas}; give at most {replicas - 1}"
-        )
 
 
 def _open(

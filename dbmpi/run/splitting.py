@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbmpi.config.sections import Config
+from dbmpi.errors import UserError
 from dbmpi.layout.decomposition import ITEM_BYTES, decompose
 from dbmpi.layout.network import Network
 from dbmpi.layout.speed import step_s
@@ -65,12 +66,25 @@ def choose_roles(
     Raises
     ------
     UserError
-        See `assign_roles`.
+        See `assign_roles`; or rounds would wait for nobody.
     """
-    chooser = _Chooser(config, network, data, size, node, nodes)
-    if config.cluster.partitions != "auto" or size == 1:
-        return Choice(chooser.topology(config.cluster.partitions), "")
-    return chooser.choose()
+    chooser, partitions = _Chooser(config, network, data, size, node, nodes), config.cluster.partitions
+    if partitions != "auto" or size == 1:
+        choice = Choice(chooser.topology(partitions), "")
+    else:
+        choice = chooser.choose()
+    _check_backups(config, choice.topology)
+    return choice
+
+
+def _check_backups(config: Config, topology: Topology) -> None:
+    """Refuse rounds that would wait for nobody."""
+    backups, replicas = config.downpour.backups, len(topology.replicas)
+    if backups >= replicas:
+        raise UserError(
+            f"downpour.backups = {backups}, but a round waits for one replica at least, and there are "
+            f"{replicas}; give at most {replicas - 1}"
+        )
 
 
 class _Chooser:

@@ -63,8 +63,8 @@ def expectations(config: "Config", replicas: int) -> "Iterator[str]":
     if replicas == 1:
         return
     if config.sync:
-        together, minibatch = replicas * config.train.minibatch, config.train.minibatch
-        yield f"a step is of {together} examples, {minibatch} (train.minibatch) of each replica"
+        minibatch = config.train.minibatch
+        yield f"a step is of {replicas * minibatch} examples: train.minibatch = {minibatch} of each replica"
     why = "replicas are asynchronous"
     if config.batch:
         why = "" if config.sandblaster.deterministic else "gradients are added up as they come"
@@ -177,7 +177,9 @@ def _rehearse_shard(context: "RunContext") -> None:
             since = shard.since(0, client, Op.PUSH, version, 1)
             shard.push(0, gradient, version, 0.1, out, since=since)
     if context.config.sync or context.config.downpour.average > 1:
-        kernels.add_scaled(np.zeros(2, dtype), 0.5, np.zeros(2, dtype))
+        few = [np.zeros(2, dtype) for _ in range(3)]
+        kernels.add_scaled(few[0], 0.5, few[1])
+        kernels.mean_of_two(*few, 0.5)
     if context.config.batch:
         _rehearse_vectors(dtype)
 

@@ -102,7 +102,7 @@ class Held:
         bounds, size = self._bounds_after(rule, norm, rate), len(self.value)
         parts = [(start, min(start + CHUNK, size)) for start in range(0, size, CHUNK)]
         if bounds is None:
-            whole = np.concatenate([mean.part(*part) for part in parts])
+            whole = np.concatenate([mean.part(*part).copy() for part in parts])
             if not self._try(rule, whole, rate, None):
                 return False
             for out in outs:

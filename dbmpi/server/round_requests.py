@@ -19,7 +19,7 @@ from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.server.compression import COMPRESSED
 from dbmpi.server.held import largest
 from dbmpi.server.requests import RequestHandler, Unmapped
-from dbmpi.server.rounds import GradientsInPlace, Mean, Rounds, RunningSum, Waiting
+from dbmpi.server.rounds import CHUNK, GradientsInPlace, Mean, Rounds, RunningSum, Waiting
 from dbmpi.server.shard import Shard
 from kernels.parameters import rules
 
@@ -51,7 +51,12 @@ class RoundHandler:
         self, shard: Shard, handler: RequestHandler, rounds: Rounds, detector: FailureDetector
     ) -> None:
         self._shard, self._handler, self._rounds, self._detector = shard, handler, rounds, detector
-        self._room = np.empty(0, shard.dtype)
+        self._room, self._part = np.empty(0, shard.dtype), np.empty(CHUNK, shard.dtype)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether somebody waits for others."""
+        return self._rounds.under_way
 
     def serve(self, header: Record, source: int) -> None:
         """Let a request wait for its round, and serve the rounds that are over by it; or it is late."""
@@ -117,12 +122,13 @@ class RoundHandler:
     def _sum(self, piece: int, requests: Sequence[Waiting]) -> _Sum:
         """Add up the gradients that no guard refuses, with no pass of their own where all are in place."""
         in_place = all(map(_in_place, requests))
-        total = GradientsInPlace() if in_place else RunningSum(self._buffer(piece))
+        total = GradientsInPlace(self._part) if in_place else RunningSum(self._buffer(piece))
         bound, weights, statuses = 0.0, 0.0, []
         for request in requests:
             status, weight = Status.OK, float(request.header["weight"])
             gradient = request.gradient if in_place or not weight else self._received(request)
             if weight and gradient is not None:
+                self._handler.bytes_in += gradient.nbytes if in_place else 0  # counted as it is received
                 square = _square(request, gradient)
                 status = self._judge(square, bound, weight)
                 if status is Status.OK:

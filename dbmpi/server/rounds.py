@@ -19,7 +19,7 @@ import numpy as np
 from dbmpi.arrays import Array, Record
 from kernels.parameters import rules
 
-CHUNK = 1 << 15  # elements that are averaged at a time: with what the rule needs they stay in the cache
+CHUNK = 1 << 16  # elements that are averaged at a time: with what the rule needs they stay in the cache
 
 
 class Waiting(NamedTuple):
@@ -63,6 +63,11 @@ class Rounds:
     def round(self, piece: int) -> int:
         """Return the number of the round that a piece is in."""
         return self._rounds.setdefault(piece, self._begun(piece))
+
+    @property
+    def under_way(self) -> bool:
+        """Whether any request waits."""
+        return any(self._waiting.values())
 
     def join(self, piece: int, request: Waiting) -> bool:
         """Let a request wait for its round; return whether it may: not if that is over."""
@@ -117,17 +122,22 @@ class Mean:
         One or more, in the order in which they are added up.
     weights
         Of each.
+    room : (CHUNK,)
+        Overwritten, where there are several.
     """
 
-    def __init__(self, gradients: Sequence[Array], weights: Sequence[float]) -> None:
+    def __init__(self, gradients: Sequence[Array], weights: Sequence[float], room: Array) -> None:
         self._gradients, self._weights, self._scale = gradients, weights, 1 / fsum(weights)
-        self._room = np.empty(CHUNK if len(gradients) > 1 else 0, gradients[0].dtype)
+        self._room = room
 
     def part(self, start: int, stop: int) -> Array:
         """Return elements [start, stop), at most `CHUNK` of them; valid until the next call."""
         first, *others = (gradient[start:stop] for gradient in self._gradients)
         if not others:
             return first
+        if self._weights == [1.0, 1.0]:  # in one pass, with the same bits
+            rules.mean_of_two(self._room[: stop - start], first, others[0], self._scale)
+            return self._room[: stop - start]
         part = np.multiply(first, self._weights[0], out=self._room[: stop - start])
         for gradient, weight in zip(others, self._weights[1:], strict=True):
             rules.add_scaled(part, weight, gradient)
@@ -136,9 +146,16 @@ class Mean:
 
 
 class GradientsInPlace:
-    """Gradients of a round that stay where they are until the mean is wanted."""
+    """Gradients of a round that stay where they are until the mean is wanted.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    room : (CHUNK,)
+        Overwritten.
+    """
+
+    def __init__(self, room: Array) -> None:
+        self._room = room
         self._gradients: list[Array] = []
         self._weights: list[float] = []
 
@@ -149,7 +166,7 @@ class GradientsInPlace:
 
     def mean(self) -> Mean | None:
         """Return the mean, if there is any."""
-        return Mean(self._gradients, self._weights) if self._gradients else None
+        return Mean(self._gradients, self._weights, self._room) if self._gradients else None
 
 
 class RunningSum:
@@ -179,4 +196,4 @@ class RunningSum:
         """Return the mean, if there is any; no more come."""
         if len(self._weights) > 1:
             self._sum *= 1 / fsum(self._weights)
-        return Mean([self._sum], [1.0]) if self._weights else None
+        return Mean([self._sum], [1.0], self._sum[:0]) if self._weights else None

@@ -135,7 +135,7 @@ class ShardService:
                 self._reporter.busy_s += time.monotonic() - now
             else:
                 self._reporter.send_last()
-                idle.rest()
+                idle.rest(self._rounds is not None and self._rounds.under_way)
         while self._serve_next(next_message):  # requests that came before the command to stop
             pass
         inbox.close()

@@ -177,6 +177,24 @@ def add_scaled(y: _Array, a: float, x: _Array) -> None:
 
 
 @parallel_kernel
+def mean_of_two(out: _Array, x: _Array, y: _Array, scale: float) -> None:
+    """Take a multiple of a sum, half of it for the mean: out := scale (x + y).
+
+    Local.
+
+    Parameters
+    ----------
+    out, x, y : float array (n,)
+        out is overwritten.
+    scale : float
+        Factor.
+    """
+    scale_x = x.dtype.type(scale)
+    for i in prange(out.size):
+        out[i] = scale_x * (x[i] + y[i])
+
+
+@parallel_kernel
 def accrue_and_step(accrued: _Array, g: _Array, w: _Array, rate: float) -> None:
     """Accrue a gradient and step the local copy in one pass: accrued := accrued + g; w := w - rate g.
 

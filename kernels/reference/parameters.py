@@ -74,6 +74,11 @@ def add_scaled(y: _Array, a: float, x: _Array) -> None:
     y += a * x
 
 
+def mean_of_two(out: _Array, x: _Array, y: _Array, scale: float) -> None:
+    """Twin of `kernels.parameters.rules.mean_of_two`."""
+    out[:] = scale * (x + y)
+
+
 def accrue_and_step(accrued: _Array, g: _Array, w: _Array, rate: float) -> None:
     """Twin of `kernels.parameters.rules.accrue_and_step`."""
     accrued += g

@@ -98,7 +98,7 @@ def send(run, rank, number, seen):
 
 
 @pytest.mark.both_mpis
-@pytest.mark.parametrize("algorithm", ["downpour", "sandblaster"])
+@pytest.mark.parametrize("algorithm", ["downpour", "sync", "sandblaster"])
 def test_a_signal_to_any_rank_stops_the_run_in_order_and_it_goes_on_on_others(launch, tmp_path, algorithm):
     """USR1 to a shard, or a partition; then one process goes on."""
     endless = ("sandblaster.iterations=100000", "sandblaster.decrease_tolerance=0")

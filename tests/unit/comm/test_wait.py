@@ -140,3 +140,13 @@ def test_a_resting_loop_wakes_seldom(clock):
     while clock.now < 0.5:
         idle.rest()
     assert len(clock.sleeps) < 500
+
+
+def test_a_loop_that_expects_a_message_gives_turns_before_it_sleeps(clock):
+    idle = IdleBackoff()
+    while not clock.sleeps:
+        idle.rest(expecting=True)
+    assert clock.yields > 100 and clock.now >= wait.YIELDS_S
+    idle.busy()
+    idle.rest()
+    assert len(clock.sleeps) == 2

@@ -7,6 +7,7 @@ import pytest
 
 from dbmpi.config.load import load
 from dbmpi.data.describe import Description
+from dbmpi.errors import UserError
 from dbmpi.layout.network import build
 from dbmpi.run import capacity
 from dbmpi.run.splitting import Choice, Node, choose_roles
@@ -79,3 +80,10 @@ def test_what_the_user_says_holds():
     topology, why = chosen(MNIST, 5, "cluster.partitions=3")
     assert topology.partitions == 3 and why == ""
     assert chosen(SPEECH, 1, node=Node(10**6, 1)).topology.serial
+
+
+def test_rounds_must_wait_for_somebody():
+    sync = "train.algorithm=sync", "cluster.shards=1"
+    assert len(chosen(MNIST, 4, *sync, "downpour.backups=1").topology.replicas) == 2
+    with pytest.raises(UserError, match="downpour.backups = 2, .* there are 2; give at most 1"):
+        chosen(MNIST, 4, *sync, "downpour.backups=2")

@@ -84,7 +84,7 @@ def test_after_a_failover_the_first_round_that_one_waits_for_is_next():
 def test_both_means_have_the_same_bits(weights, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 100)
     gradients = np.random.default_rng(1).normal(size=(len(weights), 250)).astype("f4")
-    in_place, running = GradientsInPlace(), RunningSum(np.empty(250, "f4"))
+    in_place, running = GradientsInPlace(np.empty(100, "f4")), RunningSum(np.empty(250, "f4"))
     for gradient, weight in zip(gradients, weights, strict=True):
         in_place.add(gradient, weight)
         running.add(gradient, weight)

@@ -6,6 +6,7 @@ import pytest
 from dbmpi.comm.protocol import HISTOGRAM, SHARD_REPORT, Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
+from dbmpi.server.rounds import CHUNK, Mean
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 
@@ -155,3 +156,54 @@ def test_a_shard_without_parameters():
     config = Downpour(rule="adagrad")
     report = Shard(3, {}, make(config), config).report()
     assert (report["shard"], report["pieces"], report["updates"]) == (3, 0, 0)
+
+
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adagrad", "adam"])
+def test_average_makes_one_step_of_several_pushes_with_their_mean(rule):
+    """And one of what is left, with its sum over that number; a refused push is none of them."""
+    made, twin, out = shard(rule=rule, average=3), shard(rule=rule), np.zeros(5)
+    gradients = np.random.default_rng(2).normal(size=(8, 5))
+    for i, gradient in enumerate(gradients):
+        before = made.held[4].value.copy()
+        assert made.push(4, gradient, 0, 0.1, out) is Status.OK
+        if i % 3 == 2:
+            twin.push(4, gradients[i - 2 : i + 1].mean(0), 0, 0.1)
+            np.testing.assert_allclose(made.held[4].value, twin.held[4].value, rtol=1e-12)
+        else:
+            assert np.array_equal(made.held[4].value, before)
+        assert np.array_equal(out, made.held[4].value)
+        assert made.push(4, ones(np.nan), 0, 0.1, out) is Status.NOT_FINITE
+    made.close([4, 7])
+    twin.push(4, gradients[6:].sum(0) / 3, 0, 0.1)
+    np.testing.assert_allclose(made.held[4].value, twin.held[4].value, rtol=1e-12)
+    assert (made.held[4].version, made.held[7].version) == (3, 0)
+    after = made.held[4].value.copy()
+    made.close([4])
+    assert np.array_equal(made.held[4].value, after)
+
+
+def test_pushes_that_cannot_be_added_up_are_refused():
+    made, large = shard(np.float32, average=3), np.full(5, 1e37, np.float32)
+    taken = [made.push(4, large, 0, 1e-40) for _ in range(3)]
+    assert taken == [Status.OK, Status.NOT_FINITE, Status.NOT_FINITE]
+
+
+@pytest.mark.parametrize("size", [5, 200_000])
+@pytest.mark.parametrize("norm", [10.0, np.inf])  # with the other it is tried on a copy
+def test_a_round_makes_one_step_with_the_mean_and_copies_it_for_all(size, norm):
+    piece, config = Piece(0, 0, 0, 0, size), Downpour(rule="sgd")
+    made, twin = (Shard(0, {piece: np.ones(size)}, make(config), config) for _ in range(2))
+    gradients, outs = np.random.default_rng(3).normal(size=(3, size)), list(np.zeros((3, size)))
+    mean = Mean(list(gradients), [1.0, 1.0, 0.5], np.empty(CHUNK))
+    assert made.step(0, mean, norm, 0.1, outs) is Status.OK
+    twin.push(0, np.average(gradients, axis=0, weights=[1, 1, 0.5]), 0, 0.1)
+    np.testing.assert_allclose(made.held[0].value, twin.held[0].value, rtol=1e-9)
+    assert all(np.array_equal(out, made.held[0].value) for out in outs)
+    assert made.step(0, None, 0.0, 0.1, outs) is Status.OK and made.held[0].version == 1
+
+
+def test_a_round_whose_step_could_not_be_held_changes_nothing():
+    made, out, large = shard(rule="sgd"), np.zeros(5), np.full(5, 1e300)
+    mean = Mean([large, large], [1.0, 1.0], np.empty(CHUNK))
+    assert made.step(4, mean, 1e301, 1e200, [out]) is Status.NOT_FINITE
+    assert out.tolist() == made.held[4].value.tolist() == [1.0] * 5 and made.held[4].version == 0
