@@ -91,6 +91,7 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
                 if of
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
+            *(f"warning: {text}" for text in data.warnings),
             f"threads of each rank: {_threads(config, parts.topology)}",
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]

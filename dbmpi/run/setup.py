@@ -193,7 +193,7 @@ def _open(
     run_dir = run_directory.create(wanted.absolute())
     model = manifest.model_of(network, config.model.dtype, description.train_rows)
     saved, refused = resume.find(run_dir, model, arguments.resume)
-    for text in refused:
+    for text in (*refused, *description.warnings):
         print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
     clear_unfinished(run_dir)
     return run_dir, saved

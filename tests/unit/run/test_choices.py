@@ -67,6 +67,7 @@ def test_the_rate_falls_with_the_connections_of_a_unit_and_rises_with_the_rows()
     assert rate(inputs=1280, rows=300) == pytest.approx(0.005)
     assert rate(inputs=10, rows=16_000) == pytest.approx(0.1)
     assert rate(inputs=10, rows=10**9) == pytest.approx(0.2)
+    assert rate("model.loss=squared", inputs=10, rows=300) == 0.03
 
 
 def test_each_rule_has_a_rate_of_its_own() -> None:

@@ -1,0 +1,60 @@
+"""Warnings of inputs and targets whose sizes do not suit a network."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dbmpi.data.describe import describe
+
+ROWS = 200
+
+
+def warnings(folder: Path, x: np.ndarray, y: np.ndarray | None = None, scale: float = 1.0) -> tuple[str, ...]:
+    """Return what is said of a file with these examples in both splits."""
+    path = folder / "sizes.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("train", "test"):
+            file[f"{name}/x"], file[f"{name}/y"] = x, np.arange(len(x)) % 2 if y is None else y
+            file[f"{name}/x"].attrs["scale"] = scale
+    return describe(path).warnings
+
+
+def normal(*sizes: float) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(ROWS, len(sizes))).astype(np.float32) * np.float32(sizes)
+
+
+def test_standardized_columns_are_fine_and_one_that_is_constant_says_nothing(tmp_path: Path) -> None:
+    assert warnings(tmp_path, normal(1, 0.5, 20, 0), normal(3)) == ()
+
+
+def test_columns_of_far_different_sizes(tmp_path: Path) -> None:
+    (text,) = warnings(tmp_path, normal(1, 0.1, 500))
+    assert "sizes.h5: train/x has columns whose standard deviations are 0.09" in text and "divide by" in text
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01])
+def test_large_columns_unless_they_are_scaled(tmp_path: Path, scale: float) -> None:
+    found = warnings(tmp_path, normal(1, 1) + 1000, scale=scale)
+    assert [text.split(";")[0].split(": ")[1] for text in found] == (
+        ["train/x has columns of size 1e+03"] if scale == 1 else []
+    )
+
+
+def test_targets_that_spread(tmp_path: Path) -> None:
+    (text,) = warnings(tmp_path, normal(1), normal(80, 60))
+    assert "train/y has targets of standard deviation 64" in text
+
+
+def test_images_and_bytes_are_of_one_size(tmp_path: Path) -> None:
+    rare = np.zeros((ROWS, 4, 4), np.uint8)
+    rare[0, 0, 0], rare[::2, 1, 1] = 1, 255
+    assert warnings(tmp_path, rare) == warnings(tmp_path, rare.reshape(ROWS, 16)) == ()
+    assert warnings(tmp_path, rare.astype(np.float32)) == ()
+
+
+def test_a_value_that_is_not_finite_is_left_to_those_who_read_it(tmp_path: Path) -> None:
+    x = normal(1, 500000)
+    x[100, 0] = np.nan
+    assert warnings(tmp_path, x) == ()
