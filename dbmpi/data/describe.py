@@ -109,7 +109,7 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             chunk_rows=train.chunk_rows,
             class_names=train.class_names,
             chance=chance,
-            warnings=sizes.warnings(train, chance),
+            warnings=sizes.warnings(train),
         )
 
 

@@ -4,54 +4,59 @@ The rates that "auto" chooses are for values of some ones in size, as the first 
 are looked at, of features as floats: what a byte or a pixel holds is of one size.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
+from dbmpi.arrays import Array
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
 SAMPLE_ROWS, SAMPLE_VALUES = 1024, 1 << 18  # at most
 APART = 100.0  # deviations of two columns, the larger for the smaller
-LARGE, LARGE_TARGET = 30.0, 10.0  # root mean square of a column; standard deviation of a target
+SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
+SMALL_TARGET, LARGE_TARGET = 0.3, 30.0  # standard deviation of a target; root mean square
 REMEDY = "take away the mean of each column and divide by its standard deviation as you write the file"
 
 
-def warnings(train: Split, chance: Mapping[str, float]) -> tuple[str, ...]:
-    """Return what is wrong with the sizes of inputs and targets, each with its remedy.
+def warnings(train: Split) -> tuple[str, ...]:
+    """Return what is wrong with the sizes of inputs and targets of the training set, each with its remedy."""
+    rows = (0, min(train.rows, SAMPLE_ROWS, max(2, SAMPLE_VALUES // train.inputs)))
+    try:
+        found = [
+            f"{train.path}: train/{text}; {REMEDY}"
+            for text in (_of_inputs(train, rows), _of_targets(train, rows))
+            if text
+        ]
+    except UserError:  # told where the rows are learned from
+        return ()
+    return tuple(found)
 
-    Parameters
-    ----------
-    train
-        The training set.
-    chance
-        Losses of chance by the name of the loss, of which "squared" tells how far targets lie apart.
-    """
-    found = (_of_inputs(train), _of_targets(train, chance.get("squared", 0.0)))
-    return tuple(text for text in found if text)
 
-
-def _of_inputs(train: Split) -> str:
+def _of_inputs(train: Split, rows: tuple[int, int]) -> str:
     if train.image is not None or train.dtype == np.uint8:
         return ""
-    rows = min(train.rows, SAMPLE_ROWS, max(2, SAMPLE_VALUES // train.inputs))
-    try:
-        x_NI = train.read([(0, rows)]) * train.scale + train.offset
-    except UserError:  # told where the rows are learned from
-        return ""
-    deviations = x_NI.std(axis=0, dtype=np.float64)
-    deviations, largest = deviations[deviations > 0], float(np.sqrt(np.square(x_NI).mean(axis=0).max()))
-    where = f"{train.path}: train/x has columns"
+    x_NI = train.read([rows]) * train.scale + train.offset
+    deviations, largest = _deviations(x_NI), _largest(x_NI)
     if deviations.size and deviations.max() > APART * deviations.min():
-        least, most = deviations.min(), deviations.max()
-        return f"{where} whose standard deviations are {least:.3g} to {most:.3g}; {REMEDY}"
-    return f"{where} of size {largest:.3g}; {REMEDY}" if largest > LARGE else ""
+        return f"x has columns of standard deviations from {deviations.min():.2g} to {deviations.max():.2g}"
+    return "" if SMALL <= largest <= LARGE or not largest else f"x has columns of size {largest:.2g}"
 
 
-def _of_targets(train: Split, chance: float) -> str:
+def _of_targets(train: Split, rows: tuple[int, int]) -> str:
     if train.targets_width is None:
         return ""
-    deviation = (2 * chance / train.targets_width) ** 0.5
-    if deviation <= LARGE_TARGET:
-        return ""
-    return f"{train.path}: train/y has targets of standard deviation {deviation:.3g}; {REMEDY}"
+    targets_NT = train.targets([rows])
+    deviations, largest = _deviations(targets_NT), _largest(targets_NT)
+    if deviations.size and deviations.min() < SMALL_TARGET:
+        return f"y has targets of standard deviation {deviations.min():.2g}"
+    return f"y has targets of size {largest:.2g}" if largest > LARGE_TARGET else ""
+
+
+def _deviations(values_NC: Array) -> Array:
+    """Return the standard deviations of the columns that are not constant."""
+    deviations = values_NC.std(axis=0, dtype=np.float64)
+    return np.asarray(deviations[deviations > 0])
+
+
+def _largest(values_NC: Array) -> float:
+    """Return the largest root mean square of a column."""
+    return float(np.sqrt(np.square(values_NC, dtype=np.float64).mean(axis=0).max()))
