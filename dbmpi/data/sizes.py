@@ -13,7 +13,8 @@ from dbmpi.errors import UserError
 SAMPLE_ROWS, SAMPLE_VALUES = 1024, 1 << 18  # at most
 APART = 100.0  # deviations of two columns, the larger for the smaller
 SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
-SMALL_TARGET, LARGE_TARGET = 0.3, 30.0  # standard deviation of a target; root mean square
+SMALL_TARGET = 0.5  # standard deviation
+FAR_TARGET, FAR_DEVIATIONS = 5.0, 1.5  # mean of a target, when it is beyond both
 REMEDY = "take away the mean of each column and divide by its standard deviation as you write the file"
 
 
@@ -45,10 +46,11 @@ def _of_targets(train: Split, rows: tuple[int, int]) -> str:
     if train.targets_width is None:
         return ""
     targets_NT = train.targets([rows])
-    deviations, largest = _deviations(targets_NT), _largest(targets_NT)
+    deviations, mean_T = _deviations(targets_NT), np.abs(targets_NT.mean(axis=0, dtype=np.float64))
     if deviations.size and deviations.min() < SMALL_TARGET:
         return f"y has targets of standard deviation {deviations.min():.2g}"
-    return f"y has targets of size {largest:.2g}" if largest > LARGE_TARGET else ""
+    far = np.maximum(FAR_TARGET, FAR_DEVIATIONS * targets_NT.std(axis=0, dtype=np.float64))
+    return f"y has targets of means up to {mean_T.max():.2g}" if (mean_T > far).any() else ""
 
 
 def _deviations(values_NC: Array) -> Array:

@@ -29,6 +29,9 @@ SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
 OF_SGD = {"sgd": 1.0, "momentum": 0.1}
 PATIENT_REPLICAS = 10  # with so many more, gradients are so old that the rate falls by the square root of two
 
+# Rules with a memory of old gradients, and the most replicas with which they learned at a usual rate.
+MOST_REPLICAS = {"momentum": 8, "adam": 8}
+
 MINIBATCHES = 16, 32, 64, 128
 EPOCH = 400  # minibatches that an epoch of one replica is to have
 BATCH_MINIBATCHES, PORTIONS = (16, 32, 64, 128, 256), 16  # of a batch method; portions for each replica
@@ -81,6 +84,18 @@ def told(given: Config, chosen: Config) -> str:
     """Say what was chosen for each "auto" of a configuration; nothing where there was none."""
     before, after = _values(given), _values(chosen)
     return ", ".join(f"{name} = {after[name]}" for name, value in before.items() if value == AUTO)
+
+
+def caution(config: Config, replicas: int) -> str:
+    """Say what is known to go wrong with a resolved configuration; nothing where nothing is."""
+    rule = config.downpour.rule
+    most = MOST_REPLICAS.get(rule, replicas)
+    if not config.uses_downpour or replicas <= most:
+        return ""
+    return (
+        f'downpour.rule = "{rule}" with {replicas} replicas, whose gradients are some {replicas - 1} updates '
+        f"old: with more than {most} it learned badly or not at all; take adagrad, or fewer replicas"
+    )
 
 
 def _values(config: Config) -> dict[str, object]:

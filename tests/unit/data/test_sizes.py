@@ -40,11 +40,12 @@ def test_columns_that_are_large_or_small_as_they_are_scaled(tmp_path: Path, scal
     assert [f"train/x has columns of size {size}; take" in text for text in found] == [True] * bool(size)
 
 
-def test_targets_that_are_small_or_large(tmp_path: Path) -> None:
+def test_targets_that_are_small_or_far_from_zero(tmp_path: Path) -> None:
     (text,) = warnings(tmp_path, normal(1), normal(3, 0.1))
     assert "train/y has targets of standard deviation 0.09" in text
-    (text,) = warnings(tmp_path, normal(1), normal(3) + 150)
-    assert "train/y has targets of size 1.5e+02" in text
+    (text,) = warnings(tmp_path, normal(1), normal(3, 1) + np.float32([150, 0]))
+    assert "train/y has targets of means up to 1.5e+02" in text
+    assert warnings(tmp_path, normal(1), normal(150) + 150) == ()
 
 
 def test_images_and_bytes_are_of_one_size(tmp_path: Path) -> None:
