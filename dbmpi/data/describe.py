@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dbmpi.data import sizes
 from dbmpi.data.chance import LabelChance, TargetChance
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
@@ -48,6 +49,8 @@ class Description:
     chance : dict
         By the name of a loss: that of the best answer which is the same for every example of the training
         set. Without those that the labels or targets do not suit, or for which it is not known.
+    warnings : tuple of str
+        What is wrong with the sizes of inputs and targets (`data.sizes`).
     """
 
     path: str
@@ -63,6 +66,7 @@ class Description:
     chunk_rows: int | None
     class_names: tuple[str, ...] | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def describe(path: str | Path, stand_in: bool = True) -> Description:
@@ -105,6 +109,7 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             chunk_rows=train.chunk_rows,
             class_names=train.class_names,
             chance=chance,
+            warnings=sizes.warnings(train),
         )
 
 

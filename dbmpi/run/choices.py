@@ -20,14 +20,17 @@ RULE_OF_A_RATE: Final = "adagrad"  # where a rate is given and no rule: it was o
 
 # Adagrad's first step moves each weight by the whole rate, and so what a unit sums by rate x connections:
 # units of more connections than `BORNE` want less of it. A large table bears a higher rate than a small one,
-# which is learned by heart.
-BASE_RATE, BORNE = 0.05, 128
+# which is learned by heart, and that sooner where each example has a number of its own to be learned.
+BASE_RATE, BORNE = {"softmax": 0.05, "logistic": 0.05, "squared": 0.03}, 128
 FEW_ROWS, MOST_GROWN = 1000, 4.0
 OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 1.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
 # Of steps in proportion to the gradient, which the squared loss of an outlier makes large.
 SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
 OF_SGD = {"sgd": 1.0, "momentum": 0.1}
 PATIENT_REPLICAS = 10  # with so many more, gradients are so old that the rate falls by the square root of two
+
+# Rules with a memory of old gradients, and the most replicas with which they learned at a usual rate.
+MOST_REPLICAS = {"momentum": 8, "adam": 8}
 
 MINIBATCHES = 16, 32, 64, 128
 EPOCH = 400  # minibatches that an epoch of one replica is to have
@@ -83,6 +86,18 @@ def told(given: Config, chosen: Config) -> str:
     return ", ".join(f"{name} = {after[name]}" for name, value in before.items() if value == AUTO)
 
 
+def caution(config: Config, replicas: int) -> str:
+    """Say what is known to go wrong with a resolved configuration; nothing where nothing is."""
+    rule = config.downpour.rule
+    most = MOST_REPLICAS.get(rule, replicas)
+    if not config.uses_downpour or replicas <= most:
+        return ""
+    return (
+        f'downpour.rule = "{rule}" with {replicas} replicas, whose gradients are some {replicas - 1} updates '
+        f"old: with more than {most} it learned badly or not at all; take adagrad, or fewer replicas"
+    )
+
+
 def _values(config: Config) -> dict[str, object]:
     """Return the keys of this module that the algorithm uses, by name."""
     values: dict[str, object] = {"train.minibatch": config.train.minibatch}
@@ -112,7 +127,7 @@ def _rate(rule: str, network: Network, rows: int, replicas: int) -> float:
     else:
         connections = max(tensor.fan_in for tensor in network.tensors)
         grown = min(max(rows / FEW_ROWS, 1.0) ** 0.25, MOST_GROWN)
-        rate = OF_ADAGRAD[rule] * BASE_RATE * grown * min(1.0, BORNE / connections)
+        rate = OF_ADAGRAD[rule] * BASE_RATE[network.loss] * grown * min(1.0, BORNE / connections)
     return float(f"{rate / sqrt(1 + (replicas - 1) / PATIENT_REPLICAS):.2g}")
 
 

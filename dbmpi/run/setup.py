@@ -12,7 +12,7 @@ from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch
-from dbmpi.run.choices import complete, go_on, told
+from dbmpi.run.choices import caution, complete, go_on, told
 from dbmpi.run.refusal import agree, warn
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ def _inspect(
     run_dir, saved = _open(arguments, config, description, network)
     if saved is not None:
         chosen = complete(_as_before(config, saved), network, rows, len(topology.replicas))
+    for text in (*description.warnings, caution(chosen, len(topology.replicas))):
+        if text:
+            print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
     return chosen, topology, (description, network, run_dir, saved)
 
 

@@ -27,12 +27,13 @@ from dbmpi.run.warmup import cache_directory
 
 ROWS = 10_000  # of an epoch: no step depends on it
 SERIAL = ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=1", "downpour.overlap=false"]
+CONSTANT = "downpour.schedule.warmup_epochs=0"  # each step is the first of the run
 
 
 def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, ...]) -> RunContext:
     """Return a serial run of a configuration on examples of a shape, without data and without a directory."""
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))  # kernels come as in a run
-    config: Config = load.load(file, [*SERIAL, "cluster.grid=none", *settings])
+    config: Config = load.load(file, [*SERIAL, CONSTANT, "cluster.grid=none", *settings])
     network: Network = build(config, input_shape)
     config = complete(config, network, ROWS, 1)
     inputs = int(np.prod(input_shape))

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+import tomllib
 
 import numpy as np
 import pytest
@@ -157,7 +158,8 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(break_it, la
 @pytest.mark.parametrize("step", ["slice", "index"])
 def test_a_checkpoint_that_cannot_be_written_is_a_warning(break_it, tmp_path, step):
     rank = {"slice": 1, "index": 0}[step]
-    settings = ("--set", "train.epochs=100", "cluster.shards=1", "checkpoint.every_s=0.1", "--run-dir", "run")
+    settings = ("--set", "train.epochs=100", "cluster.shards=1", "checkpoint.every_s=0.1")
+    settings = (*settings, "checkpoint.best=false", "--run-dir", "run")
     done = break_it(4, "full for a while", step, rank, 2, *settings)
     assert done.status == 0, done
     assert "warning: checkpoint 2 could not be taken" in done.out and "File too large" in done.out
@@ -165,6 +167,20 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(break_it, tmp_path, st
     newest, before = (one.manifest.number for one in resume.whole(tmp_path / "run"))
     assert newest == before + 1 > 3
     assert not list((tmp_path / "run" / "checkpoints").glob(".*.part"))
+
+
+def test_what_was_chosen_is_told_saved_and_kept_on_another_number_of_replicas(launch, tmp_path):
+    done = launch(4, *QUIET, "train.epochs=1", "--run-dir", "run")
+    assert done.status == 0 and "dbmpi: chosen: train.minibatch = 16, downpour.rule = adagrad" in done.out
+    first = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    again = launch(0, *QUIET, "train.epochs=2", "--run-dir", "run")
+    assert again.status == 0 and "goes on from checkpoint" in again.out
+    second = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert second["downpour"] == first["downpour"] and first["downpour"]["learning_rate"] == 0.052
+    assert second["train"]["minibatch"] == first["train"]["minibatch"]
+    launch(0, *QUIET, "train.epochs=2", "--run-dir", "alone")
+    alone = tomllib.loads((tmp_path / "alone" / "config.toml").read_text())
+    assert alone["downpour"]["learning_rate"] == 0.055  # of one replica
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_the_tool_says_so(launch, tmp_path):

@@ -10,7 +10,7 @@ from dbmpi.config.load import load, loads
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.layout.network import Network, build
-from dbmpi.run.choices import complete, go_on, told
+from dbmpi.run.choices import caution, complete, go_on, told
 
 WIDE = """model.layers=[
 {type="dense", units=512, activation="relu"}, {type="dense", units=512, activation="relu"},
@@ -67,6 +67,7 @@ def test_the_rate_falls_with_the_connections_of_a_unit_and_rises_with_the_rows()
     assert rate(inputs=1280, rows=300) == pytest.approx(0.005)
     assert rate(inputs=10, rows=16_000) == pytest.approx(0.1)
     assert rate(inputs=10, rows=10**9) == pytest.approx(0.2)
+    assert rate("model.loss=squared", inputs=10, rows=300) == 0.03
 
 
 def test_each_rule_has_a_rate_of_its_own() -> None:
@@ -116,6 +117,13 @@ def test_another_rule_does_not_take_the_rate_of_the_first() -> None:
         load(None, ["downpour.rule=adam"]), chosen("downpour.rule=adam", "downpour.learning_rate=0.3")
     )
     assert kept.downpour.learning_rate == 0.3
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+def test_rules_that_old_gradients_lead_astray_are_warned_of(rule: str) -> None:
+    config = chosen(f"downpour.rule={rule}")
+    assert caution(config, 8) == "" and f'"{rule}" with 28 replicas' in caution(config, 28)
+    assert caution(chosen(), 28) == caution(chosen("train.algorithm=sandblaster"), 28) == ""
 
 
 def test_what_was_chosen_is_told() -> None:

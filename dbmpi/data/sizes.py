@@ -1,0 +1,64 @@
+"""Whether inputs and targets are of sizes that a network learns from: warnings where they are not. Local.
+
+The rates that "auto" chooses are for values of some ones in size, as the first weights are. The first rows
+are looked at, of features as floats: what a byte or a pixel holds is of one size.
+"""
+
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.data.split import Split
+from dbmpi.errors import UserError
+
+SAMPLE_ROWS, SAMPLE_VALUES = 1024, 1 << 18  # at most
+APART = 100.0  # deviations of two columns, the larger for the smaller
+SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
+SMALL_TARGET = 0.5  # standard deviation
+FAR_TARGET, FAR_DEVIATIONS = 5.0, 1.5  # mean of a target, when it is beyond both
+REMEDY = "take away the mean of each column and divide by its standard deviation as you write the file"
+
+
+def warnings(train: Split) -> tuple[str, ...]:
+    """Return what is wrong with the sizes of inputs and targets of the training set, each with its remedy."""
+    rows = (0, min(train.rows, SAMPLE_ROWS, max(2, SAMPLE_VALUES // train.inputs)))
+    try:
+        found = [
+            f"{train.path}: train/{text}; {REMEDY}"
+            for text in (_of_inputs(train, rows), _of_targets(train, rows))
+            if text
+        ]
+    except UserError:  # told where the rows are learned from
+        return ()
+    return tuple(found)
+
+
+def _of_inputs(train: Split, rows: tuple[int, int]) -> str:
+    if train.image is not None or train.dtype == np.uint8:
+        return ""
+    x_NI = train.read([rows]) * train.scale + train.offset
+    deviations, largest = _deviations(x_NI), _largest(x_NI)
+    if deviations.size and deviations.max() > APART * deviations.min():
+        return f"x has columns of standard deviations from {deviations.min():.2g} to {deviations.max():.2g}"
+    return "" if SMALL <= largest <= LARGE or not largest else f"x has columns of size {largest:.2g}"
+
+
+def _of_targets(train: Split, rows: tuple[int, int]) -> str:
+    if train.targets_width is None:
+        return ""
+    targets_NT = train.targets([rows])
+    deviations, mean_T = _deviations(targets_NT), np.abs(targets_NT.mean(axis=0, dtype=np.float64))
+    if deviations.size and deviations.min() < SMALL_TARGET:
+        return f"y has targets of standard deviation {deviations.min():.2g}"
+    far = np.maximum(FAR_TARGET, FAR_DEVIATIONS * targets_NT.std(axis=0, dtype=np.float64))
+    return f"y has targets of means up to {mean_T.max():.2g}" if (mean_T > far).any() else ""
+
+
+def _deviations(values_NC: Array) -> Array:
+    """Return the standard deviations of the columns that are not constant."""
+    deviations = values_NC.std(axis=0, dtype=np.float64)
+    return np.asarray(deviations[deviations > 0])
+
+
+def _largest(values_NC: Array) -> float:
+    """Return the largest root mean square of a column."""
+    return float(np.sqrt(np.square(values_NC, dtype=np.float64).mean(axis=0).max()))
