@@ -35,7 +35,7 @@ class MortalFleet(Fleet):
         complete = self.coordinator._complete
 
         def count(job: Any) -> None:
-            self.counted += [portion_of(job.assignment)] if job.work is Work.TRAIN else []
+            self.counted += [portion_of(job.assignment)] if job.portion is not None else []
             complete(job)
 
         self.coordinator._complete = count  # type: ignore[method-assign]
