@@ -55,7 +55,8 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
     if downpour.rule == AUTO:
         downpour = replace(downpour, rule=RULE if downpour.learning_rate == AUTO else RULE_OF_A_RATE)
     if downpour.learning_rate == AUTO:
-        downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, replicas))
+        late = 1 if config.sync else replicas  # in rounds no gradient is late
+        downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, late))
     if downpour.schedule.warmup_epochs == AUTO:
         epochs = _warmup_epochs(config, train.minibatch, rows, replicas)
         downpour = replace(downpour, schedule=replace(downpour.schedule, warmup_epochs=epochs))
@@ -90,7 +91,7 @@ def caution(config: Config, replicas: int) -> str:
     """Say what is known to go wrong with a resolved configuration; nothing where nothing is."""
     rule = config.downpour.rule
     most = MOST_REPLICAS.get(rule, replicas)
-    if not config.uses_downpour or replicas <= most:
+    if not config.uses_downpour or config.sync or replicas <= most:
         return ""
     return (
         f'downpour.rule = "{rule}" with {replicas} replicas, whose gradients are some {replicas - 1} updates '
@@ -112,11 +113,12 @@ def _minibatch(config: Config, rows: int, replicas: int) -> int:
     """Choose the power of two that is nearest to what gives an epoch enough minibatches.
 
     Many replicas learn from old parameters, as many updates old as there are others: the more updates an
-    epoch has, the less that is. Few examples at a time cost more time each.
+    epoch has, the less that is. Few examples at a time cost more time each. In rounds the minibatches of all
+    replicas together are one.
     """
     if not config.uses_downpour:
         return min(BATCH_MINIBATCHES, key=lambda size: abs(size - rows / (PORTIONS * replicas)))
-    wanted = rows / (EPOCH * sqrt(replicas))
+    wanted = rows / (EPOCH * (replicas if config.sync else sqrt(replicas)))
     return min(MINIBATCHES, key=lambda size: abs(size - wanted))
 
 
@@ -134,7 +136,8 @@ def _rate(rule: str, network: Network, rows: int, replicas: int) -> float:
 def _warmup_epochs(config: Config, minibatch: int, rows: int, replicas: int) -> float:
     """Choose the epochs in which the rate rises, with two digits."""
     train = config.train
-    wanted = WARMUP_STEPS * (replicas + 1) * minibatch / rows
+    steps = 2 * replicas if config.sync else replicas + 1  # a step of a round is of so many minibatches
+    wanted = WARMUP_STEPS * steps * minibatch / rows
     lengths = [train.epochs, None if train.steps is None else train.steps * minibatch / rows]
     limits = [MOST_OF_RUN * length for length in lengths if length is not None]
     return float(f"{min(wanted, MOST_EPOCHS, *limits):.2g}")

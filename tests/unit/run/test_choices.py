@@ -62,6 +62,15 @@ def rate(*settings: str, **shape: Any) -> float:
     return chosen(*settings, **shape).downpour.learning_rate
 
 
+def test_rounds_choose_as_one_replica_whose_minibatch_is_that_of_all() -> None:
+    one = chosen(rows=60_000).downpour
+    rounds = chosen("train.algorithm=sync", rows=60_000, replicas=4)
+    assert rounds.train.minibatch == 32
+    assert rounds.downpour.learning_rate == one.learning_rate
+    assert rounds.downpour.schedule.warmup_epochs == one.schedule.warmup_epochs
+    assert caution(chosen("train.algorithm=sync", "downpour.rule=adam", replicas=20), 20) == ""
+
+
 def test_the_rate_falls_with_the_connections_of_a_unit_and_rises_with_the_rows() -> None:
     assert rate(inputs=10, rows=300) == rate(inputs=128, rows=1000) == 0.05
     assert rate(inputs=1280, rows=300) == pytest.approx(0.005)
