@@ -57,12 +57,12 @@ class Loader:
         self.request(_plan(portion.plan).blocks(portion.epoch, portion.part, portion.index))
 
     def train(self) -> Iterator[Minibatch]:
-        """Yield the minibatches of the portion that was prepared first."""
+        """Return the minibatches of the portion that was prepared first; it counts as begun, read or not."""
         portion = self._expected.popleft()
         rows = self.take()
         width = portion.plan.minibatch
         order = _plan(portion.plan).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
-        yield from self.minibatches(rows, order[: portion.minibatches * width], width)
+        return self.minibatches(rows, order[: portion.minibatches * width], width)
 
     def request(self, ranges: Sequence[Range]) -> None:
         """Begin to read rows of the training set."""
