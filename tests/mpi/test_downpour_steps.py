@@ -44,6 +44,7 @@ def arguments(rule: str, shards: int, partitions: int, run_dir: Path) -> cli.Arg
         "train.seed": SEED,
         "downpour.rule": rule,
         "downpour.learning_rate": RATES[rule],
+        "downpour.schedule.warmup_epochs": 0,
         "evaluation.every_epochs": 0,
         "output.progress": "none",
     }
