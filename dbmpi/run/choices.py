@@ -55,7 +55,8 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
     if downpour.rule == AUTO:
         downpour = replace(downpour, rule=RULE if downpour.learning_rate == AUTO else RULE_OF_A_RATE)
     if downpour.learning_rate == AUTO:
-        late = 1 if config.sync else replicas  # in rounds no gradient is late
+        # In rounds no gradient is late, and adarevision takes back what late ones did too much.
+        late = 1 if config.sync or downpour.rule == "adarevision" else replicas
         downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, late))
     if downpour.schedule.warmup_epochs == AUTO:
         epochs = _warmup_epochs(config, train.minibatch, rows, replicas)
