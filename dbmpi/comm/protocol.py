@@ -32,8 +32,8 @@
                                others -> coordinator: the answer          comm.ulfm:part
 
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of the
-parameter vector (`layout.sharding`), so no message reaches 2^31 bytes. MPI keeps the order of messages
-between two ranks, so replies need no number. Replicas and shards have communicators of their own:
+parameter vector (`layout.sharding`), so no message reaches 2^31 bytes. What follows it has a tag of that piece
+(`piece_tag`), so replies need no number. Replicas and shards have communicators of their own:
 
     tag            layout      from -> to: when                           handled in
     boundary_tag   float[n]    partition -> other: see `BoundaryPhase`    model.boundary:_wait
@@ -78,6 +78,18 @@ class Tag(IntEnum):
     STATE = 15
     COMMAND = 16
     ANSWER = 17
+
+
+OF_PIECES = (Tag.GRADIENT, Tag.REPLY, Tag.PARAMETERS)
+
+
+def piece_tag(tag: Tag, piece: int) -> int:
+    """Return the tag of a GRADIENT, a REPLY or PARAMETERS about a piece.
+
+    Each piece has its own: in rounds a shard serves requests of one rank about several in another order than
+    it got them, as each waits for others.
+    """
+    return len(Tag) + 1 + len(OF_PIECES) * piece + OF_PIECES.index(tag)
 
 
 class Op(IntFlag):

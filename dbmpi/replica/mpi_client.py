@@ -193,10 +193,14 @@ class MpiClient:
         self._dead.discard(rank)
 
     def _restart(self, exchange: PieceExchange) -> None:
-        """Repeat an exchange, but for a push that the dead shard has acknowledged."""
+        """Repeat an exchange, but for a push that the dead shard has acknowledged.
+
+        In rounds that too: the round may be one that the heir has yet to make the step of, for all.
+        """
         self._past += exchange.abandon()
-        op = self._op & ~PUSHES if exchange.replied else self._op
-        if op & (Op.FETCH | PUSHES):
+        taken = exchange.replied and self._requests["round"][0] == NO_ROUND
+        op = self._op & ~PUSHES if taken else self._op
+        if op & (Op.FETCH | PUSHES) or not exchange.replied:
             self._start(exchange, op)
 
     def _late(self) -> str:
@@ -204,7 +208,7 @@ class MpiClient:
         # Without any: replies came, but not the parameters that follow them.
         named = sorted({(one.rank, one.piece.shard) for one in late or self._exchanges})
         names = ", ".join(f"rank {rank} (shard {shard})" for rank, shard in named)
-        op = self._op & (Op.FETCH | PUSHES)
+        op = self._op & (Op.FETCH | PUSHES | Op.CLOSE)
         return f"{names}: {str(op.name).lower().replace('|', ' and ')}{self._round_waited_for()}"
 
     def _round_waited_for(self) -> str:

@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Array, Record
 from dbmpi.comm.messages import wrong_size
-from dbmpi.comm.protocol import Op, Status, Tag
+from dbmpi.comm.protocol import Op, Status, Tag, piece_tag
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.rooms import NOWHERE
 from kernels.parameters import rules
@@ -78,17 +78,18 @@ class PieceExchange:
             self._receive(comm, vectors.parameters[self._range], Tag.PARAMETERS)
         self._send(comm, self._request_bytes, Tag.REQUEST)
         if op & PUSHES and not mapped:
-            self._send(comm, vectors.gradient[self._range], Tag.GRADIENT)
+            self._send(comm, vectors.gradient[self._range], piece_tag(Tag.GRADIENT, self.piece.index))
 
     def measure(self, gradient: Array) -> None:
         """Note the sum of squares of its part of a gradient in the request: the shard need not find it."""
         self._request["square"] = rules.sum_of_squares(gradient[self._range])
 
     def _receive(self, comm: MPI.Intracomm, into: Array, tag: Tag) -> None:
-        self._under_way.append((comm.Irecv(into, self.rank, tag), tag, into))
+        request = comm.Irecv(into, self.rank, piece_tag(tag, self.piece.index))
+        self._under_way.append((request, tag, into))
 
-    def _send(self, comm: MPI.Intracomm, values: Array, tag: Tag) -> None:
-        self._under_way.append((comm.Isend(values, self.rank, tag), tag, None))
+    def _send(self, comm: MPI.Intracomm, values: Array, tag: int) -> None:
+        self._under_way.append((comm.Isend(values, self.rank, tag), Tag.REQUEST, None))
 
     def ended(self) -> bool:
         """Return whether all messages have passed."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from dbmpi.arrays import Array, Record
 from dbmpi.comm.messages import complete, tolerant
-from dbmpi.comm.protocol import REPLY_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag
+from dbmpi.comm.protocol import REPLY_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag, piece_tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.server.areas import Areas
@@ -161,7 +161,7 @@ class RequestHandler:
         else:
             self._received = _at_least(self._received, self._largest * self._shard.dtype.itemsize)
             gradient = self._received[: size * WIRE_DTYPES[wire].itemsize].view(WIRE_DTYPES[wire])
-            self.receive(gradient, source, Tag.GRADIENT)
+            self.receive(gradient, source, Tag.GRADIENT, int(header["piece"]))
         if wire not in COMPRESSED:
             return gradient
         self._decoded = _at_least(self._decoded, self._largest * self._shard.dtype.itemsize)
@@ -192,9 +192,10 @@ class RequestHandler:
         rate, square = float(header["rate"]), float(header["square"])
         return self._shard.push(piece, gradient, version, rate, out, square, since)
 
-    def receive(self, into: Array, source: int, tag: Tag) -> None:
-        """Receive what a request or a command announced."""
-        request, what = self._comm.Irecv(into.view(np.uint8), source, tag), f"{tag.name} that it announced"
+    def receive(self, into: Array, source: int, tag: Tag, piece: int | None = None) -> None:
+        """Receive what a request about a piece, or a command, announced."""
+        number = tag if piece is None else piece_tag(tag, piece)
+        request, what = self._comm.Irecv(into.view(np.uint8), source, number), f"{tag.name} that it announced"
         complete(request, into, source, what, self._waiter, lambda: f"rank {source} ({what})")
         self.bytes_in += into.nbytes
 
@@ -243,9 +244,9 @@ class _Reply:
     ) -> None:
         """Begin to send a `REPLY_HEADER`, and the parameters that follow it, if there are any."""
         self.to, self._header[0] = to, header
-        self._requests.append(comm.Isend(self._header_bytes, to, Tag.REPLY))
+        self._requests.append(comm.Isend(self._header_bytes, to, piece_tag(Tag.REPLY, header[0])))
         if values is not None:
-            self._requests.append(comm.Isend(values, to, Tag.PARAMETERS))
+            self._requests.append(comm.Isend(values, to, piece_tag(Tag.PARAMETERS, header[0])))
 
     def forget(self) -> None:
         """Let go of the sends."""

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dbmpi.arrays import Array, Record
+from dbmpi.comm.protocol import Op
 from kernels.parameters import rules
 
 CHUNK = 1 << 16  # elements that are averaged at a time: with what the rule needs they stay in the cache
@@ -38,7 +39,7 @@ class Waiting(NamedTuple):
     @property
     def contributes(self) -> bool:
         """Whether it brings a gradient."""
-        return bool(self.header["weight"] > 0)
+        return bool(self.header["op"] & Op.PUSH and self.header["weight"] > 0)
 
 
 class Rounds:

@@ -24,6 +24,7 @@ from scripts.processes import TOKENS, carriers
 
 PLACES = {
     "shard": ("dbmpi.server.service", "ShardService", "_serve"),  # a request
+    "reply": ("dbmpi.server.requests", "_Reply", "send"),
     "replica": ("dbmpi.replica.downpour", "DownpourClient", "step"),  # a minibatch
     "gradient": ("dbmpi.model.partition", "PartitionModel", "differentiate"),
     "coordinator": ("dbmpi.coordinator.service", "CoordinatorService", "_receive"),  # look for a report
@@ -85,6 +86,17 @@ def wrong(fault: str) -> None:
         raise ValueError(fault)
 
 
+def die_after_the_header(
+    send: Callable[..., Any], reply: Any, comm: Any, to: int, _: Any, header: Any
+) -> None:
+    """Die when the header of a reply has left, before the parameters that follow it."""
+    send(reply, comm, to, None, header)
+    late = time.monotonic() + NEWS_S
+    while time.monotonic() < late:
+        reply.sent()
+    wrong("kill")
+
+
 def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any]:
     """Return `method` with the fault at its `at`-th call, or at every one where it is a delay."""
     calls = 0
@@ -94,6 +106,8 @@ def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any
         calls += 1
         if fault.startswith("slow"):
             time.sleep(SLOW_S if fault == "slow" else SLOW_DISK_S)
+        elif fault == "half" and calls == at:
+            die_after_the_header(method, *args)
         elif fault != "nan" and calls == at:
             wrong(fault)
         result = method(*args, **kwargs)

@@ -126,13 +126,15 @@ def test_a_rank_killed_from_outside_at_any_moment(launch_in_ft, undisturbed, tmp
 def test_the_heir_of_a_shard_that_is_killed_goes_on_with_its_parameters(
     launch_in_ft, undisturbed, tmp_path, algorithm, shards, replicas, victim, no_sharing, rule
 ):
-    if no_sharing and (shards == 3 or algorithm == "sync"):
+    if no_sharing and shards == 3:
         pytest.skip("one of both is enough")
     partitions = 3 - replicas
     cluster = f"cluster.shards={shards}", f"cluster.replicas={replicas}", f"cluster.partitions={partitions}"
-    keys = *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS[algorithm], f"downpour.rule={rule}"
-    arguments = "--run-dir", "run", *QUIET, *keys
-    fault = ("kill", "shard", 1 + victim, 300)  # of some 1000 requests or more
+    keys = *cluster, "checkpoint.mirror_s=0.2", *ALGORITHMS[algorithm]
+    rules = [] if algorithm == "sync" else [f"downpour.rule={rule}"]
+    arguments = "--run-dir", "run", *QUIET, *keys, *rules
+    fault, place = ("half", "reply") if no_sharing else ("kill", "shard")
+    fault = fault, place, 1 + victim, 300  # of some 1000 requests or more
     ranks = 1 + shards + replicas * partitions
     env = {NO_SHARING: no_sharing}
     done = launch_in_ft(tmp_path)(ranks, *fault, *arguments, module=FAULTY, timeout=BOUND_S, env=env)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag
+from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag, piece_tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.layout.sharding import Piece
+from dbmpi.replica.client import Share
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.replica.rooms import Rooms
 from tests.doubles.fake_mpi import Comm, tell
@@ -46,15 +47,15 @@ class Case:
         header = self.comm.take(rank, Tag.REQUEST, REQUEST_HEADER)[0]
         piece, op = int(header["piece"]), Op(int(header["op"]))
         if op & Op.PUSH:
-            gradient = self.comm.take(rank, Tag.GRADIENT, "f8")
+            gradient = self.comm.take(rank, piece_tag(Tag.GRADIENT, piece), "f8")
             self.gradients[rank].append((piece, float(gradient[0])))
         answer = np.zeros(1, REPLY_HEADER)
         answer["piece"], answer["version"] = piece, 10 * rank
         if reply:
-            self.comm.give(rank, Tag.REPLY, answer)
+            self.comm.give(rank, piece_tag(Tag.REPLY, piece), answer)
         if reply and values and op & Op.FETCH:
             size = PIECES[piece].size
-            self.comm.give(rank, Tag.PARAMETERS, np.full(size, 10.0 * rank + piece))
+            self.comm.give(rank, piece_tag(Tag.PARAMETERS, piece), np.full(size, 10.0 * rank + piece))
 
     def assert_ended_well(self, dead_served: bool) -> None:
         """Everybody living was asked once, and the successor for the dead one's piece too."""
@@ -97,6 +98,24 @@ def test_a_push_that_the_dead_shard_acknowledged_is_not_repeated(monkeypatch):
     case.look()
     case.assert_ended_well(dead_served=True)
     assert case.gradients[1] == [(0, 0.0)]
+
+
+def test_in_a_round_an_acknowledged_push_is_repeated_as_its_step_may_have_died(monkeypatch):
+    case = Case(monkeypatch)
+    case.client.begin(BOTH, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1, Share(7, 1.0))
+    case.serve(1, values=False)
+    case.comm.dead.add(1)
+    case.orders.append((0, 1))
+    case.client.wait()
+    assert (0, 0.0) in case.gradients[1] and (0, 0.0) in case.gradients[2]
+
+
+def test_what_closes_a_step_is_asked_of_the_heir(monkeypatch):
+    case = Case(monkeypatch)
+    case.begin(Op.CLOSE)
+    case.comm.dead.add(1)
+    case.orders.append((0, 1))
+    assert case.client.wait().versions is None and not case.client.busy
 
 
 def test_an_exchange_that_the_dead_shard_ended_is_not_repeated(monkeypatch):
@@ -178,23 +197,23 @@ def test_a_near_shard_gets_no_message_but_the_request_and_one_that_cannot_map_is
     gradient = client.room()
     gradient[:] = np.arange(9.0)
     client.begin(BOTH, gradient, np.zeros(3, np.int64), 0.1, 1)
-    assert [comm.waiting(rank, Tag.GRADIENT) for rank in RANKS] == [0, 0, 1]
+    assert [comm.waiting(rank, piece_tag(Tag.GRADIENT, rank - 1)) for rank in RANKS] == [0, 0, 1]
     for rank in RANKS:
         header = comm.take(rank, Tag.REQUEST, REQUEST_HEADER)[0]
         assert header["square"] == sum(x * x for x in range(PIECES[rank - 1].start, PIECES[rank - 1].stop))
         assert bool(header["gradient"]["pid"]) == (rank < 3) and header["start"] == PIECES[rank - 1].start
         status = Status.UNMAPPED if rank == 2 else Status.OK
-        comm.give(rank, Tag.REPLY, np.array([(rank - 1, status, 4, 0)], REPLY_HEADER))
-    comm.take(3, Tag.GRADIENT, "f8")
-    comm.give(3, Tag.PARAMETERS, np.full(4, 3.0))
+        comm.give(rank, piece_tag(Tag.REPLY, rank - 1), np.array([(rank - 1, status, 4, 0)], REPLY_HEADER))
+    comm.take(3, piece_tag(Tag.GRADIENT, 2), "f8")
+    comm.give(3, piece_tag(Tag.PARAMETERS, 2), np.full(4, 3.0))
     assert client.poll() is None
     header = comm.take(2, Tag.REQUEST, REQUEST_HEADER)[0]
     assert not header["gradient"]["pid"] and not header["parameters"]["pid"]
-    assert comm.take(2, Tag.GRADIENT, "f8").tolist() == [3.0, 4.0]
-    comm.give(2, Tag.REPLY, np.array([(1, Status.OK, 5, 0)], REPLY_HEADER))
-    comm.give(2, Tag.PARAMETERS, np.full(2, 2.0))
+    assert comm.take(2, piece_tag(Tag.GRADIENT, 1), "f8").tolist() == [3.0, 4.0]
+    comm.give(2, piece_tag(Tag.REPLY, 1), np.array([(1, Status.OK, 5, 0)], REPLY_HEADER))
+    comm.give(2, piece_tag(Tag.PARAMETERS, 1), np.full(2, 2.0))
     outcome = client.poll()
     assert outcome is not None and outcome.versions is not None and outcome.versions.tolist() == [4, 5, 4]
     assert into.tolist() == [0.0] * 3 + [2.0] * 2 + [3.0] * 4 and not outcome.refused
     client.begin(Op.PUSH, gradient, np.zeros(3, np.int64), 0.1, 1)
-    assert [comm.waiting(rank, Tag.GRADIENT) for rank in RANKS] == [0, 1, 1]
+    assert [comm.waiting(rank, piece_tag(Tag.GRADIENT, rank - 1)) for rank in RANKS] == [0, 1, 1]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag
+from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag, piece_tag
 from dbmpi.comm.segments import Segment
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
@@ -45,7 +45,7 @@ class Case:
         for name, value in fields.items():
             header[name] = value
         self.handler.serve(header, client)
-        return self.comm.take(client, Tag.REPLY, REPLY_HEADER)[0]
+        return self.comm.take(client, piece_tag(Tag.REPLY, 0), REPLY_HEADER)[0]
 
 
 def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
@@ -53,7 +53,7 @@ def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
     case.gradient.view(F4)[:] = 2
     assert case.serve().tolist() == (0, Status.OK, 1, 0)
     assert case.parameters.view(F4).tolist() == [0] * START + [-1] * SIZE + [0] * 5
-    assert not case.comm.waiting(CLIENT, Tag.PARAMETERS)
+    assert not case.comm.waiting(CLIENT, piece_tag(Tag.PARAMETERS, 0))
     assert (case.handler.bytes_in, case.handler.bytes_out) == (4 * SIZE, 4 * SIZE)
 
 

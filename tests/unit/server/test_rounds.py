@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbmpi.comm.protocol import REQUEST_HEADER
+from dbmpi.comm.protocol import REQUEST_HEADER, Op
 from dbmpi.server import rounds as module
 from dbmpi.server.rounds import GradientsInPlace, Rounds, RunningSum, Waiting
 
@@ -12,7 +12,7 @@ RANKS = ((3, 4), (5, 6), (7, 8))  # of three replicas of two partitions
 
 def request(source: int, number: int, weight: float = 1.0) -> Waiting:
     header = np.zeros((), REQUEST_HEADER)
-    header["round"], header["weight"] = number, weight
+    header["op"], header["round"], header["weight"] = Op.PUSH | Op.FETCH, number, weight
     return Waiting(header, source, None, None)
 
 
