@@ -32,8 +32,8 @@
                                others -> coordinator: the answer          comm.ulfm:part
 
 These travel on the service communicator, a duplicate of the world. A REQUEST is about one piece of the
-parameter vector (`layout.sharding`), so no message reaches 2^31 bytes. What follows it has a tag of that piece
-(`piece_tag`), so replies need no number. Replicas and shards have communicators of their own:
+parameter vector (`layout.sharding`), so no message reaches 2^31 bytes. What follows it has a tag of that
+piece (`piece_tag`), so replies need no number. Replicas and shards have communicators of their own:
 
     tag            layout      from -> to: when                           handled in
     boundary_tag   float[n]    partition -> other: see `BoundaryPhase`    model.boundary:_wait

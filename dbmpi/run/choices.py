@@ -13,6 +13,7 @@ from typing import Final
 from dbmpi.config.schema import Auto
 from dbmpi.config.sections import Config
 from dbmpi.layout.network import Network
+from dbmpi.server.rules import REVISING
 
 AUTO: Auto = "auto"
 RULE: Final = "adagrad"  # alone of the four it learned on every table at a rate by the formula below
@@ -56,7 +57,7 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
         downpour = replace(downpour, rule=RULE if downpour.learning_rate == AUTO else RULE_OF_A_RATE)
     if downpour.learning_rate == AUTO:
         # In rounds no gradient is late, and adarevision takes back what late ones did too much.
-        late = 1 if config.sync or downpour.rule == "adarevision" else replicas
+        late = 1 if config.sync or downpour.rule in REVISING else replicas
         downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, late))
     if downpour.schedule.warmup_epochs == AUTO:
         epochs = _warmup_epochs(config, train.minibatch, rows, replicas)
@@ -67,12 +68,14 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
 def go_on(config: Config, saved: Config) -> Config:
     """Return the configuration with what a checkpoint's run had in place of "auto".
 
-    The rate is taken where the rule is the same; another rule wants another one.
+    The rate is taken where the rule is the same; another rule wants another one. A rule for late gradients
+    is not taken where there are none (`config.load` refuses it there); Adagrad goes on with its squares.
     """
     train, downpour, had = config.train, config.downpour, saved.downpour
+    in_time = config.sync or downpour.average > 1
     if train.minibatch == AUTO:
         train = replace(train, minibatch=saved.train.minibatch)
-    if downpour.rule == AUTO:
+    if downpour.rule == AUTO and not (in_time and had.rule in REVISING):
         downpour = replace(downpour, rule=had.rule)
     if downpour.learning_rate == AUTO and downpour.rule == had.rule:
         downpour = replace(downpour, learning_rate=had.learning_rate)

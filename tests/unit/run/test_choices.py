@@ -124,6 +124,13 @@ def test_a_run_that_goes_on_keeps_what_was_chosen() -> None:
     assert tomllib.loads(to_toml(config))["downpour"]["learning_rate"] == saved.downpour.learning_rate
 
 
+@pytest.mark.parametrize("other", ["train.algorithm=sync", "downpour.average=2"])
+def test_a_run_goes_on_in_rounds_without_the_rule_for_late_gradients(other: str) -> None:
+    config = load(None, [other])
+    after = complete(go_on(config, chosen("downpour.rule=adarevision")), network(config), 1437, 2)
+    assert after.downpour.rule == "adagrad" and loads(to_toml(after).encode()) == after
+
+
 def test_another_rule_does_not_take_the_rate_of_the_first() -> None:
     config = go_on(load(None, ["downpour.rule=adam"]), chosen("downpour.learning_rate=0.3"))
     assert config.downpour.rule == "adam" and config.downpour.learning_rate == "auto"
