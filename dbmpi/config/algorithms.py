@@ -5,6 +5,8 @@ from typing import Literal
 
 from dbmpi.config.schema import Auto, key
 
+REVISING = ("adarevision",)  # rules that take back of earlier steps what a late gradient shows to be too much
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:

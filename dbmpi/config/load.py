@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from dbmpi.config.algorithms import REVISING
 from dbmpi.config.layers import LAYERS, Dense, Dropout
 from dbmpi.config.schema import Key, accepts, keys
 from dbmpi.config.sections import Config
@@ -208,12 +209,11 @@ def _check_rounds(config: Config, source: Source) -> None:
 def _check_revision(config: Config, source: Source) -> None:
     """Refuse the rule for late gradients where none is late, or a step is made for several."""
     settings = config.downpour
-    if settings.rule != "adarevision" or not (config.sync or settings.average > 1):
+    if settings.rule not in REVISING or not (config.sync or settings.average > 1):
         return
     where = 'train.algorithm = "sync", where no gradient is late' if config.sync else "downpour.average"
-    raise UserError(
-        f'{source.place(("downpour", "rule"))} = "adarevision" has no meaning with {where}; give "adagrad"'
-    )
+    place = source.place(("downpour", "rule"))
+    raise UserError(f'{place} = "{settings.rule}" has no meaning with {where}; give "adagrad"')
 
 
 def _with_rounds(config: Config) -> Config:

@@ -10,10 +10,10 @@ from dataclasses import replace
 from math import sqrt
 from typing import Final
 
+from dbmpi.config.algorithms import REVISING
 from dbmpi.config.schema import Auto
 from dbmpi.config.sections import Config
 from dbmpi.layout.network import Network
-from dbmpi.server.rules import REVISING
 
 AUTO: Auto = "auto"
 RULE: Final = "adagrad"  # alone of the four it learned on every table at a rate by the formula below

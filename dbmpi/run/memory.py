@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from dbmpi.config.algorithms import REVISING
 from dbmpi.config.layers import Dense, Lcn
 from dbmpi.config.sections import Config
 from dbmpi.data.portions import PortionPlan
@@ -16,7 +17,7 @@ from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition
 from dbmpi.layout.partitioning import STATS_BYTES, STATS_ROWS
 from dbmpi.run.launch import resolve_overlap
 from dbmpi.sandblaster.batch import cut_batch, vectors_of
-from dbmpi.server.rules import REVISING, STATES
+from dbmpi.server.rules import STATES
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description

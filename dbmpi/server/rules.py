@@ -13,7 +13,7 @@ from math import sqrt
 from typing import NamedTuple, Protocol
 
 from dbmpi.arrays import Array
-from dbmpi.config.algorithms import Downpour
+from dbmpi.config.algorithms import REVISING, Downpour
 
 
 class Since(NamedTuple):
@@ -94,7 +94,6 @@ STATES: dict[str, tuple[str, ...]] = {
 }
 # What a state begins as where a checkpoint has only that one: the run was begun with another rule.
 BEGINS_AS = {"revised_squares": "squares"}
-REVISING = ("adarevision",)
 ACCUMULATE = ("adagrad", "adarevision")  # squares, from `downpour.initial_accumulator` on
 
 
