@@ -89,7 +89,8 @@ class Downpour:
     backups: int = key(
         0,
         "Backup workers of sync (Chen et al. 2016): a round ends without the slowest so many replicas, whose "
-        "gradients are dropped; less than the number of replicas.",
+        "gradients are dropped, and their examples not learned from (summary.json: examples_dropped); less "
+        "than the number of replicas.",
         unit="replicas",
         minimum=0,
     )

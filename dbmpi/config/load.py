@@ -187,6 +187,8 @@ def _check_rounds(config: Config, source: Source) -> None:
             ("n_fetch",): settings.n_fetch > 1,
             ("overlap",): settings.overlap is True,
             ("average",): settings.average > 1,
+            ("local_rate",): settings.local_rate != "auto",
+            ("max_staleness",): settings.max_staleness > 0,
             ("warmstart", "steps"): settings.warmstart.steps,
             ("warmstart", "time"): settings.warmstart.time,
         }

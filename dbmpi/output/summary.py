@@ -45,8 +45,19 @@ def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True)
     return (
         f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
-        f"{_tested(summary)}"
+        f"{_dropped(summary)}{_tested(summary)}"
         f"dbmpi: {'everything' if complete else 'what could be written'} is in {run_dir}"
+    )
+
+
+def _dropped(summary: Mapping[str, Any]) -> str:
+    """Return the line about gradients that came too late for their rounds, if there were such."""
+    dropped = summary["examples_dropped"]
+    if not dropped:
+        return ""
+    share = dropped / summary["examples"]
+    return (
+        f"dbmpi: {dropped:,} of the examples ({share:.0%}) came too late for their rounds, and were dropped\n"
     )
 
 

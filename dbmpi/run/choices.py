@@ -6,6 +6,7 @@ module go by the resolved configuration. A run that goes on keeps what its check
 states of the rule on the shards are of that rule.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from math import sqrt
 from typing import Final
@@ -24,7 +25,7 @@ RULE_OF_A_RATE: Final = "adagrad"  # where a rate is given and no rule: it was o
 # which is learned by heart, and that sooner where each example has a number of its own to be learned.
 BASE_RATE, BORNE = {"softmax": 0.05, "logistic": 0.05, "squared": 0.03}, 128
 FEW_ROWS, MOST_GROWN = 1000, 4.0
-OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 1.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
+OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 2.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
 # Of steps in proportion to the gradient, which the squared loss of an outlier makes large.
 SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
 OF_SGD = {"sgd": 1.0, "momentum": 0.1}
@@ -95,12 +96,29 @@ def caution(config: Config, replicas: int) -> str:
     """Say what is known to go wrong with a resolved configuration; nothing where nothing is."""
     rule = config.downpour.rule
     most = MOST_REPLICAS.get(rule, replicas)
-    if not config.uses_downpour or config.sync or replicas <= most:
+    old = (replicas - 1) // config.downpour.average
+    if not config.uses_downpour or config.sync or old < most:
         return ""
     return (
-        f'downpour.rule = "{rule}" with {replicas} replicas, whose gradients are some {replicas - 1} updates '
-        f"old: with more than {most} it learned badly or not at all; take adagrad, or fewer replicas"
+        f'downpour.rule = "{rule}" with {replicas} replicas, and gradients some {old} updates old: with more '
+        f"than {most} it learned badly or not at all; take adagrad, adarevision, or fewer replicas"
     )
+
+
+def expectations(config: Config, replicas: int) -> Iterator[str]:
+    """Yield what results depend on, where there are several replicas."""
+    if replicas == 1:
+        return
+    if config.sync:
+        minibatch = config.train.minibatch
+        yield f"a step is of {replicas * minibatch} examples: train.minibatch = {minibatch} of each replica"
+    why = "replicas are asynchronous"
+    if config.batch:
+        why = "" if config.sandblaster.deterministic else "gradients are added up as they come"
+    elif config.sync:
+        why = "rounds do without the slowest" if config.downpour.backups else ""
+    if why:
+        yield f"{why}: results vary a little from run to run"
 
 
 def _values(config: Config) -> dict[str, object]:

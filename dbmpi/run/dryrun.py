@@ -18,7 +18,7 @@ from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
-from dbmpi.run.choices import caution, complete, told
+from dbmpi.run.choices import caution, complete, expectations, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
@@ -94,6 +94,7 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
             *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas)) if text),
             f"threads of each rank: {_threads(config, parts.topology)}",
+            *expectations(config, replicas),
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )

@@ -78,9 +78,9 @@ def choose_roles(
 
 
 def _check_backups(config: Config, topology: Topology) -> None:
-    """Refuse rounds that would wait for nobody."""
+    """Refuse rounds that would wait for nobody; a replica that is alone waits for itself."""
     backups, replicas = config.downpour.backups, len(topology.replicas)
-    if backups >= replicas:
+    if backups >= replicas > 1:
         raise UserError(
             f"downpour.backups = {backups}, but a round waits for one replica at least, and there are "
             f"{replicas}; give at most {replicas - 1}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbmpi.errors import UserError
+from dbmpi.run.choices import expectations
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from mpi4py import MPI
 
-    from dbmpi.config.sections import Config
     from dbmpi.layout.topology import Role
     from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
@@ -52,26 +52,11 @@ def _announce(setup: "Setup") -> None:
     for why, ranks in thread_reasons(setup.config, setup.places).items():
         print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
     if setup.chosen:
-        print(f"dbmpi: chosen: {setup.chosen}", flush=True)
+        kept = "" if setup.resume is None else f", or kept from checkpoint {setup.resume.manifest.number}"
+        print(f"dbmpi: chosen{kept}: {setup.chosen}", flush=True)
     for line in expectations(setup.config, len(setup.topology.replicas)):
         print(f"dbmpi: {line}", flush=True)
     print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
-
-
-def expectations(config: "Config", replicas: int) -> "Iterator[str]":
-    """Yield what results depend on, where there are several replicas."""
-    if replicas == 1:
-        return
-    if config.sync:
-        minibatch = config.train.minibatch
-        yield f"a step is of {replicas * minibatch} examples: train.minibatch = {minibatch} of each replica"
-    why = "replicas are asynchronous"
-    if config.batch:
-        why = "" if config.sandblaster.deterministic else "gradients are added up as they come"
-    elif config.sync:
-        why = "rounds do without the slowest" if config.downpour.backups else ""
-    if why:
-        yield f"{why}: results vary a little from run to run"
 
 
 def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:

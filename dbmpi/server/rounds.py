@@ -50,14 +50,15 @@ class Rounds:
     replicas
         World ranks of the partitions of each replica.
     backups
-        Replicas that a round need not wait for.
+        Replicas that a round need not wait for; it waits for one.
     begun
         Returns how many rounds of a piece were over when it came to be served here.
     """
 
     def __init__(self, replicas: Sequence[Sequence[int]], backups: int, begun: Callable[[int], int]) -> None:
         self._replica_of = {rank: r for r, ranks in enumerate(replicas) for rank in ranks}
-        self._members, self._fewest, self._begun = set(range(len(replicas))), len(replicas) - backups, begun
+        self._members, self._begun = set(range(len(replicas))), begun
+        self._fewest = max(1, len(replicas) - backups)
         self._rounds: dict[int, int] = {}
         self._waiting: dict[int, dict[int, Waiting]] = {}  # by piece and replica
 

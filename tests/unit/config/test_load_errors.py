@@ -188,6 +188,8 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "n_fetch=3",
         "overlap=true",
         "average=2",
+        "local_rate=0.1",
+        "max_staleness=3",
         "warmstart.steps=5",
         "warmstart.time=1.5",
     ],
