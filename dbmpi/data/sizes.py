@@ -11,6 +11,7 @@ from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
 SAMPLE_ROWS, SAMPLE_VALUES = 1024, 1 << 18  # at most
+FEWEST_ROWS = 16  # of fewer deviations say nothing
 APART = 100.0  # deviations of two columns, the larger for the smaller
 SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
 SMALL_TARGET = 0.5  # standard deviation
@@ -20,7 +21,9 @@ REMEDY = "take away the mean of each column and divide by its standard deviation
 
 def warnings(train: Split) -> tuple[str, ...]:
     """Return what is wrong with the sizes of inputs and targets of the training set, each with its remedy."""
-    rows = (0, min(train.rows, SAMPLE_ROWS, max(2, SAMPLE_VALUES // train.inputs)))
+    rows = (0, min(train.rows, SAMPLE_ROWS, max(FEWEST_ROWS, SAMPLE_VALUES // train.inputs)))
+    if train.rows < FEWEST_ROWS:
+        return ()
     try:
         found = [
             f"{train.path}: train/{text}; {REMEDY}"

@@ -70,17 +70,19 @@ def go_on(config: Config, saved: Config) -> Config:
     """Return the configuration with what a checkpoint's run had in place of "auto".
 
     The rate is taken where the rule is the same; another rule wants another one. A rule for late gradients
-    is not taken where there are none (`config.load` refuses it there); Adagrad goes on with its squares.
+    is not taken where there are none (`config.load` refuses it there); Adagrad goes on with its squares. What
+    a minibatch is differs between the algorithms, so it is kept with the algorithm only.
     """
     train, downpour, had = config.train, config.downpour, saved.downpour
     in_time = config.sync or downpour.average > 1
-    if train.minibatch == AUTO:
+    same = train.algorithm == saved.train.algorithm
+    if train.minibatch == AUTO and same:
         train = replace(train, minibatch=saved.train.minibatch)
     if downpour.rule == AUTO and not (in_time and had.rule in REVISING):
         downpour = replace(downpour, rule=had.rule)
     if downpour.learning_rate == AUTO and downpour.rule == had.rule:
         downpour = replace(downpour, learning_rate=had.learning_rate)
-    if downpour.schedule.warmup_epochs == AUTO:
+    if downpour.schedule.warmup_epochs == AUTO and same:
         schedule = replace(downpour.schedule, warmup_epochs=had.schedule.warmup_epochs)
         downpour = replace(downpour, schedule=schedule)
     return replace(config, train=train, downpour=downpour)

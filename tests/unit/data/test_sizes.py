@@ -59,3 +59,8 @@ def test_a_value_that_is_not_finite_is_left_to_those_who_read_it(tmp_path: Path)
     x = normal(1, 500000)
     x[100, 0] = np.nan
     assert warnings(tmp_path, x) == ()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(10, 4), (40, 60_000)])
+def test_a_few_rows_say_nothing_of_many_columns(tmp_path: Path, rows: int, columns: int) -> None:
+    assert warnings(tmp_path, np.random.default_rng(1).normal(size=(rows, columns)).astype(np.float32)) == ()

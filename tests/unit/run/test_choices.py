@@ -131,6 +131,12 @@ def test_a_run_goes_on_in_rounds_without_the_rule_for_late_gradients(other: str)
     assert after.downpour.rule == "adagrad" and loads(to_toml(after).encode()) == after
 
 
+def test_another_algorithm_does_not_take_the_minibatch_of_the_first() -> None:
+    saved = chosen("train.algorithm=sandblaster", "train.minibatch=256")
+    assert go_on(load(None), saved).train.minibatch == "auto"
+    assert go_on(load(None, ["train.algorithm=sandblaster"]), saved).train.minibatch == 256
+
+
 def test_another_rule_does_not_take_the_rate_of_the_first() -> None:
     config = go_on(load(None, ["downpour.rule=adam"]), chosen("downpour.learning_rate=0.3"))
     assert config.downpour.rule == "adam" and config.downpour.learning_rate == "auto"
