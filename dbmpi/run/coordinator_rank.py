@@ -130,14 +130,19 @@ def _sandblaster(
 def _judged_together(context: RunContext) -> int:
     """Return over how many examples a run must have learned something (`coordinator.learning`).
 
-    An epoch, but for the warm-up of the learning rate and for epochs of few minibatches.
+    An epoch after the warm-up of the learning rate, or what a shorter run has, but for few minibatches.
     """
     from dbmpi.coordinator.learning import LEAST_MINIBATCHES
+    from dbmpi.data.portions import examples_in
 
-    config, replicas = context.config, len(context.setup.topology.replicas)
-    epochs = 1 + config.downpour.schedule.warmup_epochs
-    examples = int(epochs * context.setup.description.train_rows)
-    return max(examples, LEAST_MINIBATCHES * config.train.minibatch * replicas)
+    config, train, replicas = context.config, context.config.train, len(context.setup.topology.replicas)
+    rows = context.setup.description.train_rows
+    lengths = [int((1 + config.downpour.schedule.warmup_epochs) * rows)]
+    if train.epochs is not None and not config.batch:
+        lengths.append(examples_in(train.epochs, rows))
+    if train.steps is not None and not config.batch:
+        lengths.append(train.steps * train.minibatch)
+    return max(min(lengths), LEAST_MINIBATCHES * train.minibatch * replicas)
 
 
 def _rows(context: RunContext) -> tuple[int, int]:
