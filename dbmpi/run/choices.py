@@ -3,7 +3,8 @@
 A function of the network, the rows to learn from, the replicas and the keys that are given: the same run
 chooses the same. The numbers are measured (docs/performance.md, "What the defaults choose"); all but this
 module go by the resolved configuration. A run that goes on keeps what its checkpoint's run had chosen, as the
-states of the rule on the shards are of that rule.
+states of the rule on the shards are of that rule. What is to be expected of a configuration is told here,
+too.
 """
 
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from dbmpi.config.sections import Config
 from dbmpi.layout.network import Network
 
 AUTO: Auto = "auto"
-RULE: Final = "adagrad"  # alone of the four it learned on every table at a rate by the formula below
-RULE_OF_A_RATE: Final = "adagrad"  # where a rate is given and no rule: it was once the default
+# Alone of the four it learned on every table at a rate by the formula below. A rate that is given without a
+# rule is one of Adagrad, too: it was once the default.
+RULE: Final = "adagrad"
 
 # Adagrad's first step moves each weight by the whole rate, and so what a unit sums by rate x connections:
 # units of more connections than `BORNE` want less of it. A large table bears a higher rate than a small one,
@@ -55,7 +57,7 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
     if train.minibatch == AUTO:
         train = replace(train, minibatch=_minibatch(config, rows, replicas))
     if downpour.rule == AUTO:
-        downpour = replace(downpour, rule=RULE if downpour.learning_rate == AUTO else RULE_OF_A_RATE)
+        downpour = replace(downpour, rule=RULE)
     if downpour.learning_rate == AUTO:
         # In rounds no gradient is late, and adarevision takes back what late ones did too much.
         late = 1 if config.sync or downpour.rule in REVISING else replicas
