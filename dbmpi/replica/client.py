@@ -36,6 +36,23 @@ class Share(NamedTuple):
 ALONE = Share(NO_ROUND, 1.0)  # an exchange that waits for nobody
 
 
+class Request(NamedTuple):
+    """What a partition asks of the shards, of all its pieces.
+
+    `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until the exchange
+    has ended; it is not looked at unless `op` pushes or accrues. Where it accrues, `versions` is the number of
+    the pass over the batch, for each piece. Where it only fetches, `versions` and `steps` are those of what is
+    accrued and will be pushed later. `rate` is the learning rate.
+    """
+
+    op: Op
+    gradient: Array
+    versions: NDArray[np.int64]
+    rate: float = 0.0
+    steps: int = 0
+    share: Share = ALONE
+
+
 class ParameterClient(Protocol):
     """What the training loop needs of the parameter service.
 
@@ -51,22 +68,8 @@ class ParameterClient(Protocol):
         Only in such a one can a shard on this node read or write in place.
         """
 
-    def begin(
-        self,
-        op: Op,
-        gradient: Array,
-        versions: NDArray[np.int64],
-        rate: float,
-        steps: int,
-        share: Share = ALONE,
-    ) -> None:
-        """Begin an exchange; the one before must have ended. That of a round ends with its step.
-
-        `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until
-        the exchange has ended; it is not looked at unless `op` pushes or accrues. Where it accrues,
-        `versions` is the number of the pass over the batch, for each piece. Where it only fetches, `versions`
-        and `steps` are those of what is accrued and will be pushed later.
-        """
+    def begin(self, request: Request) -> None:
+        """Begin an exchange; the one before must have ended. That of a round ends with its step."""
 
     def poll(self) -> Outcome | None:
         """Return the outcome if an exchange has just ended, else None."""

@@ -25,7 +25,7 @@ from dbmpi.config.algorithms import Downpour
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors, tensors
-from dbmpi.replica.client import ALONE, Outcome, ParameterClient
+from dbmpi.replica.client import ALONE, Outcome, ParameterClient, Request
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.replica.loader import Loader, Minibatch
 from dbmpi.replica.worker import Handler, UrgentHandler
@@ -215,7 +215,7 @@ class DownpourClient:
         use = (Op.LEARN if op & Op.FETCH else Op.HOLD) if learning else Op(0)
         use |= Op.HOLD if meanwhile else Op(0)
         steps, versions = self._accrued_steps, self._accrued_versions
-        self.client.begin(op | use, self._accrued.flat, versions, rate, steps, self._share)
+        self.client.begin(Request(op | use, self._accrued.flat, versions, rate, steps, self._share))
         if op & Op.PUSH:
             self.pushes += 1
             self._accrued, self._in_flight = self._in_flight, self._accrued

@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from dbmpi.arrays import Array
 from dbmpi.comm import ulfm
@@ -19,7 +18,7 @@ from dbmpi.comm.protocol import NO_ROUND, REPLY_HEADER, REQUEST_HEADER, UNKNOWN,
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
-from dbmpi.replica.client import ALONE, Outcome, Share
+from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.piece_exchange import PUSHES, PieceExchange, Vectors
 from dbmpi.replica.rooms import Rooms
 from dbmpi.server.compression import COMPRESSED, Encoder
@@ -86,18 +85,12 @@ class MpiClient:
         """See `ParameterClient.room`."""
         return self._rooms.take(len(self.incoming), self.incoming.dtype)
 
-    def begin(
-        self,
-        op: Op,
-        gradient: Array,
-        versions: NDArray[np.int64],
-        rate: float,
-        steps: int,
-        share: Share = ALONE,
-    ) -> None:
+    def begin(self, request: Request) -> None:
         """See `ParameterClient.begin`."""
-        self._requests["round"], self._requests["weight"] = share
-        self._requests["version"], self._requests["rate"], self._requests["steps"] = versions, rate, steps
+        op, gradient = request.op, request.gradient
+        self._requests["round"], self._requests["weight"] = request.share
+        self._requests["version"], self._requests["rate"] = request.versions, request.rate
+        self._requests["steps"] = request.steps
         measured = bool(op & Op.PUSH) and self._encoder is None
         message = gradient
         if self._encoder is not None and op & PUSHES:

@@ -20,7 +20,7 @@ from dbmpi.comm.protocol import Op, Work
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors, tensors
-from dbmpi.replica.client import Outcome, ParameterClient
+from dbmpi.replica.client import Outcome, ParameterClient, Request
 from dbmpi.replica.portion_cache import PortionCache
 from dbmpi.replica.worker import Handler, UrgentHandler
 from kernels.parameters import rules
@@ -177,7 +177,7 @@ class SandblasterClient:
         self._in_flight, self._accrued = self._accrued, None
         self._pushing = assignment
         versions = np.full(self._pieces, int(assignment["pass_number"]))
-        self.client.begin(Op.ACCRUE, self._in_flight.flat, versions, 0.0, 0)
+        self.client.begin(Request(Op.ACCRUE, self._in_flight.flat, versions))
         self.pushes += 1
 
     def take_pushed(self) -> list[Record]:
@@ -199,7 +199,7 @@ class SandblasterClient:
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
         self._settle(wait=True)
-        self.client.begin(Op.FETCH, self.client.incoming, np.zeros(self._pieces, np.int64), 0.0, 0)
+        self.client.begin(Request(Op.FETCH, self.client.incoming, np.zeros(self._pieces, np.int64)))
         self.client.wait()
         self.fetches += 1
         if self.theta.flat is not self.client.incoming:  # a warmstart has swapped the buffers

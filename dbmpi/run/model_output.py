@@ -81,6 +81,7 @@ def _remote_reader(
 
     def read(piece: Piece) -> Array:
         from dbmpi.comm.protocol import Op
+        from dbmpi.replica.client import Request
         from dbmpi.replica.mpi_client import MpiClient
 
         if piece.index in state.held:
@@ -89,7 +90,7 @@ def _remote_reader(
         # `values` holds this piece alone.
         whole = replace(piece, start=0, stop=piece.size, shard=owners.of(piece.shard))
         client = MpiClient(comm, [whole], ranks, values, context.dtype.name, context.waiter)
-        client.begin(Op.FETCH, values, np.zeros(1, np.int64), 0.0, 0)
+        client.begin(Request(Op.FETCH, values, np.zeros(1, np.int64)))
         client.wait()
         return values
 

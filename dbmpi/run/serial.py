@@ -15,7 +15,7 @@ from dbmpi.coordinator.activity import Activity
 from dbmpi.layout.sharding import Owners, Piece
 from dbmpi.output import run_directory
 from dbmpi.output.metrics import MetricsLog
-from dbmpi.replica.client import ALONE, Outcome, Share
+from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.worker import PartitionWorker
 from dbmpi.run import coordinator_rank, replica_rank, shard_rank
 from dbmpi.run.context import RunContext
@@ -54,20 +54,12 @@ class LocalClient:
         """See `ParameterClient.room`."""
         return np.zeros_like(self._values)
 
-    def begin(
-        self,
-        op: Op,
-        gradient: Array,
-        versions: NDArray[np.int64],
-        rate: float,
-        steps: int,
-        share: Share = ALONE,
-    ) -> None:
+    def begin(self, request: Request) -> None:
         """Do the whole exchange: a round has one replica. See `ParameterClient.begin`."""
-        refused = 0
-        for piece, version in zip(self._pieces, versions, strict=True):
-            part = gradient[piece.start : piece.stop]
-            since = self._shard.since(piece.index, CLIENT, op, int(version), steps)
+        op, rate, refused = request.op, request.rate, 0
+        for piece, version in zip(self._pieces, request.versions, strict=True):
+            part = request.gradient[piece.start : piece.stop]
+            since = self._shard.since(piece.index, CLIENT, op, int(version), request.steps)
             if op & Op.PUSH:
                 status = self._shard.push(piece.index, part, int(version), rate, since=since)
                 refused += status is not Status.OK

@@ -9,19 +9,16 @@ is tried on copies.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.comm.protocol import RECENT
+from dbmpi.server.accrued import Accrued
+from dbmpi.server.magnitudes import extremes, largest
+from dbmpi.server.recent import Recent
 from dbmpi.server.rounds import CHUNK, Mean
 from dbmpi.server.rules import Bounds, Rule, Since
 from dbmpi.server.versions import Version, Versions
-from kernels.parameters import rules
-
-MARGIN = 8.0  # between the largest number that is let through and the largest there is: bounds are rounded
 
 
 @dataclass
@@ -29,34 +26,23 @@ class Held:
     """A piece: values, the rule's states, and how many updates it has had.
 
     `bounds` has a number for the values and for each state that no magnitude in them exceeds, once they are
-    known. `recent` has a bit for each of the last pushes, 1 where it was refused as not finite, and `judged`
-    counts these. `versions` has what clients hold, where the rule revises, and `rates` is the sum of the
-    rates of all updates in this job. `accrued` is the sum of the last `pushes`, where one step is made for
-    several (`downpour.average`); no magnitude in it exceeds `norm`, and `rate` came with the last.
+    known. `versions` has what clients hold, where the rule revises, and `rates` is the sum of the rates of
+    all updates in this job. `accrued` has what waits for its step, where one is made for several pushes.
     """
 
     value: Array
     states: list[Array]
     version: int = 0
     bounds: Bounds | None = None
-    recent: int = 0
-    judged: int = 0
     rates: float = 0.0
+    recent: Recent = field(default_factory=Recent)
     versions: Versions = field(default_factory=Versions)
-    accrued: Array | None = None
-    pushes: int = 0
-    norm: float = 0.0
-    rate: float = 0.0
+    accrued: Accrued = field(default_factory=Accrued)
 
     def count_from(self, version: int) -> None:
         """Go on from a checkpoint or a mirror; the updates that it has had were not refused."""
         self.version, self.bounds, self.versions = version, None, Versions()
-        self.recent, self.judged = 0, min(version, RECENT)
-
-    def note(self, refused: bool) -> None:
-        """Remember of a push whether it was refused as not finite."""
-        self.recent = (self.recent << 1 | refused) & ((1 << RECENT) - 1)
-        self.judged = min(self.judged + 1, RECENT)
+        self.recent = Recent(judged=version)
 
     def since(self, old: Version | None, version: int, sums: Array) -> Since:
         """Return what happened since `version`; `old` is what was kept of it, if something was."""
@@ -118,29 +104,11 @@ class Held:
         self._count(rate, bounds)
         return True
 
-    def accrue(self, gradient: Array, norm: float, rate: float) -> bool:
-        """Add to the sum of pushes that have no step yet, unless that would be too large.
-
-        Parameters
-        ----------
-        gradient, norm, rate
-            As `update` takes them; the last rate is that of the step.
-        """
-        if not self.norm + norm <= largest(self.value.dtype):
-            return False
-        if self.accrued is None:
-            self.accrued = np.zeros_like(self.value)
-        rules.add_scaled(self.accrued, 1.0, gradient)
-        self.pushes, self.norm, self.rate = self.pushes + 1, self.norm + norm, rate
-        return True
-
     def step(self, rule: Rule, average: int, out: Array | None) -> bool:
         """Apply the sum of the accrued pushes over `average`, as `update` does; none is accrued then."""
-        assert self.accrued is not None
-        self.accrued *= 1 / average
-        applied = self.update(rule, self.accrued, self.norm / average, self.rate, out)
-        self.accrued[...] = 0
-        self.pushes, self.norm = 0, 0.0
+        gradient = self.accrued.take(average)
+        applied = self.update(rule, gradient, self.accrued.norm, self.accrued.rate, out)
+        self.accrued.clear()
         return applied
 
     def _keep(self) -> None:
@@ -186,14 +154,3 @@ class Held:
             np.copyto(out, value)
         self._count(rate, bounds)
         return True
-
-
-@cache
-def largest(dtype: np.dtype[Any]) -> float:
-    """Return the largest magnitude that is let through in a precision."""
-    return float(np.finfo(dtype).max) / MARGIN
-
-
-def extremes(vectors: Sequence[Array]) -> Bounds:
-    """Return the largest magnitude in each; NaN where one is, 0 where there is nothing."""
-    return tuple(max(float(v.max()), -float(v.min())) if v.size else 0.0 for v in vectors)

@@ -17,7 +17,7 @@ from dbmpi.comm.messages import tolerant
 from dbmpi.comm.protocol import UNKNOWN, WIRE, Op, Status
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.server.compression import COMPRESSED
-from dbmpi.server.held import largest
+from dbmpi.server.magnitudes import largest
 from dbmpi.server.requests import RequestHandler, Unmapped
 from dbmpi.server.rounds import CHUNK, GradientsInPlace, Mean, Rounds, RunningSum, Waiting
 from dbmpi.server.shard import Shard

@@ -232,7 +232,7 @@ class Shard:
         """Count a push by what became of it."""
         held = self.held[piece]
         if status is not Status.STALE:
-            held.note(refused=status is Status.NOT_FINITE)
+            held.recent.note(refused=status is Status.NOT_FINITE)
         if status is not Status.OK:
             self.tally.refused[status] += 1
             return
@@ -268,7 +268,7 @@ class Shard:
     def close(self, pieces: Iterable[int]) -> None:
         """Make the step of what is accrued of some pieces, if anything is (`downpour.average`)."""
         for piece in pieces:
-            if self.held[piece].pushes:
+            if self.held[piece].accrued.pushes:
                 self.held[piece].step(self.rule, self.limits.average, None)
 
     def accrue(self, piece: int, gradient: Array, pass_number: int) -> Status:
@@ -325,9 +325,9 @@ class Shard:
         average = self.limits.average
         if average == 1:
             return held.update(self.rule, gradient, norm, rate, out, since)
-        if not held.accrue(gradient, norm, rate):
+        if not held.accrued.add(gradient, norm, rate):
             return False
-        if held.pushes == average:
+        if held.accrued.pushes == average:
             return held.step(self.rule, average, out)
         if out is not None:
             np.copyto(out, held.value)
@@ -347,9 +347,9 @@ class Shard:
         record["staleness_max"] = tally.staleness_max
         record["histogram"], record["unknown"] = tally.histogram, tally.unknown
         record["revised"], record["stepped"] = tally.revision
-        worst = max(self.held.values(), key=lambda held: held.recent.bit_count(), default=None)
+        worst = max(self.held.values(), key=lambda held: held.recent.refused, default=None)
         if worst is not None:
-            record["recent"], record["recent_not_finite"] = worst.judged, worst.recent.bit_count()
+            record["recent"], record["recent_not_finite"] = worst.recent.judged, worst.recent.refused
         return record
 
 

@@ -19,7 +19,7 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Piece
 from dbmpi.model.losses import Score
 from dbmpi.model.tensors import Tensors
-from dbmpi.replica.client import ALONE, Outcome, Share
+from dbmpi.replica.client import ALONE, Outcome, Request
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.run.serial import LocalClient
@@ -94,15 +94,8 @@ class ScriptedService:
         self._gradient: np.ndarray | None = None
         self._ended: Outcome | None = None
 
-    def begin(
-        self,
-        op: Op,
-        gradient: np.ndarray,
-        versions: np.ndarray,
-        rate: float,
-        steps: int,
-        share: Share,
-    ) -> None:
+    def begin(self, request: Request) -> None:
+        op, gradient, versions, rate, steps, share = request
         assert share == ALONE
         assert not self.busy, "two exchanges at once"
         assert np.all(gradient == gradient[0])

@@ -9,7 +9,7 @@ from mpi4py import MPI
 from dbmpi.comm.protocol import REPLY_HEADER, REQUEST_HEADER, Op, Status, Tag, piece_tag
 from dbmpi.comm.wait import Waiter
 from dbmpi.layout.sharding import Piece
-from dbmpi.replica.client import Share
+from dbmpi.replica.client import Request, Share
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.replica.rooms import Rooms
 from tests.doubles.fake_mpi import Comm, tell
@@ -40,7 +40,7 @@ class Case:
                 self.serve(rank)
 
     def begin(self, op: Op = BOTH) -> None:
-        self.client.begin(op, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1)
+        self.client.begin(Request(op, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1))
 
     def serve(self, rank: int, reply: bool = True, values: bool = True) -> None:
         """Let a shard serve one request."""
@@ -102,7 +102,7 @@ def test_a_push_that_the_dead_shard_acknowledged_is_not_repeated(monkeypatch):
 
 def test_in_a_round_an_acknowledged_push_is_repeated_as_its_step_may_have_died(monkeypatch):
     case = Case(monkeypatch)
-    case.client.begin(BOTH, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1, Share(7, 1.0))
+    case.client.begin(Request(BOTH, np.arange(9.0), np.zeros(3, np.int64), 0.1, 1, Share(7, 1.0)))
     case.serve(1, values=False)
     case.comm.dead.add(1)
     case.orders.append((0, 1))
@@ -196,7 +196,7 @@ def test_a_near_shard_gets_no_message_but_the_request_and_one_that_cannot_map_is
     client = MpiClient(comm, PIECES, RANKS, into, "float64", Waiter(0.2), None, rooms, near=[1, 2])
     gradient = client.room()
     gradient[:] = np.arange(9.0)
-    client.begin(BOTH, gradient, np.zeros(3, np.int64), 0.1, 1)
+    client.begin(Request(BOTH, gradient, np.zeros(3, np.int64), 0.1, 1))
     assert [comm.waiting(rank, piece_tag(Tag.GRADIENT, rank - 1)) for rank in RANKS] == [0, 0, 1]
     for rank in RANKS:
         header = comm.take(rank, Tag.REQUEST, REQUEST_HEADER)[0]
@@ -215,5 +215,5 @@ def test_a_near_shard_gets_no_message_but_the_request_and_one_that_cannot_map_is
     outcome = client.poll()
     assert outcome is not None and outcome.versions is not None and outcome.versions.tolist() == [4, 5, 4]
     assert into.tolist() == [0.0] * 3 + [2.0] * 2 + [3.0] * 4 and not outcome.refused
-    client.begin(Op.PUSH, gradient, np.zeros(3, np.int64), 0.1, 1)
+    client.begin(Request(Op.PUSH, gradient, np.zeros(3, np.int64), 0.1, 1))
     assert [comm.waiting(rank, piece_tag(Tag.GRADIENT, rank - 1)) for rank in RANKS] == [0, 1, 1]

@@ -7,7 +7,7 @@ from dbmpi.comm.protocol import Op
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
-from dbmpi.replica.client import Outcome
+from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.run.serial import LocalClient
 from dbmpi.server.rules import make
@@ -25,7 +25,7 @@ def pair(shared: bool, **keys: float) -> tuple[Shard, LocalClient, np.ndarray]:
 
 
 def exchange(client: LocalClient, op: Op, gradient: float = 1.0, version: int = 0) -> Outcome:
-    client.begin(op, np.full(8, gradient), np.full(2, version), 0.5, 1)
+    client.begin(Request(op, np.full(8, gradient), np.full(2, version), 0.5, 1))
     assert client.busy
     outcome = client.poll()
     assert not client.busy and outcome is not None
@@ -59,7 +59,7 @@ def test_refused_pieces_are_counted_each():
     shard, client, _ = pair(shared=False)
     gradient = np.ones(8)
     gradient[7] = np.nan
-    client.begin(Op.PUSH, gradient, np.zeros(2, np.int64), 0.5, 1)
+    client.begin(Request(Op.PUSH, gradient, np.zeros(2, np.int64), 0.5, 1))
     assert client.wait() == Outcome(None, 1)
     assert [held.version for held in shard.held.values()] == [1, 0]
     assert exchange(client, Op.PUSH, np.inf).refused == 2
@@ -69,7 +69,7 @@ def test_versions_of_each_piece_are_its_own():
     _, client, _ = pair(shared=False, max_staleness=1)
     for _ in range(3):
         exchange(client, Op.PUSH, version=3)
-    client.begin(Op.PUSH | Op.FETCH, np.ones(8), np.array([3, 0]), 0.5, 1)
+    client.begin(Request(Op.PUSH | Op.FETCH, np.ones(8), np.array([3, 0]), 0.5, 1))
     outcome = client.wait()
     assert (outcome.versions.tolist(), outcome.refused) == ([4, 3], 1)
 
@@ -84,7 +84,7 @@ def test_the_next_fetch_arrives_in_the_spare():
 
 def test_a_partition_without_parameters_asks_nobody():
     client = MpiClient(None, [], [], np.empty(0), "float32", Waiter(1.0))
-    client.begin(Op.FETCH | Op.PUSH, np.empty(0), np.zeros(0, np.int64), 0.5, 1)
+    client.begin(Request(Op.FETCH | Op.PUSH, np.empty(0), np.zeros(0, np.int64), 0.5, 1))
     assert not client.busy and client.poll() is None
     outcome = client.wait()
     assert outcome.versions.shape == (0,) and outcome.refused == 0

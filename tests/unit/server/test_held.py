@@ -6,7 +6,8 @@ import pytest
 from dbmpi.comm.protocol import RECENT, Status
 from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
-from dbmpi.server.held import Held, largest
+from dbmpi.server.held import Held
+from dbmpi.server.magnitudes import largest
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 
@@ -139,7 +140,7 @@ def test_the_piece_that_refuses_most_is_reported():
 def test_updates_before_a_checkpoint_were_not_refused(updates, judged):
     held = Held(np.ones(3), [])
     held.count_from(updates)
-    assert (held.version, held.judged, held.recent) == (updates, judged, 0)
+    assert (held.version, held.recent.judged, held.recent.refused) == (updates, judged, 0)
 
 
 def test_an_empty_piece():

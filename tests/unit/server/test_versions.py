@@ -92,12 +92,12 @@ class Delayed(LocalClient):
     def push(self, *args, **keys):
         return self.real.push(*args, **keys)
 
-    def begin(self, op, gradient, *fields):
-        self._asked = op, gradient, *fields
+    def begin(self, request):
+        self._asked = request
 
     def end(self):
         if self._asked is not None:
-            super().begin(*self._asked)
+            super().begin(self._asked)
             self._asked = None
 
     def wait(self):
