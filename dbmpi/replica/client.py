@@ -40,9 +40,9 @@ class Request(NamedTuple):
     """What a partition asks of the shards, of all its pieces.
 
     `gradient`, of `steps` minibatches from parameters of `versions`, must stay as it is until the exchange
-    has ended; it is not looked at unless `op` pushes or accrues. Where it accrues, `versions` is the number of
-    the pass over the batch, for each piece. Where it only fetches, `versions` and `steps` are those of what is
-    accrued and will be pushed later. `rate` is the learning rate.
+    has ended; it is not looked at unless `op` pushes or accrues. Where it accrues, `versions` is the number
+    of the pass over the batch, for each piece. Where it only fetches, `versions` and `steps` are those of
+    what is accrued and will be pushed later. `rate` is the learning rate.
     """
 
     op: Op
