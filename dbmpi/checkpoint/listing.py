@@ -5,12 +5,13 @@ Status 0: all are whole; 1: one is damaged; 2: there is none, or a mistake in th
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dbmpi.checkpoint import manifest, pruning, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory
-from dbmpi.checkpoint.manifest import Checkpoint
+from dbmpi.checkpoint.manifest import Checkpoint, Manifest
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, UserError
 
@@ -54,9 +55,17 @@ def _line(one: Checkpoint, best: bool) -> str:
     marks = ", best" if best else ""
     examples = said.state.examples
     return (
-        f"{said.number:>6}  {said.time[:19]:19}  {said.algorithm:11}  {examples:>12,}  "
+        f"{said.number:>6}  {said.time[:19]:19}  {_algorithm(said):11}  {examples:>12,}  "
         f"{one.bytes / 1e6:>8.1f}  {score:>8}  {shape}, whole{marks}"
     )
+
+
+def _algorithm(said: Manifest) -> str:
+    """Return `train.algorithm`: the state of rounds is that of Downpour."""
+    try:
+        return str(tomllib.loads(said.configuration)["train"]["algorithm"])
+    except (tomllib.TOMLDecodeError, KeyError, TypeError):
+        return said.algorithm
 
 
 def show(run_dir: Path, number: int) -> int:
@@ -76,7 +85,7 @@ def show(run_dir: Path, number: int) -> int:
 def _description(one: Checkpoint, vectors: Iterable[str]) -> Iterator[str]:
     """Yield the lines about a whole checkpoint, and its vectors."""
     said, log = one.manifest, one.manifest.state.log
-    yield f"{one.path}: checkpoint {said.number} of {said.time}, {said.algorithm}"
+    yield f"{one.path}: checkpoint {said.number} of {said.time}, {_algorithm(said)}"
     yield f"{said.state.examples:,} examples, {log.step:,} minibatches, {log.iterations:,} iterations"
     yield f"{log.elapsed_s:.1f} s of training; score {said.score}"
     for vector in vectors:

@@ -3,11 +3,9 @@
 A function of the network, the rows to learn from, the replicas and the keys that are given: the same run
 chooses the same. The numbers are measured (docs/performance.md, "What the defaults choose"); all but this
 module go by the resolved configuration. A run that goes on keeps what its checkpoint's run had chosen, as the
-states of the rule on the shards are of that rule. What is to be expected of a configuration is told here,
-too.
+states of the rule on the shards are of that rule.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from math import sqrt
 from typing import Final
@@ -32,9 +30,6 @@ OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 2.0, "adam": 0.05}  # a rate of the
 SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
 OF_SGD = {"sgd": 1.0, "momentum": 0.1}
 PATIENT_REPLICAS = 10  # with so many more, gradients are so old that the rate falls by the square root of two
-
-# Rules with a memory of old gradients, and the most replicas with which they learned at a usual rate.
-MOST_REPLICAS = {"momentum": 8, "adam": 8}
 
 MINIBATCHES = 16, 32, 64, 128
 EPOCH = 400  # minibatches that an epoch of one replica is to have
@@ -68,7 +63,7 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
     return replace(config, train=train, downpour=downpour)
 
 
-def go_on(config: Config, saved: Config) -> Config:
+def carried_over(config: Config, saved: Config) -> Config:
     """Return the configuration with what a checkpoint's run had in place of "auto".
 
     The rate is taken where the rule is the same; another rule wants another one. A rule for late gradients
@@ -94,35 +89,6 @@ def told(given: Config, chosen: Config) -> str:
     """Say what was chosen for each "auto" of a configuration; nothing where there was none."""
     before, after = _values(given), _values(chosen)
     return ", ".join(f"{name} = {after[name]}" for name, value in before.items() if value == AUTO)
-
-
-def caution(config: Config, replicas: int) -> str:
-    """Say what is known to go wrong with a resolved configuration; nothing where nothing is."""
-    rule = config.downpour.rule
-    most = MOST_REPLICAS.get(rule, replicas)
-    old = (replicas - 1) // config.downpour.average
-    if not config.uses_downpour or config.sync or old < most:
-        return ""
-    return (
-        f'downpour.rule = "{rule}" with {replicas} replicas, and gradients some {old} updates old: with more '
-        f"than {most} it learned badly or not at all; take adagrad, adarevision, or fewer replicas"
-    )
-
-
-def expectations(config: Config, replicas: int) -> Iterator[str]:
-    """Yield what results depend on, where there are several replicas."""
-    if replicas == 1:
-        return
-    if config.sync:
-        minibatch = config.train.minibatch
-        yield f"a step is of {replicas * minibatch} examples: train.minibatch = {minibatch} of each replica"
-    why = "replicas are asynchronous"
-    if config.batch:
-        why = "" if config.sandblaster.deterministic else "gradients are added up as they come"
-    elif config.sync:
-        why = "rounds do without the slowest" if config.downpour.backups else ""
-    if why:
-        yield f"{why}: results vary a little from run to run"
 
 
 def _values(config: Config) -> dict[str, object]:

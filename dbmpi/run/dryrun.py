@@ -18,7 +18,8 @@ from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
-from dbmpi.run.choices import caution, complete, expectations, told
+from dbmpi.run.cautions import caution, expectations
+from dbmpi.run.choices import complete, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times

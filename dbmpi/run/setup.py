@@ -12,7 +12,8 @@ from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch
-from dbmpi.run.choices import caution, complete, go_on, told
+from dbmpi.run.cautions import caution
+from dbmpi.run.choices import carried_over, complete, told
 from dbmpi.run.refusal import agree, warn
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _as_before(config: Config, saved: "Checkpoint") -> Config:
     if told(config, config) == "":
         return config
     name = f"the configuration in checkpoint {saved.path}"
-    return go_on(config, loads(saved.manifest.configuration.encode(), name=name))
+    return carried_over(config, loads(saved.manifest.configuration.encode(), name=name))
 
 
 def _open(

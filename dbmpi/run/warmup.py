@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbmpi.errors import UserError
-from dbmpi.run.choices import expectations
+from dbmpi.run.cautions import expectations
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 

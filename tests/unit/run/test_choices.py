@@ -10,7 +10,8 @@ from dbmpi.config.load import load, loads
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.layout.network import Network, build
-from dbmpi.run.choices import caution, complete, go_on, told
+from dbmpi.run.cautions import caution
+from dbmpi.run.choices import carried_over, complete, told
 
 WIDE = """model.layers=[
 {type="dense", units=512, activation="relu"}, {type="dense", units=512, activation="relu"},
@@ -118,8 +119,8 @@ def test_a_batch_method_has_minibatches_for_its_portions() -> None:
 
 def test_a_run_that_goes_on_keeps_what_was_chosen() -> None:
     saved = chosen(rows=60_000, replicas=28)
-    assert go_on(load(None), saved).downpour == saved.downpour
-    config = go_on(load(None, ["train.minibatch=7"]), saved)
+    assert carried_over(load(None), saved).downpour == saved.downpour
+    config = carried_over(load(None, ["train.minibatch=7"]), saved)
     assert config == replace(config, train=replace(config.train, minibatch=7))
     assert tomllib.loads(to_toml(config))["downpour"]["learning_rate"] == saved.downpour.learning_rate
 
@@ -127,20 +128,20 @@ def test_a_run_that_goes_on_keeps_what_was_chosen() -> None:
 @pytest.mark.parametrize("other", ["train.algorithm=sync", "downpour.average=2"])
 def test_a_run_goes_on_in_rounds_without_the_rule_for_late_gradients(other: str) -> None:
     config = load(None, [other])
-    after = complete(go_on(config, chosen("downpour.rule=adarevision")), network(config), 1437, 2)
+    after = complete(carried_over(config, chosen("downpour.rule=adarevision")), network(config), 1437, 2)
     assert after.downpour.rule == "adagrad" and loads(to_toml(after).encode()) == after
 
 
 def test_another_algorithm_does_not_take_the_minibatch_of_the_first() -> None:
     saved = chosen("train.algorithm=sandblaster", "train.minibatch=256")
-    assert go_on(load(None), saved).train.minibatch == "auto"
-    assert go_on(load(None, ["train.algorithm=sandblaster"]), saved).train.minibatch == 256
+    assert carried_over(load(None), saved).train.minibatch == "auto"
+    assert carried_over(load(None, ["train.algorithm=sandblaster"]), saved).train.minibatch == 256
 
 
 def test_another_rule_does_not_take_the_rate_of_the_first() -> None:
-    config = go_on(load(None, ["downpour.rule=adam"]), chosen("downpour.learning_rate=0.3"))
+    config = carried_over(load(None, ["downpour.rule=adam"]), chosen("downpour.learning_rate=0.3"))
     assert config.downpour.rule == "adam" and config.downpour.learning_rate == "auto"
-    kept = go_on(
+    kept = carried_over(
         load(None, ["downpour.rule=adam"]), chosen("downpour.rule=adam", "downpour.learning_rate=0.3")
     )
     assert kept.downpour.learning_rate == 0.3
