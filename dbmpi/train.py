@@ -84,7 +84,10 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
-        who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
+        who.role, who.job = (
+            str(setup.topology.roles[comm.Get_rank()]),
+            str(setup.owned),
+        )
         _warm_up(context, comm)
         if setup.topology.serial:
             return _serial(context, started)
