@@ -101,7 +101,7 @@ class OwnedDirectory:
 
 
 def _move(path: Path, away: Path, room: Path) -> None:
-    """Rename a path, if it is there, or remove it where that cannot be done. Raises OSError without the room."""
+    """Rename a path, if it is there, or remove it if that cannot be done. Raises OSError without the room."""
     try:
         path.rename(away)
     except FileNotFoundError:
