@@ -164,8 +164,30 @@ def _fence(owned: OwnedDirectory) -> None:
                     break
 
 
-def succeed(owned: OwnedDirectory) -> OwnedDirectory:
+def restore(owned: OwnedDirectory, owner: Owner) -> None:
+    """Make the room of an owner again, whose directory somebody has removed. Local.
+
+    Raises
+    ------
+    TakenOver
+        It is gone as another job has taken the directory over: that is seen once the room is there, also
+        where a network file system shows an older state until then.
+    OSError
+        That cannot be done.
+    """
+    owned.room.mkdir(parents=True)
+    record.write_new(owned.room / RECORD, owner)
+    try:
+        owned.check()
+    except TakenOver:
+        shutil.rmtree(owned.room, ignore_errors=True)
+        raise
+
+
+def succeed(owned: OwnedDirectory) -> tuple[OwnedDirectory, Owner]:
     """Take a directory over from a process of the same job that has died, or seems to have. Local.
+
+    The record is not renewed by this: see `lease.Lease`.
 
     Raises
     ------
@@ -180,4 +202,4 @@ def succeed(owned: OwnedDirectory) -> OwnedDirectory:
     if taken is None:
         owned.check()
         raise TakenOver(f"run directory {owned.path} was taken over by another job")
-    return taken[0]
+    return taken

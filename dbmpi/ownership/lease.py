@@ -7,10 +7,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from dbmpi.ownership import record
+from dbmpi.ownership.claim import restore
 from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.ownership.record import Owner
 
 RENEWALS = 4  # within a lease
+PATIENCE_S = 5.0  # to write that a lease is over: without that it runs out
 
 
 class Lease:
@@ -41,6 +43,9 @@ class Lease:
     def _renew(self) -> None:
         owned = self._owned
         try:
+            if not owned.room.exists() and owned.path.exists():
+                owned.check()
+                restore(owned, self._owner)
             self._owner = record.renew(owned.path, owned.generation, self._owner)
         except OSError as error:
             owned.check()
@@ -55,17 +60,19 @@ class Lease:
         self._failing = False
 
     def release(self) -> None:
-        """Give the directory up: another job may have it at once. Local."""
-        if self._over.is_set():
-            return
-        self._over.set()
+        """Give the directory up: another job may have it at once. Local; does not wait for a disk that hangs."""
+        if not self._over.is_set():
+            self._over.set()
+            last = threading.Thread(target=self._give_up, daemon=True)
+            last.start()
+            last.join(PATIENCE_S)
+
+    def _give_up(self) -> None:
         self._thread.join()
         give_up(self._owned, self._owner)
 
 
-def give_up(owned: OwnedDirectory, owner: Owner | None = None) -> None:
-    """Say in a record, `owner` or the one that is there, that its owner has ended, if that can be written."""
-    there = owner or Owner.of(record.read(owned.path, owned.generation))
-    if there is not None:
-        with suppress(OSError):
-            record.renew(owned.path, owned.generation, replace(there, ended=True))
+def give_up(owned: OwnedDirectory, owner: Owner) -> None:
+    """Say in the record of an owner that it has ended, if that can be written. Local."""
+    with suppress(OSError):
+        record.renew(owned.path, owned.generation, replace(owner, ended=True))

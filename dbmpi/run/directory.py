@@ -82,7 +82,11 @@ class Opening:
         if time.monotonic() >= self._told_at:
             print(f"dbmpi: waits: {self._claimant.owner_text()}", file=sys.stderr, flush=True)
             self._told_at = time.monotonic() + REMIND_S
-        time.sleep(min(LOOK_S, self._config.output.lease_s / LOOKS_A_LEASE))
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait before another attempt, in seconds."""
+        return min(LOOK_S, self._config.output.lease_s / LOOKS_A_LEASE)
 
     def close(self) -> None:
         """Give the directory up, if this job owns it."""

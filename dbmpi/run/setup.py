@@ -1,6 +1,7 @@
 """What is decided before the roles split. Rank 0 decides for all, so that every rank agrees, or leaves."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -120,14 +121,14 @@ def _own(
 ) -> "tuple[OwnedDirectory, Lease | None]":
     """Make the run directory this job's; return it, and the lease on rank 0. Collective over `comm`.
 
-    Rank 0 may have to wait, however long; the others hear of it after each look. Raises as `agree`.
+    Rank 0 may have to wait, however long; all sleep between its looks. Raises as `agree`.
     """
     from dbmpi.run.directory import Opening
 
     opening = Opening(arguments, config)
     try:
         while (owned := agree(comm, opening.attempt)) is None:
-            pass
+            time.sleep(opening.pause_s)
     except BaseException:
         opening.close()
         raise

@@ -36,7 +36,7 @@ from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
 from dbmpi.output.reminder import reminding
 from dbmpi.ownership.claim import succeed
-from dbmpi.ownership.lease import give_up
+from dbmpi.ownership.lease import Lease
 
 Copy = Callable[[int, Sequence[int] | None], Mapping[str, NDArray[Any]]]
 DOWNPOUR = -1  # in place of a number of vectors
@@ -97,11 +97,12 @@ class EmergencyCheckpoint:
             On the others.
         """
         root, *others = self._owners.living
+        lease: Lease | None = None
         if self._index != root:
             self._contribute(root)
             raise JobEnded
         try:
-            self._writer.owned = succeed(self._writer.owned)
+            lease = self._take_over()
             saved = self._saved(coordinator_state)
             if coordinator_state is None or saved:
                 self._tell(others, np.zeros(1, EMERGENCY))
@@ -114,10 +115,16 @@ class EmergencyCheckpoint:
         except Exception as error:
             died, saved = f"{died}; no checkpoint could be made: {error}", ""
         saved = saved or self._earlier()
-        give_up(self._writer.owned)
+        if lease is not None:
+            lease.release()
         if not saved:
             raise PeerDied(died)
         raise CoordinatorDied(f"{died}; {saved}: {self._go_on} from there")
+
+    def _take_over(self) -> Lease:
+        """Become the owner of the run directory. Raises as `succeed`."""
+        self._writer.owned, owner = succeed(self._writer.owned)
+        return Lease(self._writer.owned, owner, lambda text: print(f"dbmpi: warning: {text}", flush=True))
 
     def _earlier(self) -> str:
         """Return which whole checkpoint there is, if there is one."""

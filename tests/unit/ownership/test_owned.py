@@ -1,6 +1,7 @@
 """An owner that was taken over changes nothing, whatever it does; and its lease ends it."""
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -110,6 +111,14 @@ def test_a_lease_that_cannot_be_renewed_is_one_warning(
     wait_until(lambda: len(tries) > 3)
     lease.release()
     assert len(warnings) == 1 and "cannot be renewed: No space left on device" in warnings[0]
+
+
+def test_a_room_that_somebody_has_removed_is_made_again(tmp_path: Path) -> None:
+    lease = leased(tmp_path, [])
+    shutil.rmtree(tmp_path / record.OWNER)
+    wait_until(lambda: record.Owner.of(record.read(tmp_path, 1)))
+    lease.release()
+    assert os.listdir(tmp_path / record.OWNER) == ["000001"]
 
 
 def test_the_lease_of_an_owner_that_was_taken_over_ends_the_job(
