@@ -9,6 +9,7 @@ host; it is this job of the batch system, which was put back into the queue. Els
 is for as long as its lease says, while this process looks. Clocks of hosts are not compared.
 """
 
+import errno
 import os
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from dbmpi.ownership.record import OWNER, RECORD, Owner
 
 LOOK_S = 1.0  # between two looks at a record, at most
 LONGEST_LOOK_S = 3.0  # what counts of the time between two: this process may have stood still
+LOST = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.ENOENT, errno.ESTALE}  # to another process
 TRIES = 5  # where another process does something at the same moment
 
 
@@ -118,8 +120,11 @@ def claim(
     try:
         candidate.mkdir(parents=True)
         record.write_new(candidate / RECORD, owner)
-        with suppress(OSError):  # what is there then tells, also where the answer to the call was lost
+        try:
             candidate.rename(owned.room)
+        except OSError as error:  # what is there then tells, also where the answer to the call was lost
+            if error.errno not in LOST and not _is_mine(owned, owner):
+                raise
         if not _is_mine(owned, owner):
             return None
         _fence(owned)

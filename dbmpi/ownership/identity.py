@@ -17,9 +17,9 @@ class Identity:
 
     Parameters
     ----------
-    host, boot, namespace
-        The host's name, the id of its boot, and in which namespace its process ids count: two processes see
-        one another if all three are the same. Empty where this system does not tell.
+    host, machine, boot, namespace
+        The host's name and id, the id of its boot, and in which namespace its process ids count: two
+        processes see one another if all four are the same. Empty where this system does not tell.
     pid, start
         Process id, and when it began, in clock ticks since the boot; 0 where this system does not tell.
     job, restarts
@@ -27,6 +27,7 @@ class Identity:
     """
 
     host: str
+    machine: str
     boot: str
     namespace: str
     pid: int
@@ -47,20 +48,19 @@ class Identity:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "Identity":
         """Return what a record says. Raises KeyError, TypeError or ValueError where that is no identity."""
-        host, boot, namespace = (str(said[name])[:LONGEST] for name in ("host", "boot", "namespace"))
-        return cls(
-            host,
-            boot,
-            namespace,
-            int(said["pid"]),
-            int(said["start"]),
-            str(said["job"])[:LONGEST],
-            int(said["restarts"]),
-        )
+        names = "host", "machine", "boot", "namespace"
+        host, machine, boot, namespace = (str(said[name])[:LONGEST] for name in names)
+        place, job = (host, machine, boot, namespace), str(said["job"])[:LONGEST]
+        return cls(*place, int(said["pid"]), int(said["start"]), job, int(said["restarts"]))
 
     def is_gone(self) -> bool:
         """Return whether this process, seen from here, runs no more; False where that cannot be seen."""
-        if _place() != (self.host, self.boot, self.namespace) or self.pid < 1:
+        host, machine, boot, namespace = _place()
+        if (host, machine) != (self.host, self.machine):
+            return False
+        if machine and boot and self.boot and boot != self.boot:
+            return True  # the host was started again
+        if (boot, namespace) != (self.boot, self.namespace) or self.pid < 1:
             return False
         try:
             os.kill(self.pid, 0)
@@ -92,11 +92,16 @@ def start_of(pid: int) -> int | None:
         return None
 
 
-def _place() -> tuple[str, str, str]:
-    """Return host, boot and namespace of process ids."""
-    boot = namespace = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+def _place() -> tuple[str, str, str, str]:
+    """Return host, machine, boot and namespace of process ids."""
+    namespace = ""
     with suppress(OSError):
         namespace = os.readlink("/proc/self/ns/pid")
-    return socket.gethostname()[:LONGEST], boot, namespace
+    host = socket.gethostname()[:LONGEST]
+    return host, _text("/etc/machine-id"), _text("/proc/sys/kernel/random/boot_id"), namespace
+
+
+def _text(path: str) -> str:
+    with suppress(OSError, ValueError):
+        return Path(path).read_text().strip()[:LONGEST]
+    return ""

@@ -60,7 +60,7 @@ class Lease:
         self._failing = False
 
     def release(self) -> None:
-        """Give the directory up: another job may have it at once. Local; does not wait for a disk that hangs."""
+        """Give the directory up: another job may have it at once. Local; waits for no disk that hangs."""
         if not self._over.is_set():
             self._over.set()
             last = threading.Thread(target=self._give_up, daemon=True)

@@ -11,7 +11,7 @@ import pytest
 
 from dbmpi.errors import DirectoryOwned, TakenOver, UserError
 from dbmpi.ownership import claim as claiming
-from dbmpi.ownership import record
+from dbmpi.ownership import identity, record
 from dbmpi.ownership.claim import Claimant, claim, succeed
 from dbmpi.ownership.identity import Identity
 from dbmpi.ownership.owned import OwnedDirectory
@@ -56,6 +56,14 @@ def test_a_process_that_is_gone_gives_way_at_once_and_one_that_lives_does_not(tm
         child.communicate(b"\n")
     claimed = Claimant(tmp_path, 5.0).attempt()
     assert claimed is not None and (claimed[0].generation, claimed[0].uncertain) == (2, False)
+
+
+def test_a_process_of_another_boot_is_gone_and_one_in_another_namespace_may_live() -> None:
+    me = replace(Identity.own({}), machine="m", boot="b", namespace="n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "_place", lambda: (me.host, "m", "b", "n"))
+        assert replace(me, boot="a").is_gone() and not replace(me, namespace="o", start=1).is_gone()
+        assert not replace(me, machine="k", boot="a").is_gone() and not replace(me, boot="").is_gone()
 
 
 def test_a_process_id_that_another_process_has_now_is_gone(tmp_path: Path) -> None:
@@ -137,6 +145,17 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(UserError, match="run directory .*: No space left on device: give another"):
         Claimant(tmp_path, 5.0).attempt()
     assert os.listdir(tmp_path / ".owner") == []
+
+
+def test_a_file_system_that_cannot_rename_a_directory_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unable(path: Path, to: Path) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(Path, "rename", unable)
+    with pytest.raises(UserError, match="Function not implemented"):
+        Claimant(tmp_path, 5.0).attempt()
 
 
 def test_shards_take_over_from_their_coordinator_but_not_from_another_job(tmp_path: Path) -> None:
