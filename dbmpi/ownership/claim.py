@@ -98,9 +98,12 @@ class Claimant:
 
     def owner_text(self) -> str:
         """Return a line that says who has the directory."""
+        return f"run directory {self._path} belongs to another run: {self.owner_name()}"
+
+    def owner_name(self) -> str:
+        """Return who had the directory when this process looked."""
         owner, file = Owner.of(self._seen[1]), record.room(self._path, self._seen[0]) / RECORD
-        who = f"{owner}" if owner is not None else f"its owner's record {file} cannot be read"
-        return f"run directory {self._path} belongs to another run: {who}"
+        return f"{owner}" if owner is not None else f"one whose record {file} cannot be read"
 
 
 def claim(

@@ -62,6 +62,7 @@ class Opening:
         self.lease = Lease(owned, owner, say_warning)
         prepare(owned)
         if owned.uncertain:
+            say_warning(f"{owned.path} is taken over from {self._claimant.owner_name()}: it may be alive")
             owned.detach(run_directory.METRICS)
         return owned
 

@@ -7,6 +7,7 @@ learned in between. What no note says, of the portions that were outstanding, wi
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,10 +32,11 @@ from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.messages import complete
 from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG
 from dbmpi.comm.wait import Waiter
-from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied, TakenOver
+from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied, TakenOver, UserError
 from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
 from dbmpi.output.reminder import reminding
+from dbmpi.output.run_directory import METRICS
 from dbmpi.ownership.claim import succeed
 from dbmpi.ownership.lease import Lease
 
@@ -124,6 +126,8 @@ class EmergencyCheckpoint:
     def _take_over(self) -> Lease:
         """Become the owner of the run directory. Raises as `succeed`."""
         self._writer.owned, owner = succeed(self._writer.owned)
+        with suppress(UserError):  # a disk that is full; a coordinator that wakes adds a line at most
+            self._writer.owned.detach(METRICS)
         return Lease(self._writer.owned, owner, lambda text: print(f"dbmpi: warning: {text}", flush=True))
 
     def _earlier(self) -> str:
