@@ -24,8 +24,7 @@ from dbmpi.ownership.identity import Identity
 from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.ownership.record import OWNER, RECORD, Owner
 
-LOOK_S = 1.0  # between two looks at a record, at most
-LONGEST_LOOK_S = 3.0  # what counts of the time between two: this process may have stood still
+LONGEST_LOOK_S = 3.0  # what counts of the time between two looks: this process may have stood still
 LOST = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.ENOENT, errno.ESTALE}  # to another process
 TRIES = 5  # where another process does something at the same moment
 

@@ -9,14 +9,13 @@ from dbmpi.checkpoint import resume
 from dbmpi.checkpoint.directory import prepare
 from dbmpi.config.sections import Config
 from dbmpi.output import run_directory
-from dbmpi.ownership.claim import LOOK_S, Claimant
+from dbmpi.ownership.claim import Claimant
 from dbmpi.ownership.lease import Lease
 from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.run import cli
 from dbmpi.run.naming import RUNS, run_name, source
 from dbmpi.run.refusal import say_warning
 
-LOOKS_A_LEASE = 10  # at the record of another owner
 REMIND_S = 60.0  # between two lines of one that waits
 
 
@@ -83,11 +82,6 @@ class Opening:
         if time.monotonic() >= self._told_at:
             print(f"dbmpi: waits: {self._claimant.owner_text()}", file=sys.stderr, flush=True)
             self._told_at = time.monotonic() + REMIND_S
-
-    @property
-    def pause_s(self) -> float:
-        """How long to wait before another attempt, in seconds."""
-        return min(LOOK_S, self._config.output.lease_s / LOOKS_A_LEASE)
 
     def close(self) -> None:
         """Give the directory up, if this job owns it."""

@@ -15,6 +15,9 @@ from dbmpi.run import cli, launch
 from dbmpi.run.choices import caution, complete, go_on, told
 from dbmpi.run.refusal import agree, say_warning, warn
 
+LOOK_S = 1.0  # between two looks at the record of another owner, at most
+LOOKS_A_LEASE = 10
+
 if TYPE_CHECKING:
     from mpi4py import MPI
 
@@ -123,16 +126,19 @@ def _own(
 
     Rank 0 may have to wait, however long; all sleep between its looks. Raises as `agree`.
     """
-    from dbmpi.run.directory import Opening
+    opening, pause_s = None, min(LOOK_S, config.output.lease_s / LOOKS_A_LEASE)
+    if comm.Get_rank() == 0:
+        from dbmpi.run.directory import Opening
 
-    opening = Opening(arguments, config)
+        opening = Opening(arguments, config)
     try:
-        while (owned := agree(comm, opening.attempt)) is None:
-            time.sleep(opening.pause_s)
+        while (owned := agree(comm, lambda: opening.attempt() if opening else None)) is None:
+            time.sleep(pause_s)
     except BaseException:
-        opening.close()
+        if opening is not None:
+            opening.close()
         raise
-    return owned, opening.lease
+    return owned, opening.lease if opening is not None else None
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
