@@ -95,10 +95,8 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
-        who.role, who.job = (
-            str(setup.topology.roles[comm.Get_rank()]),
-            str(setup.owned),
-        )
+        who.role = str(setup.topology.roles[comm.Get_rank()])
+        who.job = str(setup.owned)
         _warm_up(context, comm)
         if setup.topology.serial:
             return _serial(context, started)

@@ -54,7 +54,7 @@ class LastWord:
             self.note(str(error))
 
     def conclude(self) -> int:
-        """Write the summary, and say how the run ended and where everything is; return the exit status."""
+        """Write the summary, say how the run ended, and give its directory up; return the exit status."""
         from dbmpi.output.summary import conclusion, summary
 
         owned, stopping = self._setup.owned, self._stopping
@@ -67,13 +67,14 @@ class LastWord:
                 owned.write_text(run_directory.FINISHED, f"{stopping.reason}\n")
         with self.attempting(run_directory.METRICS):
             self._log.close()
-        self._setup.release()
         print(conclusion(content, owned.path, complete=not self.problems), flush=True)
         if not stopping.finished and not self.problems:
             print(f"dbmpi: stopped before its end: {self._setup.go_on} from there", flush=True)
         for text in self._errors():
             print(f"dbmpi: error: {text}", file=sys.stderr, flush=True)
-        return self._status()
+        status = self._status()
+        self._setup.release()
+        return status
 
     def _errors(self) -> Iterator[str]:
         """Yield what is wrong with the run, and what can be done about it."""
