@@ -7,20 +7,34 @@ STATUS_FAILURE = 1
 STATUS_USER_ERROR = 2
 STATUS_DIVERGED = 3
 STATUS_STOPPED = 85  # before the end of the run, with a checkpoint to go on from
+STATUS_OWNED = 86  # the run directory belongs to another job: this one has not begun
+STATUS_TAKEN_OVER = 87  # another job has taken the run directory over: this one has ended
 
 
 class UserError(Exception):
     """A mistake the user can mend: its text names the place, the value and the remedy.
 
     Found before the roles split, printed once, without a traceback; every rank leaves with
-    `STATUS_USER_ERROR`.
+    `status`.
     """
+
+    status = STATUS_USER_ERROR
+
+
+class DirectoryOwned(UserError):
+    """Another job owns the run directory; the text says who."""
+
+    status = STATUS_OWNED
+
+
+class TakenOver(Exception):
+    """Another job has taken the run directory over, and this one must end; the text says who."""
 
 
 class Unreadable(Exception):
     """A file that was whole when the run was set up cannot be read by this rank; the text says what to do.
 
-    Nothing is done instead: the failure may pass, and the same command goes on then.
+    Nothing is done instead: the failure may pass, and the run can go on then.
     """
 
 

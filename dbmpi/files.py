@@ -50,9 +50,12 @@ def flush_directory(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name to write a file under; flush it at the end, and rename. Raises as `writing`."""
-    temporary = path.with_name(f".{path.name}.tmp")
+def replacing(path: Path, room: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary name to write a file under; flush it at the end, and rename. Raises as `writing`.
+
+    The name is in the same directory, or in `room`, which is on the same file system.
+    """
+    temporary = (room or path.parent) / f".{path.name}.tmp"
     with writing(path):
         try:
             yield temporary
@@ -73,7 +76,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return a mapping as the text of a JSON file."""
+    return json.dumps(content, indent=2) + "\n"
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from dbmpi.comm.world import World
     from dbmpi.run.context import RunContext
+    from dbmpi.run.setup import Setup
     from dbmpi.server.shard import Shard
 
 
@@ -80,11 +81,22 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
             setup = prepare(arguments, comm)
         except Refused as refused:
             return refused.status
+    try:
+        return _train(setup, comm, who, started)
+    finally:
+        setup.release()
+
+
+def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
+    """Train as one rank, as set up. Collective over `comm`."""
+    from dbmpi.comm import ulfm
+
     with ulfm.readable(comm, setup.topology):
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
-        who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), str(setup.run_dir)
+        who.role = str(setup.topology.roles[comm.Get_rank()])
+        who.job = str(setup.owned)
         _warm_up(context, comm)
         if setup.topology.serial:
             return _serial(context, started)

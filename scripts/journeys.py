@@ -125,7 +125,7 @@ JOURNEYS = {
         5,
         [*TWO_SHARDS, "train.epochs=3"],
         [
-            during("dbmpi.run.setup:_open"),
+            during("dbmpi.run.setup:_go_on"),
             (
                 "call dbmpi.run.coordinator_rank:coordinate",
                 "call dbmpi.coordinator.service:CoordinatorService.drive",

@@ -82,11 +82,12 @@ decide() {
         requeue "lost a node"                       # so nothing can be run on every node now
     fi
     [ -z "$staged" ] || on_every_node 10 rm -f "$staged"
+    [ "$status" != 87 ] || exit 87                  # another job has the directory now, and what is there
     if [ -e "$RUN_DIR/finished" ]; then
         case $(cat "$RUN_DIR/finished") in diverged | failed) exit 3 ;; esac
         exit 0
     fi
-    case $status in 2 | 3) exit "$status" ;; esac   # no restart would mend it
+    case $status in 2 | 3 | 86) exit "$status" ;; esac   # no restart would mend it
     [ "$status" != 85 ] || requeue "stopped with a checkpoint"
     [ -z "$asked" ] || requeue "stopped without a checkpoint of this moment"
     [ ! -e "$RUN_DIR/run.json" ] || on_every_node 10 true || requeue "a node does not answer"
@@ -105,7 +106,7 @@ set +u                                          # modules and virtual environmen
 . "${BASH_SOURCE[0]%/*}/site.sh"
 set -u
 restarts=$RUN_DIR/slurm-restarts
-arguments=("$@" --set "train.algorithm=$algorithm" --run-dir "$RUN_DIR")
+arguments=("$@" --set "train.algorithm=$algorithm" --run-dir "$RUN_DIR" --wait)
 
 say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}: $RANKS ranks on $SLURM_JOB_NODELIST, in $RUN_DIR"
 mkdir -p "$RUN_DIR" || exit 2

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.errors import UserError
+from dbmpi.output.run_directory import CHECKPOINTS
+from dbmpi.ownership.owned import OwnedDirectory
+from dbmpi.ownership.record import OWNER
 from dbmpi.text import decoded
 
-CHECKPOINTS, MANIFEST, INDEX = "checkpoints", "manifest.json", "index.h5"
+MANIFEST, INDEX = "manifest.json", "index.h5"
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,14 @@ def checkpoint_directory(run_dir: Path, number: int) -> Path:
     return run_dir / CHECKPOINTS / f"{number:06d}"
 
 
-def construction_directory(run_dir: Path, number: int) -> Path:
-    """Return where checkpoint `number` is written, before it gets its name."""
-    return run_dir / CHECKPOINTS / f".{number:06d}.part"
+def construction_directory(owned: OwnedDirectory, number: int) -> Path:
+    """Return where the owner of a run directory writes checkpoint `number`, before it gets its name."""
+    return owned.room / f"{number:06d}.part"
+
+
+def under_construction(run_dir: Path) -> list[Path]:
+    """Return where checkpoints are being written, or were when a run was ended; 0.1.0 had them elsewhere."""
+    return [*run_dir.glob(f"{OWNER}/*/*.part"), *run_dir.glob(f"{CHECKPOINTS}/.*.part")]
 
 
 def shard_file_name(index: int) -> str:
@@ -97,16 +105,28 @@ def checkpoint_numbers(run_dir: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
-def last_begun(run_dir: Path) -> int:
-    """Return the number of the last checkpoint of a run that was begun, whole or not; 0 for none."""
-    parts = (path.name[1:-5] for path in (run_dir / CHECKPOINTS).glob(".*.part"))
-    return max([*checkpoint_numbers(run_dir), *(int(name) for name in parts if name.isdigit())], default=0)
+def prepare(owned: OwnedDirectory) -> None:
+    """Make the directory of checkpoints; remove what a run of version 0.1.0 left unfinished there.
 
-
-def clear_unfinished(run_dir: Path) -> None:
-    """Remove what a run that was ended left under construction, where that can be seen."""
+    Raises
+    ------
+    UserError
+        It cannot be made, or is on another file system than the owner's room, where checkpoints are written.
+    """
+    path = owned.path / CHECKPOINTS
+    try:
+        path.mkdir(exist_ok=True)
+        elsewhere = path.stat().st_dev != owned.room.stat().st_dev
+    except OSError as error:
+        raise UserError(
+            f"{path}: {error.strerror}: give another run directory with --run-dir, or make it writable"
+        ) from None
+    if elsewhere:
+        raise UserError(
+            f"{path} is on another file system than {owned.path}: give a --run-dir that is wholly on one"
+        )
     with suppress(OSError):
-        for left in (run_dir / CHECKPOINTS).glob(".*.part"):
+        for left in path.glob(".*.part"):
             shutil.rmtree(left, ignore_errors=True)
 
 

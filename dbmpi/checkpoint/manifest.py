@@ -1,6 +1,6 @@
 """Checkpoints as they lie in a run directory: their names, their manifests, and which of them are whole.
 
-    RUN/checkpoints/000042/        one checkpoint; under construction it is called .000042.part
+    RUN/checkpoints/000042/        one checkpoint; under construction it is 000042.part, in its owner's room
         shard-0000.h5 ...          a file of each shard
         index.h5                   virtual datasets over these, which read as one model
         manifest.json              written last: what is here, with size and SHA-256 of each file, its own too
@@ -18,7 +18,6 @@ damaged files.
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from dbmpi.checkpoint.run_state import RunState
 from dbmpi.checkpoint.whole_file import Damaged, WholeFile, open_regular, readable
 from dbmpi.files import flush_directory, write_json, writing
 from dbmpi.layout.network import Network
+from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.typed import Unlike
 
 FORMAT = 1
@@ -109,15 +109,18 @@ def model_of(network: Network, dtype: str, rows: int) -> dict[str, Any]:
     return {"dtype": dtype, "rows": rows, "tensors": shapes}
 
 
-def publish(run_dir: Path, manifest: Manifest) -> None:
-    """Write the manifest, and give the checkpoint under construction its name. Raises as `writing`."""
-    part = construction_directory(run_dir, manifest.number)
-    final = checkpoint_directory(run_dir, manifest.number)
+def publish(owned: OwnedDirectory, manifest: Manifest) -> None:
+    """Write the manifest, and give the checkpoint under construction its name.
+
+    Raises as `OwnedDirectory.replacing`.
+    """
+    part = construction_directory(owned, manifest.number)
+    final = checkpoint_directory(owned.path, manifest.number)
     content = {"format": FORMAT} | manifest.to_json()
-    write_json(part / MANIFEST, content | {SEAL: _seal(content)})
-    with writing(final):
+    with owned.guarded(), writing(final):
+        write_json(part / MANIFEST, content | {SEAL: _seal(content)})
         if final.exists():  # damaged: a whole one of this number would have been gone on from
-            shutil.rmtree(final)
+            owned.remove(final)
         part.rename(final)
         flush_directory(final.parent)
 

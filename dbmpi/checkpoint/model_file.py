@@ -35,6 +35,7 @@ def write(
     partitioning: Partitioning,
     pieces: tuple[Piece, ...],
     read: Callable[[Piece], Array],
+    room: Path | None = None,
 ) -> None:
     """Write the model piece by piece, under a temporary name that is renamed at the end. Local.
 
@@ -46,13 +47,15 @@ def write(
         What the network was trained on.
     read
         Returns the values of a piece, `(piece.size,)`.
+    room
+        The directory of the temporary name, if it is not that of the file.
 
     Raises
     ------
     UserError
         The disk is full, or the file cannot be written for another reason.
     """
-    with replacing(path) as temporary, creating(temporary, LONG_ATTRIBUTES) as out:
+    with replacing(path, room) as temporary, creating(temporary, LONG_ATTRIBUTES) as out:
         out.attrs["format"] = FORMAT
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())

@@ -1,6 +1,5 @@
 """Which checkpoints of a run are removed when another one is there."""
 
-import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,19 +8,21 @@ from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.whole_file import Damaged
+from dbmpi.ownership.owned import OwnedDirectory
 
 
-def prune(run_dir: Path, keep: int, best: int | None) -> None:
+def prune(owned: OwnedDirectory, keep: int, best: int | None) -> None:
     """Remove all checkpoints but the newest `keep` that look whole, the best, and what is newer than these.
 
-    One that is damaged counts for nothing: it goes when `keep` newer ones are there.
+    One that is damaged counts for nothing: it goes when `keep` newer ones are there. Raises as
+    `OwnedDirectory.remove`.
     """
     whole = 0
-    for number in checkpoint_numbers(run_dir):
+    for number in checkpoint_numbers(owned.path):
         if whole < keep:
-            whole += looks_whole(run_dir, number) is not None
+            whole += looks_whole(owned.path, number) is not None
         elif number != best:
-            shutil.rmtree(checkpoint_directory(run_dir, number), ignore_errors=True)
+            owned.remove(checkpoint_directory(owned.path, number))
 
 
 def looks_whole(run_dir: Path, number: int) -> Checkpoint | None:

@@ -1,15 +1,19 @@
 """From which checkpoint a run goes on: the newest of its run directory that is whole and fits."""
 
-from collections.abc import Iterator
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dbmpi.checkpoint import manifest, old_portions
-from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
+from dbmpi.checkpoint.directory import MANIFEST, checkpoint_directory, checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import UserError
 from dbmpi.output import run_directory
+from dbmpi.ownership.record import generations
 
 
 def whole(run_dir: Path) -> Iterator[Checkpoint | Damaged]:
@@ -102,15 +106,47 @@ def _shape(tensors: dict[str, list[int]], name: str) -> str:
     return f"({', '.join(map(str, tensors[name]))})" if name in tensors else "absent"
 
 
-def newest(runs: Path, stem: str) -> Path:
+def looks_like_a_run(run_dir: Path) -> bool:
+    """Return whether a directory is one that a run has made, of whatever version. Raises UserError."""
+    if generations(run_dir) or _described(run_dir / run_directory.RUN):
+        return True
+    saved = (checkpoint_directory(run_dir, number) for number in checkpoint_numbers(run_dir))
+    return any((path / MANIFEST).is_file() for path in saved)
+
+
+def _described(path: Path) -> bool:
+    """Return whether a file is the run.json of a run."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and {"equation", "versions", "ranks"} <= set(said)
+
+
+def newest(runs: Path, name: str, fits: Callable[[Path], bool]) -> Path:
     """Return the newest run directory of a name, of those that have checkpoints.
+
+    Parameters
+    ----------
+    runs
+        Where run directories are made, as NAME-DATE-TIME, or with a number after that.
+    name
+        The name, which is taken as it is.
+    fits
+        Whether a directory is of the same configuration.
 
     Raises
     ------
     UserError
         There is none.
     """
-    found = [path for path in runs.glob(f"{stem}-*") if checkpoint_numbers(path)]
-    if not found:
-        raise UserError(f"--resume: no run of this name with a checkpoint in {runs}/; give its --run-dir")
-    return max(found, key=lambda path: path.name)
+    form = re.compile(re.escape(name) + r"-(\d{8}-\d{6})(?:-(\d+))?", re.ASCII)
+    try:
+        named = [match for match in map(form.fullmatch, os.listdir(runs)) if match]
+    except OSError:
+        named = []
+    for match in sorted(named, key=lambda match: (match[1], int(match[2] or 1)), reverse=True):
+        path = runs / match[0]
+        if checkpoint_numbers(path) and fits(path):
+            return path
+    raise UserError(f"--resume: no run named {name} with a checkpoint in {runs}/; give its --run-dir")

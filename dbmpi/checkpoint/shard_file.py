@@ -15,6 +15,7 @@ from dbmpi.checkpoint.directory import (
 from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.errors import UserError
 from dbmpi.files import writing
+from dbmpi.ownership.owned import OwnedDirectory
 
 AT_ONCE = 1 << 20  # elements written in one call
 
@@ -35,14 +36,14 @@ class ShardWriter:
 
     Parameters
     ----------
-    run_dir
+    owned
         The run directory.
     shard
         Index of the shard.
     """
 
-    def __init__(self, run_dir: Path, shard: int) -> None:
-        self._run_dir, self._shard = run_dir, shard
+    def __init__(self, owned: OwnedDirectory, shard: int) -> None:
+        self._owned, self._shard = owned, shard
         self._thread: threading.Thread | None = None
         self._written: Written | None = None
         self._error: BaseException | None = None
@@ -54,9 +55,10 @@ class ShardWriter:
         self._thread.start()
 
     def _write(self, number: int, vectors: Mapping[str, Array]) -> None:
-        path = construction_directory(self._run_dir, number) / shard_file_name(self._shard)
+        path = construction_directory(self._owned, number) / shard_file_name(self._shard)
         try:
-            self._written = Written(number, self._shard, write(path, vectors))
+            with self._owned.guarded():
+                self._written = Written(number, self._shard, write(path, vectors))
         except UserError as error:
             self._written = Written(number, self._shard, None, str(error))
         except BaseException as error:  # raised again where the shard asks

@@ -25,6 +25,7 @@ from dbmpi.files import versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
+from dbmpi.ownership.owned import OwnedDirectory
 
 RULE_VECTORS = 2  # of a rule's state, at most
 SETTLE_S = 60.0  # of `checkpoint.timeout_s` = "auto", whatever the size
@@ -36,7 +37,7 @@ class CheckpointWriter:
 
     Parameters
     ----------
-    run_dir
+    owned
         The run directory.
     config, partitioning, pieces
         The resolved configuration, the partitions, and all pieces, each of the shard that serves it at first.
@@ -48,19 +49,24 @@ class CheckpointWriter:
 
     def __init__(
         self,
-        run_dir: Path,
+        owned: OwnedDirectory,
         config: Config,
         partitioning: Partitioning,
         pieces: tuple[Piece, ...],
         rows: int,
         cluster: Mapping[str, int],
     ) -> None:
-        self.run_dir, self.settings, self.pieces, self.cluster = run_dir, config.checkpoint, pieces, cluster
+        self.owned, self.settings, self.pieces, self.cluster = owned, config.checkpoint, pieces, cluster
         self._configuration, self._versions = to_toml(config), versions()
         self._dtype = np.dtype(config.model.dtype)
         self._model = model_of(partitioning.network, config.model.dtype, rows)
         self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
-        self._best = best_of(run_dir)
+        self._best = best_of(owned.path)
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory, to read in."""
+        return self.owned.path
 
     def timeout_s(self, vectors: int) -> float:
         """Return after how long a checkpoint is late; `vectors` of a batch method are saved with it."""
@@ -101,19 +107,20 @@ class CheckpointWriter:
         Returns
         -------
         Manifest
-            As written. Raises as `writing`.
+            As written. Raises as `OwnedDirectory.replacing`.
         """
         from dbmpi.checkpoint.index import write_index  # HDF5: only here, so that ranks start faster
 
-        part = construction_directory(self.run_dir, content.number)
+        part = construction_directory(self.owned, content.number)
         tensors = self._model["tensors"]
-        index = write_index(part, tensors, list(zip(pieces, self._boxes, strict=True)), self._dtype)
+        with self.owned.guarded():
+            index = write_index(part, tensors, list(zip(pieces, self._boxes, strict=True)), self._dtype)
         content = replace(content, files={**files, INDEX: index})
-        manifest.publish(self.run_dir, content)
+        manifest.publish(self.owned, content)
         with suppress(OSError, UserError):  # it is on disk; what should go can go after the next one
             self._remember_score(content)
             best = self._best[1] if self.settings.best and self._best is not None else None
-            prune(self.run_dir, self.settings.keep, best)
+            prune(self.owned, self.settings.keep, best)
         return content
 
     def _remember_score(self, content: Manifest) -> None:

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 from dbmpi.errors import (
     STATUS_FAILURE,
     STATUS_STOPPED,
-    STATUS_USER_ERROR,
+    STATUS_TAKEN_OVER,
     CoordinatorDied,
     JobEnded,
     PeerDied,
     PeerSilent,
+    TakenOver,
     Unreadable,
     UserError,
 )
@@ -38,7 +39,7 @@ Abort = Callable[[int], None]
 STATUS_INTERRUPTED = 130  # 128 + SIGINT
 FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
 SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
-PLAIN = UserError, PeerSilent, PeerDied, Unreadable  # whose text says all: no traceback
+PLAIN = UserError, PeerSilent, PeerDied, Unreadable, TakenOver  # whose text says all: no traceback
 
 
 class RankIdentity:
@@ -67,6 +68,8 @@ class RankIdentity:
         """
         if not self.job:
             return True
+        if self._claim is not None:  # another thread has
+            return False
         digest = hashlib.sha256(f"{os.getuid()} {self.job}".encode()).hexdigest()
         self._claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -115,9 +118,11 @@ def guarded(body: Callable[[], int], who: RankIdentity, abort: Abort) -> int:
 
 def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
     """Report an error and abort; return the status, should `abort` return."""
-    status = STATUS_USER_ERROR if isinstance(error, UserError) else STATUS_FAILURE
+    status = error.status if isinstance(error, UserError) else STATUS_FAILURE
     if isinstance(error, CoordinatorDied):
         status = STATUS_STOPPED
+    if isinstance(error, TakenOver):
+        status = STATUS_TAKEN_OVER
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
     sys.stdout.flush()

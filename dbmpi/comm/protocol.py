@@ -322,6 +322,7 @@ SIGNAL = np.dtype([("number", "i4")])
 EMERGENCY = np.dtype(
     [
         ("number", "i8"),  # of the checkpoint; 0: there will be none
+        ("generation", "i8"),  # of the owner of the run directory that the first shard is now
         ("mirror", "i8"),  # whose parameters to save; 0: those of this moment
         ("vectors", "i8"),  # of a batch method, how many follow; -1: the learning rule's state
         ("bytes", "i8"),  # size of the file, and its checksum

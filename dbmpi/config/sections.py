@@ -194,6 +194,14 @@ class Output:
         "auto", "Progress as a bar, as plain lines or not at all; auto: a bar on a terminal, else lines."
     )
     plain_every_s: float = key(30.0, "Interval of the plain lines.", unit="s", above=0)
+    lease_s: float = key(
+        60.0,
+        "A run renews its record, as the owner of its directory, four times in so many seconds; another one "
+        "that waits (--wait) takes the directory over when that has not been done for so long.",
+        unit="s",
+        above=0,
+        maximum=1_000_000,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

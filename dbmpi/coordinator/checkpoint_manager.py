@@ -138,10 +138,10 @@ class CheckpointManager:
         self._number += 1
         self.problem, self.last, self.retaken, self._last = "", 0, False, moment
         started = time.monotonic()
-        part = construction_directory(self._writer.run_dir, self._number)
+        part = construction_directory(self._writer.owned, self._number)
         try:
-            with writing(part):
-                part.mkdir(parents=True, exist_ok=True)
+            with self._writer.owned.guarded(), writing(part):
+                part.mkdir(exist_ok=True)
         except UserError as error:
             self._warn(self._number, str(error))
         else:

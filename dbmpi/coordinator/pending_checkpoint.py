@@ -111,4 +111,4 @@ class PendingCheckpoint:
         return time.monotonic() - self._started
 
     def _remove(self) -> None:
-        shutil.rmtree(construction_directory(self._writer.run_dir, self.number), ignore_errors=True)
+        shutil.rmtree(construction_directory(self._writer.owned, self.number), ignore_errors=True)

@@ -1,17 +1,25 @@
 """The run directory: what a run leaves behind, and how files get there whole."""
 
+import errno
+import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.errors import UserError
-from dbmpi.files import versions, write_json, write_text, writing
+from dbmpi.files import versions, writing
 from dbmpi.layout.topology import Topology
+from dbmpi.ownership.owned import OwnedDirectory
 
 CONFIG, RUN, METRICS, MODEL, SUMMARY = "config.toml", "run.json", "metrics.jsonl", "model.h5", "summary.json"
-PROBE = ".probe"  # one name: what could not be removed is removed by the next run
 FINISHED = "finished"  # there when the run has come to its end, not when a job of it was stopped
+CHECKPOINTS = "checkpoints"
+WRITTEN = CONFIG, RUN, METRICS, MODEL, SUMMARY, FINISHED, CHECKPOINTS
 
 
 def create(path: Path) -> Path:
@@ -20,41 +28,110 @@ def create(path: Path) -> Path:
     Raises
     ------
     UserError
-        If it cannot be made or written to.
+        If it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / PROBE
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another run looks there at the same moment
-    except OSError as error:
+    except (FileExistsError, NotADirectoryError):
+        file = next(one for one in (path, *path.parents) if os.path.lexists(one))
         raise UserError(
-            f"run directory {path}: {error.strerror}: give another with --run-dir, or make it writable"
+            f"run directory {path}: {file} is there, and no directory; give another with --run-dir"
         ) from None
+    except OSError as error:
+        raise _unusable(path, error) from None
     return path
 
 
+def create_new(runs: Path, name: str, now: datetime) -> Path:
+    """Make a directory that was not there, `runs/NAME-DATE-TIME`; return its absolute path.
+
+    Where another run has been given the same name in the same second, a number is added.
+
+    Raises
+    ------
+    UserError
+        If it cannot be made.
+    """
+    stem = create(runs.absolute()) / f"{name}-{now:%Y%m%d-%H%M%S}"
+    for number in count(1):
+        path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unusable(path, error) from None
+        return path
+    raise AssertionError
+
+
+def _unusable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"run directory {path}: {error.strerror}: give another with --run-dir, or make it writable"
+    )
+
+
+def check_foreign(path: Path, of_a_run: bool) -> None:
+    """Refuse a directory that no run has made, and that has files of the names that a run would write.
+
+    Raises
+    ------
+    UserError
+        It has; or that cannot be seen.
+    """
+    if of_a_run:
+        return
+    try:
+        there = set(os.listdir(path))
+    except OSError as error:
+        raise _unusable(path, error) from None
+    found = [name for name in WRITTEN if name in there]
+    if found:
+        raise UserError(
+            f"run directory {path}: no run has made it, and a run would write over {', '.join(found)} there; "
+            "give another with --run-dir"
+        )
+
+
+def source_of(path: Path) -> str | None:
+    """Return from which file the run of a directory was begun, as run.json says; None where it does not."""
+    with suppress(OSError, ValueError):
+        said = json.loads((path / RUN).read_text())
+        return said["source"] if isinstance(said, dict) and isinstance(said.get("source"), str) else None
+    return None
+
+
 def describe_run(
-    path: Path,
+    owned: OwnedDirectory,
     config: Config,
     topology: Topology,
     hosts: Sequence[str],
     mpi: str,
     threads: Sequence[int],
     resumed_from: int | None = None,
-) -> None:
+    source: str = "",
+) -> str:
     """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed.
 
-    Raises as `writing`.
+    Returns
+    -------
+    str
+        Where a configuration is now that no run had written; empty where there was none.
+        Raises as `OwnedDirectory.replacing`.
     """
-    with writing(path / FINISHED):
-        (path / FINISHED).unlink(missing_ok=True)
-    write_text(path / CONFIG, to_toml(config))
+    with writing(owned.path / FINISHED):
+        if (owned.path / FINISHED).is_dir():  # which no run has made
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        owned.remove(owned.path / FINISHED)
+    kept = _keep_configuration(owned)
+    owned.write_text(CONFIG, to_toml(config))
     ranks = [
         {"rank": rank, "role": str(role), "host": hosts[rank], "threads": threads[rank]}
         for rank, role in enumerate(topology.roles)
     ]
     content = {
+        "source": source,
+        "generation": owned.generation,
         "equation": topology.equation(),
         "seed": config.train.seed,
         "resumed_from": resumed_from,
@@ -62,4 +139,31 @@ def describe_run(
         "versions": versions(),
         "ranks": ranks,
     }
-    write_json(path / RUN, content)
+    owned.write_json(RUN, content)
+    return kept
+
+
+def _keep_configuration(owned: OwnedDirectory) -> str:
+    """Give a config.toml that a user has changed another name; return it, or nothing. Raises as `writing`."""
+    path = owned.path / CONFIG
+    with writing(path):
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            return ""
+    if _is_resolved(text):
+        return ""
+    free = next(name for i in count(1) if not os.path.lexists(owned.path / (name := f"config-{i}.toml")))
+    with owned.replacing(free) as temporary:
+        temporary.write_bytes(text)
+    return free
+
+
+def _is_resolved(text: bytes) -> bool:
+    """Return whether a configuration is as a run writes it, with no word of a user's."""
+    from dbmpi.config.load import loads
+
+    try:
+        return to_toml(loads(text, name=CONFIG)).encode() == text
+    except UserError:
+        return False

@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +15,6 @@ from dbmpi.run.launch import env_rank
 from dbmpi.text import has_control, plain, show
 
 PROGRAM = "python -m dbmpi.train"
-RUNS = Path("runs")
 EXAMPLES = f"""\
 examples:
   mpirun -n 8 {PROGRAM}
@@ -36,7 +34,8 @@ Every key with its default: {DEFAULT_FILE}
 and, as tables, docs/configuration.md of the source.
 Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged, or a batch method
 that could go no further, 85 stopped by a signal or a limit in time, or unable to write its last checkpoint,
-model or summary, with a checkpoint: the same command goes on from it.
+model or summary, with a checkpoint: the same command with its --run-dir goes on from it, 86 the run directory
+belongs to another run, 87 another run has taken it over.
 """
 
 
@@ -51,6 +50,7 @@ class Arguments:
     ranks: int | None = None
     print_config: bool = False
     resume: bool = False
+    wait: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,27 +76,40 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> A
         For a mistake in the command line.
     """
     parser = _parser()
-    given = parser.parse_args(argv)
+    given, more = parser.parse_known_args(argv)
     if given.help or given.version:
         _print_and_leave(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
     config, overrides = _take_config(given.config, given.set)
+    _check_words(parser, given.resume, config, more)
     for path in (config, given.run_dir):
         if path is not None and has_control(str(path)):
             parser.error(f"{show(str(path))} has control characters, or is not UTF-8; give another name")
     if given.ranks is not None and not given.dry_run:
         parser.error("--ranks goes with --dry-run; to train on that many ranks use mpirun -n")
     shown = given.dry_run, given.ranks, given.print_config
-    return Arguments(config, overrides, given.run_dir, *shown, given.resume)
+    return Arguments(config, overrides, given.run_dir, *shown, given.resume, given.wait)
 
 
-def default_run_dir(config_path: Path | None, now: datetime) -> Path:
-    """Return the run directory where none is given: `runs/<config stem or digits>-<date>-<time>`."""
-    return RUNS / f"{run_name(config_path)}-{now:%Y%m%d-%H%M%S}"
+def _check_words(parser: _Parser, resume: bool, config: Path | None, more: Sequence[str]) -> None:
+    """Refuse words that mean nothing here, and a directory where a file is meant."""
+    places = [str(config)] if config is not None and os.path.isdir(config) else []
+    places += [word for word in more if not word.startswith("-")]
+    if places and resume:
+        parser.error(f"--resume takes no directory: write --run-dir {places[0]} --resume")
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if places:
+        parser.error(
+            f"{places[0]} is a directory, and no CONFIG.toml; to train there write --run-dir {places[0]}"
+        )
 
 
-def run_name(config_path: Path | None) -> str:
-    """Return what the names of run directories begin with, where none is given."""
-    return config_path.stem if config_path is not None else "digits"
+def _directory(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "the name is empty (a variable that is not set?); give a directory, . for this one"
+        )
+    return Path(text)
 
 
 def print_report(arguments: Arguments) -> int:
@@ -141,11 +154,21 @@ def _parser() -> _Parser:
         default=[],
         help="replace values of the configuration; may be repeated",
     )
-    add("--run-dir", metavar="DIR", type=Path, help="where to write; default: runs/NAME-DATE-TIME")
+    add(
+        "--run-dir",
+        metavar="DIR",
+        type=_directory,
+        help="where to write; default: a new one, runs/NAME-DATE-TIME, NAME being CONFIG's or the data's",
+    )
     add(
         "--resume",
         action="store_true",
         help="go on from a checkpoint, of the newest run of this name where no DIR is given, or fail",
+    )
+    add(
+        "--wait",
+        action="store_true",
+        help="where another run has the directory, wait until it has ended or does not renew its lease",
     )
     add("--dry-run", action="store_true", help="show roles, memory and traffic, and leave")
     add("--ranks", metavar="N", type=_count, help="with --dry-run: for so many ranks")

@@ -79,5 +79,5 @@ def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
         "replicas": len(topology.replicas),
         "partitions": topology.partitions,
     }
-    run_dir = context.setup.run_dir
-    return CheckpointWriter(run_dir, context.config, context.partitioning, context.pieces, rows, shape)
+    owned = context.setup.owned
+    return CheckpointWriter(owned, context.config, context.partitioning, context.pieces, rows, shape)

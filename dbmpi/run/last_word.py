@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_STOPPED, UserError
-from dbmpi.files import write_json, write_text
 from dbmpi.output import run_directory
 from dbmpi.output.reminder import reminding
 
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
     from dbmpi.run.setup import Setup
-
-
-GO_ON = "the same command, or --resume, goes on from"
 
 
 class LastWord:
@@ -58,24 +54,27 @@ class LastWord:
             self.note(str(error))
 
     def conclude(self) -> int:
-        """Write the summary, and say how the run ended and where everything is; return the exit status."""
+        """Write the summary, say how the run ended, and give its directory up; return the exit status."""
         from dbmpi.output.summary import conclusion, summary
 
-        directory, stopping = self._setup.run_dir, self._stopping
+        owned, stopping = self._setup.owned, self._stopping
+        owned.check()
         content = summary(self._log, stopping.reason, self._status(), stopping.verdict)
         with self.attempting(run_directory.SUMMARY):
-            write_json(directory / run_directory.SUMMARY, content)
+            owned.write_json(run_directory.SUMMARY, content)
         if stopping.finished and not self.problems:
             with self.attempting(run_directory.FINISHED):
-                write_text(directory / run_directory.FINISHED, f"{stopping.reason}\n")
+                owned.write_text(run_directory.FINISHED, f"{stopping.reason}\n")
         with self.attempting(run_directory.METRICS):
             self._log.close()
-        print(conclusion(content, directory, complete=not self.problems), flush=True)
+        print(conclusion(content, owned.path, complete=not self.problems), flush=True)
         if not stopping.finished and not self.problems:
-            print(f"dbmpi: stopped before its end: {GO_ON} there", flush=True)
+            print(f"dbmpi: stopped before its end: {self._setup.go_on} from there", flush=True)
         for text in self._errors():
             print(f"dbmpi: error: {text}", file=sys.stderr, flush=True)
-        return self._status()
+        status = self._status()
+        self._setup.release()
+        return status
 
     def _errors(self) -> Iterator[str]:
         """Yield what is wrong with the run, and what can be done about it."""
@@ -83,7 +82,7 @@ class LastWord:
             yield self._stopping.advice
         yield from self.problems
         if self._status() == STATUS_STOPPED and self.problems:
-            yield f"the run has not written all that it should: {GO_ON} its last checkpoint"
+            yield f"the run has not written all that it should: {self._setup.go_on} from its last checkpoint"
         elif self._status() == STATUS_FAILURE:
             yield "the run has not written all that it should, and has no checkpoint to go on from"
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def save_model(context: RunContext, read: Callable[[Piece], Array]) -> None:
-    """Write model.h5 into the run directory. Raises as `model_file.write`."""
+    """Write model.h5 into the run directory. Raises as `model_file.write`, and TakenOver."""
     from dbmpi.checkpoint import model_file
 
-    path = context.setup.run_dir / run_directory.MODEL
-    model_file.write(
-        path, context.config, context.setup.description, context.partitioning, context.pieces, read
-    )
+    setup, owned = context.setup, context.setup.owned
+    path, data = owned.path / run_directory.MODEL, setup.description
+    with owned.guarded():
+        model_file.write(path, context.config, data, context.partitioning, context.pieces, read, owned.room)
 
 
 def model_writer(

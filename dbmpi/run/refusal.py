@@ -32,7 +32,7 @@ def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
     Raises
     ------
     Refused
-        On every rank, if `decide` raises UserError; rank 0 prints it.
+        On every rank, with the status of the error, if `decide` raises UserError; rank 0 prints it.
     """
     answer: T | UserError | None = None
     if comm.Get_rank() == 0:
@@ -43,7 +43,7 @@ def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
             answer = error
     answer = comm.bcast(answer, 0)
     if isinstance(answer, UserError):
-        raise Refused
+        raise Refused(answer.status)
     return answer
 
 
@@ -88,7 +88,12 @@ def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:
     """Print each different warning once, on rank 0. Collective over `comm`."""
     gathered = comm.gather(warnings, 0)
     for text in dict.fromkeys(text for texts in gathered or [] for text in texts):
-        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
+        say_warning(text)
+
+
+def say_warning(text: str) -> None:
+    """Print a warning. Local."""
+    print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
 
 
 def refuse(error: UserError) -> int:
@@ -99,7 +104,7 @@ def refuse(error: UserError) -> int:
         from mpi4py import MPI
 
         MPI.COMM_WORLD.Barrier()
-    return STATUS_USER_ERROR
+    return error.status
 
 
 def refuse_singleton(error: UserError) -> int:

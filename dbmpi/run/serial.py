@@ -127,7 +127,7 @@ class LocalCluster:
         self._every_s = context.config.output.shard_every_s
         self._shard, self._dispatcher, self._log = shard, dispatcher, log
         self._next_report = 0.0
-        self._shard_writer = ShardWriter(context.setup.run_dir, 0)
+        self._shard_writer = ShardWriter(context.setup.owned, 0)
         self.owners = Owners(1)
         self._written: Callable[[Written], None] = lambda written: None
 

@@ -1,10 +1,10 @@
 """What is decided before the roles split. Rank 0 decides for all, so that every rank agrees, or leaves."""
 
 import os
-import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,10 @@ from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch
 from dbmpi.run.cautions import caution
 from dbmpi.run.choices import carried_over, complete, told
-from dbmpi.run.refusal import agree, warn
+from dbmpi.run.refusal import agree, say_warning, warn
+
+LOOK_S = 1.0  # between two looks at the record of another owner, at most
+LOOKS_A_LEASE = 10
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from dbmpi.comm.world import RankPlace
     from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
+    from dbmpi.ownership.lease import Lease
+    from dbmpi.ownership.owned import OwnedDirectory
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,16 @@ class Setup:
         whose node has a core for each partition that is there.
     description
         What the data file holds.
-    run_dir
-        The run directory, absolute.
+    owned
+        The run directory, which is this job's.
     resume
         The checkpoint that the run goes on from; None for a new run.
     chosen
         What `choices` put in place of "auto", in words; nothing where all was given.
+    source, go_on
+        From which file the run was begun, and which command goes on with it, in words.
+    lease
+        Of the run directory; on rank 0 alone.
     """
 
     config: Config
@@ -56,9 +65,22 @@ class Setup:
     core_each: bool
     description: "Description"
     network: "Network"
-    run_dir: Path
+    owned: "OwnedDirectory"
     resume: "Checkpoint | None" = None
     chosen: str = ""
+    source: str = ""
+    go_on: str = ""
+    lease: "Lease | None" = None
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory, absolute."""
+        return self.owned.path
+
+    def release(self) -> None:
+        """Give the run directory up, if this rank holds it: nothing is written there any more. Local."""
+        if self.lease is not None:
+            self.lease.release()
 
 
 def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
@@ -75,13 +97,49 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
     given = config
-    config, topology, (data, network, run_dir, resume) = agree(
-        comm, lambda: _inspect(arguments, given, places)
-    )
-    chosen, config = told(given, config), _with_overlap(config, topology, places)
-    core_each = _core_each(topology, places, comm.Get_rank())
-    here = tuple(places)
-    return Setup(config, topology, here, threads, crowded, core_each, data, network, run_dir, resume, chosen)
+    chosen, topology, (data, network) = agree(comm, lambda: _inspect(given, places))
+    owned, lease = _own(comm, arguments, chosen)
+    try:
+        config, resume = agree(
+            comm, partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
+        )
+    except BaseException:
+        if lease is not None:
+            lease.release()
+        raise
+    words, config = told(given, config), _with_overlap(config, topology, places)
+    core_each, here = _core_each(topology, places, comm.Get_rank()), tuple(places)
+    plan = config, topology, here, threads, crowded, core_each, data, network
+    return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease)
+
+
+def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") -> tuple[str, str]:
+    """Return from which file the run was begun, and which command goes on with it."""
+    from dbmpi.run import naming
+
+    return naming.source(arguments, config), naming.go_on(arguments, owned.path)
+
+
+def _own(
+    comm: "MPI.Intracomm", arguments: cli.Arguments, config: Config
+) -> "tuple[OwnedDirectory, Lease | None]":
+    """Make the run directory this job's; return it, and the lease on rank 0. Collective over `comm`.
+
+    Rank 0 may have to wait, however long; all sleep between its looks. Raises as `agree`.
+    """
+    opening, pause_s = None, min(LOOK_S, config.output.lease_s / LOOKS_A_LEASE)
+    if comm.Get_rank() == 0:
+        from dbmpi.run.directory import Opening
+
+        opening = Opening(arguments, config)
+    try:
+        while (owned := agree(comm, lambda: opening.attempt() if opening else None)) is None:
+            time.sleep(pause_s)
+    except BaseException:
+        if opening is not None:
+            opening.close()
+        raise
+    return owned, opening.lease if opening is not None else None
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
@@ -141,9 +199,9 @@ def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]")
 
 
 def _inspect(
-    arguments: cli.Arguments, config: Config, places: "list[RankPlace]"
-) -> "tuple[Config, Topology, tuple[Description, Network, Path, Checkpoint | None]]":
-    """Look at the data and at the run directory, divide the ranks, and choose what is "auto". On rank 0."""
+    config: Config, places: "list[RankPlace]"
+) -> "tuple[Config, Topology, tuple[Description, Network]]":
+    """Look at the data, divide the ranks, and choose what is "auto". On rank 0."""
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
@@ -163,13 +221,32 @@ def _inspect(
             f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
             "targets, which have no accuracy: give train.target.loss"
         )
-    run_dir, saved = _open(arguments, config, description, network)
+    return chosen, topology, (description, network)
+
+
+def _go_on(
+    owned: "OwnedDirectory",
+    wanted: bool,
+    config: Config,
+    chosen: Config,
+    topology: Topology,
+    data: "tuple[Description, Network]",
+) -> "tuple[Config, Checkpoint | None]":
+    """Return the configuration, complete, and what the run goes on from. On rank 0."""
+    from dbmpi.checkpoint import manifest, resume
+    from dbmpi.run.naming import announce_end
+
+    description, network = data
+    rows, replicas = description.train_rows, len(topology.replicas)
+    model = manifest.model_of(network, config.model.dtype, rows)
+    saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
-        chosen = complete(_as_before(config, saved), network, rows, len(topology.replicas))
-    for text in (*description.warnings, caution(chosen, len(topology.replicas))):
+        chosen = complete(_as_before(config, saved), network, rows, replicas)
+    for text in (*refused, *description.warnings, caution(chosen, replicas)):
         if text:
-            print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
-    return chosen, topology, (description, network, run_dir, saved)
+            say_warning(text)
+    announce_end(owned.path)
+    return chosen, saved
 
 
 def _as_before(config: Config, saved: "Checkpoint") -> Config:
@@ -180,24 +257,3 @@ def _as_before(config: Config, saved: "Checkpoint") -> Config:
         return config
     name = f"the configuration in checkpoint {saved.path}"
     return carried_over(config, loads(saved.manifest.configuration.encode(), name=name))
-
-
-def _open(
-    arguments: cli.Arguments, config: Config, description: "Description", network: "Network"
-) -> "tuple[Path, Checkpoint | None]":
-    """Make the run directory, or find in it what to go on from."""
-    from dbmpi.checkpoint import manifest, resume
-    from dbmpi.checkpoint.directory import clear_unfinished
-    from dbmpi.output import run_directory
-
-    wanted = arguments.run_dir
-    if wanted is None and arguments.resume:
-        wanted = resume.newest(cli.RUNS, cli.run_name(arguments.config))
-    wanted = wanted or cli.default_run_dir(arguments.config, datetime.now())
-    run_dir = run_directory.create(wanted.absolute())
-    model = manifest.model_of(network, config.model.dtype, description.train_rows)
-    saved, refused = resume.find(run_dir, model, arguments.resume)
-    for text in refused:
-        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
-    clear_unfinished(run_dir)
-    return run_dir, saved

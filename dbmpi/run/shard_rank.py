@@ -74,7 +74,7 @@ def restore_shard(
     except Damaged as problem:
         raise Unreadable(
             f"{saved.path.parent}/{problem}\nRank 0 found checkpoint {saved.manifest.number} whole, so none "
-            "before it is used, and nothing was saved or removed: the same command goes on when this host "
+            f"before it is used, and nothing was saved or removed: {context.setup.go_on} when this host "
             f"can read the file, or from the checkpoint before if you move {saved.path} away"
         ) from None
 
@@ -124,7 +124,7 @@ def shard_service(
     if mirrored is not None:  # so that what is lost with a shard is known
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
     endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
-    output = ShardOutput(save, ShardWriter(setup.run_dir, state.index), every_s)
+    output = ShardOutput(save, ShardWriter(setup.owned, state.index), every_s)
     companions = setup.topology.companions
     return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state))
 
@@ -166,7 +166,7 @@ def write_emergency_checkpoint(
         return shard.snapshot(vectors)
 
     emergency = EmergencyCheckpoint(
-        checkpoint_writer(context), among, shard.index, owners, context.waiter, copy
+        checkpoint_writer(context), among, shard.index, owners, context.waiter, copy, context.setup.go_on
     )
     state = service.coordinator_state
     emergency.write(read(state, b"".join(service.notes)) if state is not None else None, died)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbmpi.errors import UserError
 from dbmpi.run.cautions import expectations
+from dbmpi.run.refusal import say_warning
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 
@@ -34,12 +35,15 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
         return
     from mpi4py import MPI
 
-    from dbmpi.output.run_directory import describe_run
+    from dbmpi.output.run_directory import CONFIG, describe_run
 
     hosts = [place.host for place in setup.places]
     library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
-    describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from)
+    plan = setup.config, setup.topology, hosts, library, threads, resumed_from
+    kept = describe_run(setup.owned, *plan, setup.source)
+    if kept:
+        say_warning(f"{setup.run_dir / CONFIG} was not as a run writes it; what was there is {kept} now")
     _announce(setup)
 
 

@@ -16,6 +16,7 @@ from dbmpi.data.describe import Description
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.topology import assign_roles
 from dbmpi.model.partition import PartitionModel
+from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.run import shard_rank
@@ -38,7 +39,9 @@ def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, 
     config = complete(config, network, ROWS, 1)
     inputs = int(np.prod(input_shape))
     data = Description("", ROWS, ROWS, input_shape, inputs, network.outputs, None, "uint8", 1.0, 0.0, None)
-    return RunContext(Setup(config, assign_roles(1), (), 1, False, False, data, network, Path()))
+    return RunContext(
+        Setup(config, assign_roles(1), (), 1, False, False, data, network, OwnedDirectory(Path(), 1))
+    )
 
 
 def step(run: RunContext) -> Callable[[], object]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.checkpoint import manifest, resume
-from dbmpi.checkpoint.directory import CHECKPOINTS
+from dbmpi.checkpoint.directory import under_construction
 from scripts import dispatch
 from scripts.chaos.kill_replicas import ALGORITHMS, Run, counted_once, launch
 from scripts.chaos.victims import Killer
@@ -60,7 +60,7 @@ def faults(run: Run, calm: Run, trial: Trial, run_dir: Path) -> list[str]:
         "losses" if calm.losses else "minibatches": counted_once(once(run), calm),
         "no model": (run_dir / "model.h5").exists(),
         "checkpoints": bool(found) and all(isinstance(one, manifest.Checkpoint) for one in found),
-        "parts left": not list((run_dir / CHECKPOINTS).glob(".*.part")),
+        "parts left": not under_construction(run_dir),
         "deaths": len(died) == 1,
         "age": bool(calm.losses) or died[0]["mirror_age_s"] < trial.mirror_s + TRANSFER_S,
         "went back": max(gone_back(run), default=0) <= 1,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbmpi.checkpoint import manifest, resume
-from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_numbers, construction_directory
+from dbmpi.checkpoint.directory import checkpoint_numbers, under_construction
 from scripts import dispatch, launcher, processes
 from scripts.chaos.victims import by_rank, segments
 
@@ -55,10 +55,10 @@ class WriterKiller:
             time.sleep(0.01)
         pids = by_rank(living())
         left = set().union(*map(segments, pids.values()))
-        while not (under := list((self.run_dir / CHECKPOINTS).glob(".*.part"))):
+        while not (under := under_construction(self.run_dir)):
             if time.monotonic() > deadline:
                 return
-        self.number = int(under[0].name.strip(".part"))
+        self.number = int(under[0].name.removesuffix(".part"))
         time.sleep(self.draw.uniform(0.0, LONGEST_WRITE_S))
         os.kill(pids[self.rank], signal.SIGKILL)
         for path in left:
@@ -79,7 +79,7 @@ def attempt(
         [*environment.mpiexec(RANKS), *program], timeout_s=TIMEOUT_S, env=changes, during=killer
     )
     whole = [one.manifest.number for one in resume.whole(run_dir) if isinstance(one, manifest.Checkpoint)]
-    unfinished = construction_directory(run_dir, killer.number).exists()
+    unfinished = bool(under_construction(run_dir))
     command = [*program, "cluster.shards=1", "train.max_time=0.5"]
     again = processes.run(command, timeout_s=TIMEOUT_S, env=changes)
     newest = f"goes on from checkpoint {max(whole, default=0)}"

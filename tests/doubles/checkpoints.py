@@ -29,6 +29,7 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+from tests.doubles.owner import owner
 
 Tensors = dict[str, np.ndarray]
 PARAMETERS, SQUARES = "parameters", "rule.squares"
@@ -81,8 +82,9 @@ def save(
     plan = plan or Partitioning(SMALL, 1)
     pieces = pieces or sharding.cut(plan.sizes, 2, 7)
     vectors = vectors or {PARAMETERS: numbered(plan.network, 1), SQUARES: numbered(plan.network, 1000)}
-    part = construction_directory(run_dir, number)
-    part.mkdir(parents=True)
+    owned = owner(run_dir)
+    part = construction_directory(owned, number)
+    part.mkdir()
     shards = sorted({piece.shard for piece in pieces})
     files = {
         shard_file_name(shard): _write_shard(part, plan, sharding.of_shard(pieces, shard), vectors, shard)
@@ -95,7 +97,7 @@ def save(
     shape = {"shards": len(shards), "replicas": 1, "partitions": plan.partitions}
     time, algorithm = "2026-01-01T00:00:00", state.algorithm
     said = Manifest(number, time, algorithm, model, shape, files, "", {}, score, state)
-    manifest.publish(run_dir, said)
+    manifest.publish(owned, said)
     return checkpoint_directory(run_dir, number)
 
 

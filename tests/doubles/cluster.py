@@ -51,6 +51,7 @@ def run_cluster(
             replica.close()
             service.close()
         meet(world.service, 30.0, "the end of the test")
+    context.setup.release()
     return context
 
 

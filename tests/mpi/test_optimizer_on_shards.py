@@ -26,6 +26,7 @@ from dbmpi.layout.sharding import Piece
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
+from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.sandblaster import minimize as optimizer
 from dbmpi.sandblaster.optimizer_state import Limits
@@ -100,7 +101,7 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     held = {piece: matrix[PARAMETERS, a:b] for piece, (a, b) in zip(mine, ranges, strict=True)}
     limits = Downpour(rule="sgd")
     shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
-    shard_writer, owners = ShardWriter(folder, index), sharding.Owners(comm.size - 1)
+    shard_writer, owners = ShardWriter(OwnedDirectory(folder, 1), index), sharding.Owners(comm.size - 1)
     output = ShardOutput(lambda checkpoint, meanwhile: None, shard_writer, 1.0)
     ShardService(shard, Endpoint(comm, 0, WAITER, Signals()), output, owners).run()
 

@@ -11,16 +11,16 @@ from scripts.chaos.failing.laboratory import Laboratory
 pytestmark = pytest.mark.skipif(preload.compiler() is None, reason="needs a C compiler: cc or gcc")
 # Of each pattern the first run that it is found in.
 SOME = [
-    r"fresh .* create run/\.config\.toml\.tmp .* ENOSPC",
+    r"fresh .* create run/\.owner/000001/\.config\.toml\.tmp .* ENOSPC",
     r"fresh .* write run/metrics\.jsonl .* EIO",
-    r"fresh .* write run/checkpoints/\.000001\.part/shard-0000\.h5 .* ENOSPC",
-    r"fresh .* write run/checkpoints/\.000002\.part/shard-0000\.h5 .* short",
-    r"fresh .* write run/checkpoints/\.000003\.part/index\.h5 .* full",
+    r"fresh .* write run/\.owner/000001/000001\.part/shard-0000\.h5 .* ENOSPC",
+    r"fresh .* write run/\.owner/000001/000002\.part/shard-0000\.h5 .* short",
+    r"fresh .* write run/\.owner/000001/000003\.part/index\.h5 .* full",
     r"fresh .* read data [1-9]\d ESTALE",
-    r"fresh .* write run/\.model\.h5\.tmp .* EIO",
+    r"fresh .* write run/\.owner/000001/\.model\.h5\.tmp .* EIO",
     r"list run/checkpoints 1 EIO",
     r"stat run/model\.h5 1 EIO",
-    r"unlink run/finished",
+    r"rename run/finished",
     r"resumed .* open run/checkpoints/\d+/shard-0000\.h5 .* EIO",
 ]
 

@@ -12,6 +12,7 @@ from dbmpi.checkpoint import manifest
 from dbmpi.checkpoint.directory import checkpoint_directory, construction_directory
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.data.portions import PortionPlan
+from tests.doubles.owner import owner
 from tests.system.followed import learned
 from tests.system.reading import QUIET, messages, summary
 
@@ -46,9 +47,10 @@ def coordinator_dies(run, plan):
     while scheduler.epoch < 1:
         scheduler.next(0)
     state = scheduler.state()
-    shutil.copytree(checkpoint_directory(run, 1), construction_directory(run, 2))
+    owned = owner(run)
+    shutil.copytree(checkpoint_directory(run, 1), construction_directory(owned, 2))
     downpour = replace(said.state.downpour, scheduler=state)
-    manifest.publish(run, replace(said, number=2, state=replace(said.state, downpour=downpour)))
+    manifest.publish(owned, replace(said, number=2, state=replace(said.state, downpour=downpour)))
     return state.outstanding
 
 

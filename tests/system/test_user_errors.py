@@ -27,7 +27,7 @@ MISTAKES = {
     ),
     "labels and inputs differ": (["--set", "data.path=rows.h5"], ["rows.h5: train/y", "4 rows", "5"]),
     "float targets with softmax": (["--set", "data.path=float.h5"], ["float.h5", "model.loss", "squared"]),
-    "run directory in use": (["--run-dir", "used"], ["used", "holds a run already", "--run-dir"]),
+    "run directory in use": (["--run-dir", "used"], ["used", "no run has made it", "--run-dir"]),
     "run directory is a file": (["--run-dir", "text.h5"], ["text.h5", "--run-dir"]),
     "run directory below a file": (["--run-dir", "text.h5/run"], ["text.h5/run", "--run-dir"]),
 }

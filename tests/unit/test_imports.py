@@ -20,7 +20,7 @@ LEVELS = {
     "dbmpi": [
         ["errors"],
         ["text", "typed", "files", "arrays"],
-        ["config"],
+        ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
         ["model", "output"],
@@ -51,6 +51,7 @@ WITHOUT_MPI = {
     "dbmpi.files": set(),
     "dbmpi.arrays": set(),
     "dbmpi.config": set(),
+    "dbmpi.ownership": set(),
     "dbmpi.layout": set(),
     "dbmpi.comm": {"messages", "ulfm", "world"},
     "dbmpi.data": set(),
@@ -72,8 +73,8 @@ WITHOUT_MPI = {
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
     "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.config", "dbmpi.layout",
-    "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli", "dbmpi.run.launch",
-    "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.train",
+    "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli",
+    "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.train",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
 READERS_OF_TOML = {"tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"}

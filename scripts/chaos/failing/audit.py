@@ -106,5 +106,5 @@ def broken_lines(run: Path) -> int:
 
 def litter(run: Path) -> list[str]:
     """Return what should not be left in a run directory once the run has ended well."""
-    forms = ("**/.*.tmp", "**/.probe*", "checkpoints/.*.part")
+    forms = ("**/.*.tmp", "**/*.part", ".owner/.*", ".owner/*/.gone-*")
     return sorted(str(path.relative_to(run)) for form in forms for path in run.glob(form))

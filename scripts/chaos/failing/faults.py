@@ -29,7 +29,8 @@ ERRORS = {
 }
 # What may be so from then on: a disk that is full stays full, a place that cannot be read does too.
 LASTING = {"create": "full", "write": "full", "mkdir": "full", "open": "stays", "read": "stays"}
-CHECKPOINT = re.compile(r"run/checkpoints/\.(\d+)\.part")
+CHECKPOINT = re.compile(r"run/\.owner/\d+/(\d+)\.part")
+DRAWN = re.compile(r"run/\.owner/\..*")  # names that another run has not
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class Fault:
 
 
 def read_trace(path: Path) -> list[Call]:
-    """Return the calls of a run, in the order in which they were made."""
+    """Return the calls of a run, in the order in which they were made, on names that every run has."""
     lines = (line.split("\t") for line in path.read_text().splitlines())
-    return [Call(int(rank), kind, name, int(count)) for rank, kind, name, count, _ in lines]
+    calls = (Call(int(rank), kind, name, int(count)) for rank, kind, name, count, _ in lines)
+    return [call for call in calls if not DRAWN.fullmatch(call.path)]
 
 
 def checkpoint_of(path: str) -> int | None:

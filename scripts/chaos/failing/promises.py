@@ -22,11 +22,10 @@ files             | calls                           | faults              | ends
 data              | *                               | stays               | 1 2       |
 data              | *                               | *                   | 0 1 2     | anything
 directory         | mkdir                           | *                   | 0 2       | anything
-directory         | create                          | *                   | 2         |
 directory         | *                               | *                   | 0 2       | anything
 description       | create write fsync rename       | *                   | 2         |
 description       | *                               | *                   | 0 2       | anything
-old mark          | *                               | *                   | 2         |
+old mark          | *                               | *                   | 0 2       | anything
 old model         | *                               | *                   | 0 2       | anything
 metrics           | write                           | full                | 85        |
 metrics           | create                          | full                | 2 85      |
@@ -38,8 +37,8 @@ checkpoint        | create write mkdir fsync rename | *                   | 0   
 checkpoint        | *                               | *                   | 0         | anything
 last checkpoint   | create write mkdir              | full                | 85        |
 last checkpoint   | *                               | *                   | 0 85      | anything
-checkpoints       | mkdir                           | full                | 85        |
-checkpoints       | mkdir                           | *                   | 0         | a warning
+owner             | *                               | *                   | 0 2       | anything
+checkpoints       | mkdir                           | *                   | 0 2       | anything
 checkpoints       | list stat open                  | *                   | 0 2       | anything
 checkpoints       | *                               | *                   | 0         | anything
 old checkpoint    | open read stat access close list | *                  | 0 1 2     | anything
@@ -57,17 +56,18 @@ kernels           | *                               | *                   | 0   
 
 FILES = {
     r"data": "data",
-    r"run|run/\.probe.*": "directory",
-    r"run/\.?(config\.toml|run\.json)(\.tmp)?": "description",
+    r"run": "directory",
+    r"run/\.owner(/\d+)?(/owner\.json)?": "owner",
+    r"run/(\.owner/\d+/\.)?(config\.toml|run\.json)(\.tmp)?": "description",
     r"run/metrics\.jsonl": "metrics",
     r"run/checkpoints": "checkpoints",
-    r"run/checkpoints/\.\d+\.part(/.*)?": "checkpoint",
-    r"run/checkpoints/\d+(/.*)?": "old checkpoint",
-    r"run/\.model\.h5\.tmp": "model",
-    r"run/\.summary\.json\.tmp": "summary",
+    r"run/\.owner/\d+/\d+\.part(/.*)?": "checkpoint",
+    r"run/(checkpoints/|\.owner/\d+/\.gone-)\d+(/.*)?": "old checkpoint",
+    r"run/\.owner/\d+/\.model\.h5\.tmp": "model",
+    r"run/\.owner/\d+/\.summary\.json\.tmp": "summary",
     r"run/(model\.h5|summary\.json)": "old model",
-    r"run/finished": "old mark",
-    r"run/\.finished\.tmp": "mark",
+    r"run/(\.owner/\d+/\.gone-)?finished": "old mark",
+    r"run/\.owner/\d+/\.finished\.tmp": "mark",
     r"kernels(/.*)?": "kernels",
 }
 

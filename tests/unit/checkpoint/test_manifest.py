@@ -12,14 +12,16 @@ from dbmpi.checkpoint.directory import (
     MANIFEST,
     checkpoint_directory,
     checkpoint_numbers,
-    clear_unfinished,
     construction_directory,
+    prepare,
+    under_construction,
 )
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.pruning import best_of, prune
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import UserError
 from tests.doubles.checkpoints import STATE, save, seal_again
+from tests.doubles.owner import owner
 
 
 def found(run_dir: Path) -> list[int | str]:
@@ -53,18 +55,17 @@ def test_every_flipped_bit_and_every_cut_is_seen(tmp_path, name):
 
 def test_what_is_under_construction_does_not_count_and_is_cleared(tmp_path):
     save(tmp_path, 1)
-    left = construction_directory(tmp_path, 2)
-    left.mkdir()
-    assert found(tmp_path) == [1]
-    clear_unfinished(tmp_path)
-    assert not left.exists() and found(tmp_path) == [1]
+    construction_directory(owner(tmp_path), 2).mkdir()
+    (tmp_path / CHECKPOINTS / ".000002.part").mkdir()  # by version 0.1.0
+    assert found(tmp_path) == [1] and len(under_construction(tmp_path)) == 2
+    prepare(owner(tmp_path))
+    assert under_construction(tmp_path) == [] and found(tmp_path) == [1]
 
 
 def test_a_directory_that_cannot_be_read_is_not_one_without_checkpoints(tmp_path):
     (tmp_path / CHECKPOINTS).symlink_to(CHECKPOINTS)  # to itself
     with pytest.raises(UserError, match="checkpoints: cannot be read: Too many levels of symbolic links"):
         checkpoint_numbers(tmp_path)
-    clear_unfinished(tmp_path)
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path):
@@ -116,9 +117,9 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     for number, score in enumerate([0.5, 0.9, 0.7, None, 0.8], 1):
         save(tmp_path, number, score=score)
     assert best_of(tmp_path) == (0.9, 2)
-    prune(tmp_path, 2, 2)
+    prune(owner(tmp_path), 2, 2)
     assert found(tmp_path) == [5, 4, 2]
-    prune(tmp_path, 1, None)
+    prune(owner(tmp_path), 1, None)
     assert found(tmp_path) == [5]
 
 
@@ -127,13 +128,13 @@ def test_damaged_ones_do_not_count_and_go_when_enough_newer_ones_are_there(tmp_p
         save(tmp_path, number)
     (checkpoint_directory(tmp_path, 4) / INDEX).write_bytes(b"cut")
     (checkpoint_directory(tmp_path, 3) / MANIFEST).unlink()
-    prune(tmp_path, 2, None)
+    prune(owner(tmp_path), 2, None)
     assert checkpoint_numbers(tmp_path) == [4, 3, 2, 1]
     save(tmp_path, 5)
-    prune(tmp_path, 2, None)
+    prune(owner(tmp_path), 2, None)
     assert checkpoint_numbers(tmp_path) == [5, 4, 3, 2]
     save(tmp_path, 6)
-    prune(tmp_path, 2, None)
+    prune(owner(tmp_path), 2, None)
     assert checkpoint_numbers(tmp_path) == [6, 5]
 
 

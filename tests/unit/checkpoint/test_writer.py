@@ -27,6 +27,7 @@ from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import cut
 from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+from tests.doubles.owner import owner
 
 PLAN = PlanNumbers(**PortionPlan(1, 1, 1, 0).numbers())
 LOG = LogState(1.5, 2.5, 3, 9, 0, 0, 0, 0, EvaluationSums(0.5, 1, 2), ServiceTotals())
@@ -44,13 +45,14 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(index_module, "write_index", index)
     config = Config(model=Model(layers=(Dense(units=10),)), checkpoint=Checkpoint(keep=1))
     partitioning, pieces = Partitioning(build(config, (8,)), 1), cut([90], 1, 99)
+    owned = owner(tmp_path)
     writer = CheckpointWriter(
-        tmp_path, config, partitioning, pieces, 1, {"shards": 1, "replicas": 1, "partitions": 1}
+        owned, config, partitioning, pieces, 1, {"shards": 1, "replicas": 1, "partitions": 1}
     )
 
     def made(number: int, score: float) -> list[int]:
-        part = construction_directory(tmp_path, number)
-        part.mkdir(parents=True)
+        part = construction_directory(owned, number)
+        part.mkdir()
         (part / shard_file_name(0)).write_bytes(b"values")
         files = {shard_file_name(0): record_of(part / shard_file_name(0))}
         writer.complete(writer.manifest(number, STATE, score, 1), files, pieces)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dbmpi.checkpoint import manifest
-from dbmpi.checkpoint.directory import CHECKPOINTS, FileRecord, Written
+from dbmpi.checkpoint.directory import FileRecord, Written, under_construction
 from dbmpi.checkpoint.run_state import DownpourState
 from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
@@ -18,6 +18,7 @@ from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Owners, cut
+from tests.doubles.owner import owner
 
 STATE = DownpourState(SchedulerState(0, 0, -1, (), (), PlanNumbers(9, 2, 1, 1, 1, None)), False)
 
@@ -86,10 +87,10 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointMa
         return FileRecord(1, "0")
 
     monkeypatch.setattr(index_module, "write_index", index)
-    monkeypatch.setattr(manifest, "publish", lambda run_dir, content: None)
+    monkeypatch.setattr(manifest, "publish", lambda owned, content: None)
     config = Config(model=Model(layers=(Dense(units=10),)))
     partitioning = Partitioning(build(config, (8,)), 1)
-    writer = CheckpointWriter(tmp_path, config, partitioning, cut([90], 3, 99), 1, {"shards": 3})
+    writer = CheckpointWriter(owner(tmp_path), config, partitioning, cut([90], 3, 99), 1, {"shards": 3})
     log: Any = Anything()
     made = CheckpointManager(writer, Shards(), log, log, 0, lambda: None)
     made.start()
@@ -98,7 +99,7 @@ def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointMa
 
 
 def parts(path: Path) -> list[str]:
-    return sorted(each.name for each in (path / CHECKPOINTS).glob(".*.part"))
+    return sorted(each.name for each in under_construction(path))
 
 
 def test_a_checkpoint_that_a_dead_shard_has_not_written_is_given_up(checkpoints: Any, tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_checkpoint_that_a_dead_shard_has_not_written_is_given_up(checkpoints:
     shards.written(1)
     shards.owners.mark_dead(0)
     checkpoints.poll()
-    assert parts(tmp_path) == [".000001.part"]  # shard 2 is still writing into it
+    assert parts(tmp_path) == ["000001.part"]  # shard 2 is still writing into it
     shards.written(2)
     checkpoints.poll()
     assert parts(tmp_path) == [] and "given up" in checkpoints.log[0]
@@ -131,9 +132,7 @@ def test_the_last_one_is_taken_again(checkpoints: Any, tmp_path: Path) -> None:
     checkpoints.save(STATE)
     checkpoints.finish()
     assert checkpoints._shards.taken == [1, 2] and checkpoints.log[1:] == ["checkpoint"]
-    assert checkpoints.indexed == [{0, 1}] and parts(tmp_path) == [
-        ".000002.part"
-    ]  # nothing publishes it here
+    assert checkpoints.indexed == [{0, 1}] and parts(tmp_path) == ["000002.part"]  # nothing publishes it here
 
 
 def test_what_was_written_of_another_one_counts_for_nothing(checkpoints: Any) -> None:
@@ -175,6 +174,6 @@ def test_one_that_a_shard_cannot_write_is_a_warning_and_goes(checkpoints: Any, t
 def test_how_long_one_may_take(tmp_path: Path) -> None:
     config = Config(model=Model(layers=(Dense(units=10),)))
     plan, pieces = Partitioning(build(config, (8,)), 1), cut([10**7], 1, 10**8)
-    writer = CheckpointWriter(tmp_path, config, plan, pieces, 1, {"shards": 1})
+    writer = CheckpointWriter(owner(tmp_path), config, plan, pieces, 1, {"shards": 1})
     assert writer.timeout_s(0) == 60 + 3 * 4  # parameters and two vectors of a rule, at 10 MB/s
     assert writer.timeout_s(9) == 60 + 10 * 4

@@ -12,6 +12,7 @@ from dbmpi.errors import UserError
 from dbmpi.files import versions, write_json, write_text
 from dbmpi.layout import topology
 from dbmpi.output import run_directory
+from tests.doubles.owner import owner
 
 
 def test_create_makes_parents_and_leaves_nothing_behind(tmp_path):
@@ -21,17 +22,11 @@ def test_create_makes_parents_and_leaves_nothing_behind(tmp_path):
     run_directory.create(path)  # empty: can be used again
 
 
-def test_a_probe_that_could_not_be_removed_is_removed_by_the_next_run(tmp_path):
-    (tmp_path / run_directory.PROBE).touch()
-    run_directory.create(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_mark_of_an_earlier_end_that_cannot_be_removed_is_told(tmp_path):
     """The run would count as finished from its start."""
     (tmp_path / run_directory.FINISHED / "held").mkdir(parents=True)
     with pytest.raises(UserError, match="finished: cannot be written: Is a directory"):
-        run_directory.describe_run(tmp_path, Config(), topology.assign_roles(1), ["n"], "MPI", [1])
+        run_directory.describe_run(owner(tmp_path), Config(), topology.assign_roles(1), ["n"], "MPI", [1])
 
 
 def test_other_files_do_not_matter(tmp_path):
@@ -75,7 +70,7 @@ def test_run_json_names_every_rank(tmp_path):
     config = Config(train=Train(seed=7))
     plan = topology.assign_roles(6, 1, 2, 1)
     hosts = [f"n{rank}" for rank in range(6)]
-    run_directory.describe_run(tmp_path, config, plan, hosts, "Some MPI 1.0", [1, 1, 2, 2, 1, 1])
+    run_directory.describe_run(owner(tmp_path), config, plan, hosts, "Some MPI 1.0", [1, 1, 2, 2, 1, 1])
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["seed"] == 7 and run["mpi"] == "Some MPI 1.0" and run["equation"] == plan.equation()
     assert [rank["rank"] for rank in run["ranks"]] == list(range(6))
@@ -87,7 +82,7 @@ def test_run_json_names_every_rank(tmp_path):
 
 def test_the_resolved_configuration_can_be_run_again(tmp_path):
     config = load(None, ["train.seed=5", "downpour.rule=adam", "train.target.accuracy=0.9"])
-    run_directory.describe_run(tmp_path, config, topology.assign_roles(3), ["n"] * 3, "MPI", [1] * 3)
+    run_directory.describe_run(owner(tmp_path), config, topology.assign_roles(3), ["n"] * 3, "MPI", [1] * 3)
     assert load(tmp_path / "config.toml", []) == config
 
 

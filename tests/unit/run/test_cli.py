@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE
 from dbmpi.errors import UserError
-from dbmpi.run.cli import Arguments, default_run_dir, parse
+from dbmpi.run.cli import Arguments, parse
 
 
 def test_nothing_given() -> None:
@@ -46,6 +45,11 @@ def test_a_configuration_after_set_is_no_override() -> None:
         (["--run"], "--run"),
         (["--set"], "--set"),
         (["--dry-run", "--rank=3"], "--rank=3"),
+        (["--run-dir", ""], "--run-dir: the name is empty"),
+        (["--run-dir="], "--run-dir: the name is empty"),
+        (["--resume", "."], "write --run-dir . --resume"),
+        (["a.toml", "--resume", "runs/a"], "write --run-dir runs/a --resume"),
+        (["."], "to train there write --run-dir ."),
     ],
 )
 def test_mistakes_are_user_errors(argv: list[str], part: str) -> None:
@@ -83,12 +87,6 @@ def test_help_is_printed_by_one_rank_only(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as caught:
         parse(["--help"], {"OMPI_COMM_WORLD_RANK": "1"})
     assert (caught.value.code, capsys.readouterr().out) == (0, "")
-
-
-def test_default_run_directory() -> None:
-    now = datetime(2026, 3, 4, 5, 6, 7)
-    assert default_run_dir(None, now) == Path("runs/digits-20260304-050607")
-    assert default_run_dir(Path("/a/mnist.toml"), now) == Path("runs/mnist-20260304-050607")
 
 
 def test_neither_mpi_nor_numpy_is_imported() -> None:

@@ -13,7 +13,6 @@ from dbmpi.config.load import load
 from dbmpi.data import describe
 from dbmpi.errors import UserError
 from dbmpi.run import setup
-from dbmpi.run.cli import Arguments
 from dbmpi.run.refusal import Refused, agree, warn
 
 ALONE: Any = [SimpleNamespace(host="here", node=0, cores=frozenset({0}))]  # the places of one rank
@@ -77,44 +76,33 @@ def test_ranks_of_one_number_of_threads_are_told_together() -> None:
     }
 
 
-def test_the_data_and_the_network_fit_together(tmp_path):
-    arguments = Arguments(run_dir=tmp_path / "run")
-    config, topology, (description, network, run_dir, saved) = setup._inspect(arguments, load(None), ALONE)
+def test_the_data_and_the_network_fit_together():
+    config, topology, (description, network) = setup._inspect(load(None), ALONE)
     assert config.train.minibatch == 16  # of "auto"
     assert network.inputs == description.inputs == 64 and network.outputs == 10
-    assert run_dir == tmp_path / "run" and run_dir.is_dir()
-    assert saved is None and topology.serial
+    assert topology.serial
 
 
 @pytest.mark.parametrize("missing", ["nowhere.h5", "/no/such/folder/x.h5"])
-def test_a_missing_file_is_told_before_the_run_directory_is_made(tmp_path, missing):
+def test_a_missing_file_is_told(missing):
     config = load(None, [f"data.path={missing}"])
     with pytest.raises(UserError, match=missing):
-        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, ALONE)
-    assert not (tmp_path / "run").exists()
+        setup._inspect(config, ALONE)
 
 
-def test_a_network_with_too_few_outputs_is_refused(tmp_path):
+def test_a_network_with_too_few_outputs_is_refused():
     config = load(None, ["model.layers.1.units=9"])
     with pytest.raises(UserError, match="10"):
-        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, ALONE)
+        setup._inspect(config, ALONE)
 
 
-def test_without_a_run_directory_one_is_named_after_the_time(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    _, _, (_, _, run_dir, _) = setup._inspect(Arguments(), load(None, []), ALONE)
-    assert run_dir.is_absolute() and run_dir.parent == Path.cwd() / "runs"
-    assert run_dir.name.startswith("digits-")
-
-
-def test_a_network_larger_than_the_memory_is_refused(tmp_path: Path) -> None:
+def test_a_network_larger_than_the_memory_is_refused() -> None:
     config = load(None, ["model.layers.0.units=14000000000"])  # 1.05e12 parameters
     with pytest.raises(UserError, match="parameters takes at least .* GB on each rank of a replica, but"):
-        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, ALONE)
+        setup._inspect(config, ALONE)
     config = load(None, ["model.layers.0.units=9007199254740992"])
     with pytest.raises(UserError, match=r"model\.layers: a network of [\d,]* parameters.* is beyond"):
-        setup._inspect(Arguments(run_dir=tmp_path / "run"), config, ALONE)
-    assert not (tmp_path / "run").exists()
+        setup._inspect(config, ALONE)
 
 
 def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
@@ -125,4 +113,4 @@ def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
             file[f"{name}/y"] = np.zeros(10, int)
     assert describe.describe(path).train_rows == 10
     with pytest.raises(UserError, match="of its 5 chunks 0 were written"):
-        setup._inspect(Arguments(run_dir=tmp_path / "run"), load(None, [f"data.path={path}"]), ALONE)
+        setup._inspect(load(None, [f"data.path={path}"]), ALONE)

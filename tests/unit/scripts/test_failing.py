@@ -106,8 +106,8 @@ def test_the_last_checkpoint_is_promised_something_else_than_those_before():
         row = promised(Fault(Call(0, "write", path, 1), "ENOSPC"), last=3)
         return file_of(path, last=3), row.ends
 
-    assert of("run/checkpoints/.000002.part/shard-0000.h5") == ("checkpoint", "0")
-    assert of("run/checkpoints/.000003.part/shard-0000.h5") == ("last checkpoint", "0 85")
+    assert of("run/.owner/000001/000002.part/shard-0000.h5") == ("checkpoint", "0")
+    assert of("run/.owner/000001/000003.part/shard-0000.h5") == ("last checkpoint", "0 85")
 
 
 SAVED = ROOT / "tests" / "saved"

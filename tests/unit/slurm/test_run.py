@@ -98,6 +98,8 @@ def job(tmp_path):
         (WHOLE + HANG, 0),
         ("echo diverged >run/finished; exit 3", 3),
         (BEGUN + "exit 2", 2),
+        (BEGUN + "exit 86", 86),
+        (WHOLE + "exit 87", 87),
         (BEGUN + "exit 1", 1),
         ("exit 1", 1),
         ("exit 0", 1),  # such as after --help
@@ -158,7 +160,7 @@ def test_restarts_without_a_checkpoint_are_counted_until_there_is_one(job, tmp_p
 )
 def test_ranks_and_their_cores(job, environment, words):
     outcome = job(WHOLE + 'echo "ran $*"', **environment)
-    arguments = "python -m dbmpi.train run.toml --set train.algorithm=downpour --run-dir run"
+    arguments = "python -m dbmpi.train run.toml --set train.algorithm=downpour --run-dir run --wait"
     assert f"ran {words} {arguments}\n" in outcome.out
 
 

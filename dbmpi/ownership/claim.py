@@ -1,0 +1,212 @@
+"""How a run directory gets an owner, and another one: by one rename, which one process alone can win.
+
+A room with a record in it is made under a name of its own, and renamed to that of the next generation. A
+directory is not renamed to one that is there and not empty, on any file system; so of two that try, one wins.
+Then it removes the rooms of earlier owners, without which they can write nothing (`ownership.owned`).
+
+An owner has to give way at once in three cases: it has said that it has ended; its process is gone, on this
+host; it is this job of the batch system, which was put back into the queue. Else its record must stay as it
+is for as long as its lease says, while this process looks. Clocks of hosts are not compared.
+"""
+
+import errno
+import os
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dbmpi.errors import DirectoryOwned, TakenOver, UserError
+from dbmpi.ownership import record
+from dbmpi.ownership.identity import Identity
+from dbmpi.ownership.owned import OwnedDirectory
+from dbmpi.ownership.record import OWNER, RECORD, Owner
+
+LONGEST_LOOK_S = 3.0  # what counts of the time between two looks: this process may have stood still
+LOST = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.ENOENT, errno.ESTALE}  # to another process
+TRIES = 5  # where another process does something at the same moment
+
+
+class Claimant:
+    """A process that wants a run directory.
+
+    Parameters
+    ----------
+    path
+        The run directory, absolute; it is there.
+    lease_s
+        Of its own record.
+
+    Attributes
+    ----------
+    watched_s
+        How long the record of the present owner has not changed, while this process looked.
+    """
+
+    def __init__(self, path: Path, lease_s: float) -> None:
+        self._path, self._lease_s, self._me = path, lease_s, Identity.own()
+        self._seen: tuple[int, bytes] = 0, b""
+        self._looked = time.monotonic()
+        self.watched_s = 0.0
+
+    def attempt(self) -> tuple[OwnedDirectory, Owner] | None:
+        """Become the owner, if the directory has none that may live; return None where it has. Local.
+
+        Raises
+        ------
+        UserError
+            The directory cannot be read or written.
+        """
+        for _ in range(TRIES):  # who is slower than another looks who that is
+            newest = self._look()
+            before = Owner.of(self._seen[1])
+            at_rest = newest == 0 or (before is not None and (before.ended or before.identity.is_gone()))
+            if not at_rest and not self._may_take(before):
+                return None
+            claimed = claim(self._path, newest + 1, self._lease_s, self._me, uncertain=not at_rest)
+            if claimed is not None:
+                return claimed
+        return None
+
+    def _look(self) -> int:
+        """Look who the owner is, and how long its record has been as it is; return its generation."""
+        newest = max(record.generations(self._path), default=0)
+        now = time.monotonic()
+        seen = newest, record.read(self._path, newest) if newest else b""
+        same = seen == self._seen
+        self.watched_s = self.watched_s + min(now - self._looked, LONGEST_LOOK_S) if same else 0.0
+        self._seen, self._looked = seen, now
+        return newest
+
+    def _may_take(self, before: Owner | None) -> bool:
+        """Return whether an owner that may be alive has to give way."""
+        if before is not None and before.identity.is_restarted_as(self._me):
+            return True
+        return self.watched_s >= (before.lease_s if before is not None else self._lease_s)
+
+    def refusal(self) -> DirectoryOwned:
+        """Return what says who has the directory."""
+        owner = Owner.of(self._seen[1])
+        lease_s = self._lease_s if owner is None else owner.lease_s
+        return DirectoryOwned(
+            f"{self.owner_text()}. With --wait this run begins when that one has ended, or has not renewed "
+            f"its lease for {lease_s:g} s; or give another directory with --run-dir"
+        )
+
+    def owner_text(self) -> str:
+        """Return a line that says who has the directory."""
+        return f"run directory {self._path} belongs to another run: {self.owner_name()}"
+
+    def owner_name(self) -> str:
+        """Return who had the directory when this process looked."""
+        owner, file = Owner.of(self._seen[1]), record.room(self._path, self._seen[0]) / RECORD
+        return f"{owner}" if owner is not None else f"one whose record {file} cannot be read"
+
+
+def claim(
+    path: Path, generation: int, lease_s: float, me: Identity, uncertain: bool
+) -> tuple[OwnedDirectory, Owner] | None:
+    """Become the owner of a generation, and remove what earlier ones have; None if another process has won.
+
+    Raises
+    ------
+    UserError
+        The directory cannot be written.
+    """
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    owner = Owner(me, secrets.token_hex(8), since, lease_s)
+    owned = OwnedDirectory(path, generation, uncertain)
+    candidate = path / OWNER / f".{owner.launch}"
+    try:
+        candidate.mkdir(parents=True)
+        record.write_new(candidate / RECORD, owner)
+        try:
+            candidate.rename(owned.room)
+        except OSError as error:  # what is there then tells, also where the answer to the call was lost
+            if error.errno not in LOST and not _is_mine(owned, owner):
+                raise
+        if not _is_mine(owned, owner):
+            return None
+        _fence(owned)
+        return owned, owner
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and owned.room.parent.is_dir():
+            return None  # the winner has removed the candidate
+        raise UserError(
+            f"run directory {path}: {error.strerror}: give another with --run-dir, or make it writable"
+        ) from None
+    finally:
+        shutil.rmtree(candidate, ignore_errors=True)
+
+
+def _is_mine(owned: OwnedDirectory, owner: Owner) -> bool:
+    """Return whether the newest generation is this owner's; one that came too late is removed."""
+    there = Owner.of(record.read(owned.path, owned.generation))
+    if there is None or there.launch != owner.launch:
+        return False
+    if max(record.generations(owned.path), default=0) == owned.generation:
+        return True
+    shutil.rmtree(owned.room, ignore_errors=True)
+    return False
+
+
+def _fence(owned: OwnedDirectory) -> None:
+    """Remove the rooms of earlier owners, and what was to become one: first the name, then the content.
+
+    An earlier owner on this host knows no other name; one on another host may know the directory by its
+    number, and finds no file in it.
+    """
+    for name in os.listdir(owned.path / OWNER):
+        old = owned.path / OWNER / name
+        if old != owned.room and (name.isdecimal() or name.startswith(".")):
+            away = old.with_name(f".gone-{secrets.token_hex(4)}")
+            with suppress(OSError):
+                old.rename(away)
+                old = away
+            for _ in range(TRIES):
+                shutil.rmtree(old, ignore_errors=True)
+                if not old.exists():
+                    break
+
+
+def restore(owned: OwnedDirectory, owner: Owner) -> None:
+    """Make the room of an owner again, whose directory somebody has removed. Local.
+
+    Raises
+    ------
+    TakenOver
+        It is gone as another job has taken the directory over: that is seen once the room is there, also
+        where a network file system shows an older state until then.
+    OSError
+        That cannot be done.
+    """
+    owned.room.mkdir(parents=True)
+    record.write_new(owned.room / RECORD, owner)
+    try:
+        owned.check()
+    except TakenOver:
+        shutil.rmtree(owned.room, ignore_errors=True)
+        raise
+
+
+def succeed(owned: OwnedDirectory) -> tuple[OwnedDirectory, Owner]:
+    """Take a directory over from a process of the same job that has died, or seems to have. Local.
+
+    The record is not renewed by this: see `lease.Lease`.
+
+    Raises
+    ------
+    TakenOver
+        Another job was faster.
+    UserError
+        The directory cannot be written.
+    """
+    before = Owner.of(record.read(owned.path, owned.generation))
+    lease_s = before.lease_s if before is not None else record.LONGEST_LEASE_S
+    taken = claim(owned.path, owned.generation + 1, lease_s, Identity.own(), uncertain=True)
+    if taken is None:
+        owned.check()
+        raise TakenOver(f"run directory {owned.path} was taken over by another job")
+    return taken
