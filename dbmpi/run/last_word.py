@@ -62,6 +62,7 @@ class LastWord:
         from dbmpi.output.summary import conclusion, summary
 
         directory, stopping = self._setup.run_dir, self._stopping
+        self._log.job(began=False)
         content = summary(self._log, stopping.reason, self._status(), stopping.verdict)
         with self.attempting(run_directory.SUMMARY):
             write_json(directory / run_directory.SUMMARY, content)
