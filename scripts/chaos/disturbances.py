@@ -13,6 +13,7 @@ SUSPENDED = 2.0
 MEMORY = Path("/sys/fs/cgroup/memory")  # version 1 of cgroups
 MEMORY_2 = Path("/sys/fs/cgroup")
 GIVE_UP_S = 3.0
+LONGEST_WRITE_S = 0.05
 
 
 def kill(scene: Scene) -> None:
@@ -21,6 +22,17 @@ def kill(scene: Scene) -> None:
         scene.wait(scene.gap_s if number else 0.0)
         scene.send(rank, signal.SIGKILL)
     scene.settle()
+
+
+def kill_writing(scene: Scene) -> None:
+    """Kill the victims while a checkpoint is under construction, if one is in time."""
+    checkpoints = scene.run_dir / "checkpoints"
+    deadline = scene.now_s + GIVE_UP_S
+    while not any(checkpoints.glob(".*.part")) and scene.now_s < deadline and scene.living():
+        scene.wait(0.002)
+    scene.wait(scene.draw.uniform(0.0, LONGEST_WRITE_S))
+    scene.meet()
+    kill(scene)
 
 
 def pause(deadlines: tuple[float, float]) -> Callable[[Scene], None]:

@@ -75,6 +75,12 @@ D, K = disturbances, Kind
 KINDS = {
     "none": K("nothing happens", roles=(), deaths=False),
     "kill": K("a rank is killed", D.kill, weight=8),
+    "kill-writing": K(
+        "the coordinator or a shard is killed while a checkpoint is written",
+        D.kill_writing,
+        ("coordinator", "shard"),
+        weight=3,
+    ),
     "double-kill": K("two ranks are killed, at once or soon after one another", D.kill, victims=2, weight=5),
     "out-of-memory": K("a rank gets no more memory", D.out_of_memory, missing=D.no_memory_groups),
     "pause-short": K(

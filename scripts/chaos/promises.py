@@ -11,7 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 OWNED = 73  # of a job whose run directory another one has
-GROUPS = {"deaths": "kill out-of-memory double-kill"}  # words of the first column that stand for others
+GROUPS = {
+    "deaths": "kill kill-writing out-of-memory double-kill"
+}  # words of the first column that stand for others
 TABLE = """
 what                  | who            | how   | phase    | ends with   | because
 none                  | *              | *     | *        | 0           | nothing happens
@@ -55,7 +57,7 @@ disk-failing          | *              | *     | launch   | 2 85        | the ru
 disk-failing          | *              | *     | training | 85          | the last whole checkpoint counts
 disk-failing          | *              | *     | end      | 0 85        | all is written, or not
 disk-full-for-a-while | *              | *     | launch   | 0 2 85      | the run does not begin, or goes on
-disk-full-for-a-while | *              | *     | *        | 0 85        | it is written later, if there is time
+disk-full-for-a-while | *              | *     | *        | 0 85        | written later, or it was the end
 two-jobs              | *              | *     | *        | 0 own       | one has the directory
 """
 

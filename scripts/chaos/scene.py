@@ -68,11 +68,14 @@ class Scene:
         """Wait for the moment, and let it happen."""
         self.living, self._launched = living, time.monotonic()
         self._sleep_until(self.after_s)
-        self.hit_s = self.now_s
-        self._note_phase()
+        self.meet()
         if self.phases != ["over"]:
             self._left = set().union(*map(segments, self.pids.values()))
             self.act(self)
+
+    def meet(self) -> None:
+        """Note that this is the moment, and how far the run is."""
+        self.hit_s, self.phases = self.now_s, [self._phase()]
 
     @property
     def now_s(self) -> float:
