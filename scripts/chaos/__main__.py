@@ -24,8 +24,9 @@ from scripts import processes
 from scripts.chaos import promises, report
 from scripts.chaos.jobs import Mode, Workshop
 from scripts.chaos.kinds import KINDS
+from scripts.chaos.lines import Line, read
 from scripts.chaos.problem import ALGORITHMS
-from scripts.chaos.series import Line, Series, read
+from scripts.chaos.series import Series
 
 SHARED = Path("/dev/shm")  # where flushing costs nothing
 STATUS_USAGE = 2
@@ -73,7 +74,7 @@ def run(given: argparse.Namespace, folder: Path) -> int:
     """Make the tries; return 1 if one was not as promised."""
     shop = Workshop(folder)
     names = given.kinds or list(KINDS)
-    series = Series(shop, given.out, given.seed, modes(shop, given))
+    series = Series(shop, given.out, given.seed, modes(shop, given), given.keep is not None)
     bad = 0
     for line in series.tries(names, given.tries, time.monotonic() + given.seconds, given.only):
         print(told(line), flush=True)

@@ -2,119 +2,20 @@
 
 import random
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from scripts import processes
 from scripts.chaos import judge
 from scripts.chaos.failing import audit
-from scripts.chaos.jobs import PLAIN, Mode, Surroundings, Workshop, summary
+from scripts.chaos.jobs import PLAIN, Surroundings, Workshop, summary
 from scripts.chaos.kinds import Kind
+from scripts.chaos.plan import Calm, Plan
 from scripts.chaos.promises import kept, promised
 from scripts.chaos.scene import Scene
-from scripts.chaos.shapes import SHAPES, Shape
+from scripts.chaos.shapes import Shape
+from scripts.chaos.tried import COUNTS, Tried
 
 AGAIN = 2  # jobs, at most, that a run takes to its end after the one that was disturbed
-GAP_S = 1.0
-BEFORE = 0.25  # share of the tries
-COUNTS = "rows_again", "rows_lost", "updates_lost"
-
-
-@dataclass
-class Tried:
-    """What became of a try; `series` says what else stands in its line.
-
-    Parameters
-    ----------
-    role, algorithm, launcher, shape, again
-        Whom it met, how the run was made, and on what shape it went on; empty where that says nothing.
-    after_s, phases
-        When, in seconds from the launch, and how far the run was.
-    first_s, began_s
-        How long the first job took, and until training began.
-    status, promised
-        How the job ended, and the words of the table.
-    statuses
-        Of all jobs of the run.
-    wrong
-        What was not as promised: "hang", "status ...", "damage: ...", "manners: ...", "lost work: ...".
-    accuracy
-        Of the run's end.
-    lost_s
-        Seconds of training that were done again.
-    applied_s, available_s
-        Of goodput, by the clock outside: see `dbmpi.output.goodput`.
-    said
-        What the jobs said, where something is wrong.
-    """
-
-    role: str = ""
-    algorithm: str = ""
-    launcher: str = ""
-    shape: str = ""
-    again: str = ""
-    after_s: float = 0.0
-    first_s: float = 0.0
-    began_s: float = 0.0
-    phases: list[str] = field(default_factory=list)
-    status: int = 0
-    promised: list[str] = field(default_factory=list)
-    statuses: list[int] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-    accuracy: float | None = None
-    lost_s: float = 0.0
-    rows_again: int = 0
-    rows_lost: int = 0
-    updates_lost: int = 0
-    applied_s: float = 0.0
-    available_s: float = 0.0
-    goodput: float | None = None
-    losses: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    said: str = ""
-
-
-@dataclass(frozen=True)
-class Calm:
-    """What is known of undisturbed runs of a mode: seconds until training begins, and to the end; losses."""
-
-    began_s: float
-    wall_s: float
-    losses: list[float]
-
-    def after_s(self, moment: float) -> float:
-        """Return the seconds from the launch of a moment: a quarter of all moments are before training."""
-        if moment < BEFORE:
-            return self.began_s * moment / BEFORE
-        return self.began_s + (self.wall_s - self.began_s) * (moment - BEFORE) / (1 - BEFORE)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is drawn for a try, before anything is known of the machine."""
-
-    mode: Mode
-    shape: Shape
-    again: Shape
-    victims: list[int]
-    moment: float  # 0 to 1: see `Calm`
-    gap_s: float
-
-    @classmethod
-    def drawn(cls, kind: Kind, draw: random.Random, modes: list[Mode]) -> "Plan":
-        """Draw a plan for a kind."""
-        mode, shape = draw.choice(modes), draw.choice(SHAPES)
-        again = shape if draw.random() < 0.5 else draw.choice(SHAPES)
-        ranks = sorted({rank for role in kind.roles for rank in shape.ranks_of(role)})
-        some: list[int] = []
-        while (
-            ranks and len(some) < kind.victims
-        ):  # roles are drawn first: there are more replicas than others
-            one = draw.choice(shape.ranks_of(draw.choice(kind.roles)))
-            some += [one] if one not in some else []
-        gap_s = draw.choice([0.0, draw.uniform(0.0, GAP_S)])
-        return cls(mode, shape, again, some, draw.random(), gap_s)
 
 
 class Attempt:
@@ -243,8 +144,3 @@ class Attempt:
     def _most_again(self) -> int:
         """Return how many portions may be handed out twice: two of each replica that a death concerned."""
         return 2 * self._plan.shape.replicas * max(1, len(self._plan.victims)) * len(self._jobs)
-
-
-def figures(tried: Tried) -> dict[str, Any]:
-    """Return what stands of a try in its line."""
-    return {name: value for name, value in vars(tried).items() if value not in ("", [], None)}

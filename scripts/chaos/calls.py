@@ -24,10 +24,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scripts.chaos.attempt import Tried
 from scripts.chaos.failing.faults import Fault, faults_of
 from scripts.chaos.failing.laboratory import Laboratory
 from scripts.chaos.failing.trial import Outcome, Series
+from scripts.chaos.tried import Tried
 
 Case = tuple[Series, Fault]
 SHARED = Path("/dev/shm")  # where flushing costs nothing

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.chaos.scene import Scene
 
-SHORT, LONG = (0.2, 0.7), (2.0, 3.0)  # pauses, in deadlines
+SHORT, LONG = (0.2, 0.7), (2.8, 3.5)  # pauses, in deadlines: silence is judged after 1.5 to 2.5
 SUSPENDED = 2.0
 MEMORY = Path("/sys/fs/cgroup/memory")  # version 1 of cgroups
 MEMORY_2 = Path("/sys/fs/cgroup")

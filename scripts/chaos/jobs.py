@@ -1,7 +1,6 @@
 """Starts the jobs of a run, on a shape, under a launcher, and with what a kind of fault needs."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,13 +117,3 @@ def summary(run_dir: Path) -> dict[str, Any]:
     """Return summary.json; nothing where it is not there."""
     path = run_dir / "summary.json"
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def wait_until(holds: Callable[[], bool], limit_s: float) -> bool:
-    """Wait until something holds; return whether it does by the end."""
-    deadline = time.monotonic() + limit_s
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

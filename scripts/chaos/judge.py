@@ -13,7 +13,6 @@ Found = Mapping[int, audit.Saved | audit.Broken]
 SAME = 1e-5  # of a loss: sums depend on their order, a little even in float64
 SLACK_S = 2.0  # until a checkpoint that is due has been taken and written, on a busy machine
 MOST_SAID = 6000  # characters of a job
-COUNTS = "rows_again", "rows_lost", "updates_lost", "examples_dropped"
 
 
 def manners(done: processes.Finished) -> list[str]:

@@ -10,7 +10,7 @@ that was killed (9 with MPICH); "own" is `OWNED`. The phases: "launch" until tra
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-OWNED = 73  # of a job whose run directory another one has
+OWNED = 86  # of a job whose run directory another one has
 GROUPS = {
     "deaths": "kill kill-writing out-of-memory double-kill"
 }  # words of the first column that stand for others

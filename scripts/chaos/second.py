@@ -7,12 +7,12 @@ from pathlib import Path
 
 from scripts import processes
 from scripts.chaos import judge
-from scripts.chaos.attempt import Tried
 from scripts.chaos.failing import audit
 from scripts.chaos.jobs import Mode, Workshop, records, summary
 from scripts.chaos.problem import ALGORITHMS
 from scripts.chaos.promises import kept, promised
 from scripts.chaos.shapes import Shape
+from scripts.chaos.tried import Tried
 
 SHAPE, LATEST_S = Shape(1, 1, 1), 4.0
 NAME = "two-jobs"

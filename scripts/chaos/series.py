@@ -1,48 +1,24 @@
 """A series of tries: a file of lines, one try each, to which sittings add, and which can be put together."""
 
-import json
-import os
 import platform
 import random
-import subprocess
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from scripts import launcher
-from scripts.chaos import attempt
-from scripts.chaos.attempt import Attempt, Calm, Plan, Tried
+from scripts.chaos import lines
+from scripts.chaos.attempt import Attempt
 from scripts.chaos.jobs import Mode, Workshop
 from scripts.chaos.kinds import KINDS
+from scripts.chaos.lines import Line
+from scripts.chaos.plan import Calm, Plan
+from scripts.chaos.tried import Tried, figures, verdict
 
-Line = dict[str, Any]
 RECENT = 3
-
-
-def commit() -> str:
-    """Return the commit of the tree, with "+" if files differ from it; "unknown" outside of a repository."""
-    git = ["git", "-C", str(launcher.ROOT)]
-    done = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    if done.returncode:
-        return "unknown"
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout
-    return done.stdout.strip() + ("+" if changed.strip() else "")
-
-
-def read(paths: Sequence[Path]) -> list[Line]:
-    """Return the tries of some files; the last line of one may be half a line."""
-    lines: list[Line] = []
-    for path in paths:
-        for text in path.read_text().splitlines() if path.exists() else []:
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                continue
-    return lines
 
 
 def chosen(names: Sequence[str], seed: int, number: int) -> str:
@@ -67,17 +43,21 @@ class Series:
         Of all tries: one is drawn from the seed and its number alone.
     modes
         How runs are made.
+    keep
+        Whether the folders of the tries stay.
     """
 
     shop: Workshop
     out: Path | None
     seed: int
     modes: list[Mode]
+    keep: bool = False
     _lines: list[Line] = field(default_factory=list)
+    _last: Path | None = None
 
     def __post_init__(self) -> None:
-        self._commit = commit()
-        self._lines = read([self.out]) if self.out is not None else []
+        self._commit = lines.commit()
+        self._lines = lines.read([self.out]) if self.out is not None else []
 
     def made(self, names: Sequence[str], number: int) -> bool:
         """Return whether a try was made in an earlier sitting."""
@@ -115,8 +95,7 @@ class Series:
         return self._add(name, number, names, began, tried, skipped=bool(missing))
 
     def _make(self, name: str, number: int, draw: random.Random) -> Tried:
-        kind, folder = KINDS[name], self.shop.folder / f"{name}-{number}"
-        folder.mkdir()
+        kind, folder = KINDS[name], self._folder(name, number)
         if kind.own:
             module, _, function = kind.own.partition(":")
             made: Tried = getattr(import_module(module), function)(draw, folder)
@@ -124,12 +103,27 @@ class Series:
         plan = Plan.drawn(kind, draw, self.modes)
         return Attempt(self.shop, name, kind, plan, folder / "run", draw, self._calm(plan.mode, name)).make()
 
+    def _folder(self, name: str, number: int) -> Path:
+        """Make the folder of a try; that of the one before is removed."""
+        if not self.keep and self._last is not None:
+            shutil.rmtree(self._last, ignore_errors=True)
+        self._last = self.shop.folder / f"{name}-{number}"
+        shutil.rmtree(self._last, ignore_errors=True)
+        self._last.mkdir()
+        return self._last
+
     def _calm(self, mode: Mode, name: str) -> Calm:
         """Return what is known of undisturbed runs; make one first where nothing is."""
         if name == "none":
             return Calm(0.0, 0.0, self._losses(mode))
-        known = [one for one in self._lines if one["kind"] == "none" and one["mode"] == str(mode)]
-        known = [one for one in known if not one["wrong"] and one["host"] == platform.node()]
+        same = {
+            "kind": "none",
+            "mode": str(mode),
+            "host": platform.node(),
+            "commit": self._commit,
+            "wrong": [],
+        }
+        known = [one for one in self._lines if same.items() <= one.items()]
         if not known:
             self._calm_run(mode)
             return self._calm(mode, name)
@@ -138,18 +132,17 @@ class Series:
         return Calm(began_s, wall_s, self._losses(mode))
 
     def _losses(self, mode: Mode) -> list[float]:
-        same = [one for one in self._lines if one.get("losses") and one["algorithm"] == mode.algorithm]
-        return same[0]["losses"] if same else []
+        same = {"algorithm": mode.algorithm, "commit": self._commit}
+        found = (one["losses"] for one in self._lines if "losses" in one and same.items() <= one.items())
+        return next(found, [])
 
     def _calm_run(self, mode: Mode) -> None:
         number = -1 - sum(one["try"] < 0 for one in self._lines)
         draw = random.Random(f"{self.seed} {number} none")
         plan = Plan.drawn(KINDS["none"], draw, [mode])
-        began, folder = time.time(), self.shop.folder / f"none{number}"
-        folder.mkdir()
-        tried = Attempt(
-            self.shop, "none", KINDS["none"], plan, folder / "run", draw, Calm(0.0, 0.0, self._losses(mode))
-        ).make()
+        began, run_dir = time.time(), self._folder("none", number) / "run"
+        calm = Calm(0.0, 0.0, self._losses(mode))
+        tried = Attempt(self.shop, "none", KINDS["none"], plan, run_dir, draw, calm).make()
         line = self._add("none", number, "none", began, tried)
         if line["wrong"]:
             raise SystemExit(f"a run that nothing disturbs is not as it should be: {line}")
@@ -158,7 +151,7 @@ class Series:
         self, name: str, number: int, names: str, began: float, tried: Tried, skipped: bool = False
     ) -> Line:
         """Append the line of a try."""
-        said = attempt.figures(tried)
+        said = figures(tried)
         line = {
             "time": round(began, 1),
             "host": platform.node(),
@@ -176,17 +169,5 @@ class Series:
         }
         self._lines.append(line)
         if self.out is not None:
-            with self.out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            lines.add(self.out, line)
         return line
-
-
-def verdict(wrong: Sequence[str]) -> str:
-    """Return one word or two about a try: the worst of what is wrong."""
-    order = {"damage": "silent damage", "hang": "hang", "status": "wrong status", "lost": "lost work"}
-    said = " ".join(wrong)
-    return next(
-        (text for word, text in order.items() if word in said), "bad manners" if wrong else "as promised"
-    )

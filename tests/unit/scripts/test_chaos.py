@@ -5,21 +5,21 @@ import random
 
 import pytest
 
-from scripts.chaos import promises, report, series
-from scripts.chaos.attempt import Plan
+from scripts.chaos import lines, promises, report, series
 from scripts.chaos.jobs import Mode
 from scripts.chaos.kinds import ANYBODY, KINDS
+from scripts.chaos.plan import Plan
 from scripts.chaos.promises import PROMISES, kept, promised
 from scripts.chaos.shapes import SHAPES, Shape
+from scripts.chaos.tried import verdict
 from tests import ROOT
 
 PHASES = "launch", "training", "end"
 
 
 def line(number=0, kind="kill", wrong=(), **more):
-    verdict = series.verdict(list(wrong))
     fixed = {"host": "h", "commit": "c", "seed": 1, "kinds": "kill", "time": 1.0, "mode": "downpour ulfm"}
-    own = {"try": number, "kind": kind, "wrong": list(wrong), "verdict": verdict, "status": 0}
+    own = {"try": number, "kind": kind, "wrong": list(wrong), "verdict": verdict(list(wrong)), "status": 0}
     return {**fixed, **own, "algorithm": "downpour", **more}
 
 
@@ -109,16 +109,16 @@ def test_each_kind_has_its_turn_as_often_as_it_weighs():
 
 def test_files_can_be_put_together_and_half_a_line_is_left_out(tmp_path):
     for name, numbers in (("a", (0, 1)), ("b", (1, 2))):
-        lines = [json.dumps(line(number)) for number in numbers]
-        (tmp_path / name).write_text("\n".join([*lines, '{"half']))
-    found = series.read([tmp_path / name for name in ("a", "b", "nowhere")])
+        texts = [json.dumps(line(number)) for number in numbers]
+        (tmp_path / name).write_text("\n".join([*texts, '{"half']))
+    found = lines.read([tmp_path / name for name in ("a", "b", "nowhere")])
     assert [one["try"] for one in found] == [0, 1, 1, 2]
     assert [one["try"] for one in report.made(found)] == [0, 1, 2]
 
 
 def test_a_try_of_this_commit_is_not_made_again(tmp_path):
     path = tmp_path / "series.jsonl"
-    path.write_text(json.dumps(line(3, commit=series.commit())) + "\n")
+    path.write_text(json.dumps(line(3, commit=lines.commit())) + "\n")
     some = series.Series(None, path, 1, [])
     assert some.made(["kill"], 3)
     assert not some.made(["kill"], 2) and not some.made(["kill", "stop"], 3)
@@ -126,11 +126,11 @@ def test_a_try_of_this_commit_is_not_made_again(tmp_path):
 
 
 def test_the_verdict_is_the_worst_of_what_is_wrong():
-    assert series.verdict([]) == "as promised"
-    assert series.verdict(["manners: a traceback", "status 1", "damage: model.h5"]) == "silent damage"
-    assert series.verdict(["then hang"]) == "hang"
-    assert series.verdict(["status 1 of a job that nothing disturbed"]) == "wrong status"
-    assert series.verdict(["manners: a traceback"]) == "bad manners"
+    assert verdict([]) == "as promised"
+    assert verdict(["manners: a traceback", "status 1", "damage: model.h5"]) == "silent damage"
+    assert verdict(["then hang"]) == "hang"
+    assert verdict(["status 1 of a job that nothing disturbed"]) == "wrong status"
+    assert verdict(["manners: a traceback"]) == "bad manners"
 
 
 def test_the_report_counts_and_compares():
