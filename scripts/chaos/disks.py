@@ -1,13 +1,14 @@
 """A disk that is slow, full or failing from some moment on, for a while or for good; needs a C compiler."""
 
 import errno
+from collections.abc import Callable
 from pathlib import Path
 
 from scripts.chaos.failing import preload
 from scripts.chaos.jobs import Surroundings, Workshop
 from scripts.chaos.scene import Scene
 
-FOR_A_WHILE_S = 0.3, 1.5
+SOON, LATER = (0.3, 1.5), (2.0, 4.0)  # seconds
 SLOWEST = 1.5  # deadlines that flushing a file takes
 
 
@@ -38,11 +39,15 @@ def begin(scene: Scene) -> None:
     scene.settle()
 
 
-def begin_and_end(scene: Scene) -> None:
-    """Disturb the disk for a while."""
-    begin(scene)
-    scene.wait(scene.draw.uniform(*FOR_A_WHILE_S))
-    mark(scene).unlink()
+def for_a_while(bounds_s: tuple[float, float]) -> Callable[[Scene], None]:
+    """Return what disturbs the disk for so many seconds, between two bounds."""
+
+    def act(scene: Scene) -> None:
+        begin(scene)
+        scene.wait(scene.draw.uniform(*bounds_s))
+        mark(scene).unlink()
+
+    return act
 
 
 def mark(scene: Scene) -> Path:

@@ -94,8 +94,8 @@ KINDS = {
     ),
     "stop": K("a rank is told to stop", D.stop, weight=3, deaths=False),
     "disk-slow": K(
-        "flushing takes up to 1.5 deadlines",
-        disks.begin,
+        "flushing takes up to 1.5 deadlines, for a while",
+        disks.for_a_while(disks.LATER),
         (),
         timeout_s=QUICK,
         around=disks.slow,
@@ -107,7 +107,7 @@ KINDS = {
     ),
     "disk-full-for-a-while": K(
         "the disk is full, and is freed",
-        disks.begin_and_end,
+        disks.for_a_while(disks.SOON),
         (),
         around=disks.full,
         missing=disks.without_compiler,
