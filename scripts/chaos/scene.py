@@ -12,6 +12,7 @@ from pathlib import Path
 from scripts.chaos.shapes import Shape
 from scripts.chaos.victims import by_rank, segments
 
+THERE_S = 30.0  # until all ranks of a job are there
 BLUR_S = 0.3  # what is this close to the border of two phases is promised what either is
 
 
@@ -68,10 +69,17 @@ class Scene:
         """Wait for the moment, and let it happen."""
         self.living, self._launched = living, time.monotonic()
         self._sleep_until(self.after_s)
+        while self._early and self.now_s < self.after_s + THERE_S:
+            self.wait(0.02)
         self.meet()
         if self.phases != ["over"]:
             self._left = set().union(*map(segments, self.pids.values()))
             self.act(self)
+
+    @property
+    def _early(self) -> bool:
+        """Whether some of the victims are not there yet."""
+        return self._phase() == "launch" and not set(self.victims) <= set(self.pids)
 
     def meet(self) -> None:
         """Note that this is the moment, and how far the run is."""
