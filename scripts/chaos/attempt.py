@@ -67,8 +67,11 @@ class Attempt:
             self._first_job()
         finally:
             self._scene.clean()
-        self._go_on()
-        self._judge_end()
+        try:
+            self._go_on()
+            self._judge_end()
+        except (KeyError, OSError, ValueError) as error:
+            self.tried.wrong.append(f"damage: what is left cannot be read: {error!r}")
         if self.tried.wrong:
             self.tried.said = "\n".join(judge.shortened(str(done)) for done in self._jobs)
         return self.tried
@@ -102,7 +105,7 @@ class Attempt:
     def _go_on(self) -> None:
         """Go on with a run that has not come to its end, on another shape perhaps."""
         for _ in range(AGAIN):
-            if self.tried.statuses[-1] == 0 or self.tried.wrong:
+            if self.tried.statuses[-1] == 0 or "hang" in self.tried.wrong:
                 return
             self.tried.wrong += self._loads_what_was_saved()
             done = self._job(self._plan.again)
@@ -127,7 +130,7 @@ class Attempt:
     def _judge_end(self) -> None:
         """Judge the end of the run, and take its figures."""
         tried, found = self.tried, summary(self._run_dir)
-        if tried.statuses[-1] or tried.wrong:
+        if tried.statuses[-1]:
             return
         mode, quiet = self._plan.mode, not self._kind.deaths
         tried.wrong += judge.end(self._run_dir, found) + judge.ledger(mode, found, quiet, self._most_again())

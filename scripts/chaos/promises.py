@@ -47,7 +47,7 @@ pause-long            | *              | plain | training | 1           | the la
 link-cut              | *              | *     | launch   | 0 1 85-     | all waits have a deadline
 link-cut              | *              | plain | *        | 1 85        | as this or that side is first
 link-cut              | *              | ulfm  | *        | 0 1 85      | as this or that side is first
-stop                  | *              | *     | launch   | 0 85- 138   | a signal kills until Python runs
+stop                  | *              | *     | launch   | 0 1 85- 138 | a signal kills until Python runs
 stop                  | *              | *     | training | 85          | all is saved
 stop                  | *              | *     | end      | 0 85        | it is over, or as in training
 disk-full             | *              | *     | launch   | 2 85        | the run does not begin, or ends
