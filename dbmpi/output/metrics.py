@@ -11,6 +11,8 @@ Every record is one line of JSON with `kind`, `time_s` (since training began), `
             back later) and versions_unknown (updates for which nothing could be)
     event   text; of the death of a shard also: shard, heir, mirror_age_s, updates_lost (of the model, about)
     checkpoint  number, bytes, stall_s (in which training stood still), write_s (in the background), score
+    job     began (true: training begins; false: the job ends in order), partitions (of all replicas), wall_s
+            (since the job was launched): for goodput
 
 and with Sandblaster:
 
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.arrays import Record
+from dbmpi.output.goodput import NO_ROOM, Fate, Room
 from dbmpi.output.lines import LineFile
 from dbmpi.output.progress import Progress, View
 from dbmpi.output.totals import (
@@ -48,7 +51,7 @@ from dbmpi.output.totals import (
 
 _COUNTS = (
     "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
-    "rows_again", "rows_lost", "updates_lost", "examples_dropped",
+    "rows_again", "rows_lost", "updates_lost", "examples_dropped", "discarded_s",
 )  # fmt: skip
 
 
@@ -78,6 +81,8 @@ class MetricsLog:
         What the user sees.
     born
         When the program was started, `time.monotonic`.
+    room
+        The partitions there are, for goodput.
 
     Attributes
     ----------
@@ -93,9 +98,10 @@ class MetricsLog:
         every_s: float,
         progress: Progress,
         born: float | None = None,
+        room: Room = NO_ROOM,
     ) -> None:
         self._born = time.monotonic() if born is None else born
-        self._rows, self._every_s, self._progress = rows, every_s, progress
+        self._rows, self._every_s, self._progress, self._room = rows, every_s, progress, room
         self._file = LineFile(path, lambda text: self.say(f"warning: {text}"))
         self.empty = EvaluationSums(labels=labels)
         self._interval = _Interval(sums=self.empty)
@@ -109,6 +115,7 @@ class MetricsLog:
         self._new_reports: dict[int, Record] = {}
         self.iterations = self.passes = 0
         self.rows_again = self.rows_lost = self.updates_lost = self.examples_dropped = 0
+        self.discarded_s = 0.0
         self.batch: dict[str, Any] = {}
 
     def start(self, now: float) -> None:
@@ -129,6 +136,7 @@ class MetricsLog:
         self.last_evaluation, self._before = state.last_evaluation, state.service
         self.partition_time = state.partition_time
         self._elapsed_before_s, self._wall_before_s = state.elapsed_s, state.wall_s
+        self._room = self._room.after(state.wall_s)
 
     @property
     def service(self) -> ServiceTotals:
@@ -150,6 +158,21 @@ class MetricsLog:
         return self._wall_before_s + time.monotonic() - self._born
 
     @property
+    def available_s(self) -> float:
+        """Seconds of all partitions together, of all jobs of the run. See `goodput`."""
+        return self._room.available_s(time.monotonic() - self._born)
+
+    @property
+    def applied_s(self) -> float:
+        """Seconds of all partitions together in which they computed gradients that were applied."""
+        pieces = max(1, sum(int(report["pieces"]) for report in self.shards.values()))
+        service = self.service
+        lost = self.updates_lost + sum(service.refused.values()) / pieces
+        examples_lost = self.rows_lost + self.examples_dropped
+        fate = Fate(self.examples, examples_lost, service.updates, lost)
+        return max(0.0, self.partition_time.computed_s - self.discarded_s) * fate.applied
+
+    @property
     def train_s(self) -> float:
         """Seconds from the start to the end of training."""
         return self.ended - self.started
@@ -166,6 +189,10 @@ class MetricsLog:
         self.examples_dropped += max(int(r["dropped"]) for r in reports)
         self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
         self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
+
+    def discard(self, reports: Sequence[Record]) -> None:
+        """Portions that `train` has added count for nothing: their sum was not used."""
+        self.discarded_s += PartitionTime.of(reports).computed_s if reports else 0.0
 
     def learned(self, minibatches: int, examples: int) -> None:
         """Add a portion whose reports are gone: those that went to a coordinator that died."""
@@ -281,6 +308,11 @@ class MetricsLog:
             "copies": tally.copies,
             "copies_used": tally.copies_used,
         }
+
+    def job(self, began: bool) -> None:
+        """Record that training begins, or that the job ends in order. See `goodput`."""
+        wall_s = round(time.monotonic() - self._born, 4)
+        self.record("job", began=began, partitions=self._room.partitions, wall_s=wall_s)
 
     def record(self, kind: str, **values: object) -> None:
         """Write one record."""

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dbmpi.output.goodput import goodput
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
 
@@ -27,6 +28,7 @@ def summary(
         "boundary_bytes": log.boundary_bytes,
         "boundary_messages": log.boundary_messages,
         **asdict(log.partition_time),
+        **_goodput(log),
         "rows_again": log.rows_again,
         "rows_lost": log.rows_lost,
         "updates_lost": log.updates_lost,
@@ -35,6 +37,12 @@ def summary(
         **log.batch,
     }
     return {name: plain(value) for name, value in result.items()}
+
+
+def _goodput(log: MetricsLog) -> dict[str, Any]:
+    """Return the goodput of all jobs of the run, and the seconds that it is made of."""
+    applied_s, available_s = log.applied_s, log.available_s
+    return {"goodput": goodput(applied_s, available_s), "applied_s": applied_s, "available_s": available_s}
 
 
 def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True) -> str:

@@ -132,10 +132,19 @@ class PartitionTime:
         return PartitionTime(self.busy_s + other.busy_s, waits)
 
     @property
+    def _within_s(self) -> float:
+        """The waits within `busy_s`."""
+        return sum(self.waits_s.values()) - self.waits_s[COORDINATOR]
+
+    @property
+    def computed_s(self) -> float:
+        """The seconds of `busy_s` in which they did not wait."""
+        return max(0.0, self.busy_s - self._within_s)
+
+    @property
     def wait_share(self) -> float:
         """The share of `busy_s` in which they waited."""
-        within = sum(self.waits_s.values()) - self.waits_s[COORDINATOR]
-        return within / self.busy_s if self.busy_s else 0.0
+        return self._within_s / self.busy_s if self.busy_s else 0.0
 
     @property
     def shares(self) -> dict[str, float]:
@@ -152,7 +161,8 @@ class LogState:
     them out died: the model may have learned from them twice. `rows_lost` counts those from which it may not
     have learned, as the gradient was accrued, or on its way, where a replica died. `updates_lost` counts,
     about, the updates of the model that shards have taken with them; `examples_dropped` those from which a
-    replica learned too late for their round (`downpour.backups`).
+    replica learned too late for their round (`downpour.backups`). `discarded_s` are seconds in which
+    partitions computed for passes over the batch that did not come to their end.
     """
 
     elapsed_s: float
@@ -170,6 +180,7 @@ class LogState:
     updates_lost: int = 0
     examples_dropped: int = 0
     partition_time: PartitionTime = field(default_factory=PartitionTime)
+    discarded_s: float = 0.0
 
 
 @dataclass

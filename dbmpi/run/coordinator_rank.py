@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbmpi.output import run_directory
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     """Open the run's metrics.jsonl."""
     from dbmpi.output import progress
+    from dbmpi.output.goodput import Room
     from dbmpi.output.metrics import MetricsLog
 
     config, rows = context.config, context.setup.description.train_rows
@@ -31,7 +33,20 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     iterations = config.sandblaster.iterations if config.batch else None
     shown = progress.make(output.progress, output.plain_every_s, config.train, rows, iterations)
     path = context.setup.run_dir / run_directory.METRICS
-    return MetricsLog(path, rows, context.labels, output.every_s, shown, started)
+    topology = context.setup.topology
+    room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))
+    return MetricsLog(path, rows, context.labels, output.every_s, shown, started, room)
+
+
+def _earlier_s(path: Path) -> float:
+    """Return the time that partitions of earlier jobs of this run had; nothing where it cannot be read."""
+    from dbmpi.output.goodput import earlier_s
+
+    try:
+        with path.open(errors="replace") as lines:
+            return earlier_s(lines)
+    except OSError:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +182,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         shared.log.restore(state.log)
         shared.stopping.restore(state.stopping)
     shared.log.start(shared.replicas.clock())
+    shared.log.job(began=True)
     if saved is not None:
         learned = f"after {saved.manifest.state.examples:,} examples"
         shared.log.event(f"goes on from checkpoint {saved.manifest.number}, {learned}")

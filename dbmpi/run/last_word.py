@@ -59,6 +59,7 @@ class LastWord:
 
         owned, stopping = self._setup.owned, self._stopping
         owned.check()
+        self._log.job(began=False)
         content = summary(self._log, stopping.reason, self._status(), stopping.verdict)
         with self.attempting(run_directory.SUMMARY):
             owned.write_json(run_directory.SUMMARY, content)

@@ -47,6 +47,7 @@ class Pass(Activity):
         self.scheduler, self._pass_number, self._tally = scheduler, pass_number, tally
         self._sample, self._examples = batch
         self._reports: dict[tuple[int, int], list[Record]] = {}  # replica, portion: computed, not judged
+        self._counted: list[Record] = []  # reports of portions that count
         self._copied: set[tuple[int, int]] = set()
         self._losses: dict[int, list[float]] = {}  # by portion: one that is done again counts once
         self._finite, self._data_loss_sum = True, 0.0
@@ -78,6 +79,8 @@ class Pass(Activity):
     def close(self) -> None:
         """Let replicas give up what nobody waits for any more."""
         self._tally.passes_s += self._replicas.clock() - self._started
+        if self.scheduler.broken or not self.scheduler.done:
+            self._log.discard(self._counted)
         for action in self.scheduler.abandon():
             self._tell(action)
 
@@ -143,6 +146,7 @@ class Pass(Activity):
         reports = self._reports.pop((replica, portion))
         if portion not in self._losses:
             self._log.train(reports)
+            self._counted += reports
             self._data_loss_sum += sum(float(report["data_loss_sum"]) for report in reports)
         self._losses[portion] = [float(report["loss_sum"]) for report in reports]
         self._finite &= all(map(isfinite, self._losses[portion]))

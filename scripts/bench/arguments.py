@@ -1,6 +1,7 @@
 """The command line of the bench: what it may say, and what is refused before anything is measured."""
 
 import argparse
+import ast
 import json
 import math
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scripts import dispatch, processes
+from scripts import processes
 from scripts.bench import machine, record
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +20,7 @@ PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "rates", "step", "
          "transport", "boundary", "data", "start", "memory", "downpour", "sandblaster", "checkpoints",
          "lbfgs", "kernels", "spatial")  # fmt: skip
 OF_DATA = ("accuracy", "replicas", "defaults", "rates", "sandblaster")  # parts that use --data
+STATUS_USAGE = 2
 ROUNDS = 3  # of a part that does not say
 
 
@@ -27,7 +29,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
-        self.exit(dispatch.STATUS_USAGE, f"{self.prog}: {message} (--help tells the options)\n")
+        self.exit(STATUS_USAGE, f"{self.prog}: {message} (--help tells the options)\n")
 
 
 def parse(words: Sequence[str], about: str) -> argparse.Namespace:
@@ -68,7 +70,8 @@ def parse(words: Sequence[str], about: str) -> argparse.Namespace:
 
 def what(part: str) -> str:
     """Return the first line of a part's docstring; it is not imported."""
-    return dispatch.first_line(HERE / "parts" / f"{part}.py")
+    text = (HERE / "parts" / f"{part}.py").read_text()
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
 
 def _number(

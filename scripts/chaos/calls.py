@@ -1,4 +1,4 @@
-"""Make each file system call of a run fail, one by one: `calls [--serial] [--ranks 4] [--only PATTERN]`.
+"""Make each file system call of a run fail, one by one: `every-call [--serial] [--ranks 4] [--only PATTERN]`.
 
 The calls are those that a run makes in its directory and on its data file, as a library lists them that is
 loaded before the C library (`failing/preload.c`; needs a C compiler). In one process every call of a fresh
@@ -9,11 +9,13 @@ a sample of these fails, drawn by the seed.
 
 Each run is held to what `failing/promises.py` promises, and so is the same command after it. Prints each run
 that breaks a promise, and a table; the status is 1 if there is one. `--only PATTERN` makes those runs again
-whose name the pattern is found in.
+whose name the pattern is found in. The kind `calls` makes one of these runs, drawn by chance.
 """
 
+import argparse
 import hashlib
 import os
+import random
 import re
 import tempfile
 import time
@@ -22,14 +24,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from scripts import dispatch
 from scripts.chaos.failing.faults import Fault, faults_of
 from scripts.chaos.failing.laboratory import Laboratory
 from scripts.chaos.failing.trial import Outcome, Series
+from scripts.chaos.tried import Tried
 
 Case = tuple[Series, Fault]
 SHARED = Path("/dev/shm")  # where flushing costs nothing
 PARALLEL = "2 shards", "2 replicas"
+DAMAGE = re.compile("WRONG VALUES|ANOTHER MODEL|are lost|checkpoint")
+_known: dict[tuple[Path, str], list[Case]] = {}  # of a folder and a shape
 
 
 def cases(lab: Laboratory, shape: str) -> list[Case]:
@@ -90,9 +94,34 @@ def report(outcomes: Sequence[Outcome], began: float) -> int:
     return 1 if broken else 0
 
 
+def attempt(draw: random.Random, folder: Path) -> Tried:
+    """Make a try of the kind `calls`: one fault of those that are tried on one process or on 4 ranks."""
+    shape = draw.choice(["serial", *PARALLEL])
+    place = folder.parent, shape
+    if place not in _known:
+        there = folder.parent / f"calls-{shape}".replace(" ", "-")
+        there.mkdir()
+        _known[place] = cases(Laboratory(there), shape)
+    series, fault = draw.choice(_known[place])
+    outcome = series.attempt(fault, int(folder.name.rpartition("-")[2]))
+    wrong = [f"damage: {text}" if DAMAGE.search(text) else text for text in outcome.wrong]
+    return Tried(
+        role=outcome.file,
+        shape=shape,
+        status=outcome.status,
+        promised=outcome.promise.ends.split(),
+        wrong=wrong,
+        notes=[outcome.name],
+        said=str(outcome.done) if wrong else "",
+    )
+
+
 def main(arguments: list[str]) -> int:
     """Read the command line, and run."""
-    parser = dispatch.parser(__name__, __doc__)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="scripts/chaos every-call", description=__doc__, formatter_class=form
+    )
     parser.add_argument("--serial", action="store_true", help="one process only: every call")
     parser.add_argument("--ranks", type=int, choices=[4], help="so many ranks only: a sample")
     parser.add_argument("--sample", type=int, default=60, help="runs on 4 ranks")

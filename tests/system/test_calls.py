@@ -1,4 +1,4 @@
-"""Some of the runs of `python scripts/chaos calls`: a file system call fails, a run ends as promised."""
+"""Some of the runs of `python scripts/chaos every-call`: a file system call fails, a run ends as promised."""
 
 import re
 

@@ -21,11 +21,16 @@ Vectors = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint that is whole: after how many minibatches it was taken, and the vectors of all shards."""
+    """A checkpoint that is whole: after how many minibatches it was taken, and the vectors of all shards.
+
+    `elapsed_s` are the seconds of training that it holds, `iterations` those of a batch method.
+    """
 
     number: int
     steps: int
     vectors: Vectors
+    elapsed_s: float = 0.0
+    iterations: int = 0
 
     @property
     def digest(self) -> str:
@@ -61,8 +66,9 @@ def read(directory: Path) -> Saved:
         content = (directory / name).read_bytes()
         if (len(content), hashlib.sha256(content).hexdigest()) != (said["bytes"], said["sha256"]):
             raise Broken(f"{name} is not as the manifest says")
-    vectors = _joined(directory, manifest)
-    return Saved(int(manifest["number"]), int(manifest["state"]["book"]["step"]), vectors)
+    vectors, log = _joined(directory, manifest), manifest["state"]["book"]
+    elapsed_s, iterations = float(log["elapsed_s"]), int(log["iterations"])
+    return Saved(int(manifest["number"]), int(log["step"]), vectors, elapsed_s, iterations)
 
 
 def _joined(directory: Path, manifest: dict[str, Any]) -> Vectors:
@@ -78,6 +84,23 @@ def _joined(directory: Path, manifest: dict[str, Any]) -> Vectors:
         if len(values) != size or not np.isfinite(values).all():
             raise Broken(f"{name} has {len(values)} of {size} elements, or some that are not finite")
     return joined
+
+
+def tensors(directory: Path) -> Vectors:
+    """Return the parameters of a checkpoint, whose files are whole, by name."""
+    with h5py.File(directory / "index.h5", "r", locking=False) as file:
+        return {name: values[...] for name, values in file["parameters"].items()}
+
+
+def model_tensors(path: Path) -> Vectors:
+    """Return the parameters of a model.h5 by name."""
+    with h5py.File(path, "r", locking=False) as file:
+        return {name: file[name][...] for name in file if name.startswith("layers.")}
+
+
+def same(one: Vectors, other: Vectors) -> bool:
+    """Return whether two sets of tensors are the same, bit for bit."""
+    return set(one) == set(other) and all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def model(path: Path) -> np.ndarray:

@@ -8,6 +8,9 @@
    A call is named by what it does and to what, and which of those it is in its process: threads change
    nothing in that. Modes: "once"; "stays": every one like it from then on; "full": from then on every call
    that needs space, of any rank; "short": half of the bytes are read or written, once.
+
+   "full" lasts while CALLS_HIT is there: who makes that file fills the disk, and who removes it frees it. So
+   does "slow": as long as it is there flushing a file in "run" takes as many milliseconds as the errno says.
 */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -142,6 +145,14 @@ static void mark_hit(const char *name, int occurrence, long size) {
     syscall(SYS_close, fd);
 }
 
+static int is_hit(void) { return syscall(SYS_faccessat, AT_FDCWD, hit_path, F_OK) == 0; }
+
+/* Let flushing what lies in the run directory take its time, while the disk is slow. */
+static int wait_if_slow(const char *kind, const char *where) {
+    if (!strcmp(kind, "fsync") && !strncmp(where, "run", 3) && is_hit()) usleep(1000 * fail_errno);
+    return PASS;
+}
+
 /* Count a call on what lies in a place, and say what becomes of it; errno is set if it fails. */
 static int judge(const char *kind, const char *where, long size) {
     char name[NAME];
@@ -149,12 +160,13 @@ static int judge(const char *kind, const char *where, long size) {
     int occurrence = count(name);
     if (trace_fd >= 0) say(trace_fd, name, occurrence, size);
     if (fail_rank < 0) return PASS;
+    if (!strcmp(fail_mode, "slow")) return wait_if_slow(kind, where);
     int this = rank == fail_rank && !strcmp(name, fail_name);
     int fails = this && (occurrence == fail_at || (occurrence > fail_at && !strcmp(fail_mode, "stays")));
     if (!fails && !strcmp(fail_mode, "full") && needs_space(kind) && !strncmp(where, "run", 3))
-        fails = syscall(SYS_faccessat, AT_FDCWD, hit_path, F_OK) == 0;
+        fails = is_hit();
     if (!fails) return PASS;
-    mark_hit(name, occurrence, size);
+    if (this) mark_hit(name, occurrence, size);
     if (!strcmp(fail_mode, "short")) return HALF;
     errno = fail_errno;
     return FAIL;

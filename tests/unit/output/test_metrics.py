@@ -10,6 +10,7 @@ import pytest
 
 from dbmpi.comm.protocol import REPORT, SHARD_REPORT
 from dbmpi.comm.wait import CAUSES, Cause
+from dbmpi.output.goodput import Room
 from dbmpi.output.lines import LineFile
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import View
@@ -283,3 +284,28 @@ def test_records_are_on_disk_while_the_run_goes_on(tmp_path):
 )
 def test_plain(value, expected):
     assert plain(value) == expected
+
+
+def test_goodput_counts_what_was_computed_and_applied(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, Shown(), room=Room(2, 30.0))
+    log.start(50.0)
+    waits_s = [0.5 if cause is Cause.SHARDS else 0.0 for cause in Cause]
+    waits_s[Cause.COORDINATOR] = 3.0  # before the order
+    reports = [report(examples=20, busy_s=2.0, waits_s=waits_s)]
+    log.train(reports)
+    assert log.applied_s == 1.5
+    log.rows_lost = 5
+    assert log.applied_s == 1.5 * 0.75
+    log.discard(reports)
+    assert log.applied_s == 0.0
+    content = summary(log, "epochs", 0)
+    assert content["available_s"] == pytest.approx(30.0, abs=10.0) and content["goodput"] == 0.0
+
+
+def test_a_job_is_recorded_with_its_partitions(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, Shown(), room=Room(2))
+    log.start(50.0)
+    log.job(began=True)
+    (record,) = records(tmp_path)
+    assert (record["kind"], record["began"], record["partitions"]) == ("job", True, 2)
+    assert record["wall_s"] >= 0.0 and record["time_s"] == 0.0

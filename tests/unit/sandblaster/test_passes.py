@@ -71,6 +71,23 @@ def test_copies_and_losers_are_counted():
     assert fake.tally.lost[1] >= 1
 
 
+def test_what_was_computed_for_a_pass_counts_for_goodput_if_the_pass_comes_to_its_end():
+    fake = FakeReplicas(2)
+    fake.run(1, 4, Rules(4), lambda n: 0)
+    assert fake.log.applied_s == fake.log.partition_time.busy_s > 0.0
+    before, this = fake.log.applied_s, fake.start(2, 4, Rules(4))
+
+    def turn() -> None:
+        """Let a shard die when a portion of the pass has counted."""
+        if fake.log.examples > 4 * ROWS:
+            this.shard_died()
+        else:
+            fake.turn(this, lambda n: 0)
+
+    fake.drive(this, turn)
+    assert fake.log.applied_s == before and fake.log.discarded_s > 0.0
+
+
 def test_replicas_that_compute_half_of_the_time_wait_the_other_half():
     tally = Tally(2)
     tally.passes_s, tally.busy_s = 10.0, 10.0

@@ -1,4 +1,4 @@
-"""What `scripts/chaos calls` is made of: the library that makes a call fail, the table, and the audit."""
+"""What `scripts/chaos every-call` is made of: the library that makes a call fail, the table, the audit."""
 
 import json
 import shutil

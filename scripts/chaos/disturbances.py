@@ -1,0 +1,113 @@
+"""What befalls ranks: they are killed, stand still, or run out of memory; or the job is told to stop."""
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from scripts.chaos.scene import Scene
+
+SHORT, LONG = (0.2, 0.7), (2.8, 3.5)  # pauses, in deadlines: silence is judged after 1.5 to 2.5
+SUSPENDED = 2.0
+MEMORY = Path("/sys/fs/cgroup/memory")  # version 1 of cgroups
+MEMORY_2 = Path("/sys/fs/cgroup")
+GIVE_UP_S = 3.0
+LONGEST_WRITE_S = 0.05
+
+
+def kill(scene: Scene) -> None:
+    """Kill the victims, one after another."""
+    for number, rank in enumerate(scene.victims):
+        scene.wait(scene.gap_s if number else 0.0)
+        scene.send(rank, signal.SIGKILL)
+    scene.settle()
+
+
+def kill_writing(scene: Scene) -> None:
+    """Kill the victims while a checkpoint is under construction, if one is in time."""
+    checkpoints = scene.run_dir / "checkpoints"
+    deadline = scene.now_s + GIVE_UP_S
+    while not any(checkpoints.glob(".*.part")) and scene.now_s < deadline and scene.living():
+        scene.wait(0.002)
+    scene.wait(scene.draw.uniform(0.0, LONGEST_WRITE_S))
+    scene.meet()
+    kill(scene)
+
+
+def pause(deadlines: tuple[float, float]) -> Callable[[Scene], None]:
+    """Return what stops the victims for so many deadlines, between two bounds, and lets them go on."""
+
+    def act(scene: Scene) -> None:
+        for rank in scene.victims:
+            scene.send(rank, signal.SIGSTOP)
+        scene.settle()
+        scene.wait(scene.timeout_s * scene.draw.uniform(*deadlines))
+        for rank in scene.victims:
+            scene.send(rank, signal.SIGCONT)
+
+    return act
+
+
+def suspend(scene: Scene) -> None:
+    """Stop the whole job for two deadlines, as a batch system does, and let it go on."""
+    scene.send_all(signal.SIGSTOP)
+    scene.wait(SUSPENDED * scene.timeout_s)
+    scene.send_all(signal.SIGCONT)
+    scene.settle()
+
+
+def stop(scene: Scene) -> None:
+    """Tell a rank to stop in order."""
+    for rank in scene.victims:
+        scene.send(rank, signal.SIGUSR1)
+    scene.settle()
+
+
+def out_of_memory(scene: Scene) -> None:
+    """Take the memory that a rank asks for from now on: the kernel kills it."""
+    group = _group(scene)
+    (rank,) = scene.victims
+    limit = group / ("memory.max" if _version_2() else "memory.limit_in_bytes")
+    group.mkdir()
+    try:
+        limit.write_text("65536")
+        pid = scene.pids.get(rank)
+        if pid is not None:
+            with suppress(OSError):  # it has just left
+                (group / "cgroup.procs").write_text(str(pid))
+        scene.settle()
+        deadline = scene.now_s + GIVE_UP_S
+        while rank in scene.pids and scene.now_s < deadline:
+            scene.wait(0.05)
+        if rank in scene.pids:  # it asks for nothing any more
+            scene.notes.append("no memory was asked for: killed by hand")
+            scene.send(rank, signal.SIGKILL)
+            scene.wait(0.2)
+    finally:
+        _remove(scene, group)
+
+
+def no_memory_groups() -> str:
+    """Say why ranks cannot run out of memory here; nothing if they can."""
+    place = MEMORY_2 if _version_2() else MEMORY
+    if place.is_dir() and os.access(place, os.W_OK):
+        return ""
+    return f"no group can be made in {place}: the memory of a rank cannot be limited"
+
+
+def _version_2() -> bool:
+    return (MEMORY_2 / "cgroup.controllers").exists()
+
+
+def _group(scene: Scene) -> Path:
+    return (MEMORY_2 if _version_2() else MEMORY) / f"dbmpi-chaos-{os.getpid()}-{scene.run_dir.name}"
+
+
+def _remove(scene: Scene, group: Path) -> None:
+    """Remove a group; it is empty as soon as the kernel has buried the last process."""
+    for _ in range(100):
+        with suppress(OSError):
+            group.rmdir()
+            return
+        scene.wait(0.05)

@@ -1,0 +1,119 @@
+"""Starts the jobs of a run, on a shape, under a launcher, and with what a kind of fault needs."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scripts import launcher, processes
+from scripts.chaos import problem
+from scripts.chaos.shapes import Shape
+
+FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
+LIMIT_S = 60.0  # of a job: what takes longer hangs
+During = Callable[[Callable[[], list[int]]], None]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a run is made: by which algorithm, and whether its launcher lets ranks die."""
+
+    algorithm: str
+    ulfm: bool
+
+    @property
+    def launcher(self) -> str:
+        """What the table of promises calls the launcher."""
+        return "ulfm" if self.ulfm else "plain"
+
+    def __str__(self) -> str:
+        return f"{self.algorithm} {self.launcher}"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a job is started in.
+
+    Parameters
+    ----------
+    words
+        Before the program, on every rank.
+    flags
+        For the launcher.
+    around
+        Before the launcher.
+    settings
+        For --set.
+    """
+
+    words: Sequence[str] = ()
+    flags: Sequence[str] = ()
+    around: Sequence[str] = ()
+    settings: Sequence[str] = ()
+
+
+PLAIN = Surroundings()
+
+
+@dataclass
+class Workshop:
+    """A folder with the data, in which jobs are made; SystemExit where there is no MPI."""
+
+    folder: Path
+    environment: launcher.Environment = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = launcher.this_environment()
+        if found is None:
+            raise SystemExit("needs an MPI: no mpiexec in this environment or on the PATH")
+        self.environment, self.data = found, self.folder / "data.h5"
+        if not self.data.exists():
+            problem.write(self.data)
+
+    def run(
+        self,
+        mode: Mode,
+        shape: Shape,
+        run_dir: Path,
+        more: Sequence[str] = (),
+        around: Surroundings = PLAIN,
+        during: During | None = None,
+    ) -> processes.Finished:
+        """Make one job of a run, to its end; `more` are further settings."""
+        settings = [f"data.path={self.data}", *problem.COMMON, *problem.ALGORITHMS[mode.algorithm]]
+        settings += [*shape.settings, *around.settings, *more]
+        program = [*around.words, str(self.environment.python), "-m", "dbmpi.train"]
+        program += ["--run-dir", str(run_dir), "--set", *settings]
+        started = self.environment.mpiexec(shape.ranks)
+        command = [
+            *around.around,
+            started[0],
+            *(FT if mode.ulfm else []),
+            *around.flags,
+            *started[1:],
+            *program,
+        ]
+        env = {"PYTHONPATH": str(launcher.ROOT), **self.environment.variables(), **self._own_places()}
+        return processes.run(command, timeout_s=LIMIT_S, env=env, cwd=self.folder, during=during)
+
+    def _own_places(self) -> dict[str, str]:
+        """Let what killed ranks leave lie in the folder, and not in the machine's shared memory."""
+        return {"OMPI_MCA_btl_sm_backing_directory": str(self.folder)}
+
+
+def records(run_dir: Path) -> list[dict[str, Any]]:
+    """Return the whole records of metrics.jsonl."""
+    path, found = run_dir / "metrics.jsonl", []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:  # it is being written
+            continue
+    return found
+
+
+def summary(run_dir: Path) -> dict[str, Any]:
+    """Return summary.json; nothing where it is not there."""
+    path = run_dir / "summary.json"
+    return json.loads(path.read_text()) if path.exists() else {}

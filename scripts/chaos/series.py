@@ -1,0 +1,173 @@
+"""A series of tries: a file of lines, one try each, to which sittings add, and which can be put together."""
+
+import platform
+import random
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+
+from scripts.chaos import lines
+from scripts.chaos.attempt import Attempt
+from scripts.chaos.jobs import Mode, Workshop
+from scripts.chaos.kinds import KINDS
+from scripts.chaos.lines import Line
+from scripts.chaos.plan import Calm, Plan
+from scripts.chaos.tried import Tried, figures, verdict
+
+RECENT = 3
+
+
+def chosen(names: Sequence[str], seed: int, number: int) -> str:
+    """Return the kind of a try: a heavier one more often, in an order that the seed gives."""
+    bag = [name for name in names for _ in range(KINDS[name].weight)]
+    turn, place = divmod(number, len(bag))
+    random.Random(f"{seed} turn {turn}").shuffle(bag)
+    return bag[place]
+
+
+@dataclass
+class Series:
+    """Makes tries, and appends their lines to a file.
+
+    Parameters
+    ----------
+    shop
+        Makes the jobs.
+    out
+        The file; None: the lines are only returned.
+    seed
+        Of all tries: one is drawn from the seed and its number alone.
+    modes
+        How runs are made.
+    keep
+        Whether the folders of the tries stay.
+    """
+
+    shop: Workshop
+    out: Path | None
+    seed: int
+    modes: list[Mode]
+    keep: bool = False
+    _lines: list[Line] = field(default_factory=list)
+    _last: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._commit = lines.commit()
+        self._lines = lines.read([self.out]) if self.out is not None else []
+
+    def made(self, names: Sequence[str], number: int) -> bool:
+        """Return whether a try was made in an earlier sitting."""
+        same = {"seed": self.seed, "try": number, "kinds": " ".join(names), "commit": self._commit}
+        return any(all(line.get(key) == value for key, value in same.items()) for line in self._lines)
+
+    @property
+    def lines(self) -> list[Line]:
+        """All tries, those of earlier sittings too."""
+        return self._lines
+
+    def tries(
+        self, names: Sequence[str], count: int, until: float, only: Sequence[int] | None = None
+    ) -> Iterator[Line]:
+        """Make the tries below `count` that were not made yet, up to a moment of `time.monotonic`.
+
+        `only` some, if they are named: those are made again.
+        """
+        for number in only or range(count):
+            if only is not None or not self.made(names, number):
+                if time.monotonic() >= until:
+                    return
+                name = chosen(names, self.seed, number)
+                yield self._one(name, number, " ".join(names))
+
+    def _one(self, name: str, number: int, names: str) -> Line:
+        began, draw = time.time(), random.Random(f"{self.seed} {number} {name}")
+        missing, tried = KINDS[name].missing(), Tried()
+        try:
+            tried = tried if missing else self._make(name, number, draw)
+        except SystemExit as error:  # what must be as it should for a try to be of use is not
+            missing = str(error)
+        if missing:
+            tried = Tried(notes=[f"not possible here: {missing}"])
+        return self._add(name, number, names, began, tried, skipped=bool(missing))
+
+    def _make(self, name: str, number: int, draw: random.Random) -> Tried:
+        kind, folder = KINDS[name], self._folder(name, number)
+        if kind.own:
+            module, _, function = kind.own.partition(":")
+            made: Tried = getattr(import_module(module), function)(draw, folder)
+            return made
+        plan = Plan.drawn(kind, draw, self.modes)
+        return Attempt(self.shop, name, kind, plan, folder / "run", draw, self._calm(plan.mode, name)).make()
+
+    def _folder(self, name: str, number: int) -> Path:
+        """Make the folder of a try; that of the one before is removed."""
+        if not self.keep and self._last is not None:
+            shutil.rmtree(self._last, ignore_errors=True)
+        self._last = self.shop.folder / f"{name}-{number}"
+        shutil.rmtree(self._last, ignore_errors=True)
+        self._last.mkdir()
+        return self._last
+
+    def _calm(self, mode: Mode, name: str) -> Calm:
+        """Return what is known of undisturbed runs; make one first where nothing is."""
+        if name == "none":
+            return Calm(0.0, 0.0, self._losses(mode))
+        same = {
+            "kind": "none",
+            "mode": str(mode),
+            "host": platform.node(),
+            "commit": self._commit,
+            "wrong": [],
+        }
+        known = [one for one in self._lines if same.items() <= one.items()]
+        if not known:
+            self._calm_run(mode)
+            return self._calm(mode, name)
+        recent = known[-RECENT:]  # the machine may have been busier then
+        began_s, wall_s = (median(one[name] for one in recent) for name in ("began_s", "first_s"))
+        return Calm(began_s, wall_s, self._losses(mode))
+
+    def _losses(self, mode: Mode) -> list[float]:
+        same = {"algorithm": mode.algorithm, "commit": self._commit}
+        found = (one["losses"] for one in self._lines if "losses" in one and same.items() <= one.items())
+        return next(found, [])
+
+    def _calm_run(self, mode: Mode) -> None:
+        number = -1 - sum(one["try"] < 0 for one in self._lines)
+        draw = random.Random(f"{self.seed} {number} none")
+        plan = Plan.drawn(KINDS["none"], draw, [mode])
+        began, run_dir = time.time(), self._folder("none", number) / "run"
+        calm = Calm(0.0, 0.0, self._losses(mode))
+        tried = Attempt(self.shop, "none", KINDS["none"], plan, run_dir, draw, calm).make()
+        line = self._add("none", number, "none", began, tried)
+        if line["wrong"]:
+            raise SystemExit(f"a run that nothing disturbs is not as it should be: {line}")
+
+    def _add(
+        self, name: str, number: int, names: str, began: float, tried: Tried, skipped: bool = False
+    ) -> Line:
+        """Append the line of a try."""
+        said = figures(tried)
+        line = {
+            "time": round(began, 1),
+            "host": platform.node(),
+            "commit": self._commit,
+            "seed": self.seed,
+            "try": number,
+            "kinds": names,
+            "kind": name,
+            "mode": f"{tried.algorithm} {tried.launcher}".strip(),
+            "seconds": round(time.time() - began, 1),
+            "first_s": tried.first_s,
+            "verdict": "not possible here" if skipped else verdict(tried.wrong),
+            "wrong": tried.wrong,
+            **said,
+        }
+        self._lines.append(line)
+        if self.out is not None:
+            lines.add(self.out, line)
+        return line
