@@ -1,17 +1,15 @@
 """Before training: kernels are compiled once a node, and the run directory says who does what."""
 
 import gc
-import os
-import stat
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbmpi.errors import UserError
 from dbmpi.run.choices import expectations
+from dbmpi.run.refusal import warn
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 
@@ -64,7 +62,6 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     No rank trains before all have them: the others would do the work of one that still loads.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
     setup, rank = context.setup, comm.Get_rank()
     role = setup.topology.roles[rank]
     if rank in compilers(setup):
@@ -73,6 +70,17 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     if rank not in compilers(setup):
         rehearse(context, role)
     _meet(context, comm, "the start of training")
+    warn(comm, _problems())
+
+
+def _problems() -> list[str]:
+    """Return what is wrong with the surroundings of kernels, in a line each."""
+    if "kernels" not in sys.modules:
+        return []
+    from kernels import deferred
+    from kernels.image import store
+
+    return [*deferred.problems, *store.problems]
 
 
 def _meet(context: "RunContext", comm: "MPI.Intracomm", what: str) -> None:
@@ -213,17 +221,3 @@ def _rehearse_replica(context: "RunContext", partition: int) -> None:
     rules.accrue_and_step(few, few.copy(), few.copy(), 0.1)
     rules.add_scaled(few, 0.1, few.copy())
     compression.Encoder(compression.wire_of(config.downpour.wire, dtype), 2).encode(few)
-
-
-def cache_directory() -> Path:
-    """Return a node-local directory of this user for compiled kernels.
-
-    Compiled code is loaded from it, so it must be the user's own, and closed to others; elsewhere
-    (somebody made it first) a fresh one serves this run.
-    """
-    path = Path(tempfile.gettempdir()) / f"dbmpi-kernels-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-        return path
-    return Path(tempfile.mkdtemp(prefix="dbmpi-kernels-"))
