@@ -26,14 +26,14 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        with COMPILING, _warnings_noted():
+        with COMPILING, warnings_noted():
             value = getattr(importlib.import_module(self._name), attribute)
         setattr(self, attribute, value)
         return value
 
 
 @contextmanager
-def _warnings_noted() -> Iterator[None]:
+def warnings_noted() -> Iterator[None]:
     """Keep what libraries warn of as they are loaded, as a wrong value in the environment, in `problems`.
 
     It would be a traceback for a setting which they ignore, or an error where warnings are errors.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kernels.deferred import COMPILING, Deferred, compiler, numba, with_numba
+from kernels.deferred import COMPILING, Deferred, compiler, numba, warnings_noted, with_numba
 from kernels.image import images
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
@@ -47,7 +47,8 @@ def set_threads(n: int) -> None:
     """
     global _threads, _team
     if n != 1:  # one thread loads nothing of this
-        from kernels.threads.team import MOST_MEMBERS, Team
+        with warnings_noted():
+            from kernels.threads.team import MOST_MEMBERS, Team
 
         if not 1 <= n <= MOST_MEMBERS:
             raise ValueError(f"set_threads({n}): must be 1 to {MOST_MEMBERS}")

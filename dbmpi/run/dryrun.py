@@ -3,7 +3,6 @@
 The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import astuple, fields
 from itertools import groupby
@@ -47,7 +46,7 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     network = build(config, data.input_shape)
     check_fits(data, network.outputs, network.loss)
     number, why = _ranks(config, ranks)
-    node = Node(capacity.node_memory(), len(os.sched_getaffinity(0)))
+    node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node)
     given, config = config, complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
@@ -93,6 +92,7 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
             *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas)) if text),
+            *filter(None, [capacity.limits()]),
             f"threads of each rank: {_threads(config, parts.topology)}",
             *expectations(config, replicas),
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
@@ -102,7 +102,7 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
 
 def _threads(config: Config, topology: Topology) -> str:
     """Say how many threads each rank would have if all ran on this node."""
-    cores = len(os.sched_getaffinity(0))
+    cores = capacity.node_cores()
     return launch.thread_reason(config.cluster.threads, cores, len(topology.roles), cores)
 
 

@@ -1,6 +1,7 @@
 """What is decided before the roles split. Rank 0 decides for all, so that every rank agrees, or leaves."""
 
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
-from dbmpi.run import cli, launch
+from dbmpi.run import cli, launch, surroundings
 from dbmpi.run.choices import caution, complete, go_on, told
 from dbmpi.run.refusal import agree, warn
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.checkpoint.manifest import Checkpoint
-    from dbmpi.comm.world import RankPlace
+    from dbmpi.comm.places import RankPlace
     from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
 
@@ -43,6 +44,8 @@ class Setup:
         The run directory, absolute.
     resume
         The checkpoint that the run goes on from; None for a new run.
+    job
+        Which nobody but the ranks of this job can know: names in places that others share are made of it.
     chosen
         What `choices` put in place of "auto", in words; nothing where all was given.
     """
@@ -58,6 +61,7 @@ class Setup:
     run_dir: Path
     resume: "Checkpoint | None" = None
     chosen: str = ""
+    job: str = ""
 
 
 def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
@@ -68,9 +72,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     Refused
         As `agree`.
     """
-    from dbmpi.comm.world import survey
-
-    places = survey(comm)
+    places = _survey(comm)
     config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
     given = config
@@ -80,7 +82,20 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     chosen, config = told(given, config), _with_overlap(config, topology, places)
     core_each = _core_each(topology, places, comm.Get_rank())
     here = tuple(places)
-    return Setup(config, topology, here, threads, crowded, core_each, data, network, run_dir, resume, chosen)
+    job = agree(comm, lambda: secrets.token_hex(16))
+    of_rank = threads, crowded, core_each
+    return Setup(config, topology, here, *of_rank, data, network, run_dir, resume, chosen, job)
+
+
+def _survey(comm: "MPI.Intracomm") -> "list[RankPlace]":
+    """Return where every rank runs. Collective over `comm`."""
+    if comm.Get_size() == 1:
+        from dbmpi.comm.places import here
+
+        return [here()]
+    from dbmpi.comm.world import survey
+
+    return survey(comm)
 
 
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
@@ -94,9 +109,10 @@ def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
 
 
 def _ranks_and_cores(places: "Sequence[RankPlace]", node: int) -> tuple[int, int]:
-    """Return how many ranks are on a node, and how many cores they may run on together."""
+    """Return how many ranks are on a node, and how many cores they may use together, whole ones."""
     here = [place for place in places if place.node == node]
-    return len(here), len(frozenset().union(*(place.cores for place in here)))
+    cores = len(frozenset().union(*(place.cores for place in here)))
+    return len(here), max(1, int(min(cores, *(place.quota for place in here))))
 
 
 def thread_reasons(config: Config, places: "Sequence[RankPlace]") -> dict[str, list[int]]:
@@ -118,8 +134,9 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     mine = places[comm.Get_rank()]
     ranks, cores = _ranks_and_cores(places, mine.node)
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
+    threads, problem = surroundings.possible_threads(threads, config.cluster.threads == "auto")
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores))
+    warn(comm, problem or launch.thread_warnings(threads, len(mine.cores), ranks, cores))
     return threads, ranks > cores
 
 

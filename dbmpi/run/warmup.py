@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
+from dbmpi.run.capacity import limits
 from dbmpi.run.choices import expectations
 from dbmpi.run.refusal import warn
 from dbmpi.run.setup import thread_reasons
@@ -30,15 +32,21 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     threads = comm.gather(setup.threads, 0)
     if threads is None:
         return
-    from mpi4py import MPI
-
     from dbmpi.output.run_directory import describe_run
 
-    hosts = [place.host for place in setup.places]
-    library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
+    hosts, library = [place.host for place in setup.places], _library(comm)
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
     describe_run(setup.run_dir, setup.config, setup.topology, hosts, library, threads, resumed_from)
     _announce(setup)
+
+
+def _library(comm: "MPI.Intracomm") -> str:
+    """Return how the MPI calls itself that ranks run under."""
+    if isinstance(comm, Alone):
+        return "none"
+    from mpi4py import MPI
+
+    return MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
 
 
 def _announce(setup: "Setup") -> None:
@@ -47,6 +55,8 @@ def _announce(setup: "Setup") -> None:
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
+    if limits():
+        print(f"dbmpi: {limits()}", flush=True)
     for why, ranks in thread_reasons(setup.config, setup.places).items():
         print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
     if setup.chosen:

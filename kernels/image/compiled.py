@@ -9,16 +9,16 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from numba.core.caching import NullCache  # type: ignore[import-untyped]
-from numba.core.ccallback import CFunc  # type: ignore[import-untyped]
-from numba.core.compiler import CompileResult  # type: ignore[import-untyped]
-from numba.core.serialize import dumps  # type: ignore[import-untyped]
-from numba.core.sigutils import normalize_signature  # type: ignore[import-untyped]
+from numba.core.caching import NullCache
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
 
 from kernels.image import store
 
 
-class Cache(NullCache):  # type: ignore[misc]
+class Cache(NullCache):
     """See `numba.core.caching._Cache`."""
 
     def __init__(self, function: FunctionType) -> None:
@@ -50,7 +50,7 @@ def kept(dispatcher: Any) -> Any:
 def callback(signature: Any, function: Callable[..., Any], options: dict[str, Any]) -> Any:
     """Return a function with an address that compiled code can call. See `numba.cfunc`."""
     assert isinstance(function, FunctionType)
-    made = CFunc(function, normalize_signature(signature), locals={}, options=options)
+    made: Any = CFunc(function, normalize_signature(signature), locals={}, options=options)
     made._cache = Cache(function)
     made.compile()
     return made
