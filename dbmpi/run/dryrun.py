@@ -19,7 +19,7 @@ from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
 from dbmpi.run.choices import caution, complete, expectations, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
-from dbmpi.run.splitting import Node, choose_roles
+from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 
 ASSUMED_RANKS = 8
@@ -51,8 +51,9 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     given, config = config, complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
+    crowded = scant(node_bytes(config, network, data, topology, [0] * number), node)
     sections = [
-        _heading(config, parts, data, why, [split, told(given, config)]),
+        _heading(config, parts, data, why, [split, told(given, config)], crowded),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),
@@ -78,7 +79,9 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(config: Config, parts: Decomposition, data: Description, why: str, choices: list[str]) -> str:
+def _heading(
+    config: Config, parts: Decomposition, data: Description, why: str, choices: list[str], crowded: str
+) -> str:
     net, dtype = parts.network, config.model.dtype
     replicas = len(parts.topology.replicas)
     size = f"{net.parameters:,} parameters in {dtype}, {quantity(net.parameters * ITEM_BYTES[dtype])}"
@@ -91,7 +94,7 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
                 if of
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas)) if text),
+            *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas), crowded) if text),
             *filter(None, [capacity.limits()]),
             f"threads of each rank: {_threads(config, parts.topology)}",
             *expectations(config, replicas),

@@ -163,7 +163,7 @@ def _inspect(
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
-    from dbmpi.run.splitting import Node, choose_roles
+    from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 
     description = describe(config.data.path, stand_in=False)
     network = build(config, description.input_shape)
@@ -182,7 +182,8 @@ def _inspect(
     run_dir, saved = _open(arguments, config, description, network)
     if saved is not None:
         chosen = complete(_as_before(config, saved), network, rows, len(topology.replicas))
-    for text in (*description.warnings, caution(chosen, len(topology.replicas))):
+    crowded = scant(node_bytes(chosen, network, description, topology, nodes), node)
+    for text in (*description.warnings, caution(chosen, len(topology.replicas)), crowded):
         if text:
             print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
     return chosen, topology, (description, network, run_dir, saved)

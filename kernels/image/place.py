@@ -90,7 +90,7 @@ def _bases() -> Iterator[Path]:
     with suppress(OSError):  # no directory of temporary files can be written to
         yield Path(tempfile.gettempdir())
     cached = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if os.path.isabs(cached):
+    if os.path.isdir(os.path.dirname(cached)):  # a home that is not there is not made
         yield Path(cached)
 
 
