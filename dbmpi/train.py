@@ -16,7 +16,7 @@ from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
 from dbmpi.run import cli, launch, surroundings
-from dbmpi.run.refusal import Refused, refuse, refuse_singleton, refuse_without_mpi
+from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -44,10 +44,13 @@ def _main(argv: Sequence[str], started: float) -> int:
         if arguments.dry_run or arguments.print_config:
             with surroundings.scarcity():
                 return cli.print_report(arguments)
-        warnings = surroundings.settle(os.environ)
     except UserError as error:
         return refuse(error)
-    if launch.env_rank(os.environ) == 0:
+    try:
+        warnings = surroundings.settle(os.environ)
+    except UserError as error:
+        return refuse_on_node(error)
+    if launch.local_rank(os.environ) == 0:
         surroundings.warn(warnings)
     if not launch.launched(os.environ):
         return abort.guarded(partial(_train_alone, arguments, started), abort.RankIdentity(0), abort.leave)

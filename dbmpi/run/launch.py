@@ -9,6 +9,7 @@ from dbmpi.run.tables import counted
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+LOCAL_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 LAUNCHED = re.compile(
     "(OMPI_COMM_|PMIX_|PMI2?_|MPI_LOCAL|MV2_COMM_|PALS_|ALPS_|HYD|FLUX_|JSM_|SLURM_(NTASKS|PROCID|STEP)).*"
     "|(.*_)?(RANK|RANKID|PROCID)"
@@ -50,6 +51,12 @@ def env_rank(env: Mapping[str, str]) -> int:
     """Return the rank that the launcher gave this process; 0 where there is no launcher."""
     ranks = (_number(env.get(variable)) for variable in RANK_VARIABLES)
     return next((rank for rank in ranks if rank is not None), 0)
+
+
+def local_rank(env: Mapping[str, str]) -> int:
+    """Return the number of this process among those on its node; its rank where the launcher does not say."""
+    numbers = (_number(env.get(variable)) for variable in LOCAL_VARIABLES)
+    return next((number for number in numbers if number is not None), env_rank(env))
 
 
 def launched(env: Mapping[str, str]) -> bool:
