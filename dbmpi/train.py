@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dbmpi.comm import abort
+from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
-from dbmpi.run import cli, launch
-from dbmpi.run.refusal import Refused, refuse, refuse_singleton, refuse_without_mpi
+from dbmpi.run import cli, launch, surroundings
+from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,9 +43,18 @@ def _main(argv: Sequence[str], started: float) -> int:
     try:
         arguments = cli.parse(argv)
         if arguments.dry_run or arguments.print_config:
-            return cli.print_report(arguments)
+            with surroundings.scarcity():
+                return cli.print_report(arguments)
     except UserError as error:
         return refuse(error)
+    try:
+        warnings = surroundings.settle(os.environ)
+    except UserError as error:
+        return refuse_on_node(error)
+    if launch.local_rank(os.environ) == 0:
+        surroundings.warn(warnings)
+    if not launch.launched(os.environ):
+        return abort.guarded(partial(_train_alone, arguments, started), abort.RankIdentity(0), abort.leave)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -53,6 +63,27 @@ def _main(argv: Sequence[str], started: float) -> int:
     comm = MPI.COMM_WORLD
     who = abort.RankIdentity(comm.Get_rank())
     return abort.guarded(lambda: train(arguments, comm, who, started), who, _end_of_job(comm, who))
+
+
+def _train_alone(arguments: cli.Arguments, started: float) -> int:
+    """Train in this one process, without MPI; return the exit status."""
+    from dbmpi.run.setup import prepare
+
+    comm = cast("MPI.Intracomm", Alone())
+    with surroundings.scarcity():
+        try:
+            setup = prepare(arguments, comm)
+        except Refused as refused:
+            return refused.status
+    try:
+        from dbmpi.run.context import RunContext
+
+        with surroundings.scarcity():
+            context = RunContext(setup)
+            _warm_up(context, comm)
+        return _serial(context, started)
+    finally:
+        setup.release()
 
 
 def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
@@ -76,7 +107,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
         launch.check_world(os.environ, comm.Get_size())
     except UserError as error:
         return refuse_singleton(error)
-    with ulfm.readable(comm):
+    with ulfm.readable(comm), surroundings.scarcity():
         try:
             setup = prepare(arguments, comm)
         except Refused as refused:
@@ -95,9 +126,9 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
-        who.role = str(setup.topology.roles[comm.Get_rank()])
-        who.job = str(setup.owned)
-        _warm_up(context, comm)
+        who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), setup.job
+        with surroundings.scarcity():
+            _warm_up(context, comm)
         if setup.topology.serial:
             return _serial(context, started)
         try:

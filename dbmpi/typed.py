@@ -8,6 +8,7 @@ A field with a default may be absent. Its name may differ from that of the store
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from math import inf, isfinite
 from types import UnionType
@@ -130,10 +131,8 @@ def _either(arguments: Sequence[Any], value: Any, name: str) -> Any:
     """Return the first of several kinds that the value is; the last one says what is wrong."""
     kinds = sorted(arguments, key=lambda kind: kind is not type(None))
     for kind in kinds[:-1]:
-        try:
+        with suppress(Unlike):  # the value may be of the next one
             return _built(kind, value, name)
-        except Unlike:
-            pass
     return _built(kinds[-1], value, name)
 
 

@@ -8,11 +8,14 @@ stands for, and `LazyModule`.
 
 import importlib
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from types import FunctionType
 from typing import Any
 
+problems: list[str] = []  # what was warned of as Numba was loaded, a line each
 COMPILING = threading.RLock()  # held while what threads share is made: Numba's objects, images, compilers
 
 
@@ -23,9 +26,23 @@ class LazyModule:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        value = getattr(importlib.import_module(self._name), attribute)
+        with COMPILING, warnings_noted():
+            value = getattr(importlib.import_module(self._name), attribute)
         setattr(self, attribute, value)
         return value
+
+
+@contextmanager
+def warnings_noted() -> Iterator[None]:
+    """Keep what libraries warn of as they are loaded, as a wrong value in the environment, in `problems`.
+
+    It would be a traceback for a setting which they ignore, or an error where warnings are errors.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    texts = [str(one.message).strip().splitlines()[0] for one in caught if one.category is RuntimeWarning]
+    problems.extend(text for text in texts if text not in problems)
 
 
 types: Any = LazyModule("numba.types")
@@ -77,12 +94,10 @@ def overload(of: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[
     return register
 
 
-def compiler(make: Callable[..., Any], function: Callable[..., Any], **options: Any) -> Any:
-    """Return what a decorator of Numba makes; what that compiles it caches, where it can write."""
-    try:
-        return make(**options)(function)
-    except RuntimeError:
-        return make(**(options | {"cache": False}))(function)
+def compiler(function: Callable[..., Any], kept: bool = True, **options: Any) -> Any:
+    """Return Numba's dispatcher of a function; what it compiles is kept for later processes."""
+    made = numba.njit(**options)(function)
+    return importlib.import_module("kernels.image.compiled").kept(made) if kept else made
 
 
 def with_numba(function: Callable[..., Any], suffix: str = "") -> FunctionType:

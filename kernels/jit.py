@@ -1,9 +1,8 @@
 """Choose how kernels are compiled, and how many threads they use: the one module that sets jit options.
 
-Kernels compile at their first call. What runs on one thread is kept as an image (`kernels.image`) in
-`NUMBA_CACHE_DIR`, where that is set. The variants for several threads, and helpers, are in Numba's own cache,
-which is renewed when the file that holds a function changes, not when a helper in another file does: after
-editing a file of helpers, or this one, remove the cache.
+Kernels compile at their first call, and are kept for later processes (`kernels.image.place` says where): what
+runs on one thread as an image, helpers and the variants for several threads as Numba has them. Both are bound
+to all files of the kernels, versions, options and the processor: after a change they are compiled anew.
 """
 
 import functools
@@ -11,14 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kernels.deferred import COMPILING, Deferred, compiler, numba, with_numba
+from kernels.deferred import COMPILING, Deferred, compiler, numba, warnings_noted, with_numba
 from kernels.image import images
 
 # Sums may be reordered and products fused, so that loops vectorize. NaN and infinity keep their meaning: the
 # parameter server refuses gradients that have them. Without error_model="numpy" each division has a branch
 # that raises ZeroDivisionError, and LLVM does not vectorize the loop.
 FAST = {"reassoc", "contract", "nsz"}
-OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 # Below this, giving work to helpers costs more than they save: some microseconds.
 PARALLEL_ELEMENTS = 1 << 14
@@ -48,7 +47,8 @@ def set_threads(n: int) -> None:
     """
     global _threads, _team
     if n != 1:  # one thread loads nothing of this
-        from kernels.threads.team import MOST_MEMBERS, Team
+        with warnings_noted():
+            from kernels.threads.team import MOST_MEMBERS, Team
 
         if not 1 <= n <= MOST_MEMBERS:
             raise ValueError(f"set_threads({n}): must be 1 to {MOST_MEMBERS}")
@@ -86,12 +86,12 @@ class Function(Deferred):
 
     def __init__(self, function: Callable[..., Any], suffix: str = "", **options: Any) -> None:
         self._function, self._options, self._suffix = function, OPTIONS | options, suffix
-        super().__init__(lambda: self._compiler(self._options))
+        super().__init__(self._compiler)
         functools.update_wrapper(self, function)
 
-    def _compiler(self, options: dict[str, Any]) -> Any:
+    def _compiler(self, **more: Any) -> Any:
         """Return Numba's dispatcher."""
-        return compiler(numba.njit, with_numba(self._function, self._suffix), **options)
+        return compiler(with_numba(self._function, self._suffix), **(self._options | more))
 
     def __call__(self, *arguments: Any) -> Any:
         return self.made(*arguments)
@@ -118,9 +118,7 @@ class Kernel(Function):
         return self._first_call(arguments)
 
     def _for_image(self) -> Any:
-        return self._compiler(
-            self._options | {"cache": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-        )
+        return self._compiler(kept=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
     def _first_call(self, arguments: tuple[Any, ...]) -> Any:
         """Call with arguments that no entry takes so far, or with which the kernel raises.

@@ -111,6 +111,7 @@ arguments=("$@" --set "train.algorithm=$algorithm" --run-dir "$RUN_DIR" --wait)
 say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}: $RANKS ranks on $SLURM_JOB_NODELIST, in $RUN_DIR"
 mkdir -p "$RUN_DIR" || exit 2
 count_restarts
+export HOME="${HOME:-${TMPDIR:-/tmp}}"  # Open MPI does not start without one
 [ -z "$NODE_SCRATCH" ] || export NUMBA_CACHE_DIR="$NODE_SCRATCH/dbmpi-kernels"
 [ "$STAGE_DATA" != yes ] || stage
 [ -z "$asked" ] || requeue "stopped before it began"

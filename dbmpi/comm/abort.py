@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from dbmpi.comm.scarcity import lacking
 from dbmpi.errors import (
     STATUS_FAILURE,
     STATUS_STOPPED,
@@ -142,9 +143,10 @@ def report(error: BaseException | None, who: str) -> str:
     """Return the message: one line with rank, role, host and error; then the traceback, if it helps."""
     if isinstance(error, KeyboardInterrupt):
         return f"dbmpi: {who}: interrupted\n"
-    name = "" if isinstance(error, PLAIN) else f"{type(error).__name__}: "
-    line = f"dbmpi: {who} on {socket.gethostname()}: {name}{error}\n"
-    if not isinstance(error, PLAIN) and error is not None:
+    told = str(error) if isinstance(error, PLAIN) else lacking(error)
+    text = told or f"{type(error).__name__}: {error}"
+    line = f"dbmpi: {who} on {socket.gethostname()}: {text}\n"
+    if told is None and error is not None:
         line += "".join(traceback.format_exception(error))
     return line
 

@@ -36,8 +36,9 @@ class Signals:
         return signal.Signals(self.number).name if self.number else ""
 
     def install(self, name: str) -> None:
-        """Receive SIGTERM and, unless it is "none", the signal of this name from now on. Local."""
+        """Receive SIGTERM, SIGXCPU and, unless it is "none", the signal of this name from now on. Local."""
         signal.signal(signal.SIGTERM, self._receive)
+        signal.signal(signal.SIGXCPU, self._receive)  # between the soft limit and the hard one
         if name != "none":
             signal.signal(signal.Signals[f"SIG{name}"], self._receive)
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mpi4py import MPI
 
+from dbmpi.comm.ancestry import launcher
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import JobEnded, PeerDied
 
@@ -197,13 +198,15 @@ def end_job(comms: Sequence[MPI.Comm], status: int) -> None:
     """End the job as `Abort` cannot where ranks may die: there it ends one process, and mpirun waits on.
 
     All that others do on `comms` raises from now on, so that they leave; those that do not (a rank that
-    is stopped) are left to the launcher, this process's parent.
+    is stopped) are left to the launcher, where it is seen among the processes that this one descends from.
     """
     for comm in comms:
         revoke(comm)
     others = comms[0].Get_size() - 1
     if not _progress(LAST_S, lambda: len(failed(comms[0])) == others):
-        os.kill(os.getppid(), signal.SIGTERM)
+        above = launcher()
+        if above is not None:
+            os.kill(above, signal.SIGTERM)
     os._exit(status)
 
 

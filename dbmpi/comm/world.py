@@ -1,14 +1,13 @@
 """The one owner of communicators: it makes them from the topology, and frees them."""
 
-import os
-import socket
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
 from typing import cast
 
 from mpi4py import MPI
 
+from dbmpi.comm.places import RankPlace, here
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Role, Topology
 
@@ -86,20 +85,11 @@ def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
         time.sleep(POLL_S)
 
 
-@dataclass(frozen=True)
-class RankPlace:
-    """Where one rank runs: host, node (numbered in the order of first ranks), the cores it may use."""
-
-    host: str
-    node: int
-    cores: frozenset[int]
-
-
 def survey(comm: MPI.Intracomm) -> list[RankPlace]:
     """Return where every rank runs. Collective over `comm`."""
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
     first: int = node.bcast(comm.Get_rank(), 0)
     node.Free()
-    found = comm.allgather((socket.gethostname(), first, frozenset(os.sched_getaffinity(0))))
-    order = sorted({first for _, first, _ in found})
-    return [RankPlace(host, order.index(first), cores) for host, first, cores in found]
+    found = comm.allgather(here(first))
+    order = sorted({place.node for place in found})
+    return [replace(place, node=order.index(place.node)) for place in found]

@@ -3,11 +3,13 @@
 import os
 import resource
 
+from dbmpi.comm import control_groups
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.decomposition import ITEM_BYTES
 from dbmpi.layout.network import Network
 from dbmpi.layout.topology import Topology
+from dbmpi.run.tables import quantity
 
 
 def check_memory(network: Network, config: Config, topology: Topology, rows: int) -> None:
@@ -50,5 +52,23 @@ def memory() -> int:
 
 
 def node_memory() -> int:
-    """Return the bytes that all processes of this node have together."""
+    """Return the bytes that all processes of this node have together, in the control group of this one."""
+    return int(min(_installed(), control_groups.memory()))
+
+
+def node_cores() -> int:
+    """Return how many cores, whole ones, all processes of this one's control group may use at a time."""
+    return max(1, int(min(len(os.sched_getaffinity(0)), control_groups.cores())))
+
+
+def limits() -> str:
+    """Say what the control group of this process withholds of the node; nothing where it gives all."""
+    cores, allowed = len(os.sched_getaffinity(0)), control_groups.cores()
+    said = [f"{allowed:.3g} of {cores} cores"] if allowed < cores else []
+    if node_memory() < _installed():
+        said.append(f"{quantity(node_memory())} of {quantity(_installed())} of memory")
+    return f"the control group of this process allows {' and '.join(said)}" if said else ""
+
+
+def _installed() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -36,7 +36,7 @@ class RunContext:
     @property
     def mirrors(self) -> bool:
         """Whether shards are mirrored and keep the state of the coordinator: where ranks may die."""
-        if not self.config.checkpoint.mirror_s:
+        if not self.config.checkpoint.mirror_s or self.setup.topology.serial:
             return False
         from dbmpi.comm.ulfm import enabled
 

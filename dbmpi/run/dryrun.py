@@ -3,7 +3,6 @@
 The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import astuple, fields
 from itertools import groupby
@@ -21,7 +20,7 @@ from dbmpi.run import capacity, launch
 from dbmpi.run.cautions import caution, expectations
 from dbmpi.run.choices import complete, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
-from dbmpi.run.splitting import Node, choose_roles
+from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 
 ASSUMED_RANKS = 8
@@ -48,13 +47,14 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     network = build(config, data.input_shape)
     check_fits(data, network.outputs, network.loss)
     number, why = _ranks(config, ranks)
-    node = Node(capacity.node_memory(), len(os.sched_getaffinity(0)))
+    node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node)
     given, config = config, complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
+    crowded = scant(node_bytes(config, network, data, topology, [0] * number), node)
     sections = [
-        _heading(config, parts, data, why, [split, told(given, config)]),
+        _heading(config, parts, data, why, [split, told(given, config)], crowded),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),
@@ -80,7 +80,9 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     return ASSUMED_RANKS, f" (--ranks gives another number than {ASSUMED_RANKS})"
 
 
-def _heading(config: Config, parts: Decomposition, data: Description, why: str, choices: list[str]) -> str:
+def _heading(
+    config: Config, parts: Decomposition, data: Description, why: str, choices: list[str], crowded: str
+) -> str:
     net, dtype = parts.network, config.model.dtype
     replicas = len(parts.topology.replicas)
     size = f"{net.parameters:,} parameters in {dtype}, {quantity(net.parameters * ITEM_BYTES[dtype])}"
@@ -93,7 +95,8 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
                 if of
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas)) if text),
+            *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas), crowded) if text),
+            *filter(None, [capacity.limits()]),
             f"threads of each rank: {_threads(config, parts.topology)}",
             *expectations(config, replicas),
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
@@ -103,7 +106,7 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
 
 def _threads(config: Config, topology: Topology) -> str:
     """Say how many threads each rank would have if all ran on this node."""
-    cores = len(os.sched_getaffinity(0))
+    cores = capacity.node_cores()
     return launch.thread_reason(config.cluster.threads, cores, len(topology.roles), cores)
 
 

@@ -1,5 +1,6 @@
 """What the launcher says in the environment: ranks started, cores given. Pure, without MPI."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -8,6 +9,11 @@ from dbmpi.run.tables import counted
 
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_NTASKS")
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+LOCAL_VARIABLES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+LAUNCHED = re.compile(
+    "(OMPI_COMM_|PMIX_|PMI2?_|MPI_LOCAL|MV2_COMM_|PALS_|ALPS_|HYD|FLUX_|JSM_|SLURM_(NTASKS|PROCID|STEP)).*"
+    "|(.*_)?(RANK|RANKID|PROCID)"
+)
 # BLAS gets as many threads as the rank, for where kernels cannot call it (`kernels.llvm.blas`). Where they
 # can they cut its work themselves, and tell it to use one.
 BLAS_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -45,6 +51,17 @@ def env_rank(env: Mapping[str, str]) -> int:
     """Return the rank that the launcher gave this process; 0 where there is no launcher."""
     ranks = (_number(env.get(variable)) for variable in RANK_VARIABLES)
     return next((rank for rank in ranks if rank is not None), 0)
+
+
+def local_rank(env: Mapping[str, str]) -> int:
+    """Return the number of this process among those on its node; its rank where the launcher does not say."""
+    numbers = (_number(env.get(variable)) for variable in LOCAL_VARIABLES)
+    return next((number for number in numbers if number is not None), env_rank(env))
+
+
+def launched(env: Mapping[str, str]) -> bool:
+    """Return whether a launcher may have started this process, one that is known or one like them."""
+    return any(LAUNCHED.fullmatch(name) for name in env)
 
 
 def check_world(env: Mapping[str, str], size: int) -> None:

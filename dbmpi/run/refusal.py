@@ -114,6 +114,15 @@ def refuse_singleton(error: UserError) -> int:
     return STATUS_USER_ERROR
 
 
+def refuse_on_node(error: UserError) -> int:
+    """Print what is wrong with a node on its first process, without MPI; the others give it time."""
+    if launch.local_rank(os.environ) == 0:
+        _print_error(error)
+    else:
+        time.sleep(SINGLETON_WAIT_S)
+    return STATUS_USER_ERROR
+
+
 def refuse_without_mpi(error: Exception) -> int:
     """Say how to get an MPI; no rank can wait for the others without one."""
     _print_once(

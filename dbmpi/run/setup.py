@@ -1,6 +1,7 @@
 """What is decided before the roles split. Rank 0 decides for all, so that every rank agrees, or leaves."""
 
 import os
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
-from dbmpi.run import cli, launch
+from dbmpi.run import cli, launch, surroundings
 from dbmpi.run.cautions import caution
 from dbmpi.run.choices import carried_over, complete, told
 from dbmpi.run.refusal import agree, say_warning, warn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.checkpoint.manifest import Checkpoint
-    from dbmpi.comm.world import RankPlace
+    from dbmpi.comm.places import RankPlace
     from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
     from dbmpi.ownership.lease import Lease
@@ -49,6 +50,8 @@ class Setup:
         The run directory, which is this job's.
     resume
         The checkpoint that the run goes on from; None for a new run.
+    job
+        Which nobody but the ranks of this job can know: names in places that others share are made of it.
     chosen
         What `choices` put in place of "auto", in words; nothing where all was given.
     source, go_on
@@ -71,6 +74,7 @@ class Setup:
     source: str = ""
     go_on: str = ""
     lease: "Lease | None" = None
+    job: str = ""
 
     @property
     def run_dir(self) -> Path:
@@ -91,9 +95,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     Refused
         As `agree`.
     """
-    from dbmpi.comm.world import survey
-
-    places = survey(comm)
+    places = _survey(comm)
     config = agree(comm, lambda: _read(arguments, places))
     threads, crowded = _choose_threads(comm, config, places)
     given = config
@@ -110,7 +112,8 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     words, config = told(given, config), _with_overlap(config, topology, places)
     core_each, here = _core_each(topology, places, comm.Get_rank()), tuple(places)
     plan = config, topology, here, threads, crowded, core_each, data, network
-    return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease)
+    job = agree(comm, lambda: secrets.token_hex(16))
+    return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
 
 
 def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") -> tuple[str, str]:
@@ -142,6 +145,17 @@ def _own(
     return owned, opening.lease if opening is not None else None
 
 
+def _survey(comm: "MPI.Intracomm") -> "list[RankPlace]":
+    """Return where every rank runs. Collective over `comm`."""
+    if comm.Get_size() == 1:
+        from dbmpi.comm.places import here
+
+        return [here()]
+    from dbmpi.comm.world import survey
+
+    return survey(comm)
+
+
 def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
     """Read the configuration; there must be ranks for it. On rank 0: only there what reads TOML is loaded."""
     from dbmpi.config.load import load
@@ -153,9 +167,10 @@ def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
 
 
 def _ranks_and_cores(places: "Sequence[RankPlace]", node: int) -> tuple[int, int]:
-    """Return how many ranks are on a node, and how many cores they may run on together."""
+    """Return how many ranks are on a node, and how many cores they may use together, whole ones."""
     here = [place for place in places if place.node == node]
-    return len(here), len(frozenset().union(*(place.cores for place in here)))
+    cores = len(frozenset().union(*(place.cores for place in here)))
+    return len(here), max(1, int(min(cores, *(place.quota for place in here))))
 
 
 def thread_reasons(config: Config, places: "Sequence[RankPlace]") -> dict[str, list[int]]:
@@ -177,8 +192,9 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     mine = places[comm.Get_rank()]
     ranks, cores = _ranks_and_cores(places, mine.node)
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
+    threads, problem = surroundings.possible_threads(threads, config.cluster.threads == "auto")
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores))
+    warn(comm, problem or launch.thread_warnings(threads, len(mine.cores), ranks, cores))
     return threads, ranks > cores
 
 
@@ -205,7 +221,7 @@ def _inspect(
     from dbmpi.data.describe import check_fits, describe
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
-    from dbmpi.run.splitting import Node, choose_roles
+    from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 
     description = describe(config.data.path, stand_in=False)
     network = build(config, description.input_shape)
@@ -242,7 +258,8 @@ def _go_on(
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
         chosen = complete(_as_before(config, saved), network, rows, replicas)
-    for text in (*refused, *description.warnings, caution(chosen, replicas)):
+    crowded = scant(node_bytes(chosen, network, description, topology, nodes), node)
+    for text in (*refused, *description.warnings, caution(chosen, replicas), crowded):
         if text:
             say_warning(text)
     announce_end(owned.path)

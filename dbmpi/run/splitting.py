@@ -138,15 +138,7 @@ class _Chooser:
             partitions *= 2
 
     def _bytes(self, topology: Topology) -> int:
-        """Return the memory that the ranks of a node take, of the node where that is most."""
-        report = MemoryReport(self._config, decompose(self._config, topology, self._network), self._data)
-        shards = [report.of_shard(shard).total for shard in range(len(topology.shards))]
-        parts = [report.of_partition(partition).total for partition in range(topology.partitions)]
-        taken = dict.fromkeys(self._nodes, 0)
-        for rank, role in enumerate(topology.roles):
-            own = {"shard": shards[role.shard_index], "replica": parts[role.partition_index]}
-            taken[self._nodes[rank]] += PROCESS_BYTES + own.get(role.kind, 0)
-        return max(taken.values())
+        return node_bytes(self._config, self._network, self._data, topology, self._nodes)
 
     def _faster(self, least: int) -> Choice | None:
         """Return more partitions than `least`, if ranks would be left over and a step is faster so."""
@@ -168,3 +160,35 @@ class _Chooser:
         exchanges = 1 / config.downpour.n_fetch if config.uses_downpour and not config.batch else 0.0
         item = ITEM_BYTES[config.model.dtype]
         return step_s(parts.partitioning, config.train.minibatch, item, exchanges)
+
+
+def node_bytes(
+    config: Config, network: Network, data: "Description", topology: Topology, nodes: Sequence[int]
+) -> int:
+    """Return the memory that the ranks of a node take, of the node where that is most.
+
+    Parameters
+    ----------
+    nodes
+        The node number of each world rank.
+    """
+    report = MemoryReport(config, decompose(config, topology, network), data)
+    if topology.serial:
+        return PROCESS_BYTES + report.of_serial().total
+    shards = [report.of_shard(shard).total for shard in range(len(topology.shards))]
+    parts = [report.of_partition(partition).total for partition in range(topology.partitions)]
+    taken = dict.fromkeys(nodes, 0)
+    for rank, role in enumerate(topology.roles):
+        own = {"shard": shards[role.shard_index], "replica": parts[role.partition_index]}
+        taken[nodes[rank]] += PROCESS_BYTES + own.get(role.kind, 0)
+    return max(taken.values())
+
+
+def scant(taken: int, node: Node) -> str:
+    """Return a warning where the ranks of a node take more memory than it has; nothing where they do not."""
+    if taken <= node.memory:
+        return ""
+    return (
+        f"the ranks of a node take {quantity(taken)}, and it has {quantity(node.memory)}: the system may end "
+        "them; start fewer on a node, or lower model.layers or train.minibatch"
+    )

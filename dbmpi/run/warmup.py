@@ -1,18 +1,17 @@
 """Before training: kernels are compiled once a node, and the run directory says who does what."""
 
 import gc
-import os
-import stat
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
+from dbmpi.run.capacity import limits
 from dbmpi.run.cautions import expectations
-from dbmpi.run.refusal import say_warning
+from dbmpi.run.refusal import say_warning, warn
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 
@@ -33,12 +32,9 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     threads = comm.gather(setup.threads, 0)
     if threads is None:
         return
-    from mpi4py import MPI
-
     from dbmpi.output.run_directory import CONFIG, describe_run
 
-    hosts = [place.host for place in setup.places]
-    library = MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
+    hosts, library = [place.host for place in setup.places], _library(comm)
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
     plan = setup.config, setup.topology, hosts, library, threads, resumed_from
     kept = describe_run(setup.owned, *plan, setup.source)
@@ -47,12 +43,23 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     _announce(setup)
 
 
+def _library(comm: "MPI.Intracomm") -> str:
+    """Return how the MPI calls itself that ranks run under."""
+    if isinstance(comm, Alone):
+        return "none"
+    from mpi4py import MPI
+
+    return MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
+
+
 def _announce(setup: "Setup") -> None:
     """Print who does what, and what to expect."""
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
+    if limits():
+        print(f"dbmpi: {limits()}", flush=True)
     for why, ranks in thread_reasons(setup.config, setup.places).items():
         print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
     if setup.chosen:
@@ -68,7 +75,6 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     No rank trains before all have them: the others would do the work of one that still loads.
     """
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))
     setup, rank = context.setup, comm.Get_rank()
     role = setup.topology.roles[rank]
     if rank in compilers(setup):
@@ -77,6 +83,17 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     if rank not in compilers(setup):
         rehearse(context, role)
     _meet(context, comm, "the start of training")
+    warn(comm, _problems())
+
+
+def _problems() -> list[str]:
+    """Return what is wrong with the surroundings of kernels, in a line each."""
+    if "kernels" not in sys.modules:
+        return []
+    from kernels import deferred
+    from kernels.image import store
+
+    return [*deferred.problems, *store.problems]
 
 
 def _meet(context: "RunContext", comm: "MPI.Intracomm", what: str) -> None:
@@ -217,17 +234,3 @@ def _rehearse_replica(context: "RunContext", partition: int) -> None:
     rules.accrue_and_step(few, few.copy(), few.copy(), 0.1)
     rules.add_scaled(few, 0.1, few.copy())
     compression.Encoder(compression.wire_of(config.downpour.wire, dtype), 2).encode(few)
-
-
-def cache_directory() -> Path:
-    """Return a node-local directory of this user for compiled kernels.
-
-    Compiled code is loaded from it, so it must be the user's own, and closed to others; elsewhere
-    (somebody made it first) a fresh one serves this run.
-    """
-    path = Path(tempfile.gettempdir()) / f"dbmpi-kernels-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-        return path
-    return Path(tempfile.mkdtemp(prefix="dbmpi-kernels-"))

@@ -25,21 +25,23 @@ def find(
     compiler
         Makes Numba's dispatcher for it, without Numba's cache and wrappers.
     """
-    where = store.directory()
-    if where is None:
+    if not store.images_used():
         return None
     assert isinstance(function, FunctionType)
-    name = f"{function.__module__}.{function.__qualname__}"
-    file = store.path(where, name, kinds)
+    wanted = store.key(function, kinds, "image")
     try:
-        image = store.read(file, kinds)
-        if image is None:
+        found = store.read(wanted)
+        if found is None:
             image = _compiled(compiler(), arguments)
-            store.write(file, kinds, image)
-        entry = memory.load(image, name)
+            about = image._asdict()
+            store.write(wanted, about, about.pop("code"))
+        else:
+            about, code = found
+            del about["of"]
+            image = Linked(code, **about)
+        return memory.load(image, wanted.name)
     except Unsupported:
         return None
-    return entry
 
 
 def _compiled(dispatcher: Any, arguments: Sequence[Any]) -> Linked:

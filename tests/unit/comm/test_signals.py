@@ -14,14 +14,14 @@ from dbmpi.errors import STATUS_STOPPED
 
 @pytest.fixture
 def detector():
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2)
     before = {number: signal.getsignal(number) for number in numbers}
     yield Signals()
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("name", ["TERM", "INT", "USR2"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "XCPU", "USR2"])
 def test_a_signal_stops_the_run(detector, name):
     detector.install("USR2")
     detector.install_interrupt()

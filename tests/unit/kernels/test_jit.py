@@ -72,7 +72,7 @@ def test_a_kernel_from_the_cache_gives_the_bits_of_one_just_compiled(tmp_path):
         check=True,
     )
     compiled = run().stdout
-    assert len(compiled.split()) == 2 and list(tmp_path.glob("**/*.nbc"))
+    assert len(compiled.split()) == 2 and list(tmp_path.glob("**/*.numba"))
     assert run().stdout == compiled
 
 

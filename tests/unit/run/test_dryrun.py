@@ -14,7 +14,7 @@ from dbmpi.config.algorithms import Downpour
 from dbmpi.config.load import load
 from dbmpi.config.schema import keys
 from dbmpi.config.sections import Config
-from dbmpi.data.describe import Description
+from dbmpi.data.describe import Description, describe
 from dbmpi.errors import UserError
 from dbmpi.layout import partitioning as partition
 from dbmpi.layout import sharding
@@ -321,3 +321,12 @@ def test_every_number_of_ranks_has_a_report(ranks: int) -> None:
 def test_total_is_the_sum() -> None:
     assert Memory(1, 2, 3, 4, 5, 6).total == 21
     assert partition.STATS_BYTES == np.dtype("f8").itemsize
+
+
+def test_a_control_group_limits_threads_and_memory(monkeypatch):
+    monkeypatch.setattr(dryrun.capacity.control_groups, "cores", lambda: 0.5)
+    monkeypatch.setattr(dryrun.capacity.control_groups, "memory", lambda: 5e8)
+    text = report(load(None), 8, describe("digits"))
+    assert "the control group of this process allows 0.5 of " in text and "and 500 MB of " in text
+    assert "threads of each rank: 1 (auto: 8 ranks on a node with 1 core" in text
+    assert "warning: the ranks of a node take 964 MB, and it has 500 MB: the system may end them" in text

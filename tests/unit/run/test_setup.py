@@ -1,21 +1,20 @@
 """What rank 0 decides for all: a user error is printed once, and every rank leaves."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from dbmpi.comm.world import RankPlace
+from dbmpi.comm.places import RankPlace
 from dbmpi.config.load import load
 from dbmpi.data import describe
 from dbmpi.errors import UserError
 from dbmpi.run import setup
 from dbmpi.run.refusal import Refused, agree, warn
 
-ALONE: Any = [SimpleNamespace(host="here", node=0, cores=frozenset({0}))]  # the places of one rank
+ALONE = [RankPlace("here", 0, frozenset({0}))]  # the places of one rank
 
 
 class Comm:

@@ -1,0 +1,158 @@
+"""What the program is started in, set right or refused before MPI and other libraries meet it. Without MPI.
+
+They end a process in their own ways where it has no home directory, no place for temporary files, no room for
+shared memory, or too low limits: by a signal, or by a page of text. Here it is a warning, or one line and
+status 2.
+"""
+
+import os
+import pwd
+import resource
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager, suppress
+
+from dbmpi.comm.scarcity import REMEDIES, address_limit, lacking
+from dbmpi.errors import UserError
+from dbmpi.run import shared_memory
+from dbmpi.run.shared_memory import mb
+
+LEAST_FILES, ENOUGH_FILES = 32, 4096
+POOLS = 2  # of threads that compute: those of BLAS and of kernels
+OTHER_THREADS = 3  # that read ahead, write checkpoints, wait for MPI
+LEAST_ADDRESSES = 550 << 20
+
+
+def settle(env: MutableMapping[str, str]) -> list[str]:
+    """Set right what MPI would stumble over; return warnings. Local, before MPI is loaded.
+
+    Parameters
+    ----------
+    env
+        The environment; it is changed.
+
+    Raises
+    ------
+    UserError
+        For what cannot be set right.
+    """
+    _check_limits()
+    _provide_home(env)
+    return [*_provide_temporary(env), *shared_memory.provide(env)]
+
+
+def _check_limits() -> None:
+    """Raise the limit of open files as far as this process may; refuse what is too low to begin."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = hard == resource.RLIM_INFINITY
+    if soft != resource.RLIM_INFINITY and soft < ENOUGH_FILES:
+        soft = ENOUGH_FILES if unlimited else min(hard, ENOUGH_FILES)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
+        raise UserError(f"the limit of open files is {soft} (ulimit -n): raise it to {LEAST_FILES} or more")
+    addresses = address_limit()
+    if addresses is not None and addresses < LEAST_ADDRESSES:
+        raise UserError(
+            f"the limit of memory addresses is {mb(addresses)} (ulimit -v), and Python with its libraries "
+            f"maps {mb(LEAST_ADDRESSES)}: raise it (ulimit -v unlimited); a job's memory is better limited "
+            "by the batch system"
+        )
+
+
+def _provide_home(env: MutableMapping[str, str]) -> None:
+    """Give Open MPI a home directory, without which it does not start, though it writes nothing there."""
+    if "HOME" not in env:
+        with suppress(KeyError):
+            env["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+        env.setdefault("HOME", "/")
+
+
+def _provide_temporary(env: MutableMapping[str, str]) -> list[str]:
+    """Let nobody look for temporary files where none can be: Open MPI ends by a signal there."""
+    warnings = []
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        path = env.get(name)
+        if path is not None and not _takes_files(path):
+            del env[name]
+            warnings.append(f"{name} = {path!r} is no directory that can be written to, and is not used")
+    return warnings
+
+
+def _takes_files(path: str) -> bool:
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def possible_threads(threads: int, fewer: bool) -> tuple[int, list[str]]:
+    """Return how many threads a rank may have, and warnings. Local, before libraries begin theirs.
+
+    OpenBLAS interrupts the process, as by Ctrl-C, where it cannot have its own.
+
+    Parameters
+    ----------
+    threads
+        The number that is wanted.
+    fewer
+        Whether one will do.
+
+    Raises
+    ------
+    UserError
+        There cannot be enough.
+    """
+    needed = POOLS * threads + OTHER_THREADS
+    if startable(needed):
+        return threads, []
+    if not fewer or not startable(POOLS + OTHER_THREADS):
+        raise UserError(f"a rank cannot start the {needed} threads that it needs: {REMEDIES['threads']}")
+    return 1, [f"a rank cannot start more threads, and computes with one: {REMEDIES['threads']}"]
+
+
+def startable(threads: int) -> bool:
+    """Return whether so many threads can be started beside those that there are. Local.
+
+    OpenBLAS interrupts the process, as by Ctrl-C, where it cannot have its threads.
+    """
+    end, started = threading.Event(), list[threading.Thread]()
+    try:
+        for _ in range(threads):
+            one = threading.Thread(target=end.wait, daemon=True)
+            one.start()
+            started.append(one)
+    except RuntimeError:
+        return False
+    finally:
+        end.set()
+        for one in started:
+            one.join()
+    return True
+
+
+@contextmanager
+def scarcity() -> Iterator[None]:
+    """Say what a process has too little of instead of what a library says of it. Local.
+
+    Raises
+    ------
+    UserError
+        In place of an error that tells of too little memory, files, threads or space.
+    """
+    try:
+        yield
+    except Exception as error:
+        what = lacking(error)
+        if what is None:
+            raise
+        raise UserError(what) from error
+
+
+def warn(warnings: list[str]) -> None:
+    """Print warnings."""
+    for text in warnings:
+        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
