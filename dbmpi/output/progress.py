@@ -10,6 +10,8 @@ from typing import Protocol, TextIO
 from dbmpi.config.sections import Train
 from dbmpi.data.portions import examples_in
 
+BLOCKS, ASCII_BLOCKS = ("█", "░"), ("#", "-")
+
 
 @dataclass(frozen=True)
 class View:
@@ -90,11 +92,13 @@ class Bar(Silent):
     def __init__(self, out: TextIO, limits: "ProgressLimits") -> None:
         super().__init__(out)
         self._limits, self._drawn = limits, False
+        self._blocks = BLOCKS if can_show(out, "".join(BLOCKS)) else ASCII_BLOCKS
 
     def show(self, view: View) -> None:
         """Draw the bar."""
         full = round(self.WIDTH * self._limits.share(view))
-        text = f"{'█' * full}{'░' * (self.WIDTH - full)} {' '.join(parts(view, self._limits))}"
+        done, left = self._blocks
+        text = f"{done * full}{left * (self.WIDTH - full)} {' '.join(parts(view, self._limits))}"
         columns = shutil.get_terminal_size().columns
         self._out.write("\r\x1b[K" + text[: columns - 1])
         self._out.flush()
@@ -161,6 +165,15 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def can_show(out: TextIO, text: str) -> bool:
+    """Return whether the encoding of `out` has all characters of a text."""
+    try:
+        text.encode(out.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def on_terminal(out: TextIO) -> bool:

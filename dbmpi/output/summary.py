@@ -7,6 +7,7 @@ from typing import Any
 
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
+from dbmpi.screen import unshown
 
 
 def summary(
@@ -33,6 +34,7 @@ def summary(
         "examples_dropped": log.examples_dropped,
         **log.service.shown(),
         **log.batch,
+        "unshown": unshown(),
     }
     return {name: plain(value) for name, value in result.items()}
 

@@ -13,6 +13,7 @@ from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE, MOST_RANKS
 from dbmpi.errors import STATUS_OK, UserError
 from dbmpi.run.launch import env_rank
+from dbmpi.screen import reported
 from dbmpi.text import has_control, plain, show
 
 PROGRAM = "python -m dbmpi.train"
@@ -174,4 +175,4 @@ def _print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
     """Print a text on one rank only, and leave with status 0."""
     if env_rank(environment) == 0:
         sys.stdout.write(text)
-    raise SystemExit(0)
+    raise SystemExit(reported(STATUS_OK))

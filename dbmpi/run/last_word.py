@@ -10,6 +10,7 @@ from dbmpi.errors import STATUS_FAILURE, STATUS_STOPPED, UserError
 from dbmpi.files import write_json, write_text
 from dbmpi.output import run_directory
 from dbmpi.output.reminder import reminding
+from dbmpi.screen import NAMES, unshown
 
 if TYPE_CHECKING:
     from dbmpi.coordinator.stopping import Stopping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dbmpi.run.setup import Setup
 
 
+STDERR = NAMES["stderr"]
 GO_ON = "the same command, or --resume, goes on from"
 
 
@@ -75,6 +77,9 @@ class LastWord:
             print(f"dbmpi: stopped before its end: {GO_ON} there", flush=True)
         for text in self._errors():
             print(f"dbmpi: error: {text}", file=sys.stderr, flush=True)
+        for text in unshown():
+            screen = sys.stdout if text.startswith(STDERR) else sys.stderr  # the other one
+            print(f"dbmpi: warning: not everything could be shown: {text}", file=screen, flush=True)
         return self._status()
 
     def _errors(self) -> Iterator[str]:
