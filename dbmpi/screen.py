@@ -24,6 +24,7 @@ MOST_BYTES = 1 << 20  # that wait for a reader; beyond them nothing is kept
 PATIENCE_S = 1.0  # for a reader that does not read, the first time
 POLL_S = 5e-4
 NAMES = {"stdout": "standard output", "stderr": "standard error"}
+UNREAD = "nobody reads it"
 STRICT = "strict", "surrogateescape"  # ways to encode that raise
 
 
@@ -102,15 +103,14 @@ class Screen(io.TextIOBase):
                 left, since = len(self._waiting), time.monotonic()
             if time.monotonic() - since >= patience_s:
                 self._stalled = True
+                self._note(UNREAD)
                 return
             time.sleep(POLL_S)
 
     def release(self) -> None:
-        """Let all go out, and the thread end; note what cannot."""
+        """Let all go out, and the thread end."""
         self.flush()
         with self._changed:
-            if self._waiting:
-                self._note("nobody reads it")
             self._writer = False
             self._changed.notify()
 
@@ -130,7 +130,7 @@ class Screen(io.TextIOBase):
                 self._note(str(error))
             return
         if len(self._waiting) > MOST_BYTES:
-            self._note("nobody reads it")
+            self._note(UNREAD)
             return
         self._waiting += self._encoded(text)
         if not self._writer:

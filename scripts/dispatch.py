@@ -7,11 +7,21 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dbmpi.screen import reported, screens
+
 STATUS_USAGE = 2
 
 
 def run(folder: Path, arguments: Sequence[str]) -> int:
-    """Run the script that the first argument names, with the others, or list them; return the status."""
+    """Run the script that the first argument names, with the others, or list them; return the status.
+
+    Nothing that it cannot show ends it.
+    """
+    with screens():
+        return reported(_run(folder, arguments))
+
+
+def _run(folder: Path, arguments: Sequence[str]) -> int:
     found = members(folder)
     name, *rest = arguments or ["--help"]
     if name in found:

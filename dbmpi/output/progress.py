@@ -13,6 +13,9 @@ from dbmpi.data.portions import examples_in
 BLOCKS, ASCII_BLOCKS = ("█", "░"), ("#", "-")
 
 
+WHOLE_LINES = "PMIX_RANK"  # set by launchers that pass on whole lines alone
+
+
 @dataclass(frozen=True)
 class View:
     """A moment of the run."""
@@ -180,9 +183,10 @@ def on_terminal(out: TextIO) -> bool:
     """Return whether a person watches `out`.
 
     Launchers give ranks a terminal of their own even when their own output goes to a file, so the
-    parent's output must be a terminal too, where that can be seen.
+    parent's output must be a terminal too, where that can be seen. That of Open MPI 5 keeps back what is no
+    whole line, as a bar never is.
     """
-    if not out.isatty():
+    if not out.isatty() or WHOLE_LINES in os.environ:
         return False
     try:
         return os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts", "/dev/tty"))

@@ -44,8 +44,9 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
 
 
 def _announce(setup: "Setup") -> None:
-    """Print who does what, and what to expect."""
+    """Print who does what, where it goes, and what to expect."""
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
+    print(f"dbmpi: run directory {setup.run_dir}", flush=True)
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
