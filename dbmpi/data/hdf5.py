@@ -157,14 +157,25 @@ def examined_y(shape: tuple[int, ...], dtype: np.dtype, rows: int, where: str) -
     labels = dtype.kind in "iu"
     if not labels and not _is_float(dtype):
         raise UserError(
-            f"{where} has type {dtype}; store labels as integers (y.astype('int64')) or targets as floats"
+            f"{where} has type {dtype}; store labels as integers ({_as_labels(shape, dtype)}) or targets as "
+            "floats"
         )
     if not shape or len(shape) > (1 if labels else 2) or 0 in shape:
         allowed = "(N,) for integer labels" if labels else "(N,) or (N, targets) for float targets"
-        raise UserError(f"{where} has shape {shape}; it must be {allowed}, reshape it when you write it")
+        remedy = _as_labels(shape, dtype) if labels else "y.reshape(len(y), -1)"
+        raise UserError(f"{where} has shape {shape}; it must be {allowed}: store {remedy}")
     if shape[0] != rows:
         raise UserError(f"{where} has {shape[0]} rows but x beside it has {rows}; write one for each example")
     return None if labels else prod(shape[1:])
+
+
+def _as_labels(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """Say what makes integer labels of a `y` of this shape and type, in numpy's words."""
+    if len(shape) == 2 and shape[1] > 1:
+        return "y.argmax(axis=1) if they are one-hot"
+    if dtype.kind in "iub":
+        return "y.reshape(-1).astype('int64')"
+    return "numpy.searchsorted(names, y), with names = numpy.unique of both y together"
 
 
 def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> float:

@@ -4,13 +4,13 @@ The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
 from itertools import groupby
 
 from dbmpi.config.schema import MOST_RANKS
 from dbmpi.config.sections import Config
-from dbmpi.data.describe import Description, check_fits
+from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
@@ -18,7 +18,8 @@ from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
-from dbmpi.run.choices import caution, complete, expectations, told
+from dbmpi.run.checks import check_data, warnings
+from dbmpi.run.choices import complete, expectations, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
@@ -45,7 +46,7 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
     network = build(config, data.input_shape)
-    check_fits(data, network.outputs, network.loss)
+    check_data(config, network, data)
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), len(os.sched_getaffinity(0)))
     topology, split = choose_roles(config, network, data, number, node)
@@ -92,12 +93,21 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
                 if of
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas)) if text),
+            *(f"warning: {text}" for text in warnings(config, net, data, replicas)),
+            *_too_large(config, parts, data),
             f"threads of each rank: {_threads(config, parts.topology)}",
             *expectations(config, replicas),
             f"network: {times(net.input)} inputs, {counted(net.layers, 'layer')}, {net.loss} loss: {size}",
         ]
     )
+
+
+def _too_large(config: Config, parts: Decomposition, data: Description) -> Iterator[str]:
+    """Yield the line that says that nodes like this one have too little memory, if they have."""
+    try:
+        capacity.check_memory(parts.network, config, parts.topology, data.train_rows)
+    except UserError as error:
+        yield f"warning: refused on nodes like this one: {error}"
 
 
 def _threads(config: Config, topology: Topology) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbmpi.config.sections import Config
-from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch
-from dbmpi.run.choices import caution, complete, go_on, told
+from dbmpi.run.choices import complete, go_on, told
 from dbmpi.run.refusal import agree, warn
 
 if TYPE_CHECKING:
@@ -143,31 +142,26 @@ def _inspect(
     arguments: cli.Arguments, config: Config, places: "list[RankPlace]"
 ) -> "tuple[Config, Topology, tuple[Description, Network, Path, Checkpoint | None]]":
     """Look at the data and at the run directory, divide the ranks, and choose what is "auto". On rank 0."""
-    from dbmpi.data.describe import check_fits, describe
+    from dbmpi.data.describe import describe
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
+    from dbmpi.run.checks import check_data, warnings
     from dbmpi.run.splitting import Node, choose_roles
 
     description = describe(config.data.path, stand_in=False)
     network = build(config, description.input_shape)
-    check_fits(description, network.outputs, network.loss)
+    check_data(config, network, description)
     nodes = [place.node for place in places]
     node = Node(node_memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
     rows = description.train_rows
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     chosen = complete(config, network, rows, len(topology.replicas))
     check_memory(network, chosen, topology, rows)
-    if config.train.target.accuracy is not None and description.classes is None:
-        raise UserError(
-            f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
-            "targets, which have no accuracy: give train.target.loss"
-        )
     run_dir, saved = _open(arguments, config, description, network)
     if saved is not None:
         chosen = complete(_as_before(config, saved), network, rows, len(topology.replicas))
-    for text in (*description.warnings, caution(chosen, len(topology.replicas))):
-        if text:
-            print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
+    for text in warnings(chosen, network, description, len(topology.replicas)):
+        print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
     return chosen, topology, (description, network, run_dir, saved)
 
 
