@@ -2,6 +2,7 @@
 
 from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
+from dbmpi.text import several
 
 RENUMBER = "store numpy.searchsorted(seen, y) as y, with seen = numpy.unique of both y together"
 
@@ -34,7 +35,7 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
     names = description.class_names
     if names is not None and len(names) != outputs:
         raise UserError(
-            f"{description.path}: the attribute class_names of train/y has {_counted(len(names), 'name')}, "
+            f"{description.path}: the attribute class_names of train/y has {several(len(names), 'name')}, "
             f"but the last layer has {_units(outputs)} (model.layers): give it {len(names)}, or write a name "
             "for each unit"
         )
@@ -51,7 +52,7 @@ def _check_targets(where: str, targets: int, outputs: int, loss: str) -> None:
         )
     if wider:
         raise UserError(
-            f"{where} hold {_counted(targets, 'target')} for each example, but the last layer has "
+            f"{where} hold {several(targets, 'target')} for each example, but the last layer has "
             f"{_units(outputs)} (model.layers); give it {targets}"
         )
 
@@ -63,7 +64,7 @@ def doubts(description: Description, outputs: int) -> str:
         return ""
     remedy = f"give it {seen}" if seen == description.classes else f"{RENUMBER}, and give it {_units(seen)}"
     return (
-        f"{description.path}: train/y and test/y hold {_counted(seen, 'label')}, but the last layer has "
+        f"{description.path}: train/y and test/y hold {several(seen, 'label')}, but the last layer has "
         f"{_units(outputs)} (model.layers), of which {outputs - seen} can learn nothing; {remedy}"
     )
 
@@ -75,12 +76,8 @@ def _remedy(description: Description, classes: int) -> str:
         return f"give it {classes}"
     if description.smallest > 0 and seen == classes - description.smallest:
         return f"labels count from 0: store y - {description.smallest} as y, and give it {_units(seen)}"
-    return f"there are {_counted(seen, 'label')}: {RENUMBER}, and give it {_units(seen)}"
+    return f"there are {several(seen, 'label')}: {RENUMBER}, and give it {_units(seen)}"
 
 
 def _units(n: int) -> str:
-    return _counted(n, "unit")
-
-
-def _counted(n: int, name: str, names: str = "") -> str:
-    return f"{n} {name if n == 1 else names or name + 's'}"
+    return several(n, "unit")

@@ -8,6 +8,7 @@ from typing import Any
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
 from dbmpi.screen import unshown
+from dbmpi.text import several
 
 
 def summary(
@@ -41,9 +42,11 @@ def summary(
 
 def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True) -> str:
     """Return the last lines that the user sees; `complete` says whether all is there that should be."""
-    worked = f"{summary['steps']:,} minibatches"
+    worked = several(summary["steps"], "minibatch", "minibatches")
     if "iterations" in summary:
-        worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
+        worked = (
+            several(summary["iterations"], "iteration") + ", " + several(summary["passes"], "pass", "passes")
+        )
     return (
         f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"

@@ -23,6 +23,7 @@ from dbmpi.run.choices import complete, expectations, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
+from dbmpi.text import several
 
 ASSUMED_RANKS = 8
 MOST_ROWS = 16  # partitions that are listed one by one
@@ -54,7 +55,7 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
     sections = [
-        _heading(config, parts, data, why, [split, told(given, config)]),
+        _heading(config, parts, data, why, [_on_one(split, number), told(given, config)]),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),
@@ -72,7 +73,8 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     needed = 1 + shards + replicas * partitions
     if needed > MOST_RANKS:
         raise UserError(
-            f"{needed} ranks = 1 + {shards} shards + {replicas} replicas x {partitions} partitions"
+            f"{needed} ranks = 1 + {several(shards, 'shard')} + {several(replicas, 'replica')} x "
+            f"{several(partitions, 'partition')}"
             f" are more than {MOST_RANKS}: lower cluster.shards, cluster.replicas or cluster.partitions"
         )
     if shards and replicas and partitions:
@@ -102,6 +104,11 @@ def _heading(config: Config, parts: Decomposition, data: Description, why: str, 
     )
 
 
+def _on_one(split: str, ranks: int) -> str:
+    """Say what a choice of partitions supposes."""
+    return f"{split}, all ranks being on one like this" if split and ranks > 1 else split
+
+
 def _too_large(config: Config, parts: Decomposition, data: Description) -> Iterator[str]:
     """Yield the line that says that nodes like this one have too little memory, if they have."""
     try:
@@ -111,9 +118,12 @@ def _too_large(config: Config, parts: Decomposition, data: Description) -> Itera
 
 
 def _threads(config: Config, topology: Topology) -> str:
-    """Say how many threads each rank would have if all ran on this node."""
-    cores = len(os.sched_getaffinity(0))
-    return launch.thread_reason(config.cluster.threads, cores, len(topology.roles), cores)
+    """Say how many threads each rank would have."""
+    ranks, cores, setting = len(topology.roles), len(os.sched_getaffinity(0)), config.cluster.threads
+    said = launch.thread_reason(setting, cores, ranks, cores)
+    if ranks == 1 or setting != "auto":
+        return said
+    return f"{said}; on several nodes: the cores of each, divided by its ranks"
 
 
 def _layers(parts: Decomposition) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dbmpi.layout.network import Network
 
 
+COMPUTING = "replica", "serial"  # kinds of roles that compute all the time
+
+
 @dataclass(frozen=True)
 class Setup:
     """A run as every rank knows it.
@@ -76,6 +79,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     config, topology, (data, network, run_dir, resume) = agree(
         comm, lambda: _inspect(arguments, given, places)
     )
+    warn(comm, _thread_warnings(topology, places, threads, comm.Get_rank()))
     chosen, config = told(given, config), _with_overlap(config, topology, places)
     core_each = _core_each(topology, places, comm.Get_rank())
     here = tuple(places)
@@ -118,8 +122,18 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     ranks, cores = _ranks_and_cores(places, mine.node)
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores))
     return threads, ranks > cores
+
+
+def _thread_warnings(topology: Topology, places: "list[RankPlace]", threads: int, rank: int) -> list[str]:
+    """Return what is wrong with the threads of a rank. Local."""
+    mine = places[rank]
+    here = [role.kind for role, place in zip(topology.roles, places, strict=True) if place.node == mine.node]
+    computing = sum(kind in COMPUTING for kind in here)
+    if topology.roles[rank].kind not in COMPUTING:
+        return []
+    cores = _ranks_and_cores(places, mine.node)[1]
+    return launch.thread_warnings(threads, len(mine.cores), computing, cores, len(here) - computing)
 
 
 def _core_each(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:

@@ -14,6 +14,7 @@ from dbmpi.errors import UserError
 from dbmpi.run.choices import expectations
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
+from dbmpi.text import several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,8 +113,8 @@ def _set_threads(n: int) -> None:
         jit.set_threads(n)
     except RuntimeError as error:
         raise UserError(
-            f"a rank cannot have {n} threads ({error}): set cluster.threads to less, or raise the limit of "
-            "processes (ulimit -u, or that of the container)"
+            f"a rank cannot have {several(n, 'thread')} ({error}): set cluster.threads to less, or raise "
+            "the limit of processes (ulimit -u, or that of the container)"
         ) from error
 
 
