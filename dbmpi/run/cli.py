@@ -37,7 +37,7 @@ Every key with its default: {DEFAULT_FILE}
 and, as tables, docs/configuration.md of the source.
 Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged, or a batch method
 that could go no further, 85 stopped by a signal or a limit in time, or unable to write its last checkpoint,
-model or summary, with a checkpoint: the same command goes on from it.
+model or summary, with a checkpoint, or stopped before training: the same command goes on.
 """
 
 
