@@ -15,6 +15,11 @@ def listed(items: list[str]) -> str:
     return " or ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
 
 
+def several(n: int, name: str, names: str = "") -> str:
+    """Write how many there are of something: `1 rank`, `2,000 ranks`; `names` where an s does not do."""
+    return f"{n:,} {name if n == 1 else names or name + 's'}"
+
+
 def has_control(text: str) -> bool:
     """Return whether a text holds characters that no name should: control characters, or half ones."""
     return any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text)

@@ -12,11 +12,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from dbmpi.run.early import EARLY
+
+if __name__ == "__main__":
+    EARLY.listen()  # before other imports, which take a moment
+
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
 from dbmpi.run import cli, launch, surroundings
 from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
+from dbmpi.screen import reported, screens
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -30,12 +36,16 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     started = time.monotonic()
-    try:
-        abort.interrupt_once()
-        return _main(sys.argv[1:] if argv is None else argv, started)
-    except KeyboardInterrupt:  # before there is anything to abort
-        print("dbmpi: interrupted", file=sys.stderr, flush=True)
-        return abort.STATUS_INTERRUPTED
+    with screens():
+        try:
+            EARLY.listen()
+            abort.interrupt_once()
+            return _main(sys.argv[1:] if argv is None else argv, started)
+        except KeyboardInterrupt:  # before there is anything to abort
+            print("dbmpi: interrupted", file=sys.stderr, flush=True)
+            return abort.STATUS_INTERRUPTED
+        finally:
+            EARLY.over()
 
 
 def _main(argv: Sequence[str], started: float) -> int:
@@ -43,8 +53,9 @@ def _main(argv: Sequence[str], started: float) -> int:
     try:
         arguments = cli.parse(argv)
         if arguments.dry_run or arguments.print_config:
+            EARLY.over()
             with surroundings.scarcity():
-                return cli.print_report(arguments)
+                return reported(cli.print_report(arguments))
     except UserError as error:
         return refuse(error)
     try:
@@ -62,7 +73,8 @@ def _main(argv: Sequence[str], started: float) -> int:
 
     comm = MPI.COMM_WORLD
     who = abort.RankIdentity(comm.Get_rank())
-    return abort.guarded(lambda: train(arguments, comm, who, started), who, _end_of_job(comm, who))
+    EARLY.leave = end = _end_of_job(comm, who)
+    return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
 
 
 def _train_alone(arguments: cli.Arguments, started: float) -> int:
@@ -141,10 +153,10 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     """Describe the run in its directory, and compile the kernels of this role. Collective over `comm`."""
     from dbmpi.run.warmup import describe, warm_up
 
-    context.signals.install(context.config.checkpoint.signal)
     describe(context.setup, comm)
     warm_up(context, comm)
-    context.signals.install_interrupt()
+    context.signals.install(context.config.checkpoint.signal)
+    EARLY.over()
 
 
 def _serial(context: "RunContext", started: float) -> int:
@@ -203,4 +215,6 @@ def _play(context: "RunContext", world: "World", shard: "Shard | None", started:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    EARLY.ignore()
+    sys.exit(status)

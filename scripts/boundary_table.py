@@ -16,6 +16,7 @@ from dbmpi.config import load
 from dbmpi.config.layers import Dense
 from dbmpi.layout.network import Network, build, from_layers
 from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.screen import reported, screens
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTITIONS = (2, 4, 8, 16, 32, 81)
@@ -56,4 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with screens():
+        main()
+        status = reported(0)
+    sys.exit(status)

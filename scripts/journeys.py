@@ -27,6 +27,10 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dbmpi.screen import screens
+
 
 @dataclass(frozen=True)
 class Journey:
@@ -447,4 +451,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with screens():
+        status = main(sys.argv[1:])
+    sys.exit(status)

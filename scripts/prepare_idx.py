@@ -17,6 +17,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dbmpi.screen import screens
+
 SPLITS = {"train": "train", "test": "t10k"}
 CHUNK_ROWS = 128  # 100 kB of 28 x 28 images: a read worth its seek, and small beside a portion
 
@@ -157,4 +161,6 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with screens():
+        status = main()
+    sys.exit(status)

@@ -88,7 +88,7 @@ decide() {
         exit 0
     fi
     case $status in 2 | 3 | 86) exit "$status" ;; esac   # no restart would mend it
-    [ "$status" != 85 ] || requeue "stopped with a checkpoint"
+    [ "$status" != 85 ] || requeue "stopped before its end"
     [ -z "$asked" ] || requeue "stopped without a checkpoint of this moment"
     [ ! -e "$RUN_DIR/run.json" ] || on_every_node 10 true || requeue "a node does not answer"
     exit "$((status ? status : 1))"

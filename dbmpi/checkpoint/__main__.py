@@ -3,5 +3,8 @@
 import sys
 
 from dbmpi.checkpoint.listing import main
+from dbmpi.screen import reported, screens
 
-sys.exit(main())
+with screens():
+    status = reported(main())
+sys.exit(status)

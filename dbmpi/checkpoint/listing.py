@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from dbmpi.checkpoint import manifest, pruning, resume
-from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory
+from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory, checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint, Manifest
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.text import listed
 
 PROGRAM = "python -m dbmpi.checkpoint"
 
@@ -37,7 +38,7 @@ def report(run_dir: Path) -> int:
     """Print a line for each checkpoint, the oldest first; return the status."""
     found = list(resume.whole(run_dir))
     if not found:
-        raise UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoints: give the directory of a run")
+        raise _none(run_dir)
     best = pruning.best_of(run_dir)
     print("number  taken (UTC)          algorithm        examples        MB     score  shards + replicas")
     for one in reversed(found):
@@ -72,6 +73,7 @@ def show(run_dir: Path, number: int) -> int:
     """Print what one checkpoint holds; return the status."""
     from dbmpi.checkpoint.contents import verify
 
+    _check_number(run_dir, number)
     try:
         one = manifest.read(checkpoint_directory(run_dir, number))
         vectors = sorted(verify(one).sources)
@@ -80,6 +82,21 @@ def show(run_dir: Path, number: int) -> int:
         return STATUS_FAILURE
     print("\n".join(_description(one, vectors)))
     return STATUS_OK
+
+
+def _check_number(run_dir: Path, number: int) -> None:
+    """Raise UserError unless a run has a checkpoint of this number, whole or not."""
+    there = checkpoint_numbers(run_dir)
+    if not there:
+        raise _none(run_dir)
+    if number not in there:
+        have = listed([str(one) for one in reversed(there)])
+        raise UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoint {number}; give {have}")
+
+
+def _none(run_dir: Path) -> UserError:
+    """Make the error for a directory without checkpoints."""
+    return UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoints: give the directory of a run that has")
 
 
 def _description(one: Checkpoint, vectors: Iterable[str]) -> Iterator[str]:

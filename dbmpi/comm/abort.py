@@ -6,7 +6,6 @@ every other one. Many ranks often meet one failure at once (a silent peer, a dam
 on a node speaks for all.
 """
 
-import faulthandler
 import hashlib
 import os
 import signal
@@ -126,17 +125,33 @@ def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
         status = STATUS_TAKEN_OVER
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
-    sys.stdout.flush()
-    if not isinstance(error, JobEnded) and who.speaks():
-        sys.stderr.write(report(error, who()))
-        sys.stderr.flush()
-        if isinstance(error, PeerSilent):
-            faulthandler.dump_traceback(all_threads=True)
-        time.sleep(FORWARD_S)
-    else:
-        who.give_way()
-    abort(status)
+    try:
+        _tell(error, who)
+    finally:  # whatever can be told
+        abort(status)
     return status
+
+
+def _tell(error: BaseException | None, who: RankIdentity) -> None:
+    """Report an error, if no other rank has; else let the first one do it."""
+    sys.stdout.flush()
+    if isinstance(error, JobEnded) or not who.speaks():
+        who.give_way()
+        return
+    print(report(error, who()), end="", file=sys.stderr, flush=True)
+    if isinstance(error, PeerSilent):
+        print(stacks(), end="", file=sys.stderr, flush=True)
+    time.sleep(FORWARD_S)
+
+
+def stacks() -> str:
+    """Return where every thread of this process is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = []
+    for ident, frame in sys._current_frames().items():
+        parts.append(f"{names.get(ident, 'a thread')} (most recent call first):\n")
+        parts += reversed(traceback.format_stack(frame))
+    return "".join(parts)
 
 
 def report(error: BaseException | None, who: str) -> str:

@@ -36,15 +36,17 @@ class Signals:
         return signal.Signals(self.number).name if self.number else ""
 
     def install(self, name: str) -> None:
-        """Receive SIGTERM, SIGXCPU and, unless it is "none", the signal of this name from now on. Local."""
-        signal.signal(signal.SIGTERM, self._receive)
-        signal.signal(signal.SIGXCPU, self._receive)  # between the soft limit and the hard one
-        if name != "none":
-            signal.signal(signal.Signals[f"SIG{name}"], self._receive)
+        """Receive the signals that stop a run from now on. Local.
 
-    def install_interrupt(self) -> None:
-        """Receive SIGINT from now on; before training, when nothing can be saved, it ends the job. Local."""
-        signal.signal(signal.SIGINT, self._receive)
+        They are SIGTERM, SIGINT, SIGXCPU, the signal of this name unless it is "none", and SIGHUP where it is
+        not ignored: by nohup, or by a process that is alone, which goes on without its terminal.
+        """
+        # SIGXCPU comes between the soft limit of CPU time and the hard one.
+        names = ["TERM", "INT", "XCPU", *([name] if name != "none" else [])]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            names.append("HUP")
+        for one in names:
+            signal.signal(signal.Signals[f"SIG{one}"], self._receive)
 
     def note(self, number: int) -> None:
         """Take in a signal that another rank has received."""

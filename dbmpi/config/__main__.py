@@ -3,5 +3,9 @@
 import sys
 
 from dbmpi.config.page import default_toml, markdown
+from dbmpi.screen import reported, screens
 
-sys.stdout.write(default_toml() if sys.argv[1:] == ["toml"] else markdown())
+with screens():
+    sys.stdout.write(default_toml() if sys.argv[1:] == ["toml"] else markdown())
+    status = reported(0)
+sys.exit(status)

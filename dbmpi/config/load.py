@@ -18,7 +18,7 @@ from dbmpi.config.sections import Config
 from dbmpi.config.source import Source, parse, read
 from dbmpi.config.values import UNSET, remedy, scalar
 from dbmpi.errors import UserError
-from dbmpi.text import Trail, dotted, listed, nearest, show
+from dbmpi.text import Trail, dotted, listed, nearest, several, show
 
 
 def load(path: str | PathLike[str] | None, overrides: Sequence[str] = ()) -> Config:
@@ -242,9 +242,9 @@ def _check_output_layer(config: Config, source: Source) -> None:
 
 
 def _without_default_epochs(config: Config, source: Source) -> Config:
-    """Take the default number of epochs away where another way to stop is given."""
+    """Take the default number of epochs away where another end of the run is given: not only one of a job."""
     train, given = config.train, source.values.get("train", {})
-    limits = (train.steps, train.max_time, train.target.accuracy, train.target.loss)
+    limits = (train.steps, train.target.accuracy, train.target.loss)
     if "epochs" in given or (not config.batch and all(limit is None for limit in limits)):
         return config
     return replace(config, train=replace(train, epochs=None))
@@ -257,8 +257,9 @@ def _with_partitions(config: Config, source: Source) -> Config:
         return config
     rows, columns = cluster.grid
     if cluster.partitions not in ("auto", rows * columns):
+        tiles = several(rows * columns, "tile")
         raise UserError(
-            f"{source.place(('cluster', 'grid'))} = [{rows}, {columns}] has {rows * columns} tiles, but "
+            f"{source.place(('cluster', 'grid'))} = [{rows}, {columns}] has {tiles}, but "
             f"cluster.partitions = {cluster.partitions}; give two numbers whose product is that, or leave "
             "one of the two keys out"
         )

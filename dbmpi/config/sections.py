@@ -117,8 +117,8 @@ class Train:
     """The training: how, on what minibatches, and when to stop.
 
     Of the ways to stop (epochs, steps, max_time, target) all that are given apply, and the first to be
-    reached ends the run. The default number of epochs holds only where none is given. Sandblaster stops
-    by its own section too.
+    reached ends the run. The default number of epochs holds where no other is given but max_time, which
+    ends a job and not the run. Sandblaster stops by its own section too.
     """
 
     algorithm: Literal["downpour", "sync", "sandblaster"] = key(

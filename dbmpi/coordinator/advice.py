@@ -10,13 +10,13 @@ MATCHED = "the rows of y belong to those of x"
 DIVERGED = {
     "downpour": "lower downpour.learning_rate, begin with downpour.warmstart, set downpour.max_gradient_norm",
     "sync": "lower downpour.learning_rate, give downpour.schedule a warm-up, set downpour.max_gradient_norm",
-    "sandblaster": "lower model.l2, take a larger sandblaster.sample",
+    "sandblaster": "lower model.l2 if it is not 0, take a larger sandblaster.sample if one is given",
 }
 OTHER_STEPS = (
     "raise downpour.learning_rate if the loss hardly moves, lower it if it has risen; take another "
     "downpour.rule"
 )
-NOT_LEARNING = {"downpour": OTHER_STEPS, "sync": OTHER_STEPS, "sandblaster": "lower model.l2"}
+NOT_LEARNING = {"downpour": OTHER_STEPS, "sync": OTHER_STEPS, "sandblaster": "lower model.l2 if it is not 0"}
 
 
 def diverged(seen: str, algorithm: str) -> str:

@@ -16,11 +16,17 @@ class LabelChance:
 
     def __init__(self) -> None:
         self._counts: Array | None = np.zeros(0, np.int64)
+        self._seen = np.zeros(0, np.int64)  # where they are not counted
+
+    @property
+    def seen(self) -> Array:
+        """The different labels, in order: int64."""
+        return self._seen if self._counts is None else np.flatnonzero(self._counts)
 
     def add(self, labels_N: Array) -> None:
         """Take in some labels, of 0 or more."""
         if self._counts is None or labels_N.max(initial=0) >= MOST_CLASSES:
-            self._counts = None
+            self._seen, self._counts = np.union1d(self.seen, labels_N), None
             return
         counts = np.bincount(labels_N, minlength=len(self._counts))
         counts[: len(self._counts)] += self._counts
@@ -47,6 +53,8 @@ class LabelChance:
 
 class TargetChance:
     """Adds up float targets: their means, and the squared distances from these."""
+
+    seen = np.zeros(0, np.int64)  # no labels
 
     def __init__(self) -> None:
         self._rows, self._mean_T, self._squares = 0, np.zeros(1), 0.0

@@ -15,7 +15,7 @@ from dbmpi.data.chance import LabelChance, TargetChance
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
-__all__ = ["Description", "Split", "check_fits", "check_whole", "describe"]
+__all__ = ["Description", "Split", "check_whole", "describe"]
 
 SCAN_VALUES = 1 << 20  # labels or targets looked at in one read
 
@@ -49,6 +49,9 @@ class Description:
     chance : dict
         By the name of a loss: that of the best answer which is the same for every example of the training
         set. Without those that the labels or targets do not suit, or for which it is not known.
+    distinct, smallest : int or None, int
+        How many different labels both splits hold, None where that is not known, or for float targets; and
+        the smallest of them.
     warnings : tuple of str
         What is wrong with the sizes of inputs and targets (`data.sizes`).
     """
@@ -66,6 +69,8 @@ class Description:
     chunk_rows: int | None
     class_names: tuple[str, ...] | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
+    distinct: int | None = None
+    smallest: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -94,21 +99,24 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             split.check_complete(stand_in)
             # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
             split.read([(0, 1), (split.rows - 1, split.rows)])
-        (largest, chance), (largest_of_test, _) = _scanned(train), _scanned(test)
+        found, of_test = _scanned(train), _scanned(test)
+        seen = np.union1d(found.seen, of_test.seen)
         return Description(
             path=str(train.path),
             train_rows=train.rows,
             test_rows=test.rows,
             input_shape=train.input_shape,
             inputs=train.inputs,
-            classes=None if train.targets_width else int(max(largest, largest_of_test)) + 1,
+            classes=None if train.targets_width else int(seen[-1]) + 1,
             targets=train.targets_width,
             dtype=train.dtype.name,
             scale=train.scale,
             offset=train.offset,
             chunk_rows=train.chunk_rows,
             class_names=train.class_names,
-            chance=chance,
+            chance=found.losses(),
+            distinct=len(seen) if len(seen) and train.has_labels and test.has_labels else None,
+            smallest=int(seen[0]) if len(seen) else 0,
             warnings=sizes.warnings(train),
         )
 
@@ -146,48 +154,6 @@ def check_whole(split: Split, description: Description) -> None:
     split.check_complete(stand_in=False)
 
 
-def check_fits(description: Description, outputs: int, loss: str) -> None:
-    """Raise UserError unless the labels or targets suit the output layer and the loss. Local.
-
-    Parameters
-    ----------
-    description : Description
-    outputs : int
-        Units of the last layer.
-    loss : {"softmax", "logistic", "squared"}
-        Integer labels suit all three (the latter two compare with 1 at the label's unit and 0 elsewhere),
-        float targets "squared" alone.
-
-    Raises
-    ------
-    UserError
-        They do not; the text names both numbers and the remedy.
-    """
-    where = f"{description.path}: train/y and test/y"
-    if description.targets is not None and loss != "squared":
-        raise UserError(
-            f'{where} hold float targets, but model.loss = "{loss}" needs integer labels; '
-            "store y.astype('int64'), or set model.loss = \"squared\""
-        )
-    if description.targets is not None and description.targets != outputs:
-        raise UserError(
-            f"{where} hold {description.targets} targets for each example, but the last layer has {outputs} "
-            f"units (model.layers); give it {description.targets}"
-        )
-    if description.classes is not None and description.classes > outputs:
-        raise UserError(
-            f"{where} hold labels up to {description.classes - 1}, but the last layer has {outputs} "
-            f"units (model.layers), for labels up to {outputs - 1}; labels count from 0: subtract 1 if yours "
-            f"begin at 1, or give it {description.classes}"
-        )
-    names = description.class_names
-    if names is not None and len(names) != outputs:
-        raise UserError(
-            f"{description.path}: the attribute class_names of train/y has {len(names)} names, but the last "
-            f"layer has {outputs} units (model.layers): give it {len(names)}, or write a name for each unit"
-        )
-
-
 def _check_alike(train: Split, test: Split) -> None:
     """Refuse a test split whose rows would mean something else than those of the train split."""
     for what, ours, theirs in (
@@ -203,13 +169,11 @@ def _check_alike(train: Split, test: Split) -> None:
             )
 
 
-def _scanned(split: Split) -> tuple[float, dict[str, float]]:
-    """Check all labels or targets in reads of bounded size; return the largest, and the losses of chance."""
-    largest, chance = -np.inf, TargetChance() if split.targets_width else LabelChance()
+def _scanned(split: Split) -> TargetChance | LabelChance:
+    """Check all labels or targets in reads of bounded size; return what they are."""
+    chance = TargetChance() if split.targets_width else LabelChance()
     step = max(1, SCAN_VALUES // (split.targets_width or 1))
     for start in range(0, split.rows if split.has_labels else 1, step):
         rows = (start, min(start + step, split.rows))
-        values = split.labels_or_targets([rows])
-        largest = max(largest, float(values.max()))
-        chance.add(values)
-    return largest, chance.losses()
+        chance.add(split.labels_or_targets([rows]))
+    return chance

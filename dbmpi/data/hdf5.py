@@ -15,8 +15,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from dbmpi.data.watch import Changed
 from dbmpi.errors import UserError
-from dbmpi.text import SHOWN, has_control, show
+from dbmpi.text import SHOWN, has_control, several, show
 
 FORMAT = "docs/data.md describes the format"
 # Of decompressed chunks, for each open split: a portion may begin in the middle of the last one's chunks.
@@ -93,6 +94,8 @@ def _unreadable(where: str, error: Exception) -> UserError:
             f"{where} does not fit into memory: {error}; a damaged file can declare any size; if this "
             "one is whole, a row or chunk of it is too large"
         )
+    if isinstance(error, Changed):
+        return UserError(f"{where} cannot be read: {error}")
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return UserError(f"{where} cannot be read: {error}; raise the limit of open files: ulimit -n")
     said = error.args[0] if isinstance(error, KeyError) and error.args else error  # which quotes its text
@@ -157,14 +160,27 @@ def examined_y(shape: tuple[int, ...], dtype: np.dtype, rows: int, where: str) -
     labels = dtype.kind in "iu"
     if not labels and not _is_float(dtype):
         raise UserError(
-            f"{where} has type {dtype}; store labels as integers (y.astype('int64')) or targets as floats"
+            f"{where} has type {dtype}; store labels as integers ({_as_labels(shape, dtype)}) or targets as "
+            "floats"
         )
     if not shape or len(shape) > (1 if labels else 2) or 0 in shape:
         allowed = "(N,) for integer labels" if labels else "(N,) or (N, targets) for float targets"
-        raise UserError(f"{where} has shape {shape}; it must be {allowed}, reshape it when you write it")
+        remedy = _as_labels(shape, dtype) if labels else "y.reshape(len(y), -1)"
+        raise UserError(f"{where} has shape {shape}; it must be {allowed}: store {remedy}")
     if shape[0] != rows:
-        raise UserError(f"{where} has {shape[0]} rows but x beside it has {rows}; write one for each example")
+        raise UserError(
+            f"{where} has {several(shape[0], 'row')} but x beside it has {rows}; write one for each example"
+        )
     return None if labels else prod(shape[1:])
+
+
+def _as_labels(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    """Say what makes integer labels of a `y` of this shape and type, in numpy's words."""
+    if len(shape) == 2 and shape[1] > 1:
+        return "y.argmax(axis=1) if they are one-hot"
+    if dtype.kind in "iub":
+        return "y.reshape(-1).astype('int64')"
+    return "numpy.searchsorted(names, y), with names = numpy.unique of both y together"
 
 
 def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box, Range, segments
+from dbmpi.text import several
 
 # No input and no target may be larger: a float32 could not hold its square, nor a gradient that it causes.
 LARGEST = 1e18
@@ -40,7 +41,8 @@ def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range
             f"{start}; labels count from 0: number the classes 0, 1, 2, ... when you write the file"
         )
     raise UserError(
-        f"{start}, but the last layer has {classes} units (model.layers), for labels up to {classes - 1}"
+        f"{start}, but the last layer has {several(classes, 'unit')} (model.layers), for labels up to "
+        f"{classes - 1}"
     )
 
 

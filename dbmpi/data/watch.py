@@ -3,7 +3,13 @@
 import os
 from pathlib import Path
 
-_ALONE = "leave it alone while a run reads it"
+_ALONE = (
+    "leave it alone while a run reads it; the same command goes on from the last checkpoint, or begins again"
+)
+
+
+class Changed(OSError):
+    """Somebody has done something to a file that is being read: it need not be damaged."""
 
 
 class Watch:
@@ -30,17 +36,26 @@ class Watch:
         return self._then.st_size
 
     def check(self) -> None:
-        """Raise OSError if somebody has written to the file since it was opened, or took its name away."""
+        """Raise Changed if somebody has written to the file since it was opened, or took its name away.
+
+        Its time is all that tells of a write, so `touch` is taken for one.
+
+        Raises
+        ------
+        Changed
+        OSError
+            Where that cannot be seen.
+        """
         now = os.fstat(self._descriptor)
         if now.st_size < self.size:
             raise OSError(f"the file shrank from {self.size} to {now.st_size} bytes")
         if now.st_mtime_ns != self._then.st_mtime_ns:
-            raise OSError(f"the file was changed after it was opened; {_ALONE}")
+            raise Changed(f"the file was changed after it was opened, or its time was; {_ALONE}")
         if self._by_name and not os.path.samestat(self._named(), self._then):
-            raise OSError(f"the file was replaced after it was opened; {_ALONE}")
+            raise Changed(f"the file was replaced after it was opened; {_ALONE}")
 
     def _named(self) -> os.stat_result:
         try:
             return os.stat(self._path)
         except FileNotFoundError:
-            raise OSError(f"the file was removed after it was opened; {_ALONE}") from None
+            raise Changed(f"the file was removed after it was opened; {_ALONE}") from None

@@ -18,6 +18,7 @@ from dbmpi.config.layers import Dropout
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box, Range, balanced, extents, hull, intersection, volume, whole
 from dbmpi.layout.network import IMAGE, Layer, Network, Shape, Tensor
+from dbmpi.text import several
 
 STATS_ROWS = 4  # of the output reduction: maximum, sum of exponentials, target logit, arg max
 STATS_BYTES = 8  # float64
@@ -85,8 +86,9 @@ def grid_of(partitions: int, grid: tuple[int, int] | None = None) -> tuple[int, 
         return rows, partitions // rows
     if grid[0] * grid[1] != partitions:
         raise UserError(
-            f"cluster.grid = {list(grid)} has {grid[0] * grid[1]} tiles, but there are {partitions} "
-            f"partitions: make rows x columns equal {partitions}, or leave cluster.grid out"
+            f"cluster.grid = {list(grid)} has {several(grid[0] * grid[1], 'tile')}, but there "
+            f"{'is' if partitions == 1 else 'are'} {several(partitions, 'partition')}: make rows x columns "
+            f"equal {partitions}, or leave cluster.grid out"
         )
     return grid
 

@@ -112,13 +112,14 @@ def assign_roles(
 
 def _serial(shards: Count, replicas: Count, partitions: Count) -> Topology:
     wanted = {"shards": shards, "replicas": replicas, "partitions": partitions}
-    for name, count in wanted.items():
-        if count not in ("auto", 1):
-            needed = 1 + int(_or_one(shards)) + int(_or_one(replicas)) * int(_or_one(partitions))
-            raise UserError(
-                f"cluster.{name} = {count}, but the program runs as 1 process, which trains serially: "
-                f'start it with mpirun -n {needed}, or leave cluster.{name} to "auto"'
-            )
+    given = [f"cluster.{name} = {count}" for name, count in wanted.items() if count not in ("auto", 1)]
+    if given:
+        needed = 1 + int(_or_one(shards)) + int(_or_one(replicas)) * int(_or_one(partitions))
+        alone = " ".join(f"{one.split(' ')[0]}=auto" for one in given)
+        raise UserError(
+            f"{', '.join(given)}, but the program runs as 1 process, which trains serially: start it with "
+            f"mpirun -n {needed}, or add --set {alone}"
+        )
     return Topology(1, (0,), ((0,),))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from queue import Queue
 
 from dbmpi.files import writing
+from dbmpi.text import several
 
 LONGEST_LINE = 1 << 20  # bytes: no record comes near
 MOST_BYTES = 16 << 20  # of lines that wait for the disk
@@ -62,7 +63,7 @@ class LineFile:
             self._warn(f"{self._path} cannot be written: {error.strerror}")
         self.lost += self._waiting.count(b"\n")
         if self.lost:
-            self._warn(f"{self._path} lacks {self.lost} records")
+            self._warn(f"{self._path} lacks {several(self.lost, 'record')}")
 
     def _run(self) -> None:
         while (text := self._lines.get()) is not None:

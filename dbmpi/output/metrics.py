@@ -48,6 +48,7 @@ from dbmpi.output.totals import (
     plain,
     service,
 )
+from dbmpi.screen import unshown
 
 _COUNTS = (
     "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
@@ -117,6 +118,7 @@ class MetricsLog:
         self.rows_again = self.rows_lost = self.updates_lost = self.examples_dropped = 0
         self.discarded_s = 0.0
         self.batch: dict[str, Any] = {}
+        self._unshown: list[str] = []
 
     def start(self, now: float) -> None:
         """Training begins."""
@@ -202,6 +204,7 @@ class MetricsLog:
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
         self._now = now
+        self._note_unshown()
         if self.elapsed_s - self._interval.since_s >= self._every_s and self._interval.sums.rows:
             self._write_interval()
 
@@ -210,6 +213,13 @@ class MetricsLog:
         self._now = self.ended = now
         if self._interval.sums.rows:
             self._write_interval()
+
+    def _note_unshown(self) -> None:
+        """Record, once, that an output of this process cannot show all that it should."""
+        for text in unshown():
+            if text not in self._unshown:
+                self._unshown.append(text)
+                self.record("event", text=f"not everything could be shown: {text}")
 
     def _write_interval(self) -> None:
         part, now = self._interval, self.elapsed_s
@@ -324,4 +334,5 @@ class MetricsLog:
     def close(self) -> None:
         """Close the file, and leave the terminal as it was."""
         self._progress.close()
+        self._note_unshown()
         self._file.close()

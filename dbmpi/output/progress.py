@@ -10,6 +10,11 @@ from typing import Protocol, TextIO
 from dbmpi.config.sections import Train
 from dbmpi.data.portions import examples_in
 
+BLOCKS, ASCII_BLOCKS = ("█", "░"), ("#", "-")
+
+
+WHOLE_LINES = "PMIX_RANK"  # set by launchers that pass on whole lines alone
+
 
 @dataclass(frozen=True)
 class View:
@@ -90,11 +95,13 @@ class Bar(Silent):
     def __init__(self, out: TextIO, limits: "ProgressLimits") -> None:
         super().__init__(out)
         self._limits, self._drawn = limits, False
+        self._blocks = BLOCKS if can_show(out, "".join(BLOCKS)) else ASCII_BLOCKS
 
     def show(self, view: View) -> None:
         """Draw the bar."""
         full = round(self.WIDTH * self._limits.share(view))
-        text = f"{'█' * full}{'░' * (self.WIDTH - full)} {' '.join(parts(view, self._limits))}"
+        done, left = self._blocks
+        text = f"{done * full}{left * (self.WIDTH - full)} {' '.join(parts(view, self._limits))}"
         columns = shutil.get_terminal_size().columns
         self._out.write("\r\x1b[K" + text[: columns - 1])
         self._out.flush()
@@ -163,13 +170,23 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def can_show(out: TextIO, text: str) -> bool:
+    """Return whether the encoding of `out` has all characters of a text."""
+    try:
+        text.encode(out.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def on_terminal(out: TextIO) -> bool:
     """Return whether a person watches `out`.
 
     Launchers give ranks a terminal of their own even when their own output goes to a file, so the
-    parent's output must be a terminal too, where that can be seen.
+    parent's output must be a terminal too, where that can be seen. That of Open MPI 5 keeps back what is no
+    whole line, as a bar never is.
     """
-    if not out.isatty():
+    if not out.isatty() or WHOLE_LINES in os.environ:
         return False
     try:
         return os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts", "/dev/tty"))

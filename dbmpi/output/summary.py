@@ -8,6 +8,8 @@ from typing import Any
 from dbmpi.output.goodput import goodput
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
+from dbmpi.screen import unshown
+from dbmpi.text import several
 
 
 def summary(
@@ -35,6 +37,7 @@ def summary(
         "examples_dropped": log.examples_dropped,
         **log.service.shown(),
         **log.batch,
+        "unshown": unshown(),
     }
     return {name: plain(value) for name, value in result.items()}
 
@@ -47,9 +50,11 @@ def _goodput(log: MetricsLog) -> dict[str, Any]:
 
 def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True) -> str:
     """Return the last lines that the user sees; `complete` says whether all is there that should be."""
-    worked = f"{summary['steps']:,} minibatches"
+    worked = several(summary["steps"], "minibatch", "minibatches")
     if "iterations" in summary:
-        worked = f"{summary['iterations']:,} iterations, {summary['passes']:,} passes"
+        worked = (
+            several(summary["iterations"], "iteration") + ", " + several(summary["passes"], "pass", "passes")
+        )
     return (
         f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"

@@ -12,6 +12,7 @@ from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE, MOST_RANKS
 from dbmpi.errors import STATUS_OK, UserError
 from dbmpi.run.launch import env_rank
+from dbmpi.screen import reported
 from dbmpi.text import has_control, plain, show
 
 PROGRAM = "python -m dbmpi.train"
@@ -34,8 +35,8 @@ Every key with its default: {DEFAULT_FILE}
 and, as tables, docs/configuration.md of the source.
 Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged, or a batch method
 that could go no further, 85 stopped by a signal or a limit in time, or unable to write its last checkpoint,
-model or summary, with a checkpoint: the same command with its --run-dir goes on from it, 86 the run directory
-belongs to another run, 87 another run has taken it over.
+model or summary, with a checkpoint, or stopped before training: the same command with its --run-dir goes on,
+86 the run directory belongs to another run, 87 another run has taken it over.
 """
 
 
@@ -197,4 +198,4 @@ def _print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
     """Print a text on one rank only, and leave with status 0."""
     if env_rank(environment) == 0:
         sys.stdout.write(text)
-    raise SystemExit(0)
+    raise SystemExit(reported(STATUS_OK))

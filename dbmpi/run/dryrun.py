@@ -3,13 +3,13 @@
 The bytes of memory are those of `run.memory`. MPI is not needed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
 from itertools import groupby
 
 from dbmpi.config.schema import MOST_RANKS
 from dbmpi.config.sections import Config
-from dbmpi.data.describe import Description, check_fits
+from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
@@ -17,11 +17,13 @@ from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
-from dbmpi.run.cautions import caution, expectations
+from dbmpi.run.cautions import expectations
+from dbmpi.run.checks import check_data, warnings
 from dbmpi.run.choices import complete, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
+from dbmpi.text import several
 
 ASSUMED_RANKS = 8
 MOST_ROWS = 16  # partitions that are listed one by one
@@ -45,7 +47,7 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
     network = build(config, data.input_shape)
-    check_fits(data, network.outputs, network.loss)
+    check_data(config, network, data)
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node)
@@ -54,7 +56,7 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     memory = MemoryReport(config, parts, data)
     crowded = scant(node_bytes(config, network, data, topology, [0] * number), node)
     sections = [
-        _heading(config, parts, data, why, [split, told(given, config)], crowded),
+        _heading(config, parts, data, why, [_on_one(split, number), told(given, config)], crowded),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),
@@ -72,7 +74,8 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
     needed = 1 + shards + replicas * partitions
     if needed > MOST_RANKS:
         raise UserError(
-            f"{needed} ranks = 1 + {shards} shards + {replicas} replicas x {partitions} partitions"
+            f"{needed} ranks = 1 + {several(shards, 'shard')} + {several(replicas, 'replica')} x "
+            f"{several(partitions, 'partition')}"
             f" are more than {MOST_RANKS}: lower cluster.shards, cluster.replicas or cluster.partitions"
         )
     if shards and replicas and partitions:
@@ -95,7 +98,8 @@ def _heading(
                 if of
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            *(f"warning: {text}" for text in (*data.warnings, caution(config, replicas), crowded) if text),
+            *(f"warning: {text}" for text in (*warnings(config, net, data, replicas), crowded) if text),
+            *_too_large(config, parts, data),
             *filter(None, [capacity.limits()]),
             f"threads of each rank: {_threads(config, parts.topology)}",
             *expectations(config, replicas),
@@ -104,10 +108,26 @@ def _heading(
     )
 
 
+def _on_one(split: str, ranks: int) -> str:
+    """Say what a choice of partitions supposes."""
+    return f"{split}, all ranks being on one like this" if split and ranks > 1 else split
+
+
+def _too_large(config: Config, parts: Decomposition, data: Description) -> Iterator[str]:
+    """Yield the line that says that nodes like this one have too little memory, if they have."""
+    try:
+        capacity.check_memory(parts.network, config, parts.topology, data.train_rows)
+    except UserError as error:
+        yield f"warning: refused on nodes like this one: {error}"
+
+
 def _threads(config: Config, topology: Topology) -> str:
-    """Say how many threads each rank would have if all ran on this node."""
-    cores = capacity.node_cores()
-    return launch.thread_reason(config.cluster.threads, cores, len(topology.roles), cores)
+    """Say how many threads each rank would have."""
+    ranks, cores, setting = len(topology.roles), capacity.node_cores(), config.cluster.threads
+    said = launch.thread_reason(setting, cores, ranks, cores)
+    if ranks == 1 or setting != "auto":
+        return said
+    return f"{said}; on several nodes: the cores of each, divided by its ranks"
 
 
 def _layers(parts: Decomposition) -> str:

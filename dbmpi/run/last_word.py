@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING
 from dbmpi.errors import STATUS_FAILURE, STATUS_STOPPED, UserError
 from dbmpi.output import run_directory
 from dbmpi.output.reminder import reminding
+from dbmpi.screen import NAMES, unshown
 
 if TYPE_CHECKING:
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
     from dbmpi.run.setup import Setup
+
+
+STDERR = NAMES["stderr"]
 
 
 class LastWord:
@@ -73,6 +77,9 @@ class LastWord:
             print(f"dbmpi: stopped before its end: {self._setup.go_on} from there", flush=True)
         for text in self._errors():
             print(f"dbmpi: error: {text}", file=sys.stderr, flush=True)
+        for text in unshown():
+            screen = sys.stdout if text.startswith(STDERR) else sys.stderr  # the other one
+            print(f"dbmpi: warning: not everything could be shown: {text}", file=screen, flush=True)
         status = self._status()
         self._setup.release()
         return status

@@ -171,15 +171,20 @@ def resolve_overlap(
     return replicas > 1 and nodes > 1 and ranks_on_node < CROWD * cores_on_node
 
 
-def thread_warnings(threads: int, cores_available: int, ranks_on_node: int, cores_on_node: int) -> list[str]:
+def thread_warnings(
+    threads: int, cores_available: int, computing: int, cores_on_node: int, others: int = 0
+) -> list[str]:
     """Return what is wrong with the threads for the cores, each with its remedy.
 
     Parameters
     ----------
     threads
         Threads of this rank, as resolved.
-    cores_available, ranks_on_node, cores_on_node
+    cores_available, cores_on_node
         As in `resolve_threads`.
+    computing, others
+        Ranks on this machine: partitions, or the one of a serial run, which compute all the time; and
+        coordinator, shards and spare ranks, which mostly sleep.
     """
     warnings = []
     if cores_available < cores_on_node and threads > cores_available:
@@ -188,11 +193,14 @@ def thread_warnings(threads: int, cores_available: int, ranks_on_node: int, core
             f"{bound} bound to many threads: this rank has {threads} threads; start with mpirun --bind-to "
             f"none or --map-by slot:PE={threads}, or set cluster.threads={cores_available}"
         )
-    if ranks_on_node * threads > cores_on_node:
-        fewer = f"set cluster.threads={max(1, cores_on_node // ranks_on_node)}, or " if threads > 1 else ""
+    if computing * threads > cores_on_node:
+        remedies = [f"set cluster.threads={max(1, cores_on_node // computing)}"] if threads > 1 else []
+        if computing > cores_on_node:
+            remedies.append(f"start at most {cores_on_node + others} ranks on a node")
+        ranks, cores = counted(range(computing), "rank"), counted(range(cores_on_node), "core")
         warnings.append(
-            f"more threads than cores: {ranks_on_node} ranks x {threads} on a node with {cores_on_node} "
-            f"for them; {fewer}start fewer ranks on a node"
+            f"more threads than cores: {ranks} x {counted(range(threads), 'thread')} compute on a node with "
+            f"{cores} for them; {' and '.join(remedies)}"
         )
     return warnings
 

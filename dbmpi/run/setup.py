@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbmpi.config.sections import Config
-from dbmpi.errors import UserError
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, launch, surroundings
-from dbmpi.run.cautions import caution
 from dbmpi.run.choices import carried_over, complete, told
 from dbmpi.run.refusal import agree, say_warning, warn
 
@@ -29,6 +27,9 @@ if TYPE_CHECKING:
     from dbmpi.layout.network import Network
     from dbmpi.ownership.lease import Lease
     from dbmpi.ownership.owned import OwnedDirectory
+
+
+COMPUTING = "replica", "serial"  # kinds of roles that compute all the time
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
         if lease is not None:
             lease.release()
         raise
+    warn(comm, _thread_warnings(topology, places, threads, comm.Get_rank()))
     words, config = told(given, config), _with_overlap(config, topology, places)
     core_each, here = _core_each(topology, places, comm.Get_rank()), tuple(places)
     plan = config, topology, here, threads, crowded, core_each, data, network
@@ -194,8 +196,19 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
     threads, problem = surroundings.possible_threads(threads, config.cluster.threads == "auto")
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, problem or launch.thread_warnings(threads, len(mine.cores), ranks, cores))
+    warn(comm, problem)
     return threads, ranks > cores
+
+
+def _thread_warnings(topology: Topology, places: "list[RankPlace]", threads: int, rank: int) -> list[str]:
+    """Return what is wrong with the threads of a rank. Local."""
+    mine = places[rank]
+    here = [role.kind for role, place in zip(topology.roles, places, strict=True) if place.node == mine.node]
+    computing = sum(kind in COMPUTING for kind in here)
+    if topology.roles[rank].kind not in COMPUTING:
+        return []
+    cores = _ranks_and_cores(places, mine.node)[1]
+    return launch.thread_warnings(threads, len(mine.cores), computing, cores, len(here) - computing)
 
 
 def _core_each(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:
@@ -218,25 +231,24 @@ def _inspect(
     config: Config, places: "list[RankPlace]"
 ) -> "tuple[Config, Topology, tuple[Description, Network]]":
     """Look at the data, divide the ranks, and choose what is "auto". On rank 0."""
-    from dbmpi.data.describe import check_fits, describe
+    from dbmpi.data.describe import describe
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
+    from dbmpi.run.checks import check_data
     from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 
     description = describe(config.data.path, stand_in=False)
     network = build(config, description.input_shape)
-    check_fits(description, network.outputs, network.loss)
+    check_data(config, network, description)
     nodes = [place.node for place in places]
     node = Node(node_memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
     rows = description.train_rows
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     chosen = complete(config, network, rows, len(topology.replicas))
     check_memory(network, chosen, topology, rows)
-    if config.train.target.accuracy is not None and description.classes is None:
-        raise UserError(
-            f"train.target.accuracy = {config.train.target.accuracy}, but {description.path} has float "
-            "targets, which have no accuracy: give train.target.loss"
-        )
+    taken = node_bytes(chosen, network, description, topology, nodes)
+    if crowded := scant(taken, node):
+        say_warning(crowded)
     return chosen, topology, (description, network)
 
 
@@ -250,6 +262,7 @@ def _go_on(
 ) -> "tuple[Config, Checkpoint | None]":
     """Return the configuration, complete, and what the run goes on from. On rank 0."""
     from dbmpi.checkpoint import manifest, resume
+    from dbmpi.run.checks import warnings
     from dbmpi.run.naming import announce_end
 
     description, network = data
@@ -258,10 +271,8 @@ def _go_on(
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
         chosen = complete(_as_before(config, saved), network, rows, replicas)
-    crowded = scant(node_bytes(chosen, network, description, topology, nodes), node)
-    for text in (*refused, *description.warnings, caution(chosen, replicas), crowded):
-        if text:
-            say_warning(text)
+    for text in (*refused, *warnings(chosen, network, description, replicas)):
+        say_warning(text)
     announce_end(owned.path)
     return chosen, saved
 

@@ -14,6 +14,7 @@ from dbmpi.run.cautions import expectations
 from dbmpi.run.refusal import say_warning, warn
 from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
+from dbmpi.text import several
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,8 +54,9 @@ def _library(comm: "MPI.Intracomm") -> str:
 
 
 def _announce(setup: "Setup") -> None:
-    """Print who does what, and what to expect."""
+    """Print who does what, where it goes, and what to expect."""
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
+    print(f"dbmpi: run directory {setup.run_dir}", flush=True)
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
@@ -132,8 +134,8 @@ def _set_threads(n: int) -> None:
         jit.set_threads(n)
     except RuntimeError as error:
         raise UserError(
-            f"a rank cannot have {n} threads ({error}): set cluster.threads to less, or raise the limit of "
-            "processes (ulimit -u, or that of the container)"
+            f"a rank cannot have {several(n, 'thread')} ({error}): set cluster.threads to less, or raise "
+            "the limit of processes (ulimit -u, or that of the container)"
         ) from error
 
 

@@ -7,7 +7,8 @@ as any. Each try is a line of JSON in the file --out, with the commit; the same 
 that was ended, and files can be put together.
 
 Besides: `report FILE ...` tells what the lines of some files come to; `table` prints the promises; `kinds`
-lists the kinds. `calls` alone, with its own options behind `every-call`, tries each file system call.
+lists the kinds. Programs of their own, each with its options: `every-call` lets each file system call fail,
+`screens` takes the output away, `environments` tries odd surroundings, `owners` two jobs in one directory.
 """
 
 import argparse
@@ -15,11 +16,13 @@ import os
 import sys
 import tempfile
 import time
+from importlib import import_module
 from math import inf
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from dbmpi.screen import reported, screens
 from scripts import processes
 from scripts.chaos import promises, report
 from scripts.chaos.jobs import Mode, Workshop
@@ -29,7 +32,12 @@ from scripts.chaos.problem import ALGORITHMS
 from scripts.chaos.series import Series
 
 SHARED = Path("/dev/shm")  # where flushing costs nothing
-STATUS_USAGE = 2
+PROGRAMS = {
+    "every-call": "calls",
+    "screens": "screens",
+    "environments": "environments",
+    "owners": "two_jobs",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,10 +94,8 @@ def run(given: argparse.Namespace, folder: Path) -> int:
 def main(arguments: list[str]) -> int:
     """Read the command line, and do what it says; return the status."""
     name, *rest = arguments or [""]
-    if name == "every-call":
-        from scripts.chaos import calls
-
-        return calls.main(rest)
+    if name in PROGRAMS:
+        return int(import_module(f"scripts.chaos.{PROGRAMS[name]}").main(rest))
     if name == "report":
         print(report.report(read([Path(path) for path in rest])))
         return 0
@@ -119,4 +125,5 @@ def _in_folder(given: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with screens():
+        sys.exit(reported(main(sys.argv[1:])))

@@ -12,7 +12,6 @@ that breaks a promise, and a table; the status is 1 if there is one. `--only PAT
 whose name the pattern is found in. The kind `calls` makes one of these runs, drawn by chance.
 """
 
-import argparse
 import hashlib
 import os
 import random
@@ -24,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from scripts.chaos import options
 from scripts.chaos.failing.faults import Fault, faults_of
 from scripts.chaos.failing.laboratory import Laboratory
 from scripts.chaos.failing.trial import Outcome, Series
@@ -118,10 +118,7 @@ def attempt(draw: random.Random, folder: Path) -> Tried:
 
 def main(arguments: list[str]) -> int:
     """Read the command line, and run."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog="scripts/chaos every-call", description=__doc__, formatter_class=form
-    )
+    parser = options.parser("every-call", __doc__)
     parser.add_argument("--serial", action="store_true", help="one process only: every call")
     parser.add_argument("--ranks", type=int, choices=[4], help="so many ranks only: a sample")
     parser.add_argument("--sample", type=int, default=60, help="runs on 4 ranks")

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts import dispatch, processes
+from scripts import processes
+from scripts.chaos import options
 from scripts.chaos.failing import surroundings
 from scripts.chaos.failing.surroundings import ALL, Surrounding
 from scripts.launcher import this_environment
@@ -83,12 +84,12 @@ def wrong(one: Surrounding, done: processes.Finished, home: Path) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Try all environments, or those whose name a pattern is found in."""
-    form = dispatch.parser(__name__, __doc__)
+    form = options.parser("environments", __doc__)
     form.add_argument("--only", default="", metavar="PATTERN", help="a regular expression")
     form.add_argument("--fast", action="store_true", help="those alone that neither compile nor need root")
     form.add_argument("--verbose", action="store_true", help="show what broken ones have printed")
-    options = form.parse_args(arguments)
-    chosen = [one for one in ALL if re.search(options.only, one.name) and not (options.fast and one.slow)]
+    given = form.parse_args(arguments)
+    chosen = [one for one in ALL if re.search(given.only, one.name) and not (given.fast and one.slow)]
     broken, tried = 0, 0
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str]) -> int:
                 f"{one.name}: status {outcome.done.status}: {'; '.join(outcome.wrong) or 'as promised'}",
                 flush=True,
             )
-            if outcome.wrong and options.verbose:
+            if outcome.wrong and given.verbose:
                 print(outcome.done, flush=True)
     print(f"{tried} environments, {tried - broken} as promised")
     return 1 if broken or not tried else 0

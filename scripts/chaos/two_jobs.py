@@ -26,7 +26,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts import dispatch, launcher, processes
+from scripts import launcher, processes
+from scripts.chaos import options
 from scripts.chaos.failing import audit
 from scripts.chaos.victims import by_rank
 
@@ -196,7 +197,7 @@ def attempt(
 
 def main(arguments: Sequence[str]) -> int:
     """Read the command line, and print a line for each try."""
-    parser = dispatch.parser(__name__, __doc__)
+    parser = options.parser("owners", __doc__)
     parser.add_argument("tries", type=int, nargs="?", default=50, help="number of tries (default 50)")
     parser.add_argument("--seed", type=int, default=1, help="of the delays (default 1)")
     given = parser.parse_args(arguments)

@@ -346,7 +346,7 @@ def test_interrupted_process_ends_soon(launch, tmp_path, early):
 def test_slow_shard_does_not_slow_training_that_overlaps(break_it, tmp_path):
     # Each request takes 50 ms: if they waited, two replicas could take 20 steps a second between them.
     shape = ("cluster.replicas=2", "cluster.shards=1", "cluster.partitions=1", "downpour.overlap=true")
-    limits = ("train.max_time=3", "evaluation.every_epochs=0", "output.progress=none")
+    limits = ("train.max_time=3", "train.epochs=none", "evaluation.every_epochs=0", "output.progress=none")
     done = break_it(4, "slow", "shard", 1, 1, "--set", *shape, *limits, "--run-dir", "slow")
     assert done.status == 85  # by train.max_time
     content = summary(tmp_path / "slow")
@@ -375,7 +375,7 @@ def test_idle_shard_coordinator_and_replica_use_next_to_no_cpu(break_it, tmp_pat
         for rank, pid in ranks.items():
             used[rank] = (cpu_s(pid) - before[rank]) / (time.monotonic() - start)
 
-    settings = ("downpour.warmstart.time=5", "train.max_time=5", "output.every_s=0.1")
+    settings = ("downpour.warmstart.time=5", "train.max_time=5", "train.epochs=none", "output.every_s=0.1")
     done = break_it(
         4, "sleep", "replica", 2, 40, "--set", *settings, *QUIET[1:], "--run-dir", "run", during=measure
     )  # fmt: skip

@@ -165,10 +165,10 @@ def test_one_replica_repeats_bitwise_and_equals_serial(launch, tmp_path):
 def test_limits_say_why_the_run_ended(launch, tmp_path):
     """And so do other tests, of `steps` and `epochs`."""
     for reason, limit, status in [
-        ("max_time", "train.max_time=0.3", 85),
-        ("target", "train.target.accuracy=0.5", 0),
+        ("max_time", ["train.max_time=0.3", "train.epochs=none"], 85),
+        ("target", ["train.target.accuracy=0.5"], 0),
     ]:
-        done = launch(3, "--set", limit, "--run-dir", reason)
+        done = launch(3, "--set", *limit, "--run-dir", reason)
         content = summary(tmp_path / reason)
         assert (done.status, content["stop_reason"]) == (status, reason)
         assert (tmp_path / reason / "finished").exists() is (status == 0)

@@ -179,7 +179,7 @@ def test_warns_of_more_threads_than_cores(launch):
     assert done.status == 0
     warnings = [line for line in done.err.splitlines() if line.startswith("dbmpi: warning")]
     assert len(warnings) == 1
-    assert "more threads than cores" in warnings[0] and f"1 ranks x {many}" in warnings[0]
+    assert "more threads than cores" in warnings[0] and f"1 rank x {many} threads compute" in warnings[0]
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")

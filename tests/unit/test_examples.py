@@ -11,7 +11,7 @@ import pytest
 from dbmpi.config.layers import Conv, Dense, Local, Pool, pair
 from dbmpi.config.load import load
 from dbmpi.config.sections import Config
-from dbmpi.data import describe
+from dbmpi.data import describe, fits
 from dbmpi.layout import network, topology
 from dbmpi.run import dryrun
 from tests import ROOT
@@ -115,7 +115,7 @@ def test_the_stand_in_for_imagenet_takes_no_space_and_the_dry_run_says_what_is_t
     assert file.stat().st_size < 100_000
     description = describe.describe(file)
     assert (description.train_rows, description.input_shape) == (16_000_000, (100, 100, 3))
-    describe.check_fits(description, 21_000, "logistic")
+    fits.check_fits(description, 21_000, "logistic")
 
     text = dryrun.report(load(FOLDER / "paper-image.toml"), None, description)
     assert len(re.findall(r"(?m)^shard \d .* 3\.47 GB$", text)) == 8

@@ -19,7 +19,7 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "arrays"],
+        ["text", "typed", "files", "arrays", "screen"],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
@@ -50,6 +50,7 @@ WITHOUT_MPI = {
     "dbmpi.typed": set(),
     "dbmpi.files": set(),
     "dbmpi.arrays": set(),
+    "dbmpi.screen": set(),
     "dbmpi.config": set(),
     "dbmpi.ownership": set(),
     "dbmpi.layout": set(),
@@ -64,6 +65,7 @@ WITHOUT_MPI = {
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
+    "dbmpi.run.early": set(),
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
     "dbmpi.run.memory": set(),
@@ -72,9 +74,10 @@ WITHOUT_MPI = {
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
-    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.config", "dbmpi.layout",
-    "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli",
-    "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.train",
+    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.config",
+    "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
+    "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
+    "dbmpi.train",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
 READERS_OF_TOML = {"tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"}

@@ -14,7 +14,8 @@ from dbmpi.errors import STATUS_STOPPED
 
 @pytest.fixture
 def detector():
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2)
+    stops = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGXCPU)
+    numbers = (*stops, signal.SIGUSR1, signal.SIGUSR2)
     before = {number: signal.getsignal(number) for number in numbers}
     yield Signals()
     for number, handler in before.items():
@@ -24,7 +25,6 @@ def detector():
 @pytest.mark.parametrize("name", ["TERM", "INT", "XCPU", "USR2"])
 def test_a_signal_stops_the_run(detector, name):
     detector.install("USR2")
-    detector.install_interrupt()
     stopping = Stopping(Train(), detector)
     stopping.check_signals()
     assert not stopping.reason
@@ -50,7 +50,7 @@ def test_the_first_word_counts(detector):
 def test_a_second_interrupt_ends_the_job_unless_it_is_an_echo(detector, monkeypatch):
     now = 100.0
     monkeypatch.setattr(signals.time, "monotonic", lambda: now)
-    detector.install_interrupt()
+    detector.install("none")
     for seconds in (0.0, 0.5 * signals.ECHO_S):
         now = 100.0 + seconds
         os.kill(os.getpid(), signal.SIGINT)

@@ -115,7 +115,7 @@ def test_overrides_leave_the_defaults_alone() -> None:
     [
         ("", 40.0),
         ("steps = 100", None),
-        ("max_time = 60", None),
+        ("max_time = 60", 40.0),  # the end of a job, not of the run
         ("target = {accuracy = 0.9}", None),
         ("target = {}", 40.0),
         ("target = {accuracy = 'none'}", 40.0),

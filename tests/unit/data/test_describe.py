@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbmpi.data.describe import check_fits, check_whole, describe
+from dbmpi.data.describe import check_whole, describe
+from dbmpi.data.fits import check_fits
 from dbmpi.data.split import Split, _window
 from dbmpi.errors import UserError
 from tests import ROOT
@@ -156,7 +157,7 @@ def test_description(path):
     assert dataclasses.asdict(found) | {"chance": {}} == {
         "path": str(path), "train_rows": 40, "test_rows": 9, "input_shape": (6, 5, 2), "inputs": 60,
         "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
-        "class_names": None, "chance": {}, "warnings": (),
+        "class_names": None, "chance": {}, "distinct": 4, "smallest": 0, "warnings": (),
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)

@@ -118,8 +118,15 @@ def test_a_core_bound_to_many_threads_is_warned_about() -> None:
 def test_more_threads_than_cores_are_warned_about() -> None:
     (warning,) = thread_warnings(4, 8, 4, 8)
     assert "more threads than cores" in warning and "cluster.threads=2" in warning
-    (warning,) = thread_warnings(1, 2, 8, 2)
-    assert "8 ranks x 1" in warning and "cluster.threads" not in warning
+    (warning,) = thread_warnings(1, 2, 6, 2, others=2)
+    assert "6 ranks x 1 thread compute" in warning and "cluster.threads" not in warning
+    assert "start at most 4 ranks on a node" in warning
+    assert thread_warnings(1, 2, 2, 2, others=2) == []
+
+
+def test_ranks_that_sleep_need_no_core() -> None:
+    """A coordinator, a shard and a replica on 2 cores are the least there can be, and no fault."""
+    assert thread_warnings(1, 2, 1, 2, others=2) == []
 
 
 @pytest.mark.parametrize(

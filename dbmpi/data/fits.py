@@ -1,0 +1,83 @@
+"""Whether labels or targets suit the last layer and the loss. Each remedy, followed, is the end of it."""
+
+from dbmpi.data.describe import Description
+from dbmpi.errors import UserError
+from dbmpi.text import several
+
+RENUMBER = "store numpy.searchsorted(seen, y) as y, with seen = numpy.unique of both y together"
+
+
+def check_fits(description: Description, outputs: int, loss: str) -> None:
+    """Raise UserError unless the labels or targets suit the output layer and the loss. Local.
+
+    Parameters
+    ----------
+    description : Description
+    outputs : int
+        Units of the last layer.
+    loss : {"softmax", "logistic", "squared"}
+        Integer labels suit all three (the latter two compare with 1 at the label's unit and 0 elsewhere),
+        float targets "squared" alone.
+
+    Raises
+    ------
+    UserError
+        They do not; the text names both numbers and the remedy.
+    """
+    where = f"{description.path}: train/y and test/y"
+    if description.targets is not None:
+        _check_targets(where, description.targets, outputs, loss)
+    if description.classes is not None and description.classes > outputs:
+        raise UserError(
+            f"{where} hold labels up to {description.classes - 1}, but the last layer has {_units(outputs)} "
+            f"(model.layers), for labels up to {outputs - 1}; {_remedy(description, description.classes)}"
+        )
+    names = description.class_names
+    if names is not None and len(names) != outputs:
+        raise UserError(
+            f"{description.path}: the attribute class_names of train/y has {several(len(names), 'name')}, "
+            f"but the last layer has {_units(outputs)} (model.layers): give it {len(names)}, or write a name "
+            "for each unit"
+        )
+
+
+def _check_targets(where: str, targets: int, outputs: int, loss: str) -> None:
+    """Raise UserError unless float targets suit the output layer and the loss."""
+    wider = "" if targets == outputs else f" and give the last layer {_units(targets)} (model.layers)"
+    if loss != "squared":
+        as_labels = "y.argmax(axis=1) if they are one-hot" if targets > 1 else "y.reshape(-1).astype('int64')"
+        raise UserError(
+            f'{where} hold float targets, but model.loss = "{loss}" needs integer labels; store {as_labels}, '
+            f'or set model.loss = "squared"{wider}'
+        )
+    if wider:
+        raise UserError(
+            f"{where} hold {several(targets, 'target')} for each example, but the last layer has "
+            f"{_units(outputs)} (model.layers); give it {targets}"
+        )
+
+
+def doubts(description: Description, outputs: int) -> str:
+    """Say that the last layer has units that no example is for, and no name; nothing where it has none."""
+    seen = description.distinct
+    if description.classes is None or seen is None or description.class_names is not None or seen >= outputs:
+        return ""
+    remedy = f"give it {seen}" if seen == description.classes else f"{RENUMBER}, and give it {_units(seen)}"
+    return (
+        f"{description.path}: train/y and test/y hold {several(seen, 'label')}, but the last layer has "
+        f"{_units(outputs)} (model.layers), of which {outputs - seen} can learn nothing; {remedy}"
+    )
+
+
+def _remedy(description: Description, classes: int) -> str:
+    """Say what to do about labels that are too large, by how many there are."""
+    seen = description.distinct
+    if seen is None or seen == classes:
+        return f"give it {classes}"
+    if description.smallest > 0 and seen == classes - description.smallest:
+        return f"labels count from 0: store y - {description.smallest} as y, and give it {_units(seen)}"
+    return f"there are {several(seen, 'label')}: {RENUMBER}, and give it {_units(seen)}"
+
+
+def _units(n: int) -> str:
+    return several(n, "unit")

@@ -1,0 +1,80 @@
+"""A signal to stop before training: there is nothing to save yet, so the program ends at once.
+
+It ends with the status of a run that was stopped, as the same command begins, or goes on from what earlier
+jobs have saved. From the first import to the start of training; then `comm.signals` takes over.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from dbmpi.errors import STATUS_STOPPED
+from dbmpi.run import launch
+
+STOPS = signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP
+BY_LAUNCHERS = signal.SIGTERM, signal.SIGHUP  # by which they also end the ranks of a job that has failed
+KILL_S = 3.0  # until a launcher that does so has killed them
+FIRST_S = 1.0  # for rank 0 to say it for all
+FORWARD_S = 0.3  # for a launcher to pass on what was said
+
+
+class EarlySignals:
+    """What signals do before training.
+
+    Attributes
+    ----------
+    leave
+        Ends the job with a status: this process alone, before MPI is there.
+    """
+
+    def __init__(self) -> None:
+        self.leave: Callable[[int], object] = os._exit
+        self._before: dict[signal.Signals, object] = {}
+
+    def listen(self) -> None:
+        """Let signals end the program from now on; alone, it ignores the loss of its terminal. Local."""
+        if self._before:
+            return
+        for one in STOPS:
+            self._before[one] = signal.getsignal(one)
+            if self._before[one] == signal.SIG_IGN:  # as by nohup
+                continue
+            alone = one == signal.SIGHUP and not _launched()
+            signal.signal(one, signal.SIG_IGN if alone else self._end)
+
+    def over(self) -> None:
+        """Let signals do again what they did, but for those that others listen to by now. Local."""
+        for one, before in self._before.items():
+            if signal.getsignal(one) == self._end:
+                signal.signal(one, before)  # type: ignore[arg-type]  # None: set by a library in C
+        self._before = {}
+
+    def ignore(self) -> None:
+        """Let no signal change the status of a program that has ended. Local."""
+        for one in STOPS:
+            signal.signal(one, signal.SIG_IGN)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        for one in STOPS:
+            signal.signal(one, signal.SIG_IGN)
+        try:
+            if _launched():
+                time.sleep(KILL_S if number in BY_LAUNCHERS else FIRST_S * bool(launch.env_rank(os.environ)))
+            name = signal.Signals(number).name
+            sys.stderr.write(f"dbmpi: stopped by {name} before training: the same command starts it again\n")
+            sys.stderr.flush()
+            time.sleep(FORWARD_S * _launched())
+        finally:
+            self.leave(STATUS_STOPPED)
+
+
+def _launched() -> bool:
+    """Return whether there are other ranks."""
+    launched = launch.launcher_size(os.environ)
+    return launched is not None and launched[1] > 1
+
+
+EARLY = EarlySignals()  # of this process, as handlers are

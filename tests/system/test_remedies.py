@@ -1,0 +1,131 @@
+"""What messages tell to do, done word by word: the run begins, and says no more about it."""
+
+import os
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dbmpi.data.describe import describe
+from dbmpi.data.fits import check_fits, doubts
+from dbmpi.data.split import Split
+from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
+from tests.system.reading import QUIET, one_message
+
+RNG = np.random.default_rng(3)
+ROWS, OUTPUTS = 60, 10
+X = RNG.normal(size=(ROWS, 4)).astype("f4")
+CLASSES = np.arange(ROWS) % OUTPUTS
+
+
+def written(path: Path, y: np.ndarray) -> Path:
+    """Write a data file whose splits have the same targets."""
+    with h5py.File(path, "w") as file:
+        for split in ("train", "test"):
+            file[f"{split}/x"], file[f"{split}/y"] = X, y
+    return path
+
+
+def complaint(path: Path, outputs: int, loss: str) -> str:
+    """Return what is said of a data file; nothing where all is well."""
+    try:
+        description = describe(path)
+        check_fits(description, outputs, loss)
+    except UserError as error:
+        return str(error)
+    return doubts(description, outputs)
+
+
+def follow(said: str, y: np.ndarray, outputs: int, loss: str, choice: int) -> tuple[np.ndarray, int, str]:
+    """Do what a message says: `choice` of what it leaves the choice of. Return targets, units and loss."""
+    remedy = said.rpartition("; ")[2] if "; " in said else said.rpartition(": ")[2]
+    if "(y.astype" in said or "labels as integers (" in said:
+        remedy = said.partition("as integers (")[2]
+    way = re.split(r", or (?:set|give)|\) or ", remedy)[choice]
+    names = {"numpy": np, "y": y, "seen": np.unique(y), "names": np.unique(y)}
+    code = re.search(r"(?:store )?((?:numpy|y)[. ][^;]*?)(?: as y|, or|, and| if |\)? or |, with|$)", way)
+    if choice == 0 and code:
+        y = np.asarray(eval(code[1], names))
+    if units := re.search(r"(\d+)(?: units?)?(?: \(model.layers\))?$", way) if "give" in remedy else None:
+        outputs = int(units[1])
+    if choice and "squared" in remedy:
+        loss = "squared"
+    return y, outputs, loss
+
+
+LABELS = {
+    "gaps": (CLASSES * 10, 10, "softmax", "there are 10 labels"),
+    "one gap": (np.where(CLASSES == 4, 5, CLASSES), 10, "softmax", "hold 9 labels"),
+    "from 1": (CLASSES + 1, 10, "softmax", "store y - 1"),
+    "from 7": (CLASSES + 7, 10, "softmax", "store y - 7"),
+    "ids": (CLASSES * 10**9, 10, "softmax", "there are 10 labels"),
+    "few units": (CLASSES, 1, "softmax", "has 1 unit "),
+    "many units": (CLASSES, 12, "softmax", "of which 2 can learn nothing"),
+    "one-hot": (np.eye(OUTPUTS, dtype="i8")[CLASSES], 10, "softmax", "argmax"),
+    "one-hot bytes": (np.eye(OUTPUTS, dtype="u1")[CLASSES], 10, "softmax", "argmax"),
+    "one-hot floats": (np.eye(OUTPUTS, dtype="f4")[CLASSES], 10, "softmax", "argmax"),
+    "one-hot truths": (np.eye(OUTPUTS, dtype=bool)[CLASSES], 10, "logistic", "argmax"),
+    "a column": (CLASSES[:, None], 10, "softmax", "reshape"),
+    "a column of floats": (CLASSES[:, None].astype("f4"), 10, "softmax", "reshape"),
+    "floats": (CLASSES.astype("f8"), 10, "softmax", "reshape"),
+    "texts": (np.array([b"n%d" % one for one in CLASSES]), 10, "softmax", "unique"),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_what_is_said_of_labels_is_the_end_of_it(tmp_path, name):
+    y, outputs, loss, part = LABELS[name]
+    said = complaint(written(tmp_path / "a.h5", y), outputs, loss)
+    assert part in said
+    y, outputs, loss = follow(said, y, outputs, loss, 0)
+    assert complaint(written(tmp_path / "b.h5", y), outputs, loss) == ""
+
+
+@pytest.mark.parametrize("name", ["one-hot floats", "a column of floats", "floats"])
+def test_floats_are_targets_of_another_loss(tmp_path, name):
+    y, outputs, loss, _ = LABELS[name]
+    said = complaint(written(tmp_path / "a.h5", y), outputs, loss)
+    y, outputs, loss = follow(said, y, outputs, loss, 1)
+    assert (loss, complaint(written(tmp_path / "b.h5", y), outputs, loss)) == ("squared", "")
+
+
+def test_a_target_that_is_alone_is_one(tmp_path):
+    said = complaint(written(tmp_path / "a.h5", CLASSES.astype("f4")), 10, "squared")
+    assert "hold 1 target for each" in said and said.endswith("give it 1")
+
+
+def test_a_dry_run_finds_what_a_run_refuses(launch, tmp_path):
+    data = written(tmp_path / "a.h5", CLASSES.astype("f4"))
+    settings = ("--set", f"data.path={data}", "model.loss=squared", "model.layers.1.units=1")
+    for mode in ("--dry-run", "--resume"):
+        done = launch(0, *settings, "train.target.accuracy=0.9", mode)
+        assert done.status == STATUS_USER_ERROR
+        assert "leave it out, or give train.target.loss instead" in one_message(done)
+    assert launch(0, "--dry-run", *settings, "train.target.loss=0.1").status == STATUS_OK
+
+
+def test_a_configuration_of_a_cluster_runs_alone_by_what_the_message_adds(launch):
+    settings = ("--set", "cluster.shards=2", "cluster.replicas=3", "cluster.partitions=2", "train.steps=1")
+    said = one_message(launch(0, *settings))
+    assert "mpirun -n 9," in said
+    words = said.split("add ")[1].split()
+    assert launch(0, *settings, *words).status == STATUS_OK
+
+
+def test_a_checkpoint_that_there_is_not_is_not_damaged(launch, tmp_path):
+    assert launch(0, *QUIET, "train.epochs=1", "--run-dir", "run").status == STATUS_OK
+    done = launch(0, "run", "--show", "7", module="dbmpi.checkpoint")
+    assert done.status == STATUS_USER_ERROR and done.err.endswith("no checkpoint 7; give 1\n")
+    assert launch(0, "run", "--show", "1", module="dbmpi.checkpoint").status == STATUS_OK
+
+
+def test_a_data_file_that_is_touched_is_not_called_damaged(tmp_path):
+    path = written(tmp_path / "a.h5", CLASSES)
+    with Split(path, "train") as split:
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 10**9))
+        with pytest.raises(UserError, match="or its time was; leave it alone while a run reads it") as error:
+            split.read([(0, 4)])
+    assert "damaged" not in str(error.value)
+    assert complaint(path, OUTPUTS, "softmax") == ""  # the same command
