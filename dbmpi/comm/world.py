@@ -9,6 +9,8 @@ from typing import cast
 
 from mpi4py import MPI
 
+from dbmpi.comm.awake import Deadline
+from dbmpi.comm.process import NOBODY, Process, this_process
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Role, Topology
 
@@ -78,21 +80,21 @@ def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
     PeerSilent
         When the others have not come within `timeout_s`.
     """
-    request = comm.Ibarrier()
-    deadline = time.monotonic() + timeout_s
+    request, deadline = comm.Ibarrier(), Deadline(timeout_s)
     while not request.Test():
-        if time.monotonic() > deadline:
+        if deadline.passed():
             raise PeerSilent(f"not every rank came to {what} within {timeout_s:g} s (cluster.timeout_s)")
         time.sleep(POLL_S)
 
 
 @dataclass(frozen=True)
 class RankPlace:
-    """Where one rank runs: host, node (numbered in the order of first ranks), the cores it may use."""
+    """Where one rank runs: host, node (numbered in the order of first ranks), cores it may use, process."""
 
     host: str
     node: int
     cores: frozenset[int]
+    process: Process = NOBODY
 
 
 def survey(comm: MPI.Intracomm) -> list[RankPlace]:
@@ -100,6 +102,6 @@ def survey(comm: MPI.Intracomm) -> list[RankPlace]:
     node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
     first: int = node.bcast(comm.Get_rank(), 0)
     node.Free()
-    found = comm.allgather((socket.gethostname(), first, frozenset(os.sched_getaffinity(0))))
-    order = sorted({first for _, first, _ in found})
-    return [RankPlace(host, order.index(first), cores) for host, first, cores in found]
+    found = comm.allgather((socket.gethostname(), first, frozenset(os.sched_getaffinity(0)), this_process()))
+    order = sorted({first for _, first, *_ in found})
+    return [RankPlace(host, order.index(first), *rest) for host, first, *rest in found]

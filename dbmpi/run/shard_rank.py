@@ -10,7 +10,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.operations import PARAMETERS
-from dbmpi.errors import PeerDied, Unreadable
+from dbmpi.errors import CoordinatorSilent, PeerDied, Unreadable
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
 from dbmpi.run.context import RunContext, checkpoint_writer
@@ -113,7 +113,6 @@ def shard_service(
 ) -> "ShardService":
     """Make the service of a shard on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.checkpoint.shard_file import ShardWriter
-    from dbmpi.comm.messages import Endpoint
     from dbmpi.server.service import ShardOutput, ShardService
 
     setup = context.setup
@@ -123,7 +122,7 @@ def shard_service(
     mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
-    endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
+    endpoint = context.endpoint(comm)
     output = ShardOutput(save, ShardWriter(setup.run_dir, state.index), every_s)
     companions = setup.topology.companions
     return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state))
@@ -180,8 +179,9 @@ def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:
     coordinator = context.setup.topology.coordinator
     try:
         return service.run()
-    except Exception:
-        if world.shards is not None and coordinator in ulfm.failed(world.service):
-            died = PeerDied.named([f"rank {coordinator} (coordinator)"])
+    except Exception as error:
+        silent = isinstance(error, CoordinatorSilent) and ulfm.enabled()
+        if world.shards is not None and (silent or coordinator in ulfm.failed(world.service)):
+            died = error if silent else PeerDied.named([f"rank {coordinator} (coordinator)"])
             write_emergency_checkpoint(context, service, world.shards, str(died))
         raise
