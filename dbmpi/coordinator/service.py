@@ -152,4 +152,5 @@ class CoordinatorService:
         self.shards.stop(status)
         for ranks in (*self._topology.replicas, self._topology.spares):
             self.dispatcher.send_to(ranks, leave(status))
-        self.dispatcher.out.drain(self._waiter)
+        if not self.fencing.absent:  # they may never take it
+            self.dispatcher.out.drain(self._waiter)

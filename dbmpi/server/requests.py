@@ -79,7 +79,7 @@ class RequestHandler:
         self._companions = companions
         self._silent: set[int] = set()  # ranks that the run goes on without,
         self._refused: set[int] = set()  # and those of their replicas
-        self._abandoned: list[Array] = []  # buffers into which something may yet arrive
+        self._abandoned: list[object] = []  # what MPI may still know: buffers, and sends to these ranks
         self.clients: set[int] = set()
         self.bytes_in = self.bytes_out = 0
 
@@ -245,7 +245,9 @@ class RequestHandler:
     def _is_free(self, reply: "_Reply") -> bool:
         """Return whether a reply has left, or nobody is there to take it."""
         if not tolerant(reply.sent, self._detector.learn, True):
-            return False
+            if reply.to not in self._silent:
+                return False
+            self._abandoned.append(reply.abandon())
         reply.forget()
         return True
 
@@ -282,6 +284,13 @@ class _Reply:
     def forget(self) -> None:
         """Let go of the sends."""
         self._requests.clear()
+
+    def abandon(self) -> object:
+        """Return what is on its way, to be kept, and take other buffers."""
+        left = self._requests[:], self._values, self._header
+        self._values, self._header = np.empty(0, np.uint8), np.zeros(1, REPLY_HEADER)
+        self._header_bytes = self._header.view(np.uint8)
+        return left
 
     def sent(self) -> bool:
         """Return whether all have left."""

@@ -1,0 +1,65 @@
+"""Pause a job, or some of its ranks, from outside, and let it go on. Standard library only."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.chaos.victims import by_rank
+
+LIMIT_S = 60.0  # for training to begin
+
+
+@dataclass
+class Pauser:
+    """Stops ranks soon after training has begun, and wakes them; for `during` of `processes.run`.
+
+    Parameters
+    ----------
+    run_dir
+        The run's directory: its metrics.jsonl appears when training begins.
+    pause_s
+        How long they stand still, in seconds.
+    ranks
+        World ranks; None for all processes of the job, launcher included.
+    after_s
+        How long after the beginning.
+
+    Attributes
+    ----------
+    paused, left
+        The processes that were stopped, and those of them that were there to be woken.
+    """
+
+    run_dir: Path
+    pause_s: float
+    ranks: Sequence[int] | None = None
+    after_s: float = 0.0
+    paused: list[int] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+
+    def __call__(self, living: Callable[[], list[int]]) -> None:
+        """Wait, stop, wait, and wake."""
+        deadline = time.monotonic() + LIMIT_S
+        while not (self.run_dir / "metrics.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(self.after_s)
+        pids = living()
+        found = by_rank(pids)
+        self.paused = pids if self.ranks is None else [found[rank] for rank in self.ranks if rank in found]
+        _send(signal.SIGSTOP, self.paused)
+        time.sleep(self.pause_s)
+        self.left = _send(signal.SIGCONT, self.paused)
+
+
+def _send(number: int, pids: Sequence[int]) -> list[int]:
+    """Send a signal; return the processes that were there."""
+    there = []
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+            there.append(pid)
+    return there
