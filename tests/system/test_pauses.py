@@ -78,11 +78,14 @@ def test_a_silent_coordinator_is_killed_and_the_shards_write_its_checkpoint(laun
 
 
 @pytest.mark.both_mpis
-def test_without_the_news_of_deaths_a_silent_replica_means_a_checkpoint(launch, tmp_path):
-    fault = ("stop", "gradient", 3, 20)
-    done = launch(5, *fault, *COMMON, *ALGORITHMS["downpour"], module=FAULTY, timeout=BOUND_S)
+@pytest.mark.parametrize("partitions", [1, 2])
+def test_where_ranks_may_not_die_a_silent_replica_means_a_checkpoint(launch, tmp_path, partitions):
+    """Also of the only replica, whose other partition waits for the silent one."""
+    rank, shape = 2 + partitions, (f"cluster.partitions={partitions}", f"cluster.replicas={3 - partitions}")
+    fault = ("stop", "gradient", rank, 20)
+    done = launch(5, *fault, *COMMON, *shape, *ALGORITHMS["downpour"], module=FAULTY, timeout=BOUND_S)
     assert done.status == 85 and "Traceback" not in done.err
-    assert "rank 3 (replica 0 partition 0) has been silent" in done.out
+    assert f"rank {rank} (replica 0 partition {partitions - 1}) has been silent" in done.out
     assert summary(tmp_path / "run")["stop_reason"] == "silence"
     assert records(tmp_path / "run", "checkpoint")
     done = launch(5, *COMMON, *ALGORITHMS["downpour"], timeout=BOUND_S)
