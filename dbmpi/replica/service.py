@@ -12,11 +12,13 @@ from dbmpi.comm import ulfm
 from dbmpi.comm.messages import Endpoint, Outbox
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
 from dbmpi.comm.signals import SignalForwarder
-from dbmpi.comm.wait import Cause, IdleBackoff
+from dbmpi.comm.wait import WATCHED, Cause, IdleBackoff
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
     from dbmpi.replica.worker import PartitionWorker
+
+SAVING = 5.0  # times as long a rank waits for the coordinator where shards may be writing its checkpoint
 
 
 class ReplicaService:
@@ -109,8 +111,13 @@ class ReplicaService:
 
     def _next(self) -> Record:
         while not self._queue:
-            self._waiter.until(self._arrived, self._silent, cause=Cause.COORDINATOR)
+            self._waiter.until(self._arrived, self._silent, self._patience, Cause.COORDINATOR)
         return self._queue.popleft()
+
+    @property
+    def _patience(self) -> float:
+        """Of the deadline: shards judge the coordinator, and need time where they write its checkpoint."""
+        return SAVING * WATCHED if self._endpoint.processes else WATCHED
 
     def _silent(self) -> str:
         return f"rank {self._coordinator} (coordinator: the next assignment)"

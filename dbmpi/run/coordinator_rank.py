@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from dbmpi.errors import PeerSilent
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
@@ -208,11 +209,22 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
         return world.name(setup.topology.replicas[replica][partition])
 
     coordinator = make(context, service, service.dispatcher, log, name)
-    with context.waiter.attending(service.attending(coordinator.shared.replicas.keep_alive)):
-        status = _to_the_end(setup, service, coordinator)
+    try:
+        with context.waiter.attending(service.attending(coordinator.shared.replicas.keep_alive)):
+            status = _to_the_end(setup, service, coordinator)
+    except PeerSilent as error:
+        raise PeerSilent(f"{error}; {_last_checkpoint(setup)}") from None
     if service.fencing.absent and not ulfm.enabled():
         comm.Abort(status)  # nobody has anything left to do, and those would not come to the end
     return status
+
+
+def _last_checkpoint(setup: "Setup") -> str:
+    """Return what a run that ends by a failure can go on from, in words."""
+    from dbmpi.checkpoint.directory import checkpoint_numbers
+
+    last = max(checkpoint_numbers(setup.run_dir), default=0)
+    return f"the same command goes on from checkpoint {last}" if last else "no checkpoint was taken yet"
 
 
 def _to_the_end(setup: "Setup", service: "CoordinatorService", coordinator: Coordinator) -> int:
