@@ -81,7 +81,8 @@ class Fencing:
         role, ends = self._topology.roles[rank], ulfm.enabled()
         consequence = "it is killed" if ends else "the run goes on without it"
         if role.kind != "shard" or ends:
-            self._say(f"rank {rank} ({role}) has been silent for {JUDGED * timeout_s:g} s: {consequence}")
+            name = f"rank {rank} ({role})"
+            self._say(f"no sign of life for {JUDGED * timeout_s:g} s from {name}: {consequence}")
         for shard in self._topology.shards:
             self._channel.order(shard, Command.FENCE, dead=rank)
         for partitions in self._topology.replicas:

@@ -90,13 +90,13 @@ class ReplicaService:
         self._give_sign()
 
     def _attend(self) -> None:
-        """While this rank waits: give a sign of life, and see whether all work is over."""
+        """While this rank waits: give a sign of life, and take in who is lost. Raises Retired."""
         self._give_sign()
         while (assignment := self._take()) is not None:
             if assignment["work"] == Work.FENCE:
                 self._endpoint.fence(int(assignment["dead"]))
-            elif assignment["work"] == Work.RETIRE and self._worker is not None:
-                raise Retired
+            elif assignment["work"] in (Work.RETIRE, Work.REROUTE) and self._worker is not None:
+                self._worker.handle_urgent(assignment)  # what it waits for may never come
             else:
                 self._waiting.append(assignment)
         self._endpoint.watch.look()

@@ -30,7 +30,7 @@ def test_a_job_that_is_suspended_as_a_whole_goes_on(launch, tmp_path, algorithm)
     pauser = Pauser(tmp_path / "run", 2 * TIMEOUT_S)
     done = launch(5, *COMMON, *ALGORITHMS[algorithm], timeout=BOUND_S, during=pauser)
     assert (done.status, messages(done)) == (0, [])
-    assert len(pauser.left) >= 5 and "silent" not in done.out
+    assert len(pauser.left) >= 5 and "no sign of life" not in done.out
     assert summary(tmp_path / "run")["test_accuracy"] > 0.9
 
 
@@ -38,14 +38,14 @@ def test_so_it_does_where_ranks_may_die(launch_ft, tmp_path):
     pauser = Pauser(tmp_path / "run", 2 * TIMEOUT_S)
     done = launch_ft(5, *COMMON, *ALGORITHMS["sync"], timeout=BOUND_S, during=pauser)
     assert (done.status, messages(done)) == (0, [])
-    assert len(pauser.left) >= 5 and "silent" not in done.out
+    assert len(pauser.left) >= 5 and "no sign of life" not in done.out
 
 
 @pytest.mark.parametrize(
     ("place", "rank", "call", "words"),
     [
-        ("gradient", 3, 20, ("rank 3 (replica 0 partition 0) has been silent", "replica 0 has left")),
-        ("shard", 2, 300, ("rank 2 (shard 1) has been silent", "shard 1 has died (rank 2): shard 0")),
+        ("gradient", 3, 20, ("from rank 3 (replica 0 partition 0): it is killed", "replica 0 has left")),
+        ("shard", 2, 300, ("from rank 2 (shard 1): it is killed", "shard 1 has died (rank 2): shard 0")),
     ],
     ids=["replica", "shard"],
 )
@@ -85,7 +85,7 @@ def test_where_ranks_may_not_die_a_silent_replica_means_a_checkpoint(launch, tmp
     fault = ("stop", "gradient", rank, 20)
     done = launch(5, *fault, *COMMON, *shape, *ALGORITHMS["downpour"], module=FAULTY, timeout=BOUND_S)
     assert done.status == 85 and "Traceback" not in done.err
-    assert f"rank {rank} (replica 0 partition {partitions - 1}) has been silent" in done.out
+    assert f"from rank {rank} (replica 0 partition {partitions - 1}): the run goes on" in done.out
     assert summary(tmp_path / "run")["stop_reason"] == "silence"
     assert records(tmp_path / "run", "checkpoint")
     done = launch(5, *COMMON, *ALGORITHMS["downpour"], timeout=BOUND_S)

@@ -53,7 +53,7 @@ def test_where_ranks_may_die_all_are_told_and_it_is_killed(monkeypatch):
     assert fence.fence(SHARD)
     assert sorted(cluster.told) == [(rank, SHARD) for rank in range(1, 5)]
     assert cluster.killed == [PROCESSES[SHARD]] and cluster.dead == [] and not fence.absent
-    assert "rank 2 (shard 1) has been silent" in cluster.said[0] and "killed" in cluster.said[0]
+    assert "no sign of life for 0 s from rank 2 (shard 1)" in cluster.said[0] and "killed" in cluster.said[0]
 
 
 def test_one_whose_death_does_not_show_counts_as_dead_after_a_while(monkeypatch):
