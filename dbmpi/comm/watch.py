@@ -51,7 +51,10 @@ class CoordinatorWatch:
             It is silent, and no news of its death comes either.
         """
         if self.look() and (self._grace is None or self._grace.passed()):
-            waited_s = JUDGED * self._timeout_s
-            raise CoordinatorSilent(
-                f"no sign of life within {waited_s:g} s ({JUDGED:g} cluster.timeout_s) from {self._name}"
-            )
+            raise CoordinatorSilent(self.text)
+
+    @property
+    def text(self) -> str:
+        """What is said of it when it is silent."""
+        waited_s = JUDGED * self._timeout_s
+        return f"no sign of life within {waited_s:g} s ({JUDGED:g} cluster.timeout_s) from {self._name}"

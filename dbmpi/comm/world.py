@@ -22,6 +22,8 @@ class World:
 
     Attributes
     ----------
+    whole
+        What it is made from.
     service
         A duplicate of the world, for every message between roles (`comm.protocol`).
     shards
@@ -33,7 +35,7 @@ class World:
     """
 
     def __init__(self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD) -> None:
-        self.topology = topology
+        self.topology, self.whole = topology, comm
         self.rank = comm.Get_rank()
         self.role: Role = topology.roles[self.rank]
         self.service = comm.Dup()

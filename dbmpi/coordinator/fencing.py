@@ -61,28 +61,29 @@ class Fencing:
         Returns
         -------
         bool
-            Whether it is dead, or will be; else the run has to end.
+            Whether it is dead, or will be; else the run has to end, without a shard at once.
 
         Raises
         ------
         PeerDied
             It cannot be ended, and the run cannot go on without it.
         """
+        role = self._topology.roles[rank]
+        if role.kind == "shard" and not ulfm.enabled():
+            return False
         if rank not in self._deadlines:
-            self._begin(rank)
+            self._begin(rank, str(role))
         elif self._deadlines[rank].passed() and rank not in self._detector.dead and ulfm.enabled():
             self.absent.add(rank)
             self._detector.declare(rank)
         return ulfm.enabled()
 
-    def _begin(self, rank: int) -> None:
+    def _begin(self, rank: int, role: str) -> None:
         timeout_s = self._channel.waiter.timeout_s
         self._deadlines[rank] = Deadline(GRACE * timeout_s)
-        role, ends = self._topology.roles[rank], ulfm.enabled()
+        ends = ulfm.enabled()
         consequence = "it is killed" if ends else "the run goes on without it"
-        if role.kind != "shard" or ends:
-            name = f"rank {rank} ({role})"
-            self._say(f"no sign of life for {JUDGED * timeout_s:g} s from {name}: {consequence}")
+        self._say(f"no sign of life for {JUDGED * timeout_s:g} s from rank {rank} ({role}): {consequence}")
         for shard in self._topology.shards:
             self._channel.order(shard, Command.FENCE, dead=rank)
         for partitions in self._topology.replicas:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.operations import PARAMETERS
-from dbmpi.errors import CoordinatorSilent, PeerDied, Unreadable
+from dbmpi.errors import PeerDied, Unreadable
 from dbmpi.layout import sharding
 from dbmpi.layout.sharding import Piece
 from dbmpi.run.context import RunContext, checkpoint_writer
@@ -179,9 +179,16 @@ def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:
     coordinator = context.setup.topology.coordinator
     try:
         return service.run()
-    except Exception as error:
-        silent = isinstance(error, CoordinatorSilent) and ulfm.enabled()
-        if world.shards is not None and (silent or coordinator in ulfm.failed(world.service)):
-            died = error if silent else PeerDied.named([f"rank {coordinator} (coordinator)"])
-            write_emergency_checkpoint(context, service, world.shards, str(died))
+    except Exception:
+        if world.shards is None or not ulfm.enabled():
+            raise
+        if coordinator in ulfm.failed(world.service):
+            died = str(PeerDied.named([f"rank {coordinator} (coordinator)"]))
+        elif service.watch.look():  # judged here, or by another shard, which then says so as below
+            died = service.watch.text
+            for comm in (world.whole, world.service):
+                ulfm.revoke(comm)  # should it wake, the first call that it makes tells it
+        else:
+            raise
+        write_emergency_checkpoint(context, service, world.shards, died)
         raise

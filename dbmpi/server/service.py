@@ -78,6 +78,8 @@ class ShardService:
 
     Attributes
     ----------
+    watch
+        Kept of the coordinator.
     coordinator_state, notes
         The last state that has come, and `NOTE` records that have come since.
     """
@@ -95,6 +97,7 @@ class ShardService:
         self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
         self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
         self._waiter, self._signals, self._endpoint = endpoint.waiter, endpoint.signals, endpoint
+        self.watch = endpoint.watch
         self._forwarder = SignalForwarder(self._comm, self._coordinator, self._signals)
         self._coordinator_name = f"rank {self._coordinator} (coordinator)"
         self._detector = FailureDetector(self._comm, {self._coordinator: self._coordinator_name})
@@ -129,7 +132,7 @@ class ShardService:
     def run(self) -> int:
         """Serve until told to stop; return the exit status that the coordinator gives."""
         self._inbox = Inbox(self._comm, self._coordinator, Tag.COMMAND, COMMAND)
-        self._endpoint.watch.heard()
+        self.watch.heard()
         with self._waiter.attending(self._attend):
             return self._run()
 
@@ -156,13 +159,13 @@ class ShardService:
         command = self._waiting.popleft() if self._waiting else self._next_command()
         if command is not None:
             return command, None
-        self._endpoint.watch.judge()
+        self.watch.judge()
         return take(self._comm, Tag.REQUEST, REQUEST_HEADER)
 
     def _next_command(self) -> Record | None:
         command = self._inbox.take()
         if command is not None:
-            self._endpoint.watch.heard()
+            self.watch.heard()
         return command
 
     def _attend(self) -> None:
@@ -173,7 +176,7 @@ class ShardService:
                 self._fence(command)
             else:
                 self._waiting.append(command)
-        self._endpoint.watch.judge()
+        self.watch.judge()
 
     def _serve_next(self) -> bool:
         """Serve the next message; return whether there was one, or a death was learned of in its place."""

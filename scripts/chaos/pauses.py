@@ -32,6 +32,8 @@ class Pauser:
     ----------
     paused, left
         The processes that were stopped, and those of them that were there to be woken.
+    metrics
+        What was in metrics.jsonl just before they were woken.
     """
 
     run_dir: Path
@@ -40,6 +42,7 @@ class Pauser:
     after_s: float = 0.0
     paused: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
+    metrics: bytes = b""
 
     def __call__(self, living: Callable[[], list[int]]) -> None:
         """Wait, stop, wait, and wake."""
@@ -52,6 +55,7 @@ class Pauser:
         self.paused = pids if self.ranks is None else [found[rank] for rank in self.ranks if rank in found]
         _send(signal.SIGSTOP, self.paused)
         time.sleep(self.pause_s)
+        self.metrics = (self.run_dir / "metrics.jsonl").read_bytes()
         self.left = _send(signal.SIGCONT, self.paused)
 
 

@@ -77,6 +77,18 @@ def test_a_silent_coordinator_is_killed_and_the_shards_write_its_checkpoint(laun
     assert not list((tmp_path / "run" / CHECKPOINTS).glob(".*"))
 
 
+def test_a_coordinator_that_wakes_after_its_checkpoint_was_written_writes_nothing(launch_ft, tmp_path):
+    """Nobody could kill it."""
+    pauser = Pauser(tmp_path / "run", 4 * TIMEOUT_S, [0], after_s=1.0)
+    arguments = ("none", "shard", 2, 0, *COMMON, "train.epochs=4000", "output.every_s=0.01")
+    done = launch_ft(5, *arguments, module=FAULTY, timeout=BOUND_S, during=pauser, env={OUT_OF_REACH: "1"})
+    assert done.status == 85
+    one_message(done, "no sign of life within 1.5 s", "rank 0 (coordinator)", "checkpoint 1, after")
+    (saved,) = resume.whole(tmp_path / "run")
+    assert isinstance(saved, manifest.Checkpoint), saved
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == pauser.metrics
+
+
 @pytest.mark.both_mpis
 @pytest.mark.parametrize("partitions", [1, 2])
 def test_where_ranks_may_not_die_a_silent_replica_means_a_checkpoint(launch, tmp_path, partitions):

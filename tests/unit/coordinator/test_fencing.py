@@ -70,3 +70,9 @@ def test_where_a_death_would_end_the_job_it_is_told_and_left_alone(monkeypatch):
     assert cluster.killed == cluster.dead == [] and fence.absent == {REPLICA}
     assert sorted(cluster.told) == [(rank, REPLICA) for rank in range(1, 5)]
     assert len(cluster.said) == 1 and "goes on without it" in cluster.said[0]
+
+
+def test_without_a_shard_such_a_run_is_over(monkeypatch):
+    fence, cluster = fenced(monkeypatch, may_die=False)
+    assert not fence.fence(SHARD)
+    assert cluster.told == [] and cluster.said == []
