@@ -27,7 +27,8 @@
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
                                coordinator -> spare: LEAVE                replica.service:wait_as_spare
     REPORT      REPORT         partition -> coordinator: done, or ALIVE   coordinator.service:_receive
-    SIGNAL      SIGNAL         others -> coordinator: a signal to stop    coordinator.service:_receive
+    SIGNAL      SIGNAL         others -> coordinator: a signal to stop,   coordinator.service:_heed_signal
+                                   or that it is fenced
     FAREWELL    nothing        coordinator -> others: exit (`ulfm`)       comm.ulfm:part
                                others -> coordinator: the answer          comm.ulfm:part
 
@@ -322,6 +323,7 @@ WRITTEN = np.dtype(
 MIRRORED = np.dtype([("shard", "i4"), ("number", "i8")])  # of the mirror
 
 SIGNAL = np.dtype([("number", "i4")])
+FENCED = -1  # in place of a signal: the coordinator was silent, and the shards write its checkpoint
 
 EMERGENCY = np.dtype(
     [

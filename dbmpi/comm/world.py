@@ -22,8 +22,6 @@ class World:
 
     Attributes
     ----------
-    whole
-        What it is made from.
     service
         A duplicate of the world, for every message between roles (`comm.protocol`).
     shards
@@ -35,7 +33,7 @@ class World:
     """
 
     def __init__(self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD) -> None:
-        self.topology, self.whole = topology, comm
+        self.topology = topology
         self.rank = comm.Get_rank()
         self.role: Role = topology.roles[self.rank]
         self.service = comm.Dup()

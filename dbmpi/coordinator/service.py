@@ -9,7 +9,7 @@ from mpi4py import MPI
 from dbmpi.comm.assignments import leave
 from dbmpi.comm.background import Background
 from dbmpi.comm.process import Process
-from dbmpi.comm.protocol import REPORT, SIGNAL, Tag
+from dbmpi.comm.protocol import FENCED, REPORT, SIGNAL, Tag
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff, Waiter
@@ -17,7 +17,7 @@ from dbmpi.coordinator.activity import Activity
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.fencing import Fencing
 from dbmpi.coordinator.shards import ShardGroup
-from dbmpi.errors import STATUS_OK
+from dbmpi.errors import STATUS_OK, Fenced
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 
@@ -106,19 +106,27 @@ class CoordinatorService:
         """Return what a wait for something else calls now and then: `Waiter.meanwhile`."""
 
         def attend() -> None:
+            self._heed_signal()
             keep_alive()
             self.shards.attend()
 
         return attend
 
     def _receive(self, activity: Activity) -> bool:
+        self._heed_signal()  # first: this rank may be fenced, and must write nothing then
         report = self._channel.take(Tag.REPORT, REPORT)
         if report is not None:
             activity.receive(report)
-        signal = self._channel.take(Tag.SIGNAL, SIGNAL)
-        if signal is not None:
-            self._signals.note(int(signal["number"]))
         return self.shards.receive() or report is not None
+
+    def _heed_signal(self) -> None:
+        """Take in what signal another rank has received. Raises Fenced."""
+        signal = self._channel.take(Tag.SIGNAL, SIGNAL)
+        if signal is None:
+            return
+        if signal["number"] == FENCED:
+            raise Fenced
+        self._signals.note(int(signal["number"]))
 
     def _handle_failures(self, activity: Activity) -> None:
         """Let successors serve for dead shards, and tell an activity which replicas have lost a rank."""

@@ -184,10 +184,9 @@ def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:
             raise
         if coordinator in ulfm.failed(world.service):
             died = str(PeerDied.named([f"rank {coordinator} (coordinator)"]))
-        elif service.watch.look():  # judged here, or by another shard, which then says so as below
+        elif service.watch.look():
             died = service.watch.text
-            for comm in (world.whole, world.service):
-                ulfm.revoke(comm)  # should it wake, the first call that it makes tells it
+            service.fence_coordinator()
         else:
             raise
         write_emergency_checkpoint(context, service, world.shards, died)

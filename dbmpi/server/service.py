@@ -16,10 +16,12 @@ from dbmpi.comm.messages import Endpoint, Inbox, Outbox, take, tolerant
 from dbmpi.comm.protocol import (
     ANSWER,
     COMMAND,
+    FENCED,
     MIRRORED,
     NO_ROUND,
     OPERATION,
     REQUEST_HEADER,
+    SIGNAL,
     WRITTEN,
     Command,
     Status,
@@ -225,6 +227,10 @@ class ShardService:
         self._handler.refuse(rank)
         if self._rounds is not None:
             self._rounds.leave([rank])
+
+    def fence_coordinator(self) -> None:
+        """Tell the coordinator, should it wake, that its checkpoint is being written without it. Local."""
+        self._outbox.send(np.array((FENCED,), SIGNAL), self._coordinator, Tag.SIGNAL)
 
     def _revert(self, command: Record) -> None:
         self.shard.back(int(command["number"]))

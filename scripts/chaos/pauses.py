@@ -15,18 +15,18 @@ LIMIT_S = 60.0  # for training to begin
 
 @dataclass
 class Pauser:
-    """Stops ranks soon after training has begun, and wakes them; for `during` of `processes.run`.
+    """Stops ranks once something is in metrics.jsonl, and wakes them; for `during` of `processes.run`.
 
     Parameters
     ----------
     run_dir
-        The run's directory: its metrics.jsonl appears when training begins.
+        The run's directory.
     pause_s
         How long they stand still, in seconds.
     ranks
         World ranks; None for all processes of the job, launcher included.
-    after_s
-        How long after the beginning.
+    after
+        What has to be in metrics.jsonl; that file appears when training begins.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Pauser:
     run_dir: Path
     pause_s: float
     ranks: Sequence[int] | None = None
-    after_s: float = 0.0
+    after: bytes = b""
     paused: list[int] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     metrics: bytes = b""
@@ -47,16 +47,22 @@ class Pauser:
     def __call__(self, living: Callable[[], list[int]]) -> None:
         """Wait, stop, wait, and wake."""
         deadline = time.monotonic() + LIMIT_S
-        while not (self.run_dir / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        while not self._begun() and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(self.after_s)
         pids = living()
         found = by_rank(pids)
         self.paused = pids if self.ranks is None else [found[rank] for rank in self.ranks if rank in found]
         _send(signal.SIGSTOP, self.paused)
         time.sleep(self.pause_s)
-        self.metrics = (self.run_dir / "metrics.jsonl").read_bytes()
+        self._begun()
         self.left = _send(signal.SIGCONT, self.paused)
+
+    def _begun(self) -> bool:
+        """Look into metrics.jsonl; return whether what has to be there is."""
+        path = self.run_dir / "metrics.jsonl"
+        if path.exists():
+            self.metrics = path.read_bytes()
+        return path.exists() and self.after in self.metrics
 
 
 def _send(number: int, pids: Sequence[int]) -> list[int]:

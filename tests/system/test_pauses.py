@@ -11,6 +11,7 @@ from tests.system.reading import QUIET, messages, one_message, records, summary
 from tests.system.test_deaths import ALGORITHMS, FAULTY, Tolerant
 
 TIMEOUT_S = 1.0
+TRAINED = b'"kind": "train"'  # by then there are mirrors, and the shards know the coordinator's state
 BOUND_S = 60.0  # start-up on a busy machine included
 CLUSTER = ("cluster.shards=2", "cluster.replicas=2", "cluster.partitions=1")
 COMMON = ("--run-dir", "run", *QUIET, *CLUSTER, f"cluster.timeout_s={TIMEOUT_S}", "checkpoint.mirror_s=0.1")
@@ -59,8 +60,17 @@ def test_a_silent_rank_is_killed_and_the_run_goes_on(launch_ft, tmp_path, place,
 
 def test_a_silent_shard_that_nobody_can_kill_finds_out_when_it_wakes(launch_ft, tmp_path):
     """As one on a host of its own: it counts as dead, and changes nothing any more."""
-    pauser = Pauser(tmp_path / "run", 4 * TIMEOUT_S, [2], after_s=0.5)
-    arguments = ("none", "shard", 2, 0, *COMMON, "train.epochs=1000", "train.max_time=8")
+    pauser = Pauser(tmp_path / "run", 4 * TIMEOUT_S, [2], TRAINED)
+    arguments = (
+        "none",
+        "shard",
+        2,
+        0,
+        *COMMON,
+        "train.epochs=4000",
+        "train.max_time=12",
+        "output.every_s=0.1",
+    )
     done = launch_ft(5, *arguments, module=FAULTY, timeout=BOUND_S, during=pauser, env={OUT_OF_REACH: "1"})
     assert pauser.left and done.status == 85
     assert "shard 1 has died (rank 2): shard 0" in done.out
@@ -79,11 +89,11 @@ def test_a_silent_coordinator_is_killed_and_the_shards_write_its_checkpoint(laun
 
 def test_a_coordinator_that_wakes_after_its_checkpoint_was_written_writes_nothing(launch_ft, tmp_path):
     """Nobody could kill it."""
-    pauser = Pauser(tmp_path / "run", 4 * TIMEOUT_S, [0], after_s=1.0)
-    arguments = ("none", "shard", 2, 0, *COMMON, "train.epochs=4000", "output.every_s=0.01")
+    pauser = Pauser(tmp_path / "run", 4 * TIMEOUT_S, [0], TRAINED)
+    arguments = ("none", "shard", 2, 0, *COMMON, "train.epochs=4000", "output.every_s=0.1")
     done = launch_ft(5, *arguments, module=FAULTY, timeout=BOUND_S, during=pauser, env={OUT_OF_REACH: "1"})
     assert done.status == 85
-    one_message(done, "no sign of life within 1.5 s", "rank 0 (coordinator)", "checkpoint 1, after")
+    assert "no sign of life within 1.5 s" in done.err and "checkpoint 1, after" in done.err
     (saved,) = resume.whole(tmp_path / "run")
     assert isinstance(saved, manifest.Checkpoint), saved
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == pauser.metrics
