@@ -42,6 +42,14 @@ class PeerSilent(Exception):
     """A peer did not answer within its deadline (`cluster.timeout_s`); the text names the peer."""
 
 
+class CoordinatorSilent(PeerSilent):
+    """The coordinator gave no sign of life within its deadline; where ranks may die it counts as dead."""
+
+
+class Fenced(Exception):
+    """This rank was silent for too long, and the run goes on without it: it leaves, and changes nothing."""
+
+
 class PeerDied(Exception):
     """A rank has died, and the run cannot go on without it; the text names it."""
 

@@ -19,7 +19,7 @@ if __name__ == "__main__":
 
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
-from dbmpi.errors import UserError
+from dbmpi.errors import PeerSilent, UserError
 from dbmpi.run import cli, launch, surroundings
 from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
 from dbmpi.screen import reported, screens
@@ -106,6 +106,7 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
 
     if not ulfm.enabled():
         return comm.Abort
+    who.leave_alone = ulfm.die_silently
     who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
     return lambda status: ulfm.end_job([comm, *who.comms], status)
 
@@ -170,15 +171,38 @@ def _serial(context: "RunContext", started: float) -> int:
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
     from dbmpi.comm import ulfm
-    from dbmpi.comm.world import World, meet
+    from dbmpi.comm.process import kill
+    from dbmpi.comm.world import World
 
     with World(context.setup.topology, comm) as world:
         who.comms = world.comms
         status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
-            ulfm.part(world.service, context.setup.topology.coordinator, context.waiter, status)
-        meet(world.service, context.config.cluster.timeout_s, "the end of the run")
+            places = context.setup.places
+            ulfm.part(
+                world.service,
+                context.setup.topology.coordinator,
+                context.waiter,
+                status,
+                lambda rank: kill(places[rank].process),
+            )
+        _meet_at_the_end(context, world, status)
     return status
+
+
+def _meet_at_the_end(context: "RunContext", world: "World", status: int) -> None:
+    """Wait for all ranks, at the coordinator no longer than the deadline: all is written. Collective."""
+    from dbmpi.comm.wait import WATCHED
+    from dbmpi.comm.world import meet
+
+    timeout_s, judges = context.config.cluster.timeout_s, world.role.kind == "coordinator"
+    try:
+        meet(world.service, timeout_s if judges else WATCHED * timeout_s, "the end of the run")
+    except PeerSilent as error:
+        if not judges:
+            raise
+        print(f"dbmpi: {error}: all is written, and the job is ended", file=sys.stderr, flush=True)
+        world.service.Abort(status)
 
 
 def _shard(context: "RunContext", world: "World") -> "Shard | None":

@@ -24,6 +24,7 @@ from dbmpi.errors import (
     STATUS_STOPPED,
     STATUS_TAKEN_OVER,
     CoordinatorDied,
+    Fenced,
     JobEnded,
     PeerDied,
     PeerSilent,
@@ -39,6 +40,7 @@ Abort = Callable[[int], None]
 STATUS_INTERRUPTED = 130  # 128 + SIGINT
 FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
 SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
+STILL_S = 3600.0  # longer than the others take to save; the job ends then
 PLAIN = UserError, PeerSilent, PeerDied, Unreadable, TakenOver  # whose text says all: no traceback
 
 
@@ -47,13 +49,15 @@ class RankIdentity:
 
     `job` is a text that only the ranks of this job know, once they do; until then all may speak.
     `comms` are its communicators, once it has any;
-    `give_way` is what a rank does that is not the first to fail.
+    `give_way` is what a rank does that is not the first to fail, and `leave_alone` one that the run goes on
+    without: where to leave would end the job, it waits for that end.
     """
 
     def __init__(self, rank: int) -> None:
         self.rank, self.role, self.job = rank, "", ""
         self.comms: Sequence[MPI.Intracomm] = []
         self.give_way: Callable[[], None] = lambda: time.sleep(SECOND_S)
+        self.leave_alone: Callable[[], None] = lambda: time.sleep(STILL_S)
         self._claim: socket.socket | None = None
 
     def __call__(self) -> str:
@@ -118,6 +122,8 @@ def guarded(body: Callable[[], int], who: RankIdentity, abort: Abort) -> int:
 
 def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
     """Report an error and abort; return the status, should `abort` return."""
+    if isinstance(error, Fenced):
+        _leave_fenced(who)
     status = error.status if isinstance(error, UserError) else STATUS_FAILURE
     if isinstance(error, CoordinatorDied):
         status = STATUS_STOPPED
@@ -152,6 +158,14 @@ def stacks() -> str:
         parts.append(f"{names.get(ident, 'a thread')} (most recent call first):\n")
         parts += reversed(traceback.format_stack(frame))
     return "".join(parts)
+
+
+def _leave_fenced(who: RankIdentity) -> None:
+    """Say that the run goes on without this rank, and let go of it."""
+    text = "was silent for too long: the run goes on without it, and it leaves"
+    sys.stderr.write(f"dbmpi: {who()} on {socket.gethostname()}: {text}\n")
+    sys.stderr.flush()
+    who.leave_alone()
 
 
 def report(error: BaseException | None, who: str) -> str:

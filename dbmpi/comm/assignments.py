@@ -85,6 +85,13 @@ def reroute(dead: int, successor: int) -> Record:
     return record
 
 
+def fence(rank: int) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that says that the run goes on without a world rank, which is silent."""
+    record = plain(Work.FENCE)
+    record["dead"] = rank
+    return record
+
+
 def evaluation_of(start: int, stop: int) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop)."""
     record = plain(Work.EVALUATE)

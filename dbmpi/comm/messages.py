@@ -1,7 +1,7 @@
 """Messages between ranks: received and checked, sent in the background, tolerant of the death of a peer."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -11,10 +11,12 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
+from dbmpi.comm.process import Process, kill
 from dbmpi.comm.protocol import Tag
 from dbmpi.comm.signals import Signals
-from dbmpi.comm.wait import Cause, Waiter
-from dbmpi.errors import ProtocolError
+from dbmpi.comm.wait import WATCHED, Cause, Waiter
+from dbmpi.comm.watch import CoordinatorWatch
+from dbmpi.errors import Fenced, ProtocolError
 
 T = TypeVar("T")
 
@@ -71,6 +73,7 @@ def complete(
     peer: Callable[[], str],
     meanwhile: Callable[[], None] | None = None,
     cause: Cause = Cause.SHARDS,
+    patience: float | None = None,
 ) -> None:
     """Wait until the message that `request` receives into `into` is there.
 
@@ -81,8 +84,9 @@ def complete(
     peer
         Says who is waited for, and for what.
     meanwhile
-        Called again and again, where the wait has no deadline: it has to notice if the peer is gone.
-    cause
+        Called again and again. The wait has no deadline then, unless a patience is given: it has to notice if
+        the peer is gone.
+    cause, patience
         See `Waiter.until`.
 
     Raises
@@ -99,19 +103,39 @@ def complete(
             meanwhile()
         return request.Test(status)
 
-    waiter.until(arrived, peer, 1.0 if meanwhile is None else math.inf, cause)
+    if patience is None:
+        patience = WATCHED if meanwhile is None else math.inf
+    waiter.until(arrived, peer, patience, cause)
     if status.Get_count() != into.nbytes:
         raise wrong_size(status.Get_count(), into.nbytes, what, source)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What the service loop of a rank needs: communicator, the coordinator's rank, how to wait, signals."""
+    """What the service loop of a rank needs: communicator, the coordinator's rank, how to wait, signals.
+
+    `watch` is kept of the coordinator; `processes` are those of all ranks, where silent ones are killed.
+    """
 
     comm: MPI.Intracomm
     coordinator: int
     waiter: Waiter
     signals: Signals
+    watch: CoordinatorWatch
+    processes: Sequence[Process] = ()
+
+    def fence(self, rank: int) -> None:
+        """A rank is silent, and the run goes on without it: end it if it is on this host.
+
+        Raises
+        ------
+        Fenced
+            It is this one.
+        """
+        if rank == self.comm.Get_rank():
+            raise Fenced
+        if self.processes:
+            kill(self.processes[rank])
 
 
 class Inbox:
@@ -158,17 +182,17 @@ class Outbox:
 
     def send(self, record: Record, to: int, tag: Tag) -> None:
         """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
-        self._sends = [request for request in self._sends if not self._left(request)]
+        self._drop_left()
         start = partial(self._comm.Isend, record.reshape(-1).view(np.uint8).copy(), to, tag)
         request = tolerant(start, self._learn, None)
         if request is not None:
             self._sends.append(request)
 
-    def _left(self, request: MPI.Request) -> bool:
-        return tolerant(request.Test, self._learn, True)
+    def _drop_left(self) -> bool:
+        """Let go of those that have left; return whether all have."""
+        self._sends = [request for request in self._sends if not tolerant(request.Test, self._learn, True)]
+        return not self._sends
 
     def drain(self, waiter: Waiter) -> None:
-        """Wait until all have left."""
-        for request in self._sends:
-            waiter.until(partial(self._left, request), lambda: "the receiver of a small message")
-        self._sends.clear()
+        """Wait until all have left, those too that are sent meanwhile."""
+        waiter.until(self._drop_left, lambda: "the receiver of a small message")

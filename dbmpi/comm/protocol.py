@@ -27,7 +27,8 @@
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
                                coordinator -> spare: LEAVE                replica.service:wait_as_spare
     REPORT      REPORT         partition -> coordinator: done, or ALIVE   coordinator.service:_receive
-    SIGNAL      SIGNAL         others -> coordinator: a signal to stop    coordinator.service:_receive
+    SIGNAL      SIGNAL         others -> coordinator: a signal to stop,   coordinator.service:_heed_signal
+                                   or that it is fenced
     FAREWELL    nothing        coordinator -> others: exit (`ulfm`)       comm.ulfm:part
                                others -> coordinator: the answer          comm.ulfm:part
 
@@ -116,6 +117,8 @@ class Command(IntEnum):
     KEEP_STATE = 7  # keep the coordinator's state in place of the one before (the first living shard) [count]
     REPORT = 8  # send the last report, once all requests that have come are served
     KEEP_NOTES = 9  # keep NOTE records of what came since, which follow as STATE [count of bytes]
+    ALIVE = 10  # the coordinator lives
+    FENCE = 11  # a rank is silent: end it if it is on this host, and refuse its messages [dead]
 
 
 class Status(IntEnum):
@@ -129,6 +132,7 @@ class Status(IntEnum):
     FAILED = 5  # SAVE: the file cannot be written
     UNMAPPED = 6  # the shard cannot map the memory that a REQUEST names: nothing was done
     LATE = 7  # the round that a push is for is over: it is dropped
+    FENCED = 8  # the run goes on without the rank that asks: nothing was done
 
 
 class Work(IntEnum):
@@ -145,10 +149,11 @@ class Work(IntEnum):
     PUSH = 8  # push the accrued sum
     RETIRE = 9  # the replica has lost a rank: leave all work, and wait for LEAVE
     REROUTE = 10  # a shard has died: its successor has its pieces now
+    FENCE = 11  # a rank is silent: end it if it is on this host
 
 
 # Done as they arrive, between minibatches.
-URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE)
+URGENT = (Work.ACCEPT, Work.DROP, Work.PUSH, Work.RETIRE, Work.REROUTE, Work.FENCE)
 
 
 UNKNOWN = -1.0  # in place of a sum of squares
@@ -187,7 +192,7 @@ COMMAND = np.dtype(
     [
         ("command", "i4"),
         ("status", "i4"),  # the exit status of the run
-        ("dead", "i4"),  # index of the shard that has died
+        ("dead", "i4"),  # ADOPT: index of the shard that has died; FENCE: the world rank
         ("anew", "i4"),  # 1: the mirror begins anew, with all that there is
         ("vectors", "i4"),  # 1: vectors of a batch method, whose numbers follow; 0: the rule's state
         ("number", "i8"),  # of the checkpoint, or of the mirror
@@ -228,7 +233,7 @@ ASSIGNMENT = np.dtype(
         ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
         ("stop", "i8"),
         ("status", "i4"),  # LEAVE: the exit status of the run
-        ("dead", "i4"),  # REROUTE: index of the shard that has died,
+        ("dead", "i4"),  # FENCE: the world rank; REROUTE: index of the shard that has died,
         ("successor", "i4"),  # and of the one that has its pieces now
     ]
 )
@@ -318,6 +323,7 @@ WRITTEN = np.dtype(
 MIRRORED = np.dtype([("shard", "i4"), ("number", "i8")])  # of the mirror
 
 SIGNAL = np.dtype([("number", "i4")])
+FENCED = -1  # in place of a signal: the coordinator was silent, and the shards write its checkpoint
 
 EMERGENCY = np.dtype(
     [

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, NoReturn
 from mpi4py import MPI
 
 from dbmpi.comm.ancestry import launcher
+from dbmpi.comm.awake import Deadline
 from dbmpi.comm.wait import Waiter
-from dbmpi.errors import JobEnded, PeerDied
+from dbmpi.errors import JobEnded, PeerDied, PeerSilent
 
 if TYPE_CHECKING:
     from dbmpi.layout.topology import Topology
@@ -111,6 +112,12 @@ class FailureDetector:
             raise PeerDied.named(names) from None
         return fresh
 
+    def declare(self, rank: int) -> None:
+        """Count a rank as dead that is silent and cannot be ended. Raises PeerDied as `learn`. Local."""
+        self.dead.append(rank)
+        if rank in self._needed:
+            raise PeerDied(f"{self._needed[rank]} is silent, and the run cannot go on without it")
+
 
 @contextmanager
 def readable(comm: MPI.Comm, topology: "Topology | None" = None) -> Iterator[None]:
@@ -141,9 +148,9 @@ def readable(comm: MPI.Comm, topology: "Topology | None" = None) -> Iterator[Non
 
 def _progress(seconds: float, enough: Callable[[], bool] = lambda: False) -> bool:
     """Let what MPI has to say travel; return whether `enough` held before the time was over. Local."""
-    deadline = time.monotonic() + seconds
+    deadline = Deadline(seconds)
     while not enough():
-        if time.monotonic() > deadline:
+        if deadline.passed():
             return False
         MPI.COMM_SELF.Iprobe(0, 0)
         time.sleep(POLL_S)
@@ -169,11 +176,14 @@ def enabled() -> bool:
     return os.environ.get(ENABLED) == "1"
 
 
-def part(comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int) -> NoReturn:
+def part(
+    comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int, end: Callable[[int], object]
+) -> NoReturn:
     """Leave a run that has ended, when the coordinator says that all is written. Collective over `comm`.
 
     Without MPI_Finalize, in which all may wait for ever once a rank has died (seen with Open MPI 5.0.11,
     once in fifteen deaths). The coordinator goes last: an exit may look like a death to those who are left.
+    All is written by now: for one that is silent it does not wait for long, and `end(rank)` sees to it.
     """
     from dbmpi.comm.protocol import Tag  # numpy, which is not loaded before the number of threads is chosen
 
@@ -182,9 +192,12 @@ def part(comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int) -> NoRet
     if comm.Get_rank() == coordinator:
         for rank in others:
             peer = partial(str, f"rank {rank} (the end of the run)")
-            for start in (comm.Isend, comm.Irecv):
-                with suppress(MPI.Exception):  # the rank is gone: nothing to wait for
-                    waiter.until(start(nothing, rank, Tag.FAREWELL).Test, peer)
+            try:
+                for start in (comm.Isend, comm.Irecv):
+                    with suppress(MPI.Exception):  # the rank is gone: nothing to wait for
+                        waiter.until(start(nothing, rank, Tag.FAREWELL).Test, peer, patience=1.0)
+            except PeerSilent:
+                end(rank)
     else:
         word = comm.Irecv(nothing, coordinator, Tag.FAREWELL)
         waiter.until(word.Test, partial(str, f"rank {coordinator} (coordinator: the end of the run)"))

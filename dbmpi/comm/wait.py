@@ -2,8 +2,9 @@
 
 MPI libraries spin in blocking calls, and ranks that spin take the cores from those that compute. So
 every wait here polls: at once for a short while, when there is a core to poll on, then with sleeps
-that grow with the time already waited. Every wait on a peer has a deadline, and names the peer when
-it passes. A rank counts the seconds that it waits by their cause.
+that grow with the time already waited. Every wait on a peer has a deadline (`comm.awake`), and names the
+peer when it passes. Meanwhile the rank gives signs of life: one that waits is not silent. It counts the
+seconds that it waits by their cause.
 """
 
 import os
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from dbmpi.comm.awake import Deadline
 from dbmpi.errors import PeerSilent
 
 SPINS = 200  # polls before the first sleep, where each rank has a core of its own
@@ -22,6 +24,10 @@ SHORTEST_SLEEP_S = 20e-6
 LONGEST_SLEEP_S = 2e-3
 IDLE_SLEEP_S = 10e-3
 SHARE = 0.05  # a sleep adds at most this share to the time already waited
+SIGN_SHARE = 0.1  # of the deadline: how often a rank that waits looks after its signs of life
+# Of the deadline: after which silence the coordinator judges others, and shards the coordinator,
+JUDGED = 1.5
+WATCHED = 4.0  # and how long is waited for those who are judged so: whoever waits need not act first
 IDLE_SHARE = 0.02  # of a shard, which has a client waiting in every step where fetches are waited for
 
 
@@ -47,7 +53,7 @@ class Waiter:
     Parameters
     ----------
     timeout_s
-        Deadline of every wait on a peer, in seconds (`cluster.timeout_s`).
+        In seconds (`cluster.timeout_s`): after `JUDGED` times as long a rank is silent.
     crowded
         Whether the node has more ranks than cores: then polling steals from those that compute.
     yields_s
@@ -65,12 +71,14 @@ class Waiter:
     crowded: bool = True
     yields_s: float = 0.0
     waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
+    _meanwhile: Callable[[], object] = lambda: None
+    _sign_at: float = 0.0  # by `awake`
 
     def until(
         self,
         done: Callable[[], bool],
         peer: Callable[[], str],
-        patience: float = 1.0,
+        patience: float = WATCHED,
         cause: Cause = Cause.SHARDS,
     ) -> None:
         """Poll `done` until it holds. Local.
@@ -82,7 +90,7 @@ class Waiter:
         peer
             Says who is waited for, and for what.
         patience
-            Factor on the deadline, for waits that others' waits may be the cause of.
+            Factor on the deadline; the default is for ranks that the coordinator watches, and judges first.
         cause
             Under what the seconds are counted.
 
@@ -93,15 +101,34 @@ class Waiter:
         """
         if done():
             return
-        start = time.monotonic()
-        polls = 0
+        start, look, polls = time.monotonic(), self.look(patience), 0
         while not done():
             polls += 1
-            waited = time.monotonic() - start
-            if waited > patience * self.timeout_s:
-                raise PeerSilent(f"no answer within {waited:.3g} s (cluster.timeout_s) from {peer()}")
-            self._rest(polls, waited)
+            if look.passed():
+                raise PeerSilent(
+                    f"no answer within {look.waited_s:.3g} s ({patience:g} cluster.timeout_s) from {peer()}"
+                )
+            self._rest(polls, look.waited_s)
         self.waited_s[cause] += time.monotonic() - start
+
+    def look(self, patience: float = 1.0) -> "Look":
+        """Begin a wait that has another way to poll; `Look.passed` is to be asked every few milliseconds."""
+        return Look(self, patience)
+
+    def give_sign(self, now: float) -> None:
+        """Attend to the others if it is time, `now` by `awake`."""
+        if now >= self._sign_at:
+            self._sign_at = now + SIGN_SHARE * self.timeout_s
+            self._meanwhile()
+
+    @contextmanager
+    def attending(self, meanwhile: Callable[[], object]) -> Iterator[None]:
+        """Have something called now and then in all waits: it gives signs of life, and waits for nothing."""
+        before, self._meanwhile = self._meanwhile, meanwhile
+        try:
+            yield
+        finally:
+            self._meanwhile = before
 
     def _rest(self, polls: int, waited_s: float) -> None:
         if not self.crowded and polls < SPINS:
@@ -122,6 +149,20 @@ class Waiter:
         """Return the seconds waited since the last call, by `Cause`, and start again from zero."""
         waited, self.waited_s = self.waited_s, [0.0] * len(Cause)
         return waited
+
+
+class Look(Deadline):
+    """The deadline of a wait in which signs of life are given. See `Waiter.look`."""
+
+    def __init__(self, waiter: Waiter, patience: float) -> None:
+        super().__init__(patience * waiter.timeout_s)
+        self._waiter = waiter
+
+    def passed(self) -> bool:
+        """See `Deadline`; give a sign of life if it is time."""
+        passed = super().passed()
+        self._waiter.give_sign(self.start + self.waited_s)
+        return passed
 
 
 class IdleBackoff:

@@ -7,6 +7,7 @@ from typing import cast
 
 from mpi4py import MPI
 
+from dbmpi.comm.awake import Deadline
 from dbmpi.comm.places import RankPlace, here
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Role, Topology
@@ -77,10 +78,9 @@ def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
     PeerSilent
         When the others have not come within `timeout_s`.
     """
-    request = comm.Ibarrier()
-    deadline = time.monotonic() + timeout_s
+    request, deadline = comm.Ibarrier(), Deadline(timeout_s)
     while not request.Test():
-        if time.monotonic() > deadline:
+        if deadline.passed():
             raise PeerSilent(f"not every rank came to {what} within {timeout_s:g} s (cluster.timeout_s)")
         time.sleep(POLL_S)
 

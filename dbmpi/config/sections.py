@@ -88,7 +88,9 @@ class Cluster:
     )
     timeout_s: float = key(
         300.0,
-        "Longest wait for an answer from another rank; then the job ends.",
+        "How long a rank may give no sign of life. One that is silent for 1.5 times as long is killed where "
+        "ranks may die, else the job ends, with a checkpoint if it is of a replica. Time in which a job is "
+        "suspended, or the rank that waits, does not count.",
         unit="s",
         above=0,
         maximum=1e7,

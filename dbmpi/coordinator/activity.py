@@ -55,7 +55,7 @@ class Activity:
             self._complete(job)
 
     def tick(self) -> None:
-        """Look at the clock: limits, signs of life, silent partitions, records to be written."""
+        """Look at the clock: limits, signs of life, records to be written."""
         now = self._replicas.clock()
         self.stopping.check_time(now - self._log.job_started)
         self.stopping.check_signals()
@@ -69,6 +69,16 @@ class Activity:
         self._log.at(self._replicas.clock())
         self._log.event(f"replica {replica} has left: {rank} died; its work goes to the others")
         self._take_back(replica, jobs)
+
+    def silent(self) -> list[tuple[int, int]]:
+        """See `ReplicaTable.silent`."""
+        return self._replicas.silent()
+
+    def fell_silent(self, replica: int) -> None:
+        """A replica is silent, and cannot be ended without the job: save what there is, and stop."""
+        if replica in self._replicas.living:
+            self.stopping.check_silence()
+            self._take_back(replica, self._replicas.leave_out(replica))
 
     def shard_died(self) -> None:
         """A shard has died: another serves its pieces now, as they were a while ago."""

@@ -11,7 +11,7 @@ from dbmpi.arrays import Record
 from dbmpi.comm.messages import Outbox, complete, take, tolerant
 from dbmpi.comm.protocol import ANSWER, COMMAND, Command, Tag
 from dbmpi.comm.ulfm import FailureDetector
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import WATCHED, Waiter
 from dbmpi.layout.topology import Topology
 
 
@@ -45,6 +45,10 @@ class MpiDispatcher:
             self.out.send(assignment, rank, Tag.ASSIGNMENT)
 
 
+class _Gone(Exception):
+    """The shard whose message is awaited counts as dead."""
+
+
 class CommandChannel:
     """Carries commands to shards; a death that shows itself on the way is noted, not raised.
 
@@ -65,6 +69,7 @@ class CommandChannel:
     ) -> None:
         self.comm, self.waiter, self.detector = comm, waiter, detector
         self._outbox = outbox
+        self._abandoned: list[object] = []  # receives of messages that may yet come, and their buffers
 
     def order(self, rank: int, command: Command, **fields: int) -> None:
         """Send a COMMAND; the fields that are not given are zero. Local."""
@@ -112,13 +117,26 @@ class CommandChannel:
     ) -> bool:
         """Wait for a message that is expected, and return whether it came; not if the shard has died."""
 
+        def look() -> None:
+            if rank in self.detector.dead:  # also one that MPI does not know of, as it is only silent
+                raise _Gone
+            if meanwhile is not None:
+                meanwhile()
+
         def arrive() -> bool:
             if request is not None:
-                peer = partial(str, f"rank {rank} (a shard: {what})")
-                complete(request, into, rank, tag.name, self.waiter, peer, meanwhile)
+                peer, patience = (
+                    partial(str, f"rank {rank} (a shard: {what})"),
+                    None if meanwhile else WATCHED,
+                )
+                complete(request, into, rank, tag.name, self.waiter, peer, look, patience=patience)
             return request is not None
 
-        return tolerant(arrive, partial(self._learn, rank), False)
+        try:
+            return tolerant(arrive, partial(self._learn, rank), False)
+        except _Gone:
+            self._abandoned.append((request, into))
+            return False
 
     def take(self, tag: Tag, layout: np.dtype[Any]) -> Record | None:
         """Return the next message of a tag, whoever sent it, if there is one. Local."""

@@ -7,6 +7,7 @@ import time
 from dbmpi.checkpoint.directory import FileRecord, Written, construction_directory, shard_file_name
 from dbmpi.checkpoint.manifest import Manifest
 from dbmpi.checkpoint.writer import CheckpointWriter
+from dbmpi.comm.awake import awake
 from dbmpi.errors import UserError
 from dbmpi.layout.sharding import Owners
 
@@ -42,7 +43,7 @@ class PendingCheckpoint:
     ) -> None:
         self.stall_s = self.write_s = 0.0
         self.number, self.problem, self.abandoned = number, "", False
-        self.timeout_s, self._late = writer.timeout_s(vectors), False
+        self.timeout_s, self._late, self._begun = writer.timeout_s(vectors), False, awake()
         self._writer, self._started = writer, started
         self._files: dict[str, FileRecord] = {}
         intact = len(owners.living) == writer.cluster["shards"]
@@ -92,8 +93,8 @@ class PendingCheckpoint:
         return True
 
     def is_late(self) -> bool:
-        """Return, once, that it is not on disk after the time that it may take."""
-        before, self._late = self._late, self.age_s > self.timeout_s
+        """Return, once, that it is not on disk after the time that it may take: that of `comm.awake`."""
+        before, self._late = self._late, awake() - self._begun > self.timeout_s
         return self._late and not before
 
     @property

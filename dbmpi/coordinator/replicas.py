@@ -15,12 +15,10 @@ import numpy as np
 
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import Portion, plain
+from dbmpi.comm.awake import awake
 from dbmpi.comm.protocol import Work
-from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
-
-PATIENCE = (
-    1.5  # of cluster.timeout_s: a rank that waits for the silent one itself says more about it, and first
-)
+from dbmpi.comm.wait import JUDGED
+from dbmpi.errors import PeerDied, ProtocolError
 
 
 class Dispatcher(Protocol):
@@ -71,8 +69,8 @@ class ReplicaTable:
         Sends assignments.
     name
         How messages call a partition of a replica.
-    clock
-        Seconds, monotonic.
+    clock, awake
+        Seconds, monotonic; and those of `comm.awake`, by which silence is judged.
     """
 
     def __init__(
@@ -82,12 +80,13 @@ class ReplicaTable:
         dispatcher: Dispatcher,
         name: Callable[[int, int], str],
         clock: Callable[[], float] = time.monotonic,
+        awake: Callable[[], float] = awake,
     ) -> None:
         self.replicas, self._partitions = shape
-        self.clock = clock
+        self.clock, self._awake = clock, awake
         self._timeout_s, self._dispatcher, self._name = timeout_s, dispatcher, name
         self._jobs: list[deque[Job]] = [deque() for _ in range(self.replicas)]
-        self._heard = np.full(shape, clock())
+        self._heard = np.full(shape, awake())
         self._sent = np.full(self.replicas, clock())
         self.living = list(range(self.replicas))
 
@@ -118,9 +117,13 @@ class ReplicaTable:
         PeerDied
             It was the last one.
         """
-        self.living.remove(replica)
-        if not self.living:
+        if self.living == [replica]:
             raise PeerDied(f"no replica is left to go on with: {rank} died")
+        return self.leave_out(replica)
+
+    def leave_out(self, replica: int) -> list[Job]:
+        """Go on without a replica: let it leave, and return what it has not done."""
+        self.living.remove(replica)
         self.tell(replica, plain(Work.RETIRE))
         jobs, self._jobs[replica] = list(self._jobs[replica]), deque()
         return jobs
@@ -133,7 +136,7 @@ class ReplicaTable:
         """Send an assignment that is to be reported."""
         # Those without work give no signs of life: their silence counts from here.
         owing = set().union(*(job.missing for job in self._jobs[replica]))
-        self._heard[replica, [p for p in range(self._partitions) if p not in owing]] = self.clock()
+        self._heard[replica, [p for p in range(self._partitions) if p not in owing]] = self._awake()
         self._jobs[replica].append(Job(replica, assignment, portion, set(range(self._partitions))))
         self.tell(replica, assignment)
 
@@ -145,7 +148,7 @@ class ReplicaTable:
     def receive(self, report: Record) -> Job | None:
         """Take in one partition's `REPORT`; return the job that is done by it, if one is."""
         replica, partition = int(report["replica"]), int(report["partition"])
-        self._heard[replica, partition] = self.clock()
+        self._heard[replica, partition] = self._awake()
         if report["work"] == Work.ALIVE or replica not in self.living:
             return None
         waiting = (j for j in self._jobs[replica] if partition in j.missing and j.work == report["work"])
@@ -160,19 +163,15 @@ class ReplicaTable:
         return job
 
     def keep_alive(self) -> None:
-        """Give replicas that wait a sign of life, and notice those that should have given one.
-
-        Raises
-        ------
-        PeerSilent
-            A partition with work has not been heard of for longer than the deadline.
-        """
-        now = self.clock()
-        for replica in np.flatnonzero(now - self._sent > self._timeout_s / 4):
+        """Give replicas that wait a sign of life."""
+        for replica in np.flatnonzero(self.clock() - self._sent > self._timeout_s / 4):
             self.tell(int(replica), plain(Work.ALIVE))
-        for replica, partition in np.argwhere(now - self._heard > PATIENCE * self._timeout_s):
-            if any(partition in job.missing for job in self._jobs[replica]):
-                raise PeerSilent(
-                    f"no report within {PATIENCE * self._timeout_s:g} s ({PATIENCE:g} cluster.timeout_s) "
-                    f"from {self._name(int(replica), int(partition))}"
-                )
+
+    def silent(self) -> list[tuple[int, int]]:
+        """Return replica and partition of those with work that should have given a sign of life.
+
+        To be asked when the reports that have come are taken in.
+        """
+        late = np.argwhere(self._awake() - self._heard > JUDGED * self._timeout_s)
+        pairs = [(int(replica), int(partition)) for replica, partition in late]
+        return [(r, p) for r, p in pairs if any(p in job.missing for job in self._jobs[r])]

@@ -1,25 +1,28 @@
 """The coordinator's messages, from the first assignment to the order to leave."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from mpi4py import MPI
 
 from dbmpi.comm.assignments import leave
 from dbmpi.comm.background import Background
-from dbmpi.comm.protocol import REPORT, SIGNAL, Tag
+from dbmpi.comm.process import Process
+from dbmpi.comm.protocol import FENCED, REPORT, SIGNAL, Tag
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff, Waiter
 from dbmpi.coordinator.activity import Activity
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
+from dbmpi.coordinator.fencing import Fencing
 from dbmpi.coordinator.shards import ShardGroup
-from dbmpi.errors import STATUS_OK
+from dbmpi.errors import STATUS_OK, Fenced
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 
 TICK_S = 0.01
+MOST_READ = 10_000  # messages, before somebody is judged
 T = TypeVar("T")
 
 
@@ -36,11 +39,13 @@ class CoordinatorService:
         Notes what other ranks have received.
     mirrored
         Whether shards are mirrored, and the run survives the death of one.
+    processes
+        Of every rank, to end those that are silent.
 
     Attributes
     ----------
-    dispatcher, shards
-        The way to the replicas, and to the shards.
+    dispatcher, shards, fencing
+        The way to the replicas, and to the shards; what becomes of silent ranks.
     """
 
     def __init__(
@@ -52,13 +57,19 @@ class CoordinatorService:
         shard_every_s: float,
         signals: Signals,
         mirrored: bool = False,
+        processes: Sequence[Process] = (),
     ) -> None:
         self._topology, self._signals, self._waiter = topology, signals, waiter
         shards = {rank: f"rank {rank} (shard {i})" for i, rank in enumerate(topology.shards)}
         self._detector = FailureDetector(comm, {} if mirrored else shards)
         self.dispatcher = MpiDispatcher(comm, topology, self._detector)
         self._channel = CommandChannel(comm, self.dispatcher.out, waiter, self._detector)
-        self.shards = ShardGroup(self._channel, topology, self.dispatcher, log, shard_every_s, mirrored)
+        self.fencing = Fencing(
+            self._channel, self.dispatcher, topology, list(processes), self._detector, log.event
+        )
+        self.shards = ShardGroup(
+            self._channel, topology, self.dispatcher, log, shard_every_s, self.fencing, mirrored
+        )
         self._handled = 0  # dead ranks
         self._lost: set[int] = set()  # replicas
 
@@ -75,17 +86,47 @@ class CoordinatorService:
                 self._handle_failures(activity)
             if time.monotonic() >= next_tick:
                 activity.tick()
-                self.shards.check_liveness()
+                self._judge(activity)
                 next_tick = time.monotonic() + TICK_S
 
+    def _judge(self, activity: Activity) -> None:
+        """Give and look for signs of life: who is silent when all has been read that has come, is fenced."""
+        self.shards.attend()
+        if not activity.silent():
+            return
+        for _ in range(MOST_READ):
+            if activity.finished or not self._receive(activity):
+                break
+        for replica, partition in activity.silent():
+            rank = self._topology.replicas[replica][partition]
+            if rank not in self._detector.dead and not self.fencing.fence(rank):
+                activity.fell_silent(replica)
+
+    def attending(self, keep_alive: Callable[[], None]) -> Callable[[], None]:
+        """Return what a wait for something else calls now and then: `Waiter.meanwhile`."""
+
+        def attend() -> None:
+            self._heed_signal()
+            keep_alive()
+            self.shards.attend()
+
+        return attend
+
     def _receive(self, activity: Activity) -> bool:
+        self._heed_signal()  # first: this rank may be fenced, and must write nothing then
         report = self._channel.take(Tag.REPORT, REPORT)
         if report is not None:
             activity.receive(report)
-        signal = self._channel.take(Tag.SIGNAL, SIGNAL)
-        if signal is not None:
-            self._signals.note(int(signal["number"]))
         return self.shards.receive() or report is not None
+
+    def _heed_signal(self) -> None:
+        """Take in what signal another rank has received. Raises Fenced."""
+        signal = self._channel.take(Tag.SIGNAL, SIGNAL)
+        if signal is None:
+            return
+        if signal["number"] == FENCED:
+            raise Fenced
+        self._signals.note(int(signal["number"]))
 
     def _handle_failures(self, activity: Activity) -> None:
         """Let successors serve for dead shards, and tell an activity which replicas have lost a rank."""
@@ -119,4 +160,5 @@ class CoordinatorService:
         self.shards.stop(status)
         for ranks in (*self._topology.replicas, self._topology.spares):
             self.dispatcher.send_to(ranks, leave(status))
-        self.dispatcher.out.drain(self._waiter)
+        if not self.fencing.absent:  # they may never take it
+            self.dispatcher.out.drain(self._waiter)

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
 from dbmpi.checkpoint.directory import Written
+from dbmpi.comm.awake import awake
 from dbmpi.comm.operations import Kind
 from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Command, Status, Tag
+from dbmpi.comm.wait import JUDGED
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.failover import Failover
-from dbmpi.coordinator.replicas import PATIENCE
+from dbmpi.coordinator.fencing import Fencing
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
@@ -36,6 +38,8 @@ class ShardGroup:
         Gets the shards' reports.
     every_s
         Interval of these, in seconds: a shard that is silent for much longer is lost.
+    fencing
+        Sees to those that are silent.
     mirrored
         Whether shards are mirrored, and the run survives the death of one.
 
@@ -52,10 +56,14 @@ class ShardGroup:
         dispatcher: MpiDispatcher,
         log: MetricsLog,
         every_s: float,
+        fencing: Fencing,
         mirrored: bool = False,
     ) -> None:
         self._channel, self._topology, self._log, self._mirrored = channel, topology, log, mirrored
-        self._silence_s = PATIENCE * channel.waiter.timeout_s + every_s
+        timeout_s, self._fencing = channel.waiter.timeout_s, fencing
+        self._silence_s = JUDGED * timeout_s + min(every_s, timeout_s)
+        self._awake_heard = dict.fromkeys(range(len(topology.shards)), awake())
+        self._sign_every_s, self._sign_at = timeout_s / 4, 0.0
         self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
         self._reported: set[int] = set()  # shards that have sent their last report
         self._written: Callable[[Written], None] = lambda written: None
@@ -77,7 +85,7 @@ class ShardGroup:
             return False
         index = int(report["shard"])
         if index in self.owners.living:  # else it was sent before the shard died
-            self._heard[index] = time.monotonic()
+            self._heard[index], self._awake_heard[index] = time.monotonic(), awake()
             if index not in self._reported:  # what comes later is a sign of life
                 self._log.shard(report)
             if report["last"]:
@@ -102,19 +110,34 @@ class ShardGroup:
             self._unmirrored.discard(int(record["shard"]))
         return record is not None
 
+    def keep_alive(self) -> None:
+        """Give shards a sign of life, if it is time. Local."""
+        now = time.monotonic()
+        if now >= self._sign_at:
+            self._sign_at = now + self._sign_every_s
+            for rank in self._ranks:
+                self._channel.order(rank, Command.ALIVE)
+
     def check_liveness(self) -> None:
-        """Look at the clock. Local.
+        """Read the reports that have come, and fence a shard that is silent. Local.
 
         Raises
         ------
-        PeerSilent
-            A shard has not reported for too long.
+        PeerSilent, PeerDied
+            The run cannot go on without it.
         """
-        now = time.monotonic()
+        self._receive_reports()
+        now, dead = awake(), self._channel.detector.dead
         for index in self.owners.living:
-            if now - self._heard[index] > self._silence_s:
+            rank, late = self._topology.shards[index], now - self._awake_heard[index] > self._silence_s
+            if late and rank not in dead and not self._fencing.fence(rank):
                 name = self._failover.name(index)
                 raise PeerSilent(f"no report within {self._silence_s:g} s from {name}")
+
+    def attend(self) -> None:
+        """Give and look for signs of life while something else is waited for. Local."""
+        self.keep_alive()
+        self.check_liveness()
 
     def handle_failures(self) -> bool:
         """Let successors go on for shards that have died; return whether one has. Raises as `Failover`."""
@@ -152,7 +175,7 @@ class ShardGroup:
         while self.receive():
             pass
         self.handle_failures()
-        self.check_liveness()
+        self.attend()
 
     def operate(self, records: Record) -> NDArray[np.float64]:
         """See `cluster.Shards.operate`; sums are made in the order of the shards."""

@@ -17,7 +17,17 @@ from dbmpi.output.totals import EvaluationSums
 
 End = Literal["iterations", "converged", "failed"]  # of a batch method
 Reason = Literal[
-    "", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed", "signal"
+    "",
+    "epochs",
+    "steps",
+    "max_time",
+    "target",
+    "diverged",
+    "iterations",
+    "converged",
+    "failed",
+    "signal",
+    "silence",  # of a rank
 ]
 ITERATIONS = 10  # of a batch method, which count as an epoch
 
@@ -56,7 +66,7 @@ class Stopping:
     @property
     def status(self) -> int:
         """Exit status of the program."""
-        if self.reason in ("max_time", "signal"):
+        if self.reason in ("max_time", "signal", "silence"):
             return STATUS_STOPPED
         return STATUS_DIVERGED if self.lost else STATUS_OK
 
@@ -68,7 +78,7 @@ class Stopping:
     @property
     def hasty(self) -> bool:
         """Whether there may be no time but for a checkpoint."""
-        return self.reason == "signal"
+        return self.reason in ("signal", "silence")
 
     @property
     def finished(self) -> bool:
@@ -106,6 +116,10 @@ class Stopping:
         """Stop when a signal has been received, here or by another rank."""
         if self._signals.number:
             self._stop("signal")
+
+    def check_silence(self) -> None:
+        """Stop as a replica is silent that cannot be ended alone."""
+        self._stop("silence")
 
     def check_time(self, elapsed_s: float) -> None:
         """Stop when the training time of this job is up."""

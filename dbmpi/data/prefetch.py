@@ -1,7 +1,7 @@
 """Read the next portions of the training set while the current one is being learned from."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, Queue, SimpleQueue
 
 import numpy as np
@@ -10,6 +10,7 @@ from dbmpi.data.split import Split
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.boxes import Range
 
+POLL_S = 5e-3
 Portion = tuple[np.ndarray, np.ndarray]  # rows as stored, and their labels or targets
 
 
@@ -48,13 +49,13 @@ class Prefetcher:
         self._outstanding += 1
         self._requests.put(list(ranges))
 
-    def take(self, timeout_s: float) -> Portion:
+    def take(self, late: Callable[[], bool]) -> Portion:
         """Return the portion that was requested first, of those not yet taken; waits until it is read.
 
         Parameters
         ----------
-        timeout_s : float
-            How long to wait at most, in seconds.
+        late
+            Asked every few milliseconds whether the wait has taken too long.
 
         Returns
         -------
@@ -74,18 +75,23 @@ class Prefetcher:
         """
         if self._outstanding == 0:
             raise RuntimeError("take() without a request()")
-        try:
-            result = self._results.get(timeout=timeout_s)
-        except Empty:
-            raise PeerSilent(
-                f"{self._split.path}: no rows came within {timeout_s:g} s: the file system hangs or is "
-                "overloaded; look at it from this host, or raise cluster.timeout_s"
-            ) from None
+        result = self._next(late)
         self._outstanding -= 1
         self._room.release()
         if isinstance(result, Exception):
             raise result
         return result
+
+    def _next(self, late: Callable[[], bool]) -> Portion | Exception:
+        while True:
+            try:
+                return self._results.get(timeout=POLL_S)
+            except Empty:
+                if late():
+                    raise PeerSilent(
+                        f"{self._split.path}: no rows came within cluster.timeout_s: the file system hangs "
+                        "or is overloaded; look at it from this host, or raise cluster.timeout_s"
+                    ) from None
 
     def close(self, timeout_s: float = 10.0) -> None:
         """End the thread; a read that hangs in the file system is waited for no longer than `timeout_s`."""

@@ -32,13 +32,11 @@ class Loader:
     description
         Of the data file, as it was when the run began.
     model
-        Whose workspaces are filled.
-    timeout_s
-        Longest wait for the file system, in seconds.
+        Whose workspaces are filled, and whose waiter says how long to wait for the file system.
     """
 
-    def __init__(self, description: Description, model: PartitionModel, timeout_s: float) -> None:
-        self._model, self._timeout_s = model, timeout_s
+    def __init__(self, description: Description, model: PartitionModel) -> None:
+        self._model = model
         self._train, self._test = (self._opened(description, name) for name in ("train", "test"))
         self._ahead = Prefetcher(self._train)
         self._expected: deque[Portion] = deque()
@@ -70,8 +68,9 @@ class Loader:
 
     def take(self) -> Rows:
         """Return the rows that were requested first, of those not yet taken."""
-        with self._model.peers.waiter.counted(Cause.DATA):
-            return self._ahead.take(self._timeout_s)
+        waiter = self._model.peers.waiter
+        with waiter.counted(Cause.DATA):
+            return self._ahead.take(waiter.look().passed)
 
     def minibatches(self, rows: Rows, order: Array, width: int) -> Iterator[Minibatch]:
         """Yield rows of the training set in an order, minibatch by minibatch."""

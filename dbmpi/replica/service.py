@@ -9,14 +9,16 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.messages import Outbox
+from dbmpi.comm.messages import Endpoint, Outbox
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
-from dbmpi.comm.signals import SignalForwarder, Signals
-from dbmpi.comm.wait import Cause, IdleBackoff, Waiter
+from dbmpi.comm.signals import SignalForwarder
+from dbmpi.comm.wait import WATCHED, Cause, IdleBackoff
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
     from dbmpi.replica.worker import PartitionWorker
+
+SAVING = 5.0  # times as long a rank waits for the coordinator where shards may be writing its checkpoint
 
 
 class ReplicaService:
@@ -24,19 +26,18 @@ class ReplicaService:
 
     Parameters
     ----------
-    comm, coordinator
-        The service communicator, and the coordinator's world rank.
-    waiter
-        How this rank waits.
-    signals
-        The signals that this rank has received.
+    endpoint
+        The service communicator, and how to use it.
     """
 
-    def __init__(self, comm: MPI.Intracomm, coordinator: int, waiter: Waiter, signals: Signals) -> None:
-        self._signals, self._forwarder = signals, SignalForwarder(comm, coordinator, signals)
-        self._comm, self._coordinator, self._waiter = comm, coordinator, waiter
+    def __init__(self, endpoint: Endpoint) -> None:
+        comm, coordinator, self._signals = endpoint.comm, endpoint.coordinator, endpoint.signals
+        self._forwarder = SignalForwarder(comm, coordinator, self._signals)
+        self._comm, self._coordinator, self._waiter = comm, coordinator, endpoint.waiter
+        self._endpoint = endpoint
         self._out = Outbox(comm)
         self._queue: deque[Record] = deque()
+        self._waiting: deque[Record] = deque()  # assignments that came while this rank waited for something
         self._worker: PartitionWorker | None = None
         self.retired = False
         self._sent_at = time.monotonic()
@@ -52,17 +53,22 @@ class ReplicaService:
             The replica's communicator: when one of its ranks dies, the others leave all work.
         """
         self._worker = worker
+        self._endpoint.watch.heard()
+        with self._waiter.attending(self._attend):
+            status = self._work_or_retire(worker, comm)
+            self._out.drain(self._waiter)
+        return status
+
+    def _work_or_retire(self, worker: "PartitionWorker", comm: MPI.Intracomm | None) -> int:
         try:
-            status = self._work(worker)
+            return self._work(worker)
         except Retired:
-            ulfm.revoke(comm)
-            status = self._retire(worker)
+            if ulfm.enabled():
+                ulfm.revoke(comm)
         except MPI.Exception as error:
             if not ulfm.lost(error, comm):
                 raise
-            status = self._retire(worker)
-        self._out.drain(self._waiter)
-        return status
+        return self._retire(worker)
 
     def _work(self, worker: "PartitionWorker") -> int:
         while (assignment := self._next())["work"] != Work.LEAVE:
@@ -81,6 +87,21 @@ class ReplicaService:
         """Between minibatches: take in assignments; report a sign of life if it is time."""
         while self._arrived():
             pass
+        self._give_sign()
+
+    def _attend(self) -> None:
+        """While this rank waits: give a sign of life, and take in who is lost. Raises Retired."""
+        self._give_sign()
+        while (assignment := self._take()) is not None:
+            if assignment["work"] == Work.FENCE:
+                self._endpoint.fence(int(assignment["dead"]))
+            elif assignment["work"] in (Work.RETIRE, Work.REROUTE) and self._worker is not None:
+                self._worker.handle_urgent(assignment)  # what it waits for may never come
+            else:
+                self._waiting.append(assignment)
+        self._endpoint.watch.look()
+
+    def _give_sign(self) -> None:
         if self._worker is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
             self._report(self._worker.alive())
 
@@ -90,8 +111,13 @@ class ReplicaService:
 
     def _next(self) -> Record:
         while not self._queue:
-            self._waiter.until(self._arrived, self._silent, cause=Cause.COORDINATOR)
+            self._waiter.until(self._arrived, self._silent, self._patience, Cause.COORDINATOR)
         return self._queue.popleft()
+
+    @property
+    def _patience(self) -> float:
+        """Of the deadline: shards judge the coordinator, and need time where they write its checkpoint."""
+        return SAVING * WATCHED if self._endpoint.processes else WATCHED
 
     def _silent(self) -> str:
         return f"rank {self._coordinator} (coordinator: the next assignment)"
@@ -102,11 +128,12 @@ class ReplicaService:
             self._forwarder.poll()
         for report in self._worker.take_pushed() if self._worker is not None else ():
             self._report(report)
-        if not self._request.Test():
+        assignment = self._waiting.popleft() if self._waiting else self._take()
+        if assignment is None:
             return False
-        assignment = self._buffer.copy().reshape(())
-        self._expect()
-        if self._worker is None:
+        if assignment["work"] == Work.FENCE:
+            self._endpoint.fence(int(assignment["dead"]))
+        elif self._worker is None:
             self._queue.append(assignment)
         elif assignment["work"] in URGENT:
             self._worker.handle_urgent(assignment)
@@ -114,6 +141,15 @@ class ReplicaService:
             self._queue.append(assignment)
             self._worker.prepare(assignment)
         return True
+
+    def _take(self) -> Record | None:
+        """Return the coordinator's next assignment, if it has arrived."""
+        if not self._request.Test():
+            return None
+        assignment = self._buffer.copy().reshape(())
+        self._expect()
+        self._endpoint.watch.heard()
+        return assignment
 
     def _expect(self) -> None:
         self._request = self._comm.Irecv(self._buffer.view(np.uint8), self._coordinator, Tag.ASSIGNMENT)

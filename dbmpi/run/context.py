@@ -9,7 +9,10 @@ from dbmpi.comm.wait import YIELDS_S, Waiter
 from dbmpi.layout.decomposition import decompose
 
 if TYPE_CHECKING:
+    from mpi4py import MPI
+
     from dbmpi.checkpoint.writer import CheckpointWriter
+    from dbmpi.comm.messages import Endpoint
     from dbmpi.data.portions import PortionPlan
     from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.batch import Batch
@@ -41,6 +44,18 @@ class RunContext:
         from dbmpi.comm.ulfm import enabled
 
         return enabled()
+
+    def endpoint(self, comm: "MPI.Intracomm") -> "Endpoint":
+        """Return what the service loop of a rank needs, on the service communicator."""
+        from dbmpi.comm.messages import Endpoint
+        from dbmpi.comm.ulfm import enabled
+        from dbmpi.comm.watch import CoordinatorWatch
+
+        coordinator, timeout_s = self.setup.topology.coordinator, self.config.cluster.timeout_s
+        processes = [place.process for place in self.setup.places] if enabled() else []
+        name = f"rank {coordinator} (coordinator)"
+        watch = CoordinatorWatch(timeout_s, name, processes[coordinator] if processes else None)
+        return Endpoint(comm, coordinator, self.waiter, self.signals, watch, processes)
 
     @property
     def labels(self) -> bool:

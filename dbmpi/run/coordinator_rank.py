@@ -6,6 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbmpi.errors import PeerSilent
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from dbmpi.coordinator.cluster import Cluster
     from dbmpi.coordinator.downpour import DownpourActivity
     from dbmpi.coordinator.replicas import Dispatcher
+    from dbmpi.coordinator.service import CoordinatorService
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
+    from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.training import Sandblaster
 
 
@@ -208,27 +211,51 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
 
 def run_coordinator(context: "RunContext", world: "World", started: float) -> int:
     """Coordinate the run from its first assignment to its summary; return the exit status."""
+    from dbmpi.comm import ulfm
     from dbmpi.coordinator.service import CoordinatorService
-    from dbmpi.run.last_word import LastWord
 
     setup, comm = context.setup, world.service
     log, every_s = metrics_log(context, started), context.config.output.shard_every_s
+    processes = [place.process for place in setup.places]
     service = CoordinatorService(
-        comm, setup.topology, log, context.waiter, every_s, context.signals, context.mirrors
+        comm, setup.topology, log, context.waiter, every_s, context.signals, context.mirrors, processes
     )
 
     def name(replica: int, partition: int) -> str:
         return world.name(setup.topology.replicas[replica][partition])
 
     coordinator = make(context, service, service.dispatcher, log, name)
+    try:
+        with context.waiter.attending(service.attending(coordinator.shared.replicas.keep_alive)):
+            status = _to_the_end(setup, service, coordinator)
+    except PeerSilent as error:
+        raise PeerSilent(f"{error}; {_last_checkpoint(setup)}") from None
+    if service.fencing.absent and not ulfm.enabled():
+        comm.Abort(status)  # nobody has anything left to do, and those would not come to the end
+    return status
+
+
+def _last_checkpoint(setup: "Setup") -> str:
+    """Return what a run that ends by a failure can go on from, in words."""
+    from dbmpi.checkpoint.directory import checkpoint_numbers
+
+    last = max(checkpoint_numbers(setup.run_dir), default=0)
+    return f"the same command goes on from checkpoint {last}" if last else "no checkpoint was taken yet"
+
+
+def _to_the_end(setup: "Setup", service: "CoordinatorService", coordinator: Coordinator) -> int:
+    """Coordinate the run, and let all leave; return the exit status."""
+    from dbmpi.run.last_word import LastWord
+
+    shared, checkpoints = coordinator.shared, coordinator.checkpoints
+    log, keep_alive = shared.log, shared.replicas.keep_alive
     stopping = coordinate(coordinator, setup.resume)
     service.shards.collect_reports()
-    keep_alive = coordinator.shared.replicas.keep_alive
-    last_word = LastWord(setup, log, stopping, coordinator.checkpoints.problem)
+    last_word = LastWord(setup, log, stopping, checkpoints.problem)
     if not stopping.hasty:
         stopping.check_refusals(log.shards, final=True)
         with last_word.attempting(run_directory.MODEL):
-            saved = 0 if stopping.lost else coordinator.checkpoints.last
+            saved = 0 if stopping.lost else checkpoints.last
             last_word.note(service.shards.save_model(saved, keep_alive))
     status = service.meanwhile(last_word.conclude, keep_alive)
     service.dismiss(status)

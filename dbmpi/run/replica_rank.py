@@ -65,7 +65,7 @@ def partition_worker(
     seed = config.train.seed + DRAW_STRIDE * indices[0]
     model = PartitionModel(context.partitioning, indices[1], labels, context.dtype, l2, peers, seed)
     model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
-    loader = Loader(context.setup.description, model, config.cluster.timeout_s)
+    loader = Loader(context.setup.description, model)
     algorithms: list[AlgorithmClient] = []
     if config.uses_downpour:
         algorithms.append(_downpour(context, model, loader, client, on_minibatch))
@@ -127,9 +127,7 @@ def run_replica(context: "RunContext", world: "World") -> int:
     from dbmpi.replica.service import ReplicaService
 
     partition = world.role.partition_index
-    service = ReplicaService(
-        world.service, context.setup.topology.coordinator, context.waiter, context.signals
-    )
+    service = ReplicaService(context.endpoint(world.service))
     client = mpi_client(context, world.service, partition, service.on_minibatch)
     indices = world.role.replica_index, partition
     worker = partition_worker(context, indices, client, world.replica, service.on_minibatch)

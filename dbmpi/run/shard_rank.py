@@ -113,7 +113,6 @@ def shard_service(
 ) -> "ShardService":
     """Make the service of a shard on the service communicator; `among` the shards there are mirrors."""
     from dbmpi.checkpoint.shard_file import ShardWriter
-    from dbmpi.comm.messages import Endpoint
     from dbmpi.server.service import ShardOutput, ShardService
 
     setup = context.setup
@@ -123,7 +122,7 @@ def shard_service(
     mirrored = mirror(context, among, state, owners) if among is not None and context.mirrors else None
     if mirrored is not None:  # so that what is lost with a shard is known
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
-    endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
+    endpoint = context.endpoint(comm)
     output = ShardOutput(save, ShardWriter(setup.owned, state.index), every_s)
     companions = setup.topology.companions
     return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state))
@@ -181,7 +180,14 @@ def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:
     try:
         return service.run()
     except Exception:
-        if world.shards is not None and coordinator in ulfm.failed(world.service):
-            died = PeerDied.named([f"rank {coordinator} (coordinator)"])
-            write_emergency_checkpoint(context, service, world.shards, str(died))
+        if world.shards is None or not ulfm.enabled():
+            raise
+        if coordinator in ulfm.failed(world.service):
+            died = str(PeerDied.named([f"rank {coordinator} (coordinator)"]))
+        elif service.watch.look():
+            died = service.watch.text
+            service.fence_coordinator()
+        else:
+            raise
+        write_emergency_checkpoint(context, service, world.shards, died)
         raise

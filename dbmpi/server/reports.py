@@ -44,7 +44,7 @@ class Reporter:
         now = time.monotonic()
         if now >= self._next:
             self.send()
-            self._next = now + self._every_s
+            self._next = now + min(self._every_s, self._endpoint.waiter.timeout_s)
 
     def order_last(self) -> None:
         """Have the last report sent at the next `send_last`."""

@@ -8,6 +8,7 @@ waits for, is dropped. Requests of a round are served by `round_requests`.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from dbmpi.arrays import Array, Record
 from dbmpi.comm.messages import complete, tolerant
 from dbmpi.comm.protocol import REPLY_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag, piece_tag
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import WATCHED, Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.server.areas import Areas
 from dbmpi.server.compression import COMPRESSED, decode
@@ -33,6 +34,10 @@ REPLY_BUFFERS = 4
 
 class Unmapped(Exception):
     """A request names memory that cannot be mapped here."""
+
+
+class LeftOut(Exception):
+    """The run goes on without the rank whose message is awaited."""
 
 
 class RequestHandler:
@@ -72,15 +77,24 @@ class RequestHandler:
         self._replies = [_Reply() for _ in range(REPLY_BUFFERS)]
         self._forgotten = 0  # of the dead, those whose memory is let go
         self._companions = companions
+        self._silent: set[int] = set()  # ranks that the run goes on without,
+        self._refused: set[int] = set()  # and those of their replicas
+        self._abandoned: list[object] = []  # what MPI may still know: buffers, and sends to these ranks
         self.clients: set[int] = set()
         self.bytes_in = self.bytes_out = 0
 
     def serve(self, header: Record, source: int) -> None:
-        """Do what a REQUEST says; drop it if its sender dies meanwhile.
+        """Do what a REQUEST says; drop it if its sender dies meanwhile, or is left out of the run.
 
         The reply to one that both pushes and fetches holds the parameters after the push.
         """
-        tolerant(partial(self._serve, header, source), self._detector.learn, None)
+        with suppress(LeftOut):
+            tolerant(partial(self._serve, header, source), self._detector.learn, None)
+
+    def refuse(self, rank: int) -> None:
+        """Do nothing any more of what a rank that is silent and its replica ask for, but answer."""
+        self._silent.add(rank)
+        self._refused.update(self._companions(rank))
 
     def forget_dead(self) -> list[int]:
         """Let go of the memory of ranks that have died, and of what is kept for their replicas.
@@ -100,6 +114,9 @@ class RequestHandler:
 
     def _serve(self, header: Record, source: int) -> None:
         op, piece = Op(int(header["op"])), self.known_piece(header, source)
+        if source in self._refused:
+            self._refuse(header, source, op)
+            return
         reply = self._free_reply()
         try:
             gradient = self.gradient(header, source) if op & (Op.PUSH | Op.ACCRUE) else None
@@ -118,6 +135,12 @@ class RequestHandler:
             self._shard.close([piece])
         message = None if header["parameters"]["pid"] else values
         reply.send(self._comm, source, message, (piece, status, self._shard.held[piece].version, 0))
+
+    def _refuse(self, header: Record, source: int, op: Op) -> None:
+        """Answer that nothing was done; a gradient that follows is dropped."""
+        if op & (Op.PUSH | Op.ACCRUE) and not header["gradient"]["pid"]:
+            self.gradient(header, source)
+        self.answer(header, source, Status.FENCED)
 
     def known_piece(self, header: Record, source: int) -> int:
         """Return the piece that a client asks for, which must be of this shard; count the client."""
@@ -196,7 +219,15 @@ class RequestHandler:
         """Receive what a request about a piece, or a command, announced."""
         number = tag if piece is None else piece_tag(tag, piece)
         request, what = self._comm.Irecv(into.view(np.uint8), source, number), f"{tag.name} that it announced"
-        complete(request, into, source, what, self._waiter, lambda: f"rank {source} ({what})")
+
+        def check() -> None:
+            if source in self._silent:
+                self._abandoned.append(self._received)
+                self._received = np.empty(0, np.uint8)
+                raise LeftOut
+
+        peer = partial(str, f"rank {source} ({what})")
+        complete(request, into, source, what, self._waiter, peer, check, patience=WATCHED)
         self.bytes_in += into.nbytes
 
     def _free_reply(self) -> "_Reply":
@@ -214,7 +245,9 @@ class RequestHandler:
     def _is_free(self, reply: "_Reply") -> bool:
         """Return whether a reply has left, or nobody is there to take it."""
         if not tolerant(reply.sent, self._detector.learn, True):
-            return False
+            if reply.to not in self._silent:
+                return False
+            self._abandoned.append(reply.abandon())
         reply.forget()
         return True
 
@@ -251,6 +284,13 @@ class _Reply:
     def forget(self) -> None:
         """Let go of the sends."""
         self._requests.clear()
+
+    def abandon(self) -> object:
+        """Return what is on its way, to be kept, and take other buffers."""
+        left = self._requests[:], self._values, self._header
+        self._values, self._header = np.empty(0, np.uint8), np.zeros(1, REPLY_HEADER)
+        self._header_bytes = self._header.view(np.uint8)
+        return left
 
     def sent(self) -> bool:
         """Return whether all have left."""

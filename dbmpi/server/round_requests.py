@@ -6,6 +6,7 @@ number of replicas; until then they wait with their senders. What a client that 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from math import sqrt
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from dbmpi.comm.protocol import UNKNOWN, WIRE, Op, Status
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.server.compression import COMPRESSED
 from dbmpi.server.magnitudes import largest
-from dbmpi.server.requests import RequestHandler, Unmapped
+from dbmpi.server.requests import LeftOut, RequestHandler, Unmapped
 from dbmpi.server.rounds import CHUNK, GradientsInPlace, Mean, Rounds, RunningSum, Waiting
 from dbmpi.server.shard import Shard
 from kernels.parameters import rules
@@ -145,9 +146,11 @@ class RoundHandler:
         return status
 
     def _received(self, request: Waiting) -> Array | None:
-        """Return a gradient that is received or decoded; None if its sender has died."""
+        """Return a gradient that is received or decoded; None if its sender has died, or is left out."""
         call = partial(self._handler.gradient, request.header, request.source)
-        return tolerant(call, self._detector.learn, None)
+        with suppress(LeftOut):
+            return tolerant(call, self._detector.learn, None)
+        return None
 
     def _buffer(self, piece: int) -> Array:
         size = len(self._shard.held[piece].value)

@@ -1,6 +1,7 @@
 """The service loop of one shard: the coordinator's commands, and the requests of partitions (`requests`)."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +16,12 @@ from dbmpi.comm.messages import Endpoint, Inbox, Outbox, take, tolerant
 from dbmpi.comm.protocol import (
     ANSWER,
     COMMAND,
+    FENCED,
     MIRRORED,
     NO_ROUND,
     OPERATION,
     REQUEST_HEADER,
+    SIGNAL,
     WRITTEN,
     Command,
     Status,
@@ -77,6 +80,8 @@ class ShardService:
 
     Attributes
     ----------
+    watch
+        Kept of the coordinator.
     coordinator_state, notes
         The last state that has come, and `NOTE` records that have come since.
     """
@@ -93,7 +98,8 @@ class ShardService:
     ) -> None:
         self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
         self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
-        self._waiter, self._signals = endpoint.waiter, endpoint.signals
+        self._waiter, self._signals, self._endpoint = endpoint.waiter, endpoint.signals, endpoint
+        self.watch = endpoint.watch
         self._forwarder = SignalForwarder(self._comm, self._coordinator, self._signals)
         self._coordinator_name = f"rank {self._coordinator} (coordinator)"
         self._detector = FailureDetector(self._comm, {self._coordinator: self._coordinator_name})
@@ -119,40 +125,65 @@ class ShardService:
             Command.KEEP_STATE: self._keep_state,
             Command.REPORT: self._order_last_report,
             Command.KEEP_NOTES: self._keep_state,
+            Command.ALIVE: lambda command: None,
+            Command.FENCE: self._fence,
         }
+        self._inbox: Inbox
+        self._waiting: deque[Record] = deque()  # commands that came while this rank waited for something
 
     def run(self) -> int:
         """Serve until told to stop; return the exit status that the coordinator gives."""
+        self._inbox = Inbox(self._comm, self._coordinator, Tag.COMMAND, COMMAND)
+        self.watch.heard()
+        with self._waiter.attending(self._attend):
+            return self._run()
+
+    def _run(self) -> int:
         idle = IdleBackoff()
-        inbox = Inbox(self._comm, self._coordinator, Tag.COMMAND, COMMAND)
-        next_message = partial(self._next_message, inbox)
         while self._status is None:
             now = time.monotonic()
             self._reporter.send_if_due()
             self._poll(now)
-            if self._serve_next(next_message):
+            if self._serve_next():
                 idle.busy()
                 self._reporter.busy_s += time.monotonic() - now
             else:
                 self._reporter.send_last()
                 idle.rest(self._rounds is not None and self._rounds.under_way)
-        while self._serve_next(next_message):  # requests that came before the command to stop
+        while self._serve_next():  # requests that came before the command to stop
             pass
-        inbox.close()
+        self._inbox.close()
         self._finish()
         return self._status
 
-    def _next_message(self, inbox: Inbox) -> Message | None:
+    def _next_message(self) -> Message | None:
         """Return the next command, or else the next request."""
-        command = inbox.take()
+        command = self._waiting.popleft() if self._waiting else self._next_command()
         if command is not None:
             return command, None
+        self.watch.judge()
         return take(self._comm, Tag.REQUEST, REQUEST_HEADER)
 
-    def _serve_next(self, next_message: Callable[[], Message | None]) -> bool:
+    def _next_command(self) -> Record | None:
+        command = self._inbox.take()
+        if command is not None:
+            self.watch.heard()
+        return command
+
+    def _attend(self) -> None:
+        """While this rank waits: give a sign of life, and take in what is said of silent ranks."""
+        self._reporter.send_if_due()
+        while (command := tolerant(self._next_command, self._detector.learn, None)) is not None:
+            if command["command"] == Command.FENCE:
+                self._fence(command)
+            else:
+                self._waiting.append(command)
+        self.watch.judge()
+
+    def _serve_next(self) -> bool:
         """Serve the next message; return whether there was one, or a death was learned of in its place."""
         known = len(self._detector.dead)
-        message = tolerant(next_message, self._detector.learn, None)
+        message = tolerant(self._next_message, self._detector.learn, None)
         if message is not None:
             self._serve(*message)
         return message is not None or len(self._detector.dead) > known
@@ -189,6 +220,18 @@ class ShardService:
     def _stop(self, command: Record) -> None:
         self._status = int(command["status"])
 
+    def _fence(self, command: Record) -> None:
+        """A rank is silent: end it if it is on this host, and refuse what its replica asks from now on."""
+        rank = int(command["dead"])
+        self._endpoint.fence(rank)
+        self._handler.refuse(rank)
+        if self._rounds is not None:
+            self._rounds.leave([rank])
+
+    def fence_coordinator(self) -> None:
+        """Tell the coordinator, should it wake, that its checkpoint is being written without it. Local."""
+        self._outbox.send(np.array((FENCED,), SIGNAL), self._coordinator, Tag.SIGNAL)
+
     def _revert(self, command: Record) -> None:
         self.shard.back(int(command["number"]))
 
@@ -200,7 +243,7 @@ class ShardService:
 
         def save() -> tuple[Status, str]:
             try:
-                self._output.save(int(command["number"]), self._reporter.send_if_due)
+                self._output.save(int(command["number"]), self._attend)
             except UserError as error:
                 return Status.FAILED, str(error)
             return Status.OK, ""

@@ -40,9 +40,7 @@ def run_cluster(
             service.run()
             on_shard(service)
         elif role.kind == "replica":
-            service = ReplicaService(
-                world.service, world.topology.coordinator, context.waiter, context.signals
-            )
+            service = ReplicaService(context.endpoint(world.service))
             client = replica_rank.mpi_client(context, world.service, role.partition_index)
             who = role.replica_index, role.partition_index
             replica = replica_rank.partition_worker(context, who, client, world.replica, service.on_minibatch)

@@ -19,6 +19,7 @@ from dbmpi.comm.operations import PARAMETERS, Program
 from dbmpi.comm.protocol import Op
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import Waiter
+from dbmpi.comm.watch import CoordinatorWatch
 from dbmpi.config.algorithms import Downpour
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout import sharding
@@ -103,7 +104,9 @@ def serve(comm: Any, folder: Path, pieces: tuple[Piece, ...], start: Array, vect
     shard = Shard(index, held, rules.make(limits), limits, Slices(matrix, mine))
     shard_writer, owners = ShardWriter(OwnedDirectory(folder, 1), index), sharding.Owners(comm.size - 1)
     output = ShardOutput(lambda checkpoint, meanwhile: None, shard_writer, 1.0)
-    ShardService(shard, Endpoint(comm, 0, WAITER, Signals()), output, owners).run()
+    ShardService(
+        shard, Endpoint(comm, 0, WAITER, Signals(), CoordinatorWatch(30.0, "", None)), output, owners
+    ).run()
 
 
 def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, limits: Limits) -> Any:

@@ -41,6 +41,7 @@ PLACES = {
     "start": ("dbmpi.run.setup", "prepare", ""),
 }
 NO_SHARING = "DBMPI_TEST_NO_SHARING"  # if set, shards map no memory: all travels as messages
+OUT_OF_REACH = "DBMPI_TEST_OUT_OF_REACH"  # if set, ranks cannot kill others: as on hosts of their own
 SLOW_S = 0.05  # of every request, with the fault `slow`
 SLOW_DISK_S = 2.4  # of every call, with the fault `slow disk`
 SLEEP_S = 5.0
@@ -123,6 +124,8 @@ def main(argv: list[str]) -> int:
     fault, place, rank, at, *arguments = argv
     if os.environ.get(NO_SHARING):
         importlib.import_module("dbmpi.replica.rooms").Rooms._new = lambda rooms, size: None
+    if os.environ.get(OUT_OF_REACH):
+        importlib.import_module("dbmpi.comm.process").kill = lambda process: False
     if int(rank) in (-1, launch.env_rank(os.environ)):
         module, name, method = PLACES[place]
         holder, attribute = importlib.import_module(module), name

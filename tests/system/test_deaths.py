@@ -295,11 +295,3 @@ def test_other_failures_end_the_job_where_ranks_may_die(launch_in_ft, tmp_path):
     done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
     assert done.status == 1
     one_message(done, "rank 2 (replica 0 partition 0)", "Broken: for the test", traceback=True)
-
-
-def test_a_rank_that_is_stopped_ends_the_job_where_ranks_may_die(launch_in_ft, tmp_path):
-    cluster = ("cluster.shards=1", "cluster.replicas=2", "cluster.partitions=1", "cluster.timeout_s=2")
-    arguments = ("stop", "gradient", 2, 20, *QUIET, *cluster, *LONG)
-    done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
-    assert done.status == 1
-    one_message(done, "no report within", "rank 2 (replica 0 partition 0)")

@@ -60,7 +60,7 @@ WITHOUT_MPI = {
     "dbmpi.output": set(),
     "dbmpi.checkpoint": set(),
     "dbmpi.server": {"service", "reports", "requests", "round_requests", "mirror", "transfer", "emergency"},
-    "dbmpi.coordinator": {"service", "commands", "failover", "shards"},
+    "dbmpi.coordinator": {"service", "commands", "failover", "fencing", "shards"},
     "dbmpi.sandblaster": set(),
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
     "dbmpi.run.capacity": set(),

@@ -61,8 +61,54 @@ def test_what_is_done_already_is_not_waited_for(clock):
 @pytest.mark.parametrize("crowded", [True, False])
 def test_a_silent_peer_is_named_at_the_deadline(clock, crowded):
     with pytest.raises(PeerSilent, match=r"cluster\.timeout_s.*rank 7 \(shard 2\)"):
-        Waiter(10.0, crowded).until(lambda: False, peer)
+        Waiter(10.0, crowded).until(lambda: False, peer, patience=1.0)
     assert 10.0 <= clock.now < 10.1
+
+
+def test_time_in_which_the_waiter_stood_still_does_not_count(clock):
+    looks = []
+
+    def suspended() -> bool:
+        looks.append(clock.now)
+        clock.now += 100.0 if len(looks) == 50 else 0.0
+        return False
+
+    with pytest.raises(PeerSilent):
+        Waiter(10.0).until(suspended, peer, patience=1.0)
+    assert 109.0 < clock.now < 110.1
+
+
+def test_what_lay_waiting_is_read_before_silence_is_judged(clock):
+    """However long the waiter stood still, and however short its deadline is."""
+    looks = []
+
+    def arrived() -> bool:
+        looks.append(clock.now)
+        clock.now += 100.0 if len(looks) == 5 else 0.0
+        return len(looks) == 6
+
+    Waiter(1e-3).until(arrived, peer, patience=1.0)
+    assert len(looks) == 6
+
+
+def test_a_wait_ends_though_each_look_takes_long(clock):
+    def slow() -> bool:
+        clock.now += 50.0
+        return False
+
+    with pytest.raises(PeerSilent):
+        Waiter(10.0).until(slow, peer)
+
+
+def test_a_rank_that_waits_attends_to_the_others(clock):
+    signs: list[float] = []
+    waiter = Waiter(10.0)
+    with waiter.attending(lambda: signs.append(clock.now)):
+        for _ in range(100):
+            waiter.until(after(50), peer)
+    assert len(signs) == pytest.approx(clock.now, abs=2)  # seconds: a tenth of the deadline
+    waiter.until(after(5000), peer)
+    assert signs[-1] < clock.now - 1
 
 
 def test_the_peer_is_asked_for_only_at_the_deadline(clock):

@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 
 from dbmpi.comm.assignments import portion_of
 from dbmpi.comm.protocol import REPORT, Work
+from dbmpi.comm.wait import JUDGED
 from dbmpi.config.algorithms import Downpour, Warmstart
 from dbmpi.config.sections import Cluster, Config, Evaluation, Target, Train
 from dbmpi.coordinator.activity import Coordination
 from dbmpi.coordinator.downpour import DEPTH, DownpourActivity, Phase
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
-from dbmpi.coordinator.replicas import PATIENCE, ReplicaTable
+from dbmpi.coordinator.replicas import ReplicaTable
 from dbmpi.coordinator.stopping import Stopping
 from dbmpi.coordinator.trigger import IntervalTrigger
 from dbmpi.data.portions import PortionPlan
-from dbmpi.errors import PeerSilent
+from dbmpi.errors import STATUS_STOPPED
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
 
@@ -62,6 +63,7 @@ class Fleet:
             self,
             lambda r, p: f"rank {10 * r + p} (replica {r} partition {p})",
             clock=lambda: self.now,
+            awake=lambda: self.now,
         )
         shared = Coordination(table, self.log, Stopping(config.train))
         self.coordinator = self.activity(config, self.scheduler, (rows, TEST_ROWS), shared)
@@ -357,18 +359,30 @@ def test_more_replicas_than_held_out_rows():
     assert_ended_in_order(cluster)
 
 
-def test_a_silent_partition_is_named():
+def test_a_silent_partition_is_known():
     cluster = Fleet(config())
     cluster.coordinator.start()
-    for _ in range(2):
-        cluster.now += 0.6 * PATIENCE * TIMEOUT_S
+    for silent in ([], [(1, 1)]):
+        cluster.now += 0.6 * JUDGED * TIMEOUT_S
         for replica in (0, 2):
             cluster.work_whole(replica)
         cluster.work(1, 0)
-        if cluster.now - 1000 < PATIENCE * TIMEOUT_S:
-            cluster.coordinator.tick()
-    with pytest.raises(PeerSilent, match=r"rank 11 \(replica 1 partition 1\)"):
-        cluster.coordinator.tick()
+        assert cluster.coordinator.silent() == silent
+
+
+def test_a_replica_that_fell_silent_is_left_out_and_the_run_stops():
+    cluster = Fleet(config())
+    cluster.coordinator.start()
+    cluster.coordinator.fell_silent(1)
+    assert cluster.coordinator.stopping.reason == "silence"
+    assert cluster.coordinator.stopping.status == STATUS_STOPPED and cluster.coordinator.stopping.hasty
+    for _ in range(2):
+        for replica in (0, 2):
+            cluster.work_whole(replica)
+    assert cluster.coordinator.phase is Phase.FLUSH and not cluster.coordinator.finished
+    for replica in (0, 2):
+        cluster.work_whole(replica)
+    assert cluster.coordinator.finished
 
 
 def test_a_sign_of_life_keeps_a_slow_partition():
@@ -380,6 +394,7 @@ def test_a_sign_of_life_keeps_a_slow_partition():
         cluster.now += 0.5 * TIMEOUT_S
         for report in alive:
             cluster.coordinator.receive(report)
+        assert cluster.coordinator.silent() == []
         cluster.coordinator.tick()
     assert cluster.log.step == 0 and len(cluster.queues[0, 0]) == DEPTH
 

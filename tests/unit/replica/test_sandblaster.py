@@ -53,7 +53,7 @@ class Bench:
         service = LocalClient(shard, pieces, self.matrix[PARAMETERS], True)
         self.model = PartitionModel(self.partitioning, 0, True, np.dtype("f8"), L2)
         self.batch: Batch = cut_batch(CONFIG.sandblaster, CONFIG.train, ROWS, 1, None)
-        self.loader = Loader(describe(digits.path()), self.model, 30.0)
+        self.loader = Loader(describe(digits.path()), self.model)
         portions = PortionCache(self.loader, self.batch.plan, 10**9)
         self.on_minibatch: Callable[[], None] = lambda: None
         pause = lambda: self.on_minibatch()  # noqa: E731

@@ -1,0 +1,88 @@
+"""A process of this host, known for certain: by its number and by when it was started. Without MPI."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+STARTED = 21 - 2  # place of the start time in /proc/PID/stat, behind the name, whatever that holds
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process, as others on its host may find it.
+
+    Parameters
+    ----------
+    pid
+        Its number.
+    started
+        When it was started, in clock ticks since the host was: field 22 of /proc/PID/stat.
+    space
+        Where the number counts: host and namespace. Containers on one host have different ones.
+    """
+
+    pid: int
+    started: int
+    space: str
+
+
+NOBODY = Process(0, 0, "")
+
+
+def this_process() -> Process:
+    """Return this process; `NOBODY` where there is no /proc."""
+    try:
+        return Process(os.getpid(), _started(os.getpid()), _space())
+    except OSError:
+        return NOBODY
+
+
+def kill(process: Process) -> bool:
+    """Kill a process for certain, stopped or not, and no other that has its number meanwhile. Local.
+
+    Returns
+    -------
+    bool
+        Whether it is gone, or going; not if it cannot be reached from here.
+    """
+    try:
+        if not process.pid or process.space != _space():
+            return False
+        with _opened(process.pid) as send:
+            if _started(process.pid) == process.started:
+                send(signal.SIGKILL)
+        return True
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def _opened(pid: int) -> Iterator[Callable[[int], None]]:
+    """Give what sends signals to the process that has a number now; without pidfd, to whoever has it then."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        raise
+    except (OSError, AttributeError):  # an old kernel, or not allowed here
+        yield partial(os.kill, pid)
+        return
+    try:
+        yield partial(signal.pidfd_send_signal, fd)
+    finally:
+        os.close(fd)
+
+
+def _started(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return int(fields[STARTED])
+
+
+def _space() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
