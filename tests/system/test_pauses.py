@@ -68,7 +68,7 @@ def test_a_silent_shard_that_nobody_can_kill_finds_out_when_it_wakes(launch_ft, 
         0,
         *COMMON,
         "train.epochs=4000",
-        "train.max_time=12",
+        "train.max_time=8",
         "output.every_s=0.1",
     )
     done = launch_ft(5, *arguments, module=FAULTY, timeout=BOUND_S, during=pauser, env={OUT_OF_REACH: "1"})
