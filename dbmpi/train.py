@@ -53,7 +53,8 @@ def _main(argv: Sequence[str], started: float) -> int:
     if launch.local_rank(os.environ) == 0:
         surroundings.warn(warnings)
     if not launch.launched(os.environ):
-        return abort.guarded(partial(_train_alone, arguments, started), abort.RankIdentity(0), abort.leave)
+        alone = abort.RankIdentity(0)
+        return abort.guarded(lambda: _train_alone(arguments, alone, started), alone, abort.leave)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -64,7 +65,7 @@ def _main(argv: Sequence[str], started: float) -> int:
     return abort.guarded(lambda: train(arguments, comm, who, started), who, _end_of_job(comm, who))
 
 
-def _train_alone(arguments: cli.Arguments, started: float) -> int:
+def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
     """Train in this one process, without MPI; return the exit status."""
     from dbmpi.run.setup import prepare
 
@@ -77,6 +78,7 @@ def _train_alone(arguments: cli.Arguments, started: float) -> int:
         from dbmpi.run.context import RunContext
 
         context = RunContext(setup)
+        who.role = str(setup.topology.roles[0])
         _warm_up(context, comm)
     return _serial(context, started)
 
