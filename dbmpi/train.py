@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
-from dbmpi.run import cli, launch, surroundings
+from dbmpi.run import cli, launch
 from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ def _main(argv: Sequence[str], started: float) -> int:
     """Read the command line, do what needs no MPI or load it, and train."""
     try:
         arguments = cli.parse(argv)
+        from dbmpi.run import surroundings  # not for --help, and after Ctrl-C is taken care of
+
         if arguments.dry_run or arguments.print_config:
             with surroundings.scarcity():
                 return cli.print_report(arguments)
@@ -67,6 +69,7 @@ def _main(argv: Sequence[str], started: float) -> int:
 
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
     """Train in this one process, without MPI; return the exit status."""
+    from dbmpi.run import surroundings
     from dbmpi.run.setup import prepare
 
     comm = cast("MPI.Intracomm", Alone())
@@ -98,6 +101,7 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Check everything, and train as one rank of `comm`; return the exit status. Collective over `comm`."""
     from dbmpi.comm import ulfm
+    from dbmpi.run import surroundings
     from dbmpi.run.setup import prepare
 
     try:
