@@ -20,7 +20,7 @@ if __name__ == "__main__":
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
-from dbmpi.run import cli, launch, surroundings
+from dbmpi.run import cli, launch
 from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
 from dbmpi.screen import reported, screens
 
@@ -52,6 +52,8 @@ def _main(argv: Sequence[str], started: float) -> int:
     """Read the command line, do what needs no MPI or load it, and train."""
     try:
         arguments = cli.parse(argv)
+        from dbmpi.run import surroundings  # not for --help, and after Ctrl-C is taken care of
+
         if arguments.dry_run or arguments.print_config:
             EARLY.over()
             with surroundings.scarcity():
@@ -65,7 +67,8 @@ def _main(argv: Sequence[str], started: float) -> int:
     if launch.local_rank(os.environ) == 0:
         surroundings.warn(warnings)
     if not launch.launched(os.environ):
-        return abort.guarded(partial(_train_alone, arguments, started), abort.RankIdentity(0), abort.leave)
+        alone = abort.RankIdentity(0)
+        return abort.guarded(lambda: _train_alone(arguments, alone, started), alone, abort.leave)
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
@@ -77,8 +80,9 @@ def _main(argv: Sequence[str], started: float) -> int:
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
 
 
-def _train_alone(arguments: cli.Arguments, started: float) -> int:
+def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
     """Train in this one process, without MPI; return the exit status."""
+    from dbmpi.run import surroundings
     from dbmpi.run.setup import prepare
 
     comm = cast("MPI.Intracomm", Alone())
@@ -92,6 +96,7 @@ def _train_alone(arguments: cli.Arguments, started: float) -> int:
 
         with surroundings.scarcity():
             context = RunContext(setup)
+            who.role = str(setup.topology.roles[0])
             _warm_up(context, comm)
         return _serial(context, started)
     finally:
@@ -114,6 +119,7 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Check everything, and train as one rank of `comm`; return the exit status. Collective over `comm`."""
     from dbmpi.comm import ulfm
+    from dbmpi.run import surroundings
     from dbmpi.run.setup import prepare
 
     try:
@@ -134,6 +140,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
 def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Train as one rank, as set up. Collective over `comm`."""
     from dbmpi.comm import ulfm
+    from dbmpi.run import surroundings
 
     with ulfm.readable(comm, setup.topology):
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy

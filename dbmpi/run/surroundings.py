@@ -5,6 +5,7 @@ shared memory, or too low limits: by a signal, or by a page of text. Here it is 
 status 2.
 """
 
+import ctypes
 import os
 import pwd
 import resource
@@ -19,6 +20,7 @@ from dbmpi.errors import UserError
 from dbmpi.run import shared_memory
 from dbmpi.run.shared_memory import mb
 
+M_ARENA_MAX = -8  # of mallopt(3)
 LEAST_FILES, ENOUGH_FILES = 32, 4096
 POOLS = 2  # of threads that compute: those of BLAS and of kernels
 OTHER_THREADS = 3  # that read ahead, write checkpoints, wait for MPI
@@ -54,12 +56,21 @@ def _check_limits() -> None:
     if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
         raise UserError(f"the limit of open files is {soft} (ulimit -n): raise it to {LEAST_FILES} or more")
     addresses = address_limit()
+    if addresses is not None:
+        _spare_addresses()
     if addresses is not None and addresses < LEAST_ADDRESSES:
         raise UserError(
             f"the limit of memory addresses is {mb(addresses)} (ulimit -v), and Python with its libraries "
             f"maps {mb(LEAST_ADDRESSES)}: raise it (ulimit -v unlimited); a job's memory is better limited "
             "by the batch system"
         )
+
+
+def _spare_addresses() -> None:
+    """Let all threads take memory from one place: the C library sets 64 MB of addresses aside for each."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def _provide_home(env: MutableMapping[str, str]) -> None:
@@ -107,7 +118,7 @@ def possible_threads(threads: int, fewer: bool) -> tuple[int, list[str]]:
         There cannot be enough.
     """
     needed = POOLS * threads + OTHER_THREADS
-    if startable(needed):
+    if address_limit() is not None or startable(needed):  # each thread that is tried takes addresses for good
         return threads, []
     if not fewer or not startable(POOLS + OTHER_THREADS):
         raise UserError(f"a rank cannot start the {needed} threads that it needs: {REMEDIES['threads']}")

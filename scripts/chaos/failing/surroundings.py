@@ -131,7 +131,7 @@ LIMITS = [
     _run("ulimit -n: 12", "ulimit -n 12", 2, "the limit of open files is 12"),
     _run("ulimit -n: 40", "ulimit -n 40"),
     _run("ulimit -s: unlimited", "ulimit -s unlimited"),
-    _run("ulimit -f: 0", "ulimit -f 0", 2, "File too large"),
+    _run("ulimit -f: 1 kB", "ulimit -f 2", 2, "File too large"),
     _run("ulimit -l: 0", "ulimit -l 0"),
     _run("ulimit -c: 0, -t: 60", "ulimit -c 0; ulimit -t 60"),
     _slow(

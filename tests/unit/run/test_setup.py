@@ -1,17 +1,19 @@
 """What rank 0 decides for all: a user error is printed once, and every rank leaves."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
 import pytest
 
+from dbmpi.comm.alone import Alone
 from dbmpi.comm.places import RankPlace
 from dbmpi.config.load import load
 from dbmpi.data import describe
 from dbmpi.errors import UserError
 from dbmpi.run import setup
+from dbmpi.run.cli import Arguments
 from dbmpi.run.refusal import Refused, agree, warn
 
 ALONE = [RankPlace("here", 0, frozenset({0}))]  # the places of one rank
@@ -113,3 +115,11 @@ def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
     assert describe.describe(path).train_rows == 10
     with pytest.raises(UserError, match="of its 5 chunks 0 were written"):
         setup._inspect(load(None, [f"data.path={path}"]), ALONE)
+
+
+def test_nobody_can_guess_what_names_in_shared_places_are_made_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(setup.os, "environ", dict(setup.os.environ))
+    made = [setup.prepare(Arguments(run_dir=tmp_path / f"run{i}"), cast(Any, Alone())) for i in range(2)]
+    assert made[0].job != made[1].job and len(made[0].job) == 32
+    for one in made:
+        one.release()

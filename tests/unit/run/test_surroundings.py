@@ -62,6 +62,11 @@ def test_scarcity_is_one_line(error, what):
         raise error
 
 
+def test_a_node_is_told_of_by_its_first_process():
+    assert launch.local_rank({"OMPI_COMM_WORLD_RANK": "4", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}) == 0
+    assert launch.local_rank({"PMI_RANK": "4"}) == 4 and launch.local_rank({}) == 0
+
+
 def test_fewer_threads_are_used_where_no_more_can_be_started(monkeypatch):
     monkeypatch.setattr(surroundings, "startable", lambda threads: threads <= 5)
     assert surroundings.possible_threads(1, True) == (1, [])
