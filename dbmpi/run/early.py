@@ -17,7 +17,7 @@ from dbmpi.run import launch
 STOPS = signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP
 BY_LAUNCHERS = signal.SIGTERM, signal.SIGHUP  # by which they also end the ranks of a job that has failed
 KILL_S = 3.0  # until a launcher that does so has killed them
-FIRST_S = 1.0  # for rank 0 to say it for all
+FIRST_S = 4.0  # for rank 0 to say it for all, and to end the job
 FORWARD_S = 0.3  # for a launcher to pass on what was said
 
 
