@@ -181,7 +181,7 @@ def lose_terminal(command: Sequence[str], hang_up: bool) -> int:
     pid, master = pty.fork()
     if pid == 0:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     shown = b""
     while b" loss " not in shown:  # the first moment of training
         shown += os.read(master, 65536)
