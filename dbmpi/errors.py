@@ -6,6 +6,7 @@ STATUS_OK = 0
 STATUS_FAILURE = 1
 STATUS_USER_ERROR = 2
 STATUS_DIVERGED = 3
+STATUS_INTERRUPTED = 130  # 128 + SIGINT
 STATUS_STOPPED = 85  # before the end of the run, with a checkpoint to go on from
 STATUS_OWNED = 86  # the run directory belongs to another job: this one has not begun
 STATUS_TAKEN_OVER = 87  # another job has taken the run directory over: this one has ended

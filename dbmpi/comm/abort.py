@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from dbmpi.comm.scarcity import lacking
 from dbmpi.errors import (
     STATUS_FAILURE,
+    STATUS_INTERRUPTED,
     STATUS_STOPPED,
     STATUS_TAKEN_OVER,
     CoordinatorDied,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 Abort = Callable[[int], None]
-STATUS_INTERRUPTED = 130  # 128 + SIGINT
 FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
 SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
 STILL_S = 3600.0  # longer than the others take to save; the job ends then

@@ -16,7 +16,10 @@ APART = 100.0  # deviations of two columns, the larger for the smaller
 SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
 SMALL_TARGET = 0.5  # standard deviation
 FAR_TARGET, FAR_DEVIATIONS = 5.0, 1.5  # mean of a target, when it is beyond both
-REMEDY = "take away the mean of each column and divide by its standard deviation as you write the file"
+REMEDY = (
+    "take away the mean of each column in train and divide by its standard deviation there, where that is "
+    "not 0, as you write both splits"
+)
 
 
 def warnings(train: Split) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ def caution(config: Config, replicas: int) -> str:
     old = (replicas - 1) // config.downpour.average
     if not config.uses_downpour or config.sync or old < most:
         return ""
+    others = "adagrad" if config.downpour.average > 1 else "adagrad, adarevision"
     return (
         f'downpour.rule = "{rule}" with {replicas} replicas, and gradients some {old} updates old: with more '
-        f"than {most} it learned badly or not at all; take adagrad, adarevision, or fewer replicas"
+        f"than {most} it learned badly or not at all; take {others}, or fewer replicas"
     )
 
 

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-from dbmpi.errors import STATUS_STOPPED
+from dbmpi.errors import STATUS_INTERRUPTED, STATUS_STOPPED
 from dbmpi.run import launch
 
 STOPS = signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP
 BY_LAUNCHERS = signal.SIGTERM, signal.SIGHUP  # by which they also end the ranks of a job that has failed
 KILL_S = 3.0  # until a launcher that does so has killed them
-FIRST_S = 1.0  # for rank 0 to say it for all
+FIRST_S = 4.0  # for rank 0 to say it for all, and to end the job
 FORWARD_S = 0.3  # for a launcher to pass on what was said
 
 
@@ -44,6 +44,9 @@ class EarlySignals:
                 continue
             alone = one == signal.SIGHUP and not _launched()
             signal.signal(one, signal.SIG_IGN if alone else self._end)
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # until `abort.interrupt_once`
+            self._before[signal.SIGINT] = signal.default_int_handler
+            signal.signal(signal.SIGINT, self._end)
 
     def over(self) -> None:
         """Let signals do again what they did, but for those that others listen to by now. Local."""
@@ -58,17 +61,25 @@ class EarlySignals:
             signal.signal(one, signal.SIG_IGN)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        for one in STOPS:
+        for one in (*STOPS, signal.SIGINT):
             signal.signal(one, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            self._tell("dbmpi: interrupted\n", STATUS_INTERRUPTED)
+        if _launched():
+            time.sleep(KILL_S if number in BY_LAUNCHERS else FIRST_S * bool(launch.env_rank(os.environ)))
+        name = signal.Signals(number).name
+        self._tell(
+            f"dbmpi: stopped by {name} before training: the same command starts it again\n", STATUS_STOPPED
+        )
+
+    def _tell(self, text: str, status: int) -> None:
+        """Say why, if that can be said, and leave."""
         try:
-            if _launched():
-                time.sleep(KILL_S if number in BY_LAUNCHERS else FIRST_S * bool(launch.env_rank(os.environ)))
-            name = signal.Signals(number).name
-            sys.stderr.write(f"dbmpi: stopped by {name} before training: the same command starts it again\n")
+            sys.stderr.write(text)
             sys.stderr.flush()
             time.sleep(FORWARD_S * _launched())
         finally:
-            self.leave(STATUS_STOPPED)
+            self.leave(status)
 
 
 def _launched() -> bool:

@@ -8,10 +8,12 @@ import h5py
 import numpy as np
 import pytest
 
+from dbmpi.config.load import load
 from dbmpi.data.describe import describe
 from dbmpi.data.fits import check_fits, doubts
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.run.choices import caution
 from tests.system.reading import QUIET, one_message
 
 RNG = np.random.default_rng(3)
@@ -20,11 +22,11 @@ X = RNG.normal(size=(ROWS, 4)).astype("f4")
 CLASSES = np.arange(ROWS) % OUTPUTS
 
 
-def written(path: Path, y: np.ndarray) -> Path:
-    """Write a data file whose splits have the same targets."""
+def written(path: Path, y: np.ndarray, x: np.ndarray = X) -> Path:
+    """Write a data file whose splits are the same."""
     with h5py.File(path, "w") as file:
         for split in ("train", "test"):
-            file[f"{split}/x"], file[f"{split}/y"] = X, y
+            file[f"{split}/x"], file[f"{split}/y"] = x, y
     return path
 
 
@@ -129,3 +131,27 @@ def test_a_data_file_that_is_touched_is_not_called_damaged(tmp_path):
             split.read([(0, 4)])
     assert "damaged" not in str(error.value)
     assert complaint(path, OUTPUTS, "softmax") == ""  # the same command
+
+
+@pytest.mark.parametrize("loss", ["softmax", "squared"])
+def test_columns_and_targets_of_unlike_sizes_are_mended_once(tmp_path, loss):
+    """A constant column too: its standard deviation is 0."""
+
+    def scaled(values):
+        deviations = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(deviations == 0, 1, deviations)
+
+    x = np.stack([*(X * [1, 1e4, 1e-3, 7]).T, np.full(ROWS, 5.0)], axis=1)
+    y = CLASSES if loss == "softmax" else 1e3 + np.stack([CLASSES, np.zeros(ROWS)], axis=1)
+    path = written(tmp_path / "a.h5", y, x)
+    assert all("where that is not 0," in text for text in describe(path).warnings) and describe(path).warnings
+    mended = written(tmp_path / "b.h5", y if loss == "softmax" else scaled(y), scaled(x))
+    assert describe(mended).warnings == ()
+
+
+@pytest.mark.parametrize("average", [1, 2])
+def test_a_rule_for_fewer_replicas_is_replaced_by_one_that_may_be(average):
+    settings = ["train.algorithm=downpour", f"downpour.average={average}"]
+    given = load(None, [*settings, "downpour.rule=momentum"])
+    for rule in re.search("take (.*), or fewer", caution(given, 64))[1].split(", "):
+        assert caution(load(None, [*settings, f"downpour.rule={rule}"]), 64) == ""
