@@ -47,8 +47,8 @@ SETTINGS = [
 class Outcome:
     """What became of a try: the statuses of the two jobs, and what was wrong.
 
-    `took_s` is the time from the start of the second job to when it had the directory: what is left of a lease,
-    and the start of a program.
+    `took_s` is the time from the start of the second job to when it had the directory: what a lease has
+    left, and the start of a program.
     """
 
     kind: str
