@@ -210,7 +210,10 @@ def main(arguments: Sequence[str]) -> int:
         raise SystemExit("no mpiexec in this environment or on the PATH")
     bad = 0
     for number in range(given.tries):
-        with tempfile.TemporaryDirectory() as folder:
+        with (
+            processes.ended_in_order(),
+            tempfile.TemporaryDirectory() as folder,
+        ):  # jobs end by their deadline
             ranks = RANKS if number % 2 else 1
             outcome = attempt(environment, Path(folder), draw, KINDS[number % len(KINDS)], ranks)
         print(json.dumps(asdict(outcome)), flush=True)
