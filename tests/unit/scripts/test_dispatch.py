@@ -11,7 +11,7 @@ from tests import ROOT
 
 SCRIPTS = ROOT / "scripts"
 NAMES = {
-    "chaos": ["calls", "kill_coordinator", "kill_replicas", "kill_shards", "kill_writers"],
+    "chaos": ["calls", "kill_coordinator", "kill_replicas", "kill_shards", "kill_writers", "two_jobs"],
 }
 PAIRS = [(folder, name) for folder, names in NAMES.items() for name in names]
 
