@@ -46,12 +46,17 @@ SETTINGS = [
 
 @dataclass
 class Outcome:
-    """What became of a try: the statuses of the two jobs, and what was wrong."""
+    """What became of a try: the statuses of the two jobs, and what was wrong.
+
+    `took_s` is the time from the start of the second job to when it had the directory: what a lease has
+    left, and the start of a program.
+    """
 
     kind: str
     ranks: int
     delay_s: float
     wake_s: float
+    took_s: float = 0.0
     statuses: list[int | None] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -150,7 +155,7 @@ def taken_over(pair: Pair, outcome: Outcome) -> None:
         began = time.monotonic()
         new = pool.submit(pair.start, *more, *limits, slurm=slurm[1])
         there = pair.wait_for(".owner/000002/owner.json")
-        took_s = time.monotonic() - began
+        outcome.took_s = round(time.monotonic() - began, 3)
         time.sleep(outcome.wake_s)
         late = new.done()
         before = pair.files() if late else {}
@@ -161,8 +166,8 @@ def taken_over(pair: Pair, outcome: Outcome) -> None:
     outcome.statuses = [job.status for job in ended]
     if outcome.statuses != [TAKEN_OVER, STOPPED]:
         outcome.wrong.append("the old one should have been taken over, and the new one have stopped")
-    if not there or (outcome.kind == "requeued" and took_s > LEASE_S + RUN_S):
-        outcome.wrong.append(f"taken over after {took_s:.1f} s")
+    if not there:
+        outcome.wrong.append("never taken over")
     if "goes on from checkpoint" not in ended[1].out:
         outcome.wrong.append("the second job begins anew")
     if "Traceback" in ended[0].err + ended[1].err:
@@ -206,7 +211,10 @@ def main(arguments: Sequence[str]) -> int:
         raise SystemExit("no mpiexec in this environment or on the PATH")
     bad = 0
     for number in range(given.tries):
-        with tempfile.TemporaryDirectory() as folder:
+        with (
+            processes.ended_in_order(),
+            tempfile.TemporaryDirectory() as folder,
+        ):  # jobs end by their deadline
             ranks = RANKS if number % 2 else 1
             outcome = attempt(environment, Path(folder), draw, KINDS[number % len(KINDS)], ranks)
         print(json.dumps(asdict(outcome)), flush=True)

@@ -55,7 +55,8 @@ def test_eight_ranks_train_and_say_so(eight):
     assert "asynchronous" in done.out and "ended by epochs" in done.out and str(run) in done.out
     assert summary(run)["test_accuracy"] > 0.9
     assert sorted(path.name for path in run.iterdir()) == [
-        "checkpoints", "config.toml", "finished", "metrics.jsonl", "model.h5", "run.json", "summary.json"
+        ".owner", "checkpoints", "config.toml", "finished", "metrics.jsonl", "model.h5", "run.json",
+        "summary.json",
     ]  # fmt: skip
 
 
