@@ -14,7 +14,7 @@ def test_tries_add_up_over_sittings_and_end_as_promised(environment, tmp_path):
     out = tmp_path / "series.jsonl"
     for count in ("1", "2", "2"):
         command = [*CHAOS, *SOME, "--tries", count, "--out", out]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=500)
         assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert sorted(line["try"] for line in lines) == [-1, 0, 1]  # before them one that nothing disturbs
