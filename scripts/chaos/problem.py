@@ -29,7 +29,15 @@ COMMON = [
     "cluster.threads=1",
     "model.l2=0.01",
 ]
-PORTIONS = [f"train.minibatch={MINIBATCH}", f"train.portion={PORTION}", f"train.epochs={EPOCHS}"]
+PORTIONS = [
+    f"train.minibatch={MINIBATCH}",
+    f"train.portion={PORTION}",
+    f"train.epochs={EPOCHS}",
+    # A rate that falls: the end of a run depends little on the order in which gradients came.
+    "downpour.schedule.kind=linear",
+    f"downpour.schedule.decay_epochs={EPOCHS}",
+    "downpour.schedule.final=0.02",
+]
 ALGORITHMS = {
     "downpour": PORTIONS,
     "sync": ["train.algorithm=sync", *PORTIONS],
