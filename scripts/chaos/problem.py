@@ -14,7 +14,7 @@ ROWS, TEST_ROWS = 1600, 4000
 SEED = 7
 PORTION = 8  # minibatches
 MINIBATCH = 16
-EPOCHS = 100
+EPOCHS, ITERATIONS = 100, 60
 
 CHECKPOINT_S, MIRROR_S = 1.0, 0.2
 COMMON = [
@@ -44,7 +44,7 @@ ALGORITHMS = {
     "sandblaster": [
         "train.algorithm=sandblaster",
         "train.minibatch=50",
-        "sandblaster.iterations=60",
+        f"sandblaster.iterations={ITERATIONS}",
         "sandblaster.gradient_tolerance=0",
         "sandblaster.decrease_tolerance=0",
         "train.epochs=none",
