@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 from scripts import processes
@@ -50,7 +51,10 @@ class Attempt:
         self._settings = [f"cluster.timeout_s={kind.timeout_s}"]
         after_s = calm.after_s(plan.moment)
         victims, gap_s = plan.victims, plan.gap_s
-        self._scene = Scene(run_dir, plan.shape, victims, after_s, gap_s, kind.timeout_s, draw, kind.act)
+        done = partial(judge.trained, run_dir, plan.mode.algorithm)
+        self._scene = Scene(
+            run_dir, plan.shape, victims, after_s, gap_s, kind.timeout_s, draw, kind.act, plan.share, done
+        )
         self._jobs: list[processes.Finished] = []
         self.tried = Tried(
             role=plan.shape.role_of_all(victims),
@@ -58,7 +62,6 @@ class Attempt:
             launcher=plan.mode.launcher,
             shape=str(plan.shape),
             again=str(plan.again),
-            after_s=round(after_s, 3),
         )
 
     def make(self) -> Tried:
@@ -83,6 +86,7 @@ class Attempt:
         found = dict(audit.checkpoints(self._run_dir))
         newest = judge.newest(found)
         tried.first_s, tried.began_s = round(done.wall_s, 3), judge.began_s(self._run_dir)
+        tried.after_s = round(scene.hit_s or 0.0, 3)
         tried.status, tried.phases, tried.notes = done.status, scene.phases, scene.notes
         tried.promised = promised(self._name, tried.role, tried.launcher, scene.phases or ["over"])
         if not done.timed_out and not kept(done.status, tried.promised, newest is not None):

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from dbmpi.checkpoint.directory import under_construction
@@ -68,10 +69,9 @@ def out_of_memory(scene: Scene) -> None:
     """Take the memory that a rank asks for from now on: the kernel kills it."""
     group = _group(scene)
     (rank,) = scene.victims
-    limit = group / ("memory.max" if _version_2() else "memory.limit_in_bytes")
     group.mkdir()
     try:
-        limit.write_text("65536")
+        (group / _limit()).write_text("65536")
         pid = scene.pids.get(rank)
         if pid is not None:
             with suppress(OSError):  # it has just left
@@ -88,12 +88,27 @@ def out_of_memory(scene: Scene) -> None:
         _remove(scene, group)
 
 
+@cache
 def no_memory_groups() -> str:
     """Say why ranks cannot run out of memory here; nothing if they can."""
-    place = MEMORY_2 if _version_2() else MEMORY
-    if place.is_dir() and os.access(place, os.W_OK):
-        return ""
-    return f"no group can be made in {place}: the memory of a rank cannot be limited"
+    probe = group_place() / f"dbmpi-chaos-probe-{os.getpid()}"
+    try:
+        probe.mkdir()
+        there = (probe / _limit()).exists()
+        probe.rmdir()
+    except OSError as error:
+        return f"no group can be made in {group_place()}: {error.strerror}"
+    return "" if there else f"groups in {group_place()} do not limit memory"
+
+
+def group_place() -> Path:
+    """Return the directory of control groups of memory."""
+    return MEMORY_2 if _version_2() else MEMORY
+
+
+def _limit() -> str:
+    """Return the file of a group that limits its memory."""
+    return "memory.max" if _version_2() else "memory.limit_in_bytes"
 
 
 def _version_2() -> bool:
@@ -101,7 +116,7 @@ def _version_2() -> bool:
 
 
 def _group(scene: Scene) -> Path:
-    return (MEMORY_2 if _version_2() else MEMORY) / f"dbmpi-chaos-{os.getpid()}-{scene.run_dir.name}"
+    return group_place() / f"dbmpi-chaos-{os.getpid()}-{scene.run_dir.name}"
 
 
 def _remove(scene: Scene, group: Path) -> None:

@@ -11,7 +11,7 @@ from scripts.chaos import problem
 from scripts.chaos.shapes import Shape
 
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
-LIMIT_S = 60.0  # of a job: what takes longer hangs
+LIMIT_S = 120.0  # of a job: what takes longer hangs
 During = Callable[[Callable[[], list[int]]], None]
 
 

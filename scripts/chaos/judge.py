@@ -97,6 +97,17 @@ def began_s(run_dir: Path) -> float:
     return next((one["wall_s"] for one in records(run_dir) if one["kind"] == "job"), 0.0)
 
 
+def trained(run_dir: Path, algorithm: str) -> float:
+    """Return the share of the training that is done, as the records tell."""
+    known = records(run_dir)
+    if algorithm == "sandblaster":
+        return (
+            max((one["iteration"] for one in known if one["kind"] == "iteration"), default=0)
+            / problem.ITERATIONS
+        )
+    return known[-1]["examples"] / (problem.EPOCHS * problem.ROWS) if known else 0.0
+
+
 def losses(run_dir: Path) -> list[float]:
     """Return the loss of each iteration of a batch method, the last of those that were made again."""
     last = {one["iteration"]: one["loss"] for one in records(run_dir) if one["kind"] == "iteration"}

@@ -14,17 +14,14 @@ SAME = 0.5  # share of the runs that go on with the shape they had
 
 @dataclass(frozen=True)
 class Calm:
-    """What is known of undisturbed runs of a mode: seconds until training begins, and to the end; losses."""
+    """What is known of undisturbed runs of a mode: seconds until training begins, and losses by iteration."""
 
     began_s: float
-    wall_s: float
     losses: list[float]
 
     def after_s(self, moment: float) -> float:
-        """Return the seconds from the launch of a moment: a quarter of all moments are before training."""
-        if moment < BEFORE:
-            return self.began_s * moment / BEFORE
-        return self.began_s + (self.wall_s - self.began_s) * (moment - BEFORE) / (1 - BEFORE)
+        """Return the seconds from the launch to wait for a moment that is before training, and else 0."""
+        return self.began_s * moment / BEFORE if moment < BEFORE else 0.0
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,13 @@ class Plan:
     shape: Shape
     again: Shape
     victims: list[int]
-    moment: float  # 0 to 1: see `Calm`
+    moment: float  # 0 to 1; below `BEFORE`: before training
     gap_s: float
+
+    @property
+    def share(self) -> float:
+        """The share of the training after which it is time."""
+        return max(0.0, (self.moment - BEFORE) / (1 - BEFORE))
 
     @classmethod
     def drawn(cls, kind: Kind, draw: random.Random, modes: list[Mode]) -> "Plan":

@@ -14,7 +14,7 @@ ROWS, TEST_ROWS = 1600, 4000
 SEED = 7
 PORTION = 8  # minibatches
 MINIBATCH = 16
-EPOCHS = 100
+EPOCHS, ITERATIONS = 100, 60
 
 CHECKPOINT_S, MIRROR_S = 1.0, 0.2
 COMMON = [
@@ -29,14 +29,22 @@ COMMON = [
     "cluster.threads=1",
     "model.l2=0.01",
 ]
-PORTIONS = [f"train.minibatch={MINIBATCH}", f"train.portion={PORTION}", f"train.epochs={EPOCHS}"]
+PORTIONS = [
+    f"train.minibatch={MINIBATCH}",
+    f"train.portion={PORTION}",
+    f"train.epochs={EPOCHS}",
+    # A rate that falls: the end of a run depends little on the order in which gradients came.
+    "downpour.schedule.kind=linear",
+    f"downpour.schedule.decay_epochs={EPOCHS}",
+    "downpour.schedule.final=0.02",
+]
 ALGORITHMS = {
     "downpour": PORTIONS,
     "sync": ["train.algorithm=sync", *PORTIONS],
     "sandblaster": [
         "train.algorithm=sandblaster",
         "train.minibatch=50",
-        "sandblaster.iterations=60",
+        f"sandblaster.iterations={ITERATIONS}",
         "sandblaster.gradient_tolerance=0",
         "sandblaster.decrease_tolerance=0",
         "train.epochs=none",

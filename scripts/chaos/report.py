@@ -15,8 +15,10 @@ VERDICTS = (
     "silent damage",
     "lost work",
     "bad manners",
-    "not possible here",
+    "another breach",
 )
+HEADS = "tries", "kept", "hang", "wrong", "harm", "lost", "rude", "other"
+IMPOSSIBLE = "not possible here"
 BEST = 0.003  # by so much may the mean accuracy differ from that of undisturbed runs,
 WORST = 0.005  # and one run be below the worst of those
 
@@ -26,7 +28,7 @@ def made(lines: Sequence[Line]) -> list[Line]:
     once = {
         (one["host"], one["commit"], one["seed"], one["kinds"], one["try"], one["time"]): one for one in lines
     }
-    return [one for one in once.values() if one["verdict"] != "not possible here"]
+    return [one for one in once.values() if one["verdict"] != IMPOSSIBLE]
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -34,14 +36,13 @@ def table(lines: Sequence[Line]) -> str:
     rows: dict[tuple[str, str], list[Line]] = {}
     for one in lines:
         rows.setdefault((one["kind"], one["mode"]), []).append(one)
-    columns = [*VERDICTS[:5], "bad manners"]
-    heads = " ".join(f"{name:>5}" for name in ("tries", "kept", "hang", "wrong", "harm", "lost", "other"))
+    heads = " ".join(f"{name:>5}" for name in HEADS)
     text = [f"{'kind':22} {'mode':18} {heads}  statuses"]
     for (kind, mode), some in sorted(rows.items()):
         verdicts = Counter(one["verdict"] for one in some)
         statuses = Counter(one.get("status", 0) for one in some)
         ends = ", ".join(f"{status}: {number}" for status, number in sorted(statuses.items()))
-        counts = " ".join(f"{verdicts[name]:5}" for name in columns)
+        counts = " ".join(f"{verdicts[name]:5}" for name in VERDICTS)
         text.append(f"{kind:22} {mode:18} {len(some):5} {counts}  {ends}")
     return "\n".join(text)
 
@@ -80,7 +81,7 @@ def report(lines: Sequence[Line]) -> str:
     calm = [one for one in tries if one["kind"] == "none"]
     text = [table(tries), ""]
     text.append(f"{len(tries)} tries, {count['as promised']} ended as promised")
-    text += [f"{name}: {count[name]}" for name in VERDICTS[1:-1]]
+    text += [f"{name}: {count[name]}" for name in VERDICTS[1:]]
     commits = Counter(one["commit"] for one in tries)
     text.append("commits: " + ", ".join(f"{name} ({number})" for name, number in commits.items()))
     lost = [one["lost_s"] for one in disturbed if "lost_s" in one]
@@ -96,9 +97,7 @@ def report(lines: Sequence[Line]) -> str:
         found = goodput(some)
         text += [f"goodput, {name} runs: {found:.1%}"] if found is not None else []
     text += [_bad(one) for one in tries if one["wrong"]]
-    impossible = Counter(
-        (one["kind"], one["notes"][0]) for one in lines if one["verdict"] == "not possible here"
-    )
+    impossible = Counter((one["kind"], one["notes"][0]) for one in lines if one["verdict"] == IMPOSSIBLE)
     text += [f"{kind}: {why} ({number} tries)" for (kind, why), number in impossible.items()]
     return "\n".join(text)
 

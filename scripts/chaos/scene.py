@@ -13,6 +13,8 @@ from scripts.chaos.shapes import Shape
 from scripts.chaos.victims import by_rank, segments
 
 THERE_S = 30.0  # until all ranks of a job are there
+LONGEST_S = 100.0  # of training
+RECORDED_S = 0.2  # how often a run tells how far it is
 BLUR_S = 0.3  # what is this close to the border of two phases is promised what either is
 
 
@@ -36,6 +38,8 @@ class Scene:
         Where further chance comes from.
     act
         What befalls it.
+    share, done
+        Wait, after that, until this share of the training is done; and what tells how much is.
 
     Attributes
     ----------
@@ -58,6 +62,8 @@ class Scene:
     timeout_s: float
     draw: random.Random
     act: Callable[["Scene"], None]
+    share: float = 0.0
+    done: Callable[[], float] = float
     phases: list[str] = field(default_factory=list)
     hit_s: float | None = None
     began_s: float | None = None
@@ -69,12 +75,21 @@ class Scene:
         """Wait for the moment, and let it happen."""
         self.living, self._launched = living, time.monotonic()
         self._sleep_until(self.after_s)
+        self._wait_for_share()
         while self._early and self.now_s < self.after_s + THERE_S:
             self.wait(0.02)
         self.meet()
         if self.phases != ["over"]:
             self._left = set().union(*map(segments, self.pids.values()))
             self.act(self)
+
+    def _wait_for_share(self) -> None:
+        """Wait until so much of the training is done, if the run comes so far."""
+        deadline = self.now_s + LONGEST_S
+        while self.done() < self.share and self.living() and self.now_s < deadline:
+            self.wait(0.05)
+        if self.share:
+            self.wait(self.draw.uniform(0.0, RECORDED_S))
 
     @property
     def _early(self) -> bool:

@@ -115,7 +115,7 @@ class Series:
     def _calm(self, mode: Mode, name: str) -> Calm:
         """Return what is known of undisturbed runs; make one first where nothing is."""
         if name == "none":
-            return Calm(0.0, 0.0, self._losses(mode))
+            return Calm(0.0, self._losses(mode))
         same = {
             "kind": "none",
             "mode": str(mode),
@@ -128,8 +128,7 @@ class Series:
             self._calm_run(mode)
             return self._calm(mode, name)
         recent = known[-RECENT:]  # the machine may have been busier then
-        began_s, wall_s = (median(one[name] for one in recent) for name in ("began_s", "first_s"))
-        return Calm(began_s, wall_s, self._losses(mode))
+        return Calm(median(one["began_s"] for one in recent), self._losses(mode))
 
     def _losses(self, mode: Mode) -> list[float]:
         same = {"algorithm": mode.algorithm, "commit": self._commit}
@@ -141,7 +140,7 @@ class Series:
         draw = random.Random(f"{self.seed} {number} none")
         plan = Plan.drawn(KINDS["none"], draw, [mode])
         began, run_dir = time.time(), self._folder("none", number) / "run"
-        calm = Calm(0.0, 0.0, self._losses(mode))
+        calm = Calm(0.0, self._losses(mode))
         tried = Attempt(self.shop, "none", KINDS["none"], plan, run_dir, draw, calm).make()
         line = self._add("none", number, "none", began, tried)
         if line["wrong"]:

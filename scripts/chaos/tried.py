@@ -6,7 +6,13 @@ from typing import Any
 
 COUNTS = "rows_again", "rows_lost", "updates_lost"
 # The first of these words that is found in what is wrong says what the try comes to.
-VERDICTS = {"damage": "silent damage", "hang": "hang", "status": "wrong status", "lost": "lost work"}
+VERDICTS = {
+    "damage": "silent damage",
+    "hang": "hang",
+    "status": "wrong status",
+    "lost": "lost work",
+    "manners": "bad manners",
+}
 
 
 @dataclass
@@ -72,4 +78,4 @@ def verdict(wrong: Sequence[str]) -> str:
     """Return one word or two about a try: the worst of what is wrong."""
     said = " ".join(wrong)
     worst = (text for word, text in VERDICTS.items() if word in said)
-    return next(worst, "bad manners" if wrong else "as promised")
+    return next(worst, "another breach" if wrong else "as promised")

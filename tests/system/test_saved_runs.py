@@ -88,7 +88,8 @@ def test_a_run_goes_on_and_counts_on(launch, run, ranks, cluster):
     text = f"goes on from checkpoint {said['number']}, after {examples:,} examples"
     assert text in done.out
     added = records(run)[before:]
-    assert added[0]["kind"] == "event" and added[0]["text"] == text
+    assert (added[0]["kind"], added[0]["began"]) == ("job", True)
+    assert added[1]["kind"] == "event" and added[1]["text"] == text
     assert all(record["examples"] >= examples for record in added)
     assert summary(run)["examples"] > examples
     assert manifests(run)[-1]["number"] > said["number"]
