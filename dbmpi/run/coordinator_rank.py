@@ -176,6 +176,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
     if downpour is not None and not warm:
         if state is not None and state.downpour is not None:
             downpour.restore(state.downpour)
+        coordinator.checkpoints.cover(downpour.state())
         coordinator.cluster.drive(downpour)
     if sandblaster is not None:
         if state is not None and state.sandblaster is not None:
@@ -206,8 +207,8 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
 
     coordinator = make(context, service, service.dispatcher, log, name)
     stopping = coordinate(coordinator, setup.resume)
-    service.shards.collect_reports()
     keep_alive = coordinator.shared.replicas.keep_alive
+    service.shards.collect_reports(keep_alive)
     last_word = LastWord(setup, log, stopping, coordinator.checkpoints.problem)
     if not stopping.hasty:
         stopping.check_refusals(log.shards, final=True)

@@ -1,7 +1,7 @@
 """What a shard is made of: its objects, put together from the context of the run."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -157,19 +157,12 @@ def write_emergency_checkpoint(
     from dbmpi.checkpoint.coordinator_state import read
     from dbmpi.server.emergency import EmergencyCheckpoint
 
-    shard, owners = service.shard, service.owners
-
-    def copy(mirror: int, vectors: Sequence[int] | None) -> Mapping[str, Array]:
-        if mirror:
-            shard.back(mirror)
-        shard.close(shard.held)
-        return shard.snapshot(vectors)
-
     emergency = EmergencyCheckpoint(
-        checkpoint_writer(context), among, shard.index, owners, context.waiter, copy
+        checkpoint_writer(context), among, service.shard.index, service.owners, context.waiter, service
     )
-    state = service.coordinator_state
-    emergency.write(read(state, b"".join(service.notes)) if state is not None else None, died)
+    states = [read(state) for state in service.states[:-1]]
+    states += [read(state, b"".join(service.notes)) for state in service.states[-1:]]
+    emergency.write(states, died)
 
 
 def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:

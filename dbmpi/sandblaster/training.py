@@ -197,20 +197,22 @@ class Sandblaster:
             try:
                 self._problem.check_shards()
                 if self._problem.rollback is not None and self._problem.rollback.empty:
-                    self._mirror()
+                    self._mirror(wait=True)
                 return act()
             except ShardLost as lost:
                 self._go_back(lost.number)
 
-    def _mirror(self) -> None:
-        """Have the shards mirror the iterate, and know what a checkpoint of it needs."""
+    def _mirror(self, wait: bool = False) -> None:
+        """Have the shards mirror the iterate, and know what a checkpoint of it needs; `wait` for it."""
         if self._problem.rollback is None:
             return
         point = self._problem.point_for_return
         number = self._problem.rollback.mirror(point, self._problem.point.vectors)
         if self._checkpoints is not None:
             state = self._problem.state(point, self._evaluations.due)
-            self._checkpoints.send_state(state, list(point.vectors), number)
+            tell = self._checkpoints.cover if wait else self._checkpoints.send_state
+            tell(state, list(point.vectors), number)
+            self._problem.check_shards()
 
     def _go_back(self, number: int) -> None:
         """Go back to an iterate that is mirrored."""

@@ -38,7 +38,7 @@ def test_a_death_that_a_failover_meets_is_seen_to_as_well() -> None:
     topology = assign_roles(7, shards=4, replicas=2, partitions=1)
     channel: Any = Channel([topology.shards[0]], topology.shards[2])
     silent: Any = Silent()
-    failover = Failover(channel, topology, silent, silent, dict.fromkeys(range(4), 0.0))
+    failover = Failover(channel, topology, silent, silent, dict.fromkeys(range(4), 0.0), lambda: None)
     assert failover.handle_failures()
     assert failover.owners.living == [1, 3]
     assert not failover.handle_failures()
