@@ -117,7 +117,7 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm import ulfm
     from dbmpi.comm.world import World, meet
 
-    with World(context.setup.topology, comm) as world:
+    with World(context.setup.topology, comm, context.config.cluster.timeout_s) as world:
         who.comms = world.comms
         status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():

@@ -27,6 +27,7 @@ from dbmpi.errors import (
     JobEnded,
     PeerDied,
     PeerSilent,
+    ProtocolError,
     Unreadable,
     UserError,
 )
@@ -38,7 +39,7 @@ Abort = Callable[[int], None]
 STATUS_INTERRUPTED = 130  # 128 + SIGINT
 FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
 SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
-PLAIN = UserError, PeerSilent, PeerDied, Unreadable  # whose text says all: no traceback
+PLAIN = UserError, PeerSilent, PeerDied, ProtocolError, Unreadable  # whose text says all: no traceback
 
 
 class RankIdentity:

@@ -27,7 +27,7 @@
                                    and the mirror that it holds is whole:
                                    after MIRROR, and after COVER
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
-                               coordinator -> spare: LEAVE                replica.service:wait_as_spare
+                               coordinator -> spare: LEAVE, ALIVE         replica.service:wait_as_spare
     REPORT      REPORT         partition -> coordinator: done, or ALIVE   coordinator.service:_receive
     SIGNAL      SIGNAL         others -> coordinator: a signal to stop    coordinator.service:_receive
     FAREWELL    nothing        coordinator -> others: exit (`ulfm`)       comm.ulfm:part
@@ -112,7 +112,8 @@ class Command(IntEnum):
     STOP = 1  # leave [status]
     OPERATE = 2  # perform the vector operations that follow, and answer the dot products [count]
     CHECKPOINT = 3  # copy the slice, answer, and write the copy [number, vectors, count]
-    ADOPT = 4  # a shard has died: its successor takes over its pieces and answers, the others note it [dead]
+    # A shard has died: its successor takes over its pieces and answers, the others note it [dead, anew]
+    ADOPT = 4
     MIRROR = 5  # send the successor a copy of some vectors [number, vectors, count, anew]
     REVERT = 6  # go back to the parameters of a mirror [number]
     KEEP_STATE = 7  # keep the coordinator's state, and that before it (the first living shards) [count]
@@ -202,7 +203,7 @@ COMMAND = np.dtype(
         ("command", "i4"),
         ("status", "i4"),  # the exit status of the run
         ("dead", "i4"),  # index of the shard that has died
-        ("anew", "i4"),  # 1: the mirror begins anew, with all that there is
+        ("anew", "i4"),  # MIRROR: 1: begin anew, with all that there is; ADOPT: 1: no work was given yet
         ("vectors", "i4"),  # 1: vectors of a batch method, whose numbers follow; 0: the rule's state
         ("number", "i8"),  # of the checkpoint, or of the mirror
         ("count", "i8"),  # records that follow: numbers of vectors, operations, or bytes

@@ -44,6 +44,8 @@ class Failover:
         Whether mirrors are of an iterate, by order, and not of whatever moment.
     lost
         The mirror whose iterate successors have gone on with, if a shard has died since this was last None.
+    begun
+        Whether any work was given; before, a successor can make the first parameters itself.
     floor
         The mirror that the run went back to last: the shards have nothing older.
     """
@@ -63,7 +65,7 @@ class Failover:
         self.ordered = False
         self.lost: int | None = None
         self._oldest: int | None = None  # mirror that all successors can go back to, since `lost` was None
-        self.floor = 0
+        self.floor, self.begun = 0, False
 
     def name(self, shard: int) -> str:
         """Return how messages call a shard."""
@@ -100,7 +102,7 @@ class Failover:
         successor = self.owners.mark_dead(dead)
         ranks = self._topology.shards
         for shard in self.owners.living:
-            self._channel.order(ranks[shard], Command.ADOPT, dead=dead)
+            self._channel.order(ranks[shard], Command.ADOPT, dead=dead, anew=not self.begun)
         answer = self._channel.answer(ranks[successor], "taking over from another shard")
         if answer is None:
             raise PeerDied.named([self.name(dead), self.name(successor)])

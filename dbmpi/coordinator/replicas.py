@@ -16,7 +16,7 @@ import numpy as np
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import Portion, plain
 from dbmpi.comm.protocol import Work
-from dbmpi.errors import PeerDied, PeerSilent, ProtocolError
+from dbmpi.errors import PeerSilent, ProtocolError
 
 PATIENCE = (
     1.5  # of cluster.timeout_s: a rank that waits for the silent one itself says more about it, and first
@@ -28,6 +28,9 @@ class Dispatcher(Protocol):
 
     def send(self, replica: int, assignment: Record) -> None:
         """Send an `ASSIGNMENT` record to every partition of a replica."""
+
+    def send_to_spares(self, assignment: Record) -> None:
+        """Send one to the ranks without work."""
 
 
 @dataclass
@@ -89,6 +92,7 @@ class ReplicaTable:
         self._jobs: list[deque[Job]] = [deque() for _ in range(self.replicas)]
         self._heard = np.full(shape, clock())
         self._sent = np.full(self.replicas, clock())
+        self._greeted = clock()  # when those without work were
         self.living = list(range(self.replicas))
 
     def owed(self, replica: int) -> int:
@@ -110,17 +114,9 @@ class ReplicaTable:
         """The replicas that have lost a rank."""
         return [replica for replica in range(self.replicas) if replica not in self.living]
 
-    def died(self, replica: int, rank: str) -> list[Job]:
-        """A replica has lost a rank, `rank`: let it leave, and return what it has not done.
-
-        Raises
-        ------
-        PeerDied
-            It was the last one.
-        """
+    def died(self, replica: int) -> list[Job]:
+        """A replica has lost a rank: let it leave, and return what it has not done."""
         self.living.remove(replica)
-        if not self.living:
-            raise PeerDied(f"no replica is left to go on with: {rank} died")
         self.tell(replica, plain(Work.RETIRE))
         jobs, self._jobs[replica] = list(self._jobs[replica]), deque()
         return jobs
@@ -170,6 +166,9 @@ class ReplicaTable:
         now = self.clock()
         for replica in np.flatnonzero(now - self._sent > self._timeout_s / 4):
             self.tell(int(replica), plain(Work.ALIVE))
+        if now - self._greeted > self._timeout_s / 4:
+            self._greeted = now
+            self._dispatcher.send_to_spares(plain(Work.ALIVE))
         for replica, partition in np.argwhere(now - self._heard > PATIENCE * self._timeout_s):
             if any(partition in job.missing for job in self._jobs[replica]):
                 raise PeerSilent(

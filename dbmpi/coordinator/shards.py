@@ -237,6 +237,7 @@ class ShardGroup:
 
         with reminding("the mirrors of the shards", self._log.say, verb="making"):
             self._channel.waiter.until(covered, partial(str, "the shards"), patience=math.inf)
+        self._failover.begun = True
 
     def _recover(self) -> None:
         """Wait until what has moved is mirrored, or another shard has died; not long: replicas wait too."""

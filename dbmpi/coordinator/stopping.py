@@ -17,7 +17,17 @@ from dbmpi.output.totals import EvaluationSums
 
 End = Literal["iterations", "converged", "failed"]  # of a batch method
 Reason = Literal[
-    "", "epochs", "steps", "max_time", "target", "diverged", "iterations", "converged", "failed", "signal"
+    "",
+    "epochs",
+    "steps",
+    "max_time",
+    "target",
+    "diverged",
+    "iterations",
+    "converged",
+    "failed",
+    "signal",
+    "death",
 ]
 ITERATIONS = 10  # of a batch method, which count as an epoch
 
@@ -56,7 +66,7 @@ class Stopping:
     @property
     def status(self) -> int:
         """Exit status of the program."""
-        if self.reason in ("max_time", "signal"):
+        if self.reason in ("max_time", "signal", "death"):
             return STATUS_STOPPED
         return STATUS_DIVERGED if self.lost else STATUS_OK
 
@@ -67,8 +77,8 @@ class Stopping:
 
     @property
     def hasty(self) -> bool:
-        """Whether there may be no time but for a checkpoint."""
-        return self.reason == "signal"
+        """Whether there may be no time but for a checkpoint, or nobody to evaluate anything."""
+        return self.reason in ("signal", "death")
 
     @property
     def finished(self) -> bool:
@@ -106,6 +116,11 @@ class Stopping:
         """Stop when a signal has been received, here or by another rank."""
         if self._signals.number:
             self._stop("signal")
+
+    def no_replica_is_left(self) -> None:
+        """Stop, whatever else the run was to end by, but for a signal and parameters that are no good."""
+        if not self.hasty and not self.lost:
+            self.reason = "death"
 
     def check_time(self, elapsed_s: float) -> None:
         """Stop when the training time of this job is up."""

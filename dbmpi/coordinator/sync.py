@@ -24,7 +24,7 @@ class SyncActivity(DownpourActivity):
 
     @property
     def _ready(self) -> bool:
-        owed = max(map(self._replicas.owed, self._replicas.living))
+        owed = max(map(self._replicas.owed, self._replicas.living), default=DEPTH)
         return owed < DEPTH and not self.stopping.reason and not self._pausing
 
     @property

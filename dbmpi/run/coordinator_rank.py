@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from dbmpi.errors import PeerDied
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.comm.world import World
     from dbmpi.coordinator.activity import Coordination
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from dbmpi.coordinator.cluster import Cluster
     from dbmpi.coordinator.downpour import DownpourActivity
     from dbmpi.coordinator.replicas import Dispatcher
+    from dbmpi.coordinator.service import CoordinatorService
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
     from dbmpi.sandblaster.training import Sandblaster
@@ -186,15 +190,15 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
     if coordinator.checkpoints.retaken and shared.stopping.finished:
         again = Evaluation(shared, shared.log.final_evaluation.rows)  # a shard's successor has other values
         coordinator.cluster.drive(again)
-        shared.stopping.check_final(again.result)
-        shared.log.final(again.result)
+        if shared.replicas.living:
+            shared.stopping.check_final(again.result)
+            shared.log.final(again.result)
     return shared.stopping
 
 
 def run_coordinator(context: "RunContext", world: "World", started: float) -> int:
     """Coordinate the run from its first assignment to its summary; return the exit status."""
     from dbmpi.coordinator.service import CoordinatorService
-    from dbmpi.run.last_word import LastWord
 
     setup, comm = context.setup, world.service
     log, every_s = metrics_log(context, started), context.config.output.shard_every_s
@@ -206,6 +210,29 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
         return world.name(setup.topology.replicas[replica][partition])
 
     coordinator = make(context, service, service.dispatcher, log, name)
+    try:
+        return _run(context, coordinator, service, log)
+    except PeerDied as error:
+        raise PeerDied(f"{error}; {_last_checkpoint(setup.run_dir)}") from None
+
+
+def _last_checkpoint(run_dir: "Path") -> str:
+    """Say what a run that cannot go on has left."""
+    from dbmpi.checkpoint.resume import last_whole
+
+    saved = last_whole(run_dir)
+    if saved is None:
+        return "there is no checkpoint to go on from"
+    return f"the same command goes on from checkpoint {saved.manifest.number}, the last"
+
+
+def _run(
+    context: "RunContext", coordinator: Coordinator, service: "CoordinatorService", log: "MetricsLog"
+) -> int:
+    """Coordinate, and see that all is written; return the exit status."""
+    from dbmpi.run.last_word import LastWord
+
+    setup = context.setup
     stopping = coordinate(coordinator, setup.resume)
     keep_alive = coordinator.shared.replicas.keep_alive
     service.shards.collect_reports(keep_alive)

@@ -70,12 +70,13 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     """
     from dbmpi.comm.world import survey
 
-    places = survey(comm)
-    config = agree(comm, lambda: _read(arguments, places))
+    config = agree(comm, lambda: _read(arguments, comm.Get_size()), "reading the configuration")
+    timeout_s = config.cluster.timeout_s
+    places = survey(comm, timeout_s)
     threads, crowded = _choose_threads(comm, config, places)
-    given = config
+    given, what = config, "looking at the data and the run directory"
     config, topology, (data, network, run_dir, resume) = agree(
-        comm, lambda: _inspect(arguments, given, places)
+        comm, lambda: _inspect(arguments, given, places), what, timeout_s
     )
     chosen, config = told(given, config), _with_overlap(config, topology, places)
     core_each = _core_each(topology, places, comm.Get_rank())
@@ -83,13 +84,13 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     return Setup(config, topology, here, threads, crowded, core_each, data, network, run_dir, resume, chosen)
 
 
-def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
+def _read(arguments: cli.Arguments, ranks: int) -> Config:
     """Read the configuration; there must be ranks for it. On rank 0: only there what reads TOML is loaded."""
     from dbmpi.config.load import load
 
     config = load(arguments.config, arguments.overrides)
     cluster = config.cluster
-    assign_roles(len(places), cluster.shards, cluster.replicas, cluster.partitions)
+    assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
     return config
 
 
@@ -119,7 +120,7 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     ranks, cores = _ranks_and_cores(places, mine.node)
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores))
+    warn(comm, launch.thread_warnings(threads, len(mine.cores), ranks, cores), config.cluster.timeout_s)
     return threads, ranks > cores
 
 

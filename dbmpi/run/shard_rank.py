@@ -89,12 +89,9 @@ def _restore(
     """See `restore_shard`. Raises Damaged."""
     from dbmpi.checkpoint.reader import Reader
     from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector, rule_vector
-    from dbmpi.sandblaster.batch import continues
     from dbmpi.server.rules import BEGINS_AS
 
-    state, kept = saved.manifest.state.sandblaster, list[int]()
-    if slices is not None and state is not None and continues(context.config.sandblaster, state):
-        kept = list(state.vectors)
+    kept = _kept(context) if slices is not None else []
     with Reader(saved, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
@@ -106,6 +103,15 @@ def _restore(
             for number in kept:
                 reader.read(numbered_vector(number), piece, shard.part(number, piece.index))
         shard.restore(reader.updates(context.pieces))
+
+
+def _kept(context: RunContext) -> list[int]:
+    """Return the vectors of the batch method that a run goes on with."""
+    from dbmpi.sandblaster.batch import continues
+
+    saved, config = context.setup.resume, context.config
+    state = saved.manifest.state.sandblaster if saved is not None and config.batch else None
+    return list(state.vectors) if state is not None and continues(config.sandblaster, state) else []
 
 
 def shard_service(
@@ -126,7 +132,11 @@ def shard_service(
     endpoint = Endpoint(comm, setup.topology.coordinator, context.waiter, context.signals)
     output = ShardOutput(save, ShardWriter(setup.run_dir, state.index), every_s)
     companions = setup.topology.companions
-    return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state))
+
+    def first(other: int) -> Mapping[str, Array]:
+        return shard(context, other)[0].snapshot(_kept(context) or None)
+
+    return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state), first)
 
 
 def rounds(context: RunContext, state: "Shard") -> "Rounds | None":

@@ -29,7 +29,9 @@ COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.time
 
 def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     """Write the resolved configuration and run.json. Collective over `comm`."""
-    threads = comm.gather(setup.threads, 0)
+    from dbmpi.comm.meeting import gathered
+
+    threads = gathered(comm, setup.threads, "writing run.json", setup.config.cluster.timeout_s)
     if threads is None:
         return
     from mpi4py import MPI

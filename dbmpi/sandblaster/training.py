@@ -84,7 +84,15 @@ class Sandblaster:
         self._log.end_training(self._clock())
         self._log.sandblaster(self._problem.tally, self._problem.commands_s)
         if not self._stopping.hasty:
+            self._end_scored()
+
+    def _end_scored(self) -> None:
+        """Score the last parameters, and save them; without a score, if no replica is left to make one."""
+        try:
             self._log.final(self._despite_deaths(self._score_and_save))
+        except Interrupted:
+            if not self._stopping.lost:
+                self._despite_deaths(self._save)
 
     def _score_and_save(self) -> EvaluationSums:
         """Score the last parameters, and save those of a run that is over; return the result."""
@@ -167,6 +175,8 @@ class Sandblaster:
         self._scores.begin()
         self._cluster.drive(self._scores.evaluation)
         self._problem.check_shards()
+        if not self._shared.replicas.living:
+            raise Interrupted
         self._scores.end()
         return self._scores.evaluation.result
 

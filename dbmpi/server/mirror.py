@@ -166,8 +166,17 @@ class Mirror:
         if self._receiving is not None:
             self._receiving.back(number)
 
-    def fail_over(self, dead: int, now: float) -> Inheritance | None:
+    def fail_over(
+        self, dead: int, now: float, first: Callable[[int], Copy] | None = None
+    ) -> Inheritance | None:
         """Take note that a shard has died.
+
+        Parameters
+        ----------
+        now
+            The time.
+        first
+            Makes what a shard held at first, where that will do.
 
         Returns
         -------
@@ -183,9 +192,11 @@ class Mirror:
         self._renew()
         if successor != self._index:
             return None
-        if held is None or held.pieces != inherited:
-            return Inheritance(inherited, None, None)
-        return Inheritance(inherited, held.whole, held.before)
+        whole = held.whole if held is not None and held.pieces == inherited else None
+        if whole is None and first is not None and inherited == of_shard(self._pieces, dead):
+            return Inheritance(inherited, WholeMirror(dict(first(dead)), 0, now), None)
+        before = held.before if held is not None and whole is not None else None
+        return Inheritance(inherited, whole, before)
 
     def _of(self, shard: int) -> Pieces:
         return of_shard(self.owners.assign(self._pieces), shard)

@@ -74,6 +74,8 @@ class ShardService:
         See `RequestHandler`.
     rounds
         Who waits for the steps, where replicas learn in rounds.
+    first
+        Makes what another shard held at first, as a mirror has it.
 
     Attributes
     ----------
@@ -90,7 +92,9 @@ class ShardService:
         mirror: "Mirror | None" = None,
         companions: Callable[[int], Iterable[int]] = lambda rank: (rank,),
         rounds: Rounds | None = None,
+        first: Callable[[int], Mapping[str, Array]] | None = None,
     ) -> None:
+        self._first = first
         self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
         self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
         self._waiter, self._signals = endpoint.waiter, endpoint.signals
@@ -223,7 +227,7 @@ class ShardService:
     def _adopt(self, command: Record) -> None:
         """A shard has died: take over its pieces and answer, if this one is its successor."""
         now = time.monotonic()
-        inherited = self._take_over(int(command["dead"]), now)
+        inherited = self._take_over(int(command["dead"]), now, bool(command["anew"]))
         if inherited is None:
             return
         pieces, whole, before = inherited
@@ -234,10 +238,13 @@ class ShardService:
         age_ms, earlier = round(1000 * (now - whole.taken_at)), before.number if before is not None else -1
         self._answer(mirror=whole.number, before=earlier, updates=updates, age_ms=age_ms)
 
-    def _take_over(self, dead: int, now: float) -> "Inheritance | None":
-        """Take note of a shard's death, and adopt its pieces if this one is its successor and can."""
+    def _take_over(self, dead: int, now: float, unbegun: bool = False) -> "Inheritance | None":
+        """Take note of a shard's death, and adopt its pieces if this one is its successor and can.
+
+        While the run is `unbegun`, its first values are as good as a mirror.
+        """
         assert self._mirror is not None
-        inherited = self._mirror.fail_over(dead, now)
+        inherited = self._mirror.fail_over(dead, now, self._first if unbegun else None)
         if inherited is not None and inherited.whole is not None:
             mirrors = [mirror for mirror in inherited[1:] if mirror is not None and mirror.number]
             kept = {mirror.number: mirror.copy[PARAMETER_VECTOR] for mirror in mirrors}

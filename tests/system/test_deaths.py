@@ -253,14 +253,14 @@ def test_when_the_coordinator_dies_the_shards_make_a_checkpoint_to_go_on_from(
 
 
 def test_a_coordinator_that_dies_early_leaves_the_checkpoint_of_the_job_before(launch_in_ft, tmp_path):
-    """It has not told the shards anything yet; the same command goes on all the same."""
+    """Nothing is learned yet; the same command goes on all the same."""
     cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=100"
     arguments = ("--run-dir", "run", *QUIET, *cluster, "train.minibatch=100")
     assert launch_in_ft(tmp_path)(4, *arguments, "train.epochs=1", timeout=BOUND_S).status == 0
     fault = ("kill", "booking", 0, 1)
     done = launch_in_ft(tmp_path)(4, *fault, *arguments, "train.epochs=9", module=FAULTY, timeout=BOUND_S)
     assert done.status == 85
-    one_message(done, "rank 0 (coordinator) has died", "checkpoint 1 is an earlier one")
+    one_message(done, "rank 0 (coordinator) has died", "checkpoint 1 has it all")
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ WITHOUT_MPI = {
     "dbmpi.arrays": set(),
     "dbmpi.config": set(),
     "dbmpi.layout": set(),
-    "dbmpi.comm": {"messages", "ulfm", "world"},
+    "dbmpi.comm": {"meeting", "messages", "ulfm", "world"},
     "dbmpi.data": set(),
     "dbmpi.model": {"boundary"},
     "dbmpi.output": set(),
