@@ -39,6 +39,7 @@ PLACES = {
     "restoring": ("dbmpi.run.shard_rank", "restore_shard", ""),  # a shard, from its checkpoint
     "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
     "start": ("dbmpi.run.setup", "prepare", ""),
+    "survey": ("dbmpi.comm.world", "survey", ""),  # the first thing that all ranks do together
 }
 NO_SHARING = "DBMPI_TEST_NO_SHARING"  # if set, shards map no memory: all travels as messages
 SLOW_S = 0.05  # of every request, with the fault `slow`
