@@ -42,7 +42,7 @@ def wrong_size(received: int, expected: int, what: str, peer: int) -> ProtocolEr
     return ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")
 
 
-def tested(request: MPI.Request, status: MPI.Status, expected: int, what: str, peer: int) -> bool:
+def has_come(request: MPI.Request, status: MPI.Status, expected: int, what: str, peer: int) -> bool:
     """Return whether a message from world rank `peer` has come. Local.
 
     Raises
@@ -118,7 +118,7 @@ def complete(
     def arrived() -> bool:
         if meanwhile is not None:
             meanwhile()
-        return tested(request, status, into.nbytes, what, source)
+        return has_come(request, status, into.nbytes, what, source)
 
     waiter.until(arrived, peer, 1.0 if meanwhile is None else math.inf, cause)
 
@@ -144,7 +144,7 @@ class Inbox:
 
     def take(self) -> Record | None:
         """Return the next record, `()`, if it is there. Local."""
-        if not tested(self._request, self._status, self._buffer.nbytes, self._tag.name, self._source):
+        if not has_come(self._request, self._status, self._buffer.nbytes, self._tag.name, self._source):
             return None
         record = self._buffer.copy().reshape(())
         self._request = self._comm.Irecv(self._bytes, self._source, self._tag)

@@ -7,7 +7,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dbmpi.arrays import Array, Record
-from dbmpi.comm.messages import tested
+from dbmpi.comm.messages import has_come
 from dbmpi.comm.protocol import Op, Status, Tag, piece_tag
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.rooms import NOWHERE
@@ -97,7 +97,7 @@ class PieceExchange:
             request, tag, into = self._under_way[0]
             if into is None and not request.Test():
                 return False
-            if into is not None and not tested(request, self._status, into.nbytes, tag.name, self.rank):
+            if into is not None and not has_come(request, self._status, into.nbytes, tag.name, self.rank):
                 return False
             self._under_way.popleft()
         self.open = False

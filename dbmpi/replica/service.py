@@ -10,7 +10,7 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.messages import Outbox, complete, tested
+from dbmpi.comm.messages import Outbox, complete, has_come
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
 from dbmpi.comm.signals import SignalForwarder, Signals
 from dbmpi.comm.wait import Cause, Waiter
@@ -105,7 +105,7 @@ class ReplicaService:
         for report in self._worker.take_pushed() if self._worker is not None else ():
             self._report(report)
         size, name = self._buffer.nbytes, Tag.ASSIGNMENT.name
-        if not tested(self._request, self._status, size, name, self._coordinator):
+        if not has_come(self._request, self._status, size, name, self._coordinator):
             return False
         assignment = self._buffer.copy().reshape(())
         self._expect()

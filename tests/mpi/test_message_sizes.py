@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from dbmpi.comm.messages import tested
+from dbmpi.comm.messages import has_come
 from dbmpi.errors import ProtocolError
 
 pytestmark = pytest.mark.mpi(ranks=[2])
@@ -22,5 +22,5 @@ def test_a_message_of_a_wrong_size_is_refused(comm: Any, size: int, says: str) -
         return
     request = comm.Irecv(np.zeros(8, np.uint8), 0, 5)
     with pytest.raises(ProtocolError, match=f"PARAMETERS from rank 0 {says}"):
-        while not tested(request, MPI.Status(), 8, "PARAMETERS", 0):
+        while not has_come(request, MPI.Status(), 8, "PARAMETERS", 0):
             pass
