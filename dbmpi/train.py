@@ -181,7 +181,7 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm.process import kill
     from dbmpi.comm.world import World
 
-    with World(context.setup.topology, comm) as world:
+    with World(context.setup.topology, comm, context.config.cluster.timeout_s) as world:
         who.comms = world.comms
         status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():

@@ -30,6 +30,11 @@ def whole(run_dir: Path) -> Iterator[Checkpoint | Damaged]:
             yield found
 
 
+def last_whole(run_dir: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that is whole, verified; None if there is none."""
+    return next((found for found in whole(run_dir) if isinstance(found, Checkpoint)), None)
+
+
 def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint | None, list[str]]:
     """Return the checkpoint to go on from, None to begin anew, and warnings about those that cannot be used.
 

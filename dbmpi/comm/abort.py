@@ -29,6 +29,7 @@ from dbmpi.errors import (
     JobEnded,
     PeerDied,
     PeerSilent,
+    ProtocolError,
     TakenOver,
     Unreadable,
     UserError,
@@ -41,7 +42,8 @@ Abort = Callable[[int], None]
 FORWARD_S = 0.3  # launchers drop what a rank wrote just before it aborts the job (MPICH's does)
 SECOND_S = 5.0  # a rank that is not the first to fail waits so long for the first to end it
 STILL_S = 3600.0  # longer than the others take to save; the job ends then
-PLAIN = UserError, PeerSilent, PeerDied, Unreadable, TakenOver  # whose text says all: no traceback
+# Whose text says all: no traceback.
+PLAIN = UserError, PeerSilent, PeerDied, ProtocolError, Unreadable, TakenOver
 
 
 class RankIdentity:

@@ -44,6 +44,27 @@ def wrong_size(received: int, expected: int, what: str, peer: int) -> ProtocolEr
     return ProtocolError(f"{what} from rank {peer} has {received} bytes where {expected} were due")
 
 
+def has_come(request: MPI.Request, status: MPI.Status, expected: int, what: str, peer: int) -> bool:
+    """Return whether a message from world rank `peer` has come. Local.
+
+    Raises
+    ------
+    ProtocolError
+        It has not the `expected` size, in bytes.
+    """
+    try:
+        if not request.Test(status):
+            return False
+    except MPI.Exception as error:
+        if error.Get_error_class() != MPI.ERR_TRUNCATE:
+            raise
+        text = f"{what} from rank {peer} has more than the {expected} bytes that were due"
+        raise ProtocolError(text) from None
+    if status.Get_count() != expected:
+        raise wrong_size(status.Get_count(), expected, what, peer)
+    return True
+
+
 def take(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> tuple[Record, int] | None:
     """Return the next message of a tag as a record, `()`, and who sent it, if there is one. Local.
 
@@ -101,13 +122,11 @@ def complete(
     def arrived() -> bool:
         if meanwhile is not None:
             meanwhile()
-        return request.Test(status)
+        return has_come(request, status, into.nbytes, what, source)
 
     if patience is None:
         patience = WATCHED if meanwhile is None else math.inf
     waiter.until(arrived, peer, patience, cause)
-    if status.Get_count() != into.nbytes:
-        raise wrong_size(status.Get_count(), into.nbytes, what, source)
 
 
 @dataclass(frozen=True)
@@ -149,10 +168,8 @@ class Inbox:
 
     def take(self) -> Record | None:
         """Return the next record, `()`, if it is there. Local."""
-        if not self._request.Test(self._status):
+        if not has_come(self._request, self._status, self._buffer.nbytes, self._tag.name, self._source):
             return None
-        if self._status.Get_count() != self._buffer.nbytes:
-            raise wrong_size(self._status.Get_count(), self._buffer.nbytes, self._tag.name, self._source)
         record = self._buffer.copy().reshape(())
         self._request = self._comm.Irecv(self._bytes, self._source, self._tag)
         return record

@@ -14,6 +14,7 @@
                                    MIRROR, the numbers of n vectors
     OPERATIONS  OPERATION[n]   coordinator -> shard: after OPERATE        server.service:_operate
     STATE       bytes[n]       coordinator -> shard: after KEEP_STATE     server.service:_keep_state
+                                   and KEEP_NOTES
     SCALARS     float64[n]     shard -> coordinator: answers OPERATE,     coordinator.shards:operate
                                    its share of each of n dot products
     ANSWER      ANSWER         shard -> coordinator: answers SAVE and     coordinator.commands:answer
@@ -23,9 +24,10 @@
     WRITTEN     WRITTEN        shard -> coordinator: its file is on disk, coordinator.shards:_receive_written
                                    or cannot be written
     MIRRORED    MIRRORED       shard -> coordinator: its copy has left,   coordinator.shards:_receive_mirrored
-                                   and the mirror that it holds is whole
+                                   and the mirror that it holds is whole:
+                                   after MIRROR, and after COVER
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
-                               coordinator -> spare: LEAVE                replica.service:wait_as_spare
+                               coordinator -> spare: LEAVE, ALIVE         replica.service:wait_as_spare
     REPORT      REPORT         partition -> coordinator: done, or ALIVE   coordinator.service:_receive
     SIGNAL      SIGNAL         others -> coordinator: a signal to stop,   coordinator.service:_heed_signal
                                    or that it is fenced
@@ -43,9 +45,9 @@ piece (`piece_tag`), so replies need no number. Replicas and shards have communi
                                    which round is next
     mirror_tag     int64[k]    shard -> successor: updates of k pieces    server.transfer:poll
                    float[n]    then vectors, in stretches                 server.transfer:poll
-    EMERGENCY_TAG  EMERGENCY   first shard -> others: what to write       server.emergency:_contribute
-                   int64[n]    then the numbers of n vectors              server.emergency:_contribute
-                   EMERGENCY   others -> first shard: it is on disk       server.emergency:_write_checkpoint
+    EMERGENCY_TAG  EMERGENCY   first shard -> others: see `Emergency`     server.gathering:next
+                               others -> first shard: the answer, ALIVE   server.gathering:next
+                   int64[n]    after one that announces n numbers         server.gathering:next
 
 Headers are numpy records of fixed layout: nothing is pickled once training has begun.
 """
@@ -111,14 +113,27 @@ class Command(IntEnum):
     STOP = 1  # leave [status]
     OPERATE = 2  # perform the vector operations that follow, and answer the dot products [count]
     CHECKPOINT = 3  # copy the slice, answer, and write the copy [number, vectors, count]
-    ADOPT = 4  # a shard has died: its successor takes over its pieces and answers, the others note it [dead]
+    # A shard has died: its successor takes over its pieces and answers, the others note it [dead, anew]
+    ADOPT = 4
     MIRROR = 5  # send the successor a copy of some vectors [number, vectors, count, anew]
     REVERT = 6  # go back to the parameters of a mirror [number]
-    KEEP_STATE = 7  # keep the coordinator's state in place of the one before (the first living shard) [count]
+    KEEP_STATE = 7  # keep the coordinator's state, and that before it (the first living shards) [count]
     REPORT = 8  # send the last report, once all requests that have come are served
     KEEP_NOTES = 9  # keep NOTE records of what came since, which follow as STATE [count of bytes]
     ALIVE = 10  # the coordinator lives
     FENCE = 11  # a rank is silent: end it if it is on this host, and refuse its messages [dead]
+    COVER = 12  # say MIRRORED when the mirror here is whole, and that of this shard has left [number]
+
+
+class Emergency(IntEnum):
+    """What shards say to one another when the coordinator has died; numbers that follow are in brackets."""
+
+    ALIVE = 0  # nothing: whoever writes lives
+    ASK = 1  # first shard -> others: take over from the dead [shards], and offer
+    OFFER = 2  # others -> first shard: what they could write [numbers of mirrors]
+    WRITE = 3  # first shard -> others: write your slice, of a mirror [vectors of a batch method]
+    WRITTEN = 4  # others -> first shard: it is on disk
+    END = 5  # first shard -> others: leave
 
 
 class Status(IntEnum):
@@ -193,7 +208,7 @@ COMMAND = np.dtype(
         ("command", "i4"),
         ("status", "i4"),  # the exit status of the run
         ("dead", "i4"),  # ADOPT: index of the shard that has died; FENCE: the world rank
-        ("anew", "i4"),  # 1: the mirror begins anew, with all that there is
+        ("anew", "i4"),  # MIRROR: 1: begin anew, with all that there is; ADOPT: 1: no work was given yet
         ("vectors", "i4"),  # 1: vectors of a batch method, whose numbers follow; 0: the rule's state
         ("number", "i8"),  # of the checkpoint, or of the mirror
         ("count", "i8"),  # records that follow: numbers of vectors, operations, or bytes
@@ -207,6 +222,7 @@ ANSWER = np.dtype(
         ("status", "i4"),
         # ADOPT: what the shard goes on from.
         ("mirror", "i8"),  # number of the mirror; 0 if no command ordered it
+        ("before", "i8"),  # number of the one before, which it could go back to; -1 for none
         ("updates", "i8"),  # that its pieces have had in this job
         ("age_ms", "i8"),  # of the mirror
         ("problem", PROBLEM),  # SAVE: why the file cannot be written
@@ -320,17 +336,20 @@ WRITTEN = np.dtype(
     ]
 )
 
-MIRRORED = np.dtype([("shard", "i4"), ("number", "i8")])  # of the mirror
+# Number of the mirror, or with 0 of the COVER that is answered.
+MIRRORED = np.dtype([("shard", "i4"), ("number", "i8"), ("cover", "i8")])
 
 SIGNAL = np.dtype([("number", "i4")])
 FENCED = -1  # in place of a signal: the coordinator was silent, and the shards write its checkpoint
 
 EMERGENCY = np.dtype(
     [
-        ("number", "i8"),  # of the checkpoint; 0: there will be none
-        ("generation", "i8"),  # of the owner of the run directory that the first shard is now
+        ("kind", "i4"),  # see `Emergency`
+        ("batch", "i4"),  # WRITE: 1: vectors of a batch method, whose numbers follow; 0: the rule's state
+        ("count", "i8"),  # numbers that follow; -1: OFFER: a slice is lost
+        ("number", "i8"),  # of the checkpoint
+        ("generation", "i8"),  # WRITE: of the owner of the run directory that the first shard is now
         ("mirror", "i8"),  # whose parameters to save; 0: those of this moment
-        ("vectors", "i8"),  # of a batch method, how many follow; -1: the learning rule's state
         ("bytes", "i8"),  # size of the file, and its checksum
         ("sha256", "u1", (32,)),
     ]

@@ -8,6 +8,7 @@ from typing import cast
 from mpi4py import MPI
 
 from dbmpi.comm.awake import Deadline
+from dbmpi.comm.meeting import TIMEOUT_S, bounded, exchanged
 from dbmpi.comm.places import RankPlace, here
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Role, Topology
@@ -17,6 +18,13 @@ POLL_S = 2e-3
 
 class World:
     """All communicators of one rank. Collective over the world, to make and to free.
+
+    Parameters
+    ----------
+    topology, comm
+        The role of every rank, and the world.
+    timeout_s
+        How long it may take until all ranks have come.
 
     Attributes
     ----------
@@ -30,15 +38,19 @@ class World:
         The same partition of every replica, by replica index; None elsewhere.
     """
 
-    def __init__(self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD) -> None:
+    def __init__(
+        self, topology: Topology, comm: MPI.Intracomm = MPI.COMM_WORLD, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self.topology = topology
         self.rank = comm.Get_rank()
         self.role: Role = topology.roles[self.rank]
-        self.service = comm.Dup()
-        role = self.role
-        self.shards = self._split(role.kind == "shard", 0, role.shard_index)
-        self.replica = self._split(role.kind == "replica", role.replica_index, role.partition_index)
-        self.siblings = self._split(role.kind == "replica", role.partition_index, role.replica_index)
+        what, role = "the division into roles", self.role
+        exchanged(comm, None, what, timeout_s)
+        with bounded(comm, what, timeout_s):
+            self.service = comm.Dup()
+            self.shards = self._split(role.kind == "shard", 0, role.shard_index)
+            self.replica = self._split(role.kind == "replica", role.replica_index, role.partition_index)
+            self.siblings = self._split(role.kind == "replica", role.partition_index, role.replica_index)
 
     def _split(self, member: bool, color: int, key: int) -> MPI.Intracomm | None:
         comm = self.service.Split(color if member else MPI.UNDEFINED, key)
@@ -85,11 +97,14 @@ def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
         time.sleep(POLL_S)
 
 
-def survey(comm: MPI.Intracomm) -> list[RankPlace]:
-    """Return where every rank runs. Collective over `comm`."""
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
-    first: int = node.bcast(comm.Get_rank(), 0)
-    node.Free()
-    found = comm.allgather(here(first))
+def survey(comm: MPI.Intracomm, timeout_s: float) -> list[RankPlace]:
+    """Return where every rank runs. Collective over `comm`. Raises PeerSilent if not all come in time."""
+    what = "the survey of the ranks"
+    exchanged(comm, None, what, timeout_s)
+    with bounded(comm, what, timeout_s):
+        node = comm.Split_type(MPI.COMM_TYPE_SHARED, comm.Get_rank())
+        first: int = node.bcast(comm.Get_rank(), 0)
+        node.Free()
+    found = exchanged(comm, here(first), what, timeout_s)
     order = sorted({place.node for place in found})
     return [replace(place, node=order.index(place.node)) for place in found]

@@ -64,10 +64,17 @@ class Activity:
         self._replicas.keep_alive()
 
     def died(self, replica: int, rank: str) -> None:
-        """A replica has lost a rank, `rank`: it leaves, and others do what it has not done."""
-        jobs = self._replicas.died(replica, rank)
+        """A replica has lost a rank, `rank`: it leaves, and others do what it has not done.
+
+        Without another one the run stops: what the shards have is saved.
+        """
+        jobs = self._replicas.leave_out(replica)
         self._log.at(self._replicas.clock())
-        self._log.event(f"replica {replica} has left: {rank} died; its work goes to the others")
+        if self._replicas.living:
+            self._log.event(f"replica {replica} has left: {rank} died; its work goes to the others")
+        else:
+            self._log.event(f"no replica is left to go on with: {rank} died")
+            self.stopping.no_replica_is_left()
         self._take_back(replica, jobs)
 
     def silent(self) -> list[tuple[int, int]]:
@@ -90,7 +97,7 @@ class Activity:
     def _take_back(self, replica: int, jobs: list[Job]) -> None:
         """Give the jobs of a dead replica to others: here, to score held-out rows."""
         for job in jobs:
-            if job.work is Work.EVALUATE:
+            if job.work is Work.EVALUATE and self._replicas.living:
                 self._replicas.order(self._replicas.least_busy(), job.assignment)
 
 
@@ -104,13 +111,13 @@ class Evaluation(Activity):
 
     @property
     def finished(self) -> bool:
-        """Whether all rows are scored, and nothing ordered before is outstanding either."""
-        return self.result.rows == self._rows and self._replicas.idle
+        """Whether all rows are scored, and nothing ordered before is outstanding; or nobody can any more."""
+        return self._replicas.idle and (self.result.rows == self._rows or not self._replicas.living)
 
     def start(self) -> None:
         """Order a range from each replica."""
         living = self._replicas.living
-        cuts = [self._rows * n // len(living) for n in range(len(living) + 1)]
+        cuts = [self._rows * n // max(len(living), 1) for n in range(len(living) + 1)]
         for replica, start, stop in zip(living, cuts, cuts[1:], strict=False):
             if stop > start:
                 self._replicas.order(replica, evaluation_of(start, stop))

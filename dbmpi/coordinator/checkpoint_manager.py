@@ -171,7 +171,7 @@ class CheckpointManager:
     @property
     def state_due(self) -> bool:
         """Whether it is time to send the shards another `CoordinatorState`."""
-        return self._mirrors is not None and self._state_trigger.due
+        return self._mirrors is not None and (self._state_trigger.due or self._mirrors.wants_state)
 
     def send_state(self, state: AlgorithmState, vectors: list[int] | None = None, mirror: int = 0) -> None:
         """Let the shards know what a checkpoint would need, should the coordinator die (`server.emergency`).
@@ -187,6 +187,12 @@ class CheckpointManager:
         if self._mirrors is not None:
             known = CoordinatorState(self._run_state(state), vectors, mirror)
             self._mirrors.send_state(known.to_bytes())
+
+    def cover(self, state: AlgorithmState, vectors: list[int] | None = None, mirror: int = 0) -> None:
+        """Send the state as `send_state`; return when shards have it, and all they hold is mirrored."""
+        self.send_state(state, vectors, mirror)
+        if self._mirrors is not None:
+            self._mirrors.cover(self._keep_alive)
 
     def finish(self) -> None:
         """Wait until the checkpoint under way is on disk; take it again if a shard's death prevents that."""

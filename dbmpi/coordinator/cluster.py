@@ -35,10 +35,20 @@ class Mirrors(Protocol):
         """Let the living shards go back to the parameters of a mirror: the last one, or that before it."""
 
     def send_state(self, state: bytes) -> None:
-        """Let a shard keep a `coordinator_state.CoordinatorState`, in place of the one before."""
+        """Let shards keep a `coordinator_state.CoordinatorState`, in place of the one before."""
 
     def send_notes(self, notes: Record) -> None:
-        """Let that shard keep `NOTE` records, `(n,)`, of what came since the state."""
+        """Let these shards keep `NOTE` records, `(n,)`, of what came since the state."""
+
+    @property
+    def wants_state(self) -> bool:
+        """Whether a shard should keep the state that has none: another has died."""
+
+    def cover(self, keep_alive: Callable[[], None]) -> None:
+        """Wait until everything is mirrored, and what was sent before is kept.
+
+        `keep_alive` is called again and again. Whatever shards die meanwhile, see `take_lost`.
+        """
 
 
 class Shards(Protocol):

@@ -39,6 +39,10 @@ class MpiDispatcher:
         """See `replicas.Dispatcher`."""
         self.send_to(self._topology.replicas[replica], assignment)
 
+    def send_to_spares(self, assignment: Record) -> None:
+        """See `replicas.Dispatcher`."""
+        self.send_to(self._topology.spares, assignment)
+
     def send_to(self, ranks: Sequence[int], assignment: Record) -> None:
         """Send an assignment to world ranks."""
         for rank in ranks:

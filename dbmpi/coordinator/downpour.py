@@ -10,6 +10,8 @@ Its phases, and what follows each of them once no replica owes a report:
               checkpoint is taken first, as there may be no time for more
     EVALUATE  all replicas score the held-out set, on the final parameters  -> a checkpoint is taken; DONE
     DONE
+
+When no replica is left, a checkpoint is taken of what the shards have, whatever the phase; DONE.
 """
 
 from enum import IntEnum
@@ -157,6 +159,8 @@ class DownpourActivity(Activity):
 
     def _proceed(self) -> None:
         """Give every replica what it can take; when nothing is outstanding, see what comes next."""
+        if not self._replicas.living and self.phase is not Phase.DONE:
+            self._end_without_replicas()
         if self.phase is Phase.TRAIN:
             self._hand_out()
         if self._replicas.idle and self.phase is not Phase.DONE:
@@ -230,6 +234,14 @@ class DownpourActivity(Activity):
             self._save(score)
         self.phase = Phase.TRAIN
         self._hand_out()
+
+    def _end_without_replicas(self) -> None:
+        """Save what the shards have, and end."""
+        if self.phase < Phase.FLUSH:
+            self._log.end_training(self._replicas.clock())
+        if self._saves_first:
+            self._save()
+        self.phase = Phase.DONE
 
     def _evaluate_or_end(self) -> None:
         if self._saves_first:

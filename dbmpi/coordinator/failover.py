@@ -1,7 +1,12 @@
-"""What becomes of the pieces of a dead shard: its successor goes on with the mirror (`server.mirror`)."""
+"""What becomes of the pieces of dead shards: their successors go on with the mirrors (`server.mirror`).
+
+Several may die at once. What each has held must be whole with a living successor; and under a batch method,
+at one number: of the last two mirrors every successor still has the older one, and every shard can go back to
+it (`server.shard`). Partitions are told when what has moved is mirrored again.
+"""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from dbmpi.arrays import Record
 from dbmpi.comm.assignments import reroute
@@ -28,6 +33,8 @@ class Failover:
         Where deaths are recorded, and the shards' last reports are.
     heard
         When the last report of each shard came, `time.monotonic`.
+    cover
+        Waits until what has moved is mirrored, or another shard is known to be dead.
 
     Attributes
     ----------
@@ -37,6 +44,10 @@ class Failover:
         Whether mirrors are of an iterate, by order, and not of whatever moment.
     lost
         The mirror whose iterate successors have gone on with, if a shard has died since this was last None.
+    begun
+        Whether any work was given; before, a successor can make the first parameters itself.
+    floor
+        The mirror that the run went back to last: the shards have nothing older.
     """
 
     def __init__(
@@ -46,12 +57,15 @@ class Failover:
         dispatcher: MpiDispatcher,
         log: MetricsLog,
         heard: Mapping[int, float],
+        cover: Callable[[], None],
     ) -> None:
         self._channel, self._topology, self._dispatcher, self._log = channel, topology, dispatcher, log
-        self._heard, self._began = heard, time.monotonic()
+        self._heard, self._began, self._cover = heard, time.monotonic(), cover
         self.owners = Owners(len(topology.shards))
         self.ordered = False
         self.lost: int | None = None
+        self._oldest: int | None = None  # mirror that all successors can go back to, since `lost` was None
+        self.floor, self.begun = 0, False
 
     def name(self, shard: int) -> str:
         """Return how messages call a shard."""
@@ -63,43 +77,46 @@ class Failover:
         Raises
         ------
         PeerDied
-            It was the last one, its successor has no whole mirror, or is dead too, or another shard died just
-            before, whose successor has gone on from another iterate.
+            It was the last one, or its successor has no whole mirror, or is dead too; or several have died,
+            and their mirrors have no number in common.
         """
-        died = False
-        while fresh := self._fresh():  # more may die, and be learned of, meanwhile
-            died = True
-            for shard in fresh:
-                self._fail_over(shard)
-        return died
+        moved: list[tuple[int, int]] = []
+        while fresh := self.fresh:  # more may die, and be learned of, meanwhile
+            moved += [(shard, self._fail_over(shard)) for shard in fresh]
+            self._cover()
+        for dead, successor in moved:
+            for partitions in self._topology.replicas:
+                self._dispatcher.send_to(partitions, reroute(dead, successor))
+        return bool(moved)
 
-    def _fresh(self) -> list[int]:
-        """Return the shards that are known to be dead, and not yet seen to."""
+    @property
+    def fresh(self) -> list[int]:
+        """The shards that are known to be dead, and not yet seen to."""
         ranks, dead = self._topology.shards, self._channel.detector.dead
         return [shard for shard in self.owners.living if ranks[shard] in dead]
 
-    def _fail_over(self, dead: int) -> None:
+    def _fail_over(self, dead: int) -> int:
+        """Let the successor of a shard go on for it; return which that is."""
         if self.owners.living == [dead]:
             raise PeerDied.named([self.name(dead)])
         successor = self.owners.mark_dead(dead)
         ranks = self._topology.shards
         for shard in self.owners.living:
-            self._channel.order(ranks[shard], Command.ADOPT, dead=dead)
+            self._channel.order(ranks[shard], Command.ADOPT, dead=dead, anew=not self.begun)
         answer = self._channel.answer(ranks[successor], "taking over from another shard")
         if answer is None:
             raise PeerDied.named([self.name(dead), self.name(successor)])
         if answer["status"] != Status.OK:
             raise PeerDied(f"{PeerDied.named([self.name(dead)])}: no mirror of it was whole yet")
-        for partitions in self._topology.replicas:
-            self._dispatcher.send_to(partitions, reroute(dead, successor))
         self._record_death(dead, successor, answer)
+        return successor
 
     def _record_death(self, dead: int, successor: int, answer: Record) -> None:
         """Say who goes on, from when, and what is lost."""
         age_s, ranks = int(answer["age_ms"]) / 1000, self._topology.shards
         values: dict[str, object] = {"shard": dead, "heir": successor, "mirror_age_s": age_s}
         if self.ordered:
-            self._go_back(dead, int(answer["mirror"]))
+            self._go_back(dead, int(answer["mirror"]), int(answer["before"]))
             rest = "the run goes back to that iterate"
         else:
             values["updates_lost"] = lost = self._updates_lost(dead, int(answer["updates"]))
@@ -112,11 +129,21 @@ class Failover:
             **values,
         )
 
-    def _go_back(self, dead: int, mirror: int) -> None:
-        """Take note of where the run has to go back to; raise PeerDied if it would be to two iterates."""
-        if self.lost not in (None, mirror):
+    def _go_back(self, dead: int, mirror: int, before: int) -> None:
+        """Take note of where the run has to go back to: the newest mirror that all successors have.
+
+        Raises PeerDied if there is none. Number 0 is no moment: what is left of Downpour, at the start.
+        """
+        if mirror < self.floor:
+            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: its mirror is of an earlier iterate")
+        oldest = before if self.floor <= before else mirror
+        if self.lost is None:
+            self.lost, self._oldest = mirror, oldest
+            return
+        assert self._oldest is not None
+        self.lost, self._oldest = min(self.lost, mirror), max(self._oldest, oldest)
+        if self.lost < self._oldest and self.lost:
             raise PeerDied(f"{PeerDied.named([self.name(dead)])}: another mirror is of another iterate")
-        self.lost = mirror
 
     def _updates_lost(self, dead: int, mirrored: int) -> int:
         """Return what a mirror lacks of the last report, and as much for the time since: an estimate."""

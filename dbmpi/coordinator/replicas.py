@@ -18,7 +18,7 @@ from dbmpi.comm.assignments import Portion, plain
 from dbmpi.comm.awake import awake
 from dbmpi.comm.protocol import Work
 from dbmpi.comm.wait import JUDGED
-from dbmpi.errors import PeerDied, ProtocolError
+from dbmpi.errors import ProtocolError
 
 
 class Dispatcher(Protocol):
@@ -26,6 +26,9 @@ class Dispatcher(Protocol):
 
     def send(self, replica: int, assignment: Record) -> None:
         """Send an `ASSIGNMENT` record to every partition of a replica."""
+
+    def send_to_spares(self, assignment: Record) -> None:
+        """Send one to the ranks without work."""
 
 
 @dataclass
@@ -88,6 +91,7 @@ class ReplicaTable:
         self._jobs: list[deque[Job]] = [deque() for _ in range(self.replicas)]
         self._heard = np.full(shape, awake())
         self._sent = np.full(self.replicas, clock())
+        self._greeted = clock()  # when those without work were
         self.living = list(range(self.replicas))
 
     def owed(self, replica: int) -> int:
@@ -108,18 +112,6 @@ class ReplicaTable:
     def dead(self) -> list[int]:
         """The replicas that have lost a rank."""
         return [replica for replica in range(self.replicas) if replica not in self.living]
-
-    def died(self, replica: int, rank: str) -> list[Job]:
-        """A replica has lost a rank, `rank`: let it leave, and return what it has not done.
-
-        Raises
-        ------
-        PeerDied
-            It was the last one.
-        """
-        if self.living == [replica]:
-            raise PeerDied(f"no replica is left to go on with: {rank} died")
-        return self.leave_out(replica)
 
     def leave_out(self, replica: int) -> list[Job]:
         """Go on without a replica: let it leave, and return what it has not done."""
@@ -166,6 +158,9 @@ class ReplicaTable:
         """Give replicas that wait a sign of life."""
         for replica in np.flatnonzero(self.clock() - self._sent > self._timeout_s / 4):
             self.tell(int(replica), plain(Work.ALIVE))
+        if self.clock() - self._greeted > self._timeout_s / 4:
+            self._greeted = self.clock()
+            self._dispatcher.send_to_spares(plain(Work.ALIVE))
 
     def silent(self) -> list[tuple[int, int]]:
         """Return replica and partition of those with work that should have given a sign of life.

@@ -20,7 +20,11 @@ from dbmpi.coordinator.fencing import Fencing
 from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
+from dbmpi.output.reminder import reminding
 from dbmpi.text import decoded
+
+HOLDERS = 2  # shards that keep the coordinator's state: one may die together with it
+RECOVERY = 0.5  # of cluster.timeout_s: as long may mirrors take, after a death, before replicas go on
 
 
 class ShardGroup:
@@ -69,7 +73,10 @@ class ShardGroup:
         self._written: Callable[[Written], None] = lambda written: None
         self._unmirrored: set[int] = set()  # shards, of mirror `_mirror`
         self._mirror = 0
-        self._failover = Failover(channel, topology, dispatcher, log, self._heard)
+        self._uncovered: set[int] = set()  # shards that owe an answer to COVER `_cover`
+        self._cover = 0
+        self._holders: list[int] = []  # shards that have the coordinator's state
+        self._failover = Failover(channel, topology, dispatcher, log, self._heard, self._recover)
         self.owners = self._failover.owners
         self._ranks = list(topology.shards)  # of the living shards
 
@@ -105,9 +112,12 @@ class ShardGroup:
 
     def _receive_mirrored(self) -> bool:
         """Take in that a shard has another's mirror, and that its own has left."""
-        record = self._channel.take(Tag.MIRRORED, MIRRORED) if self._unmirrored else None
+        awaited = self._unmirrored or self._uncovered
+        record = self._channel.take(Tag.MIRRORED, MIRRORED) if awaited else None
         if record is not None and record["number"] == self._mirror:
             self._unmirrored.discard(int(record["shard"]))
+        if record is not None and record["cover"] == self._cover:
+            self._uncovered.discard(int(record["shard"]))
         return record is not None
 
     def keep_alive(self) -> None:
@@ -215,21 +225,66 @@ class ShardGroup:
 
     def revert(self, number: int) -> None:
         """See `cluster.Mirrors.revert`."""
+        self._failover.floor = number
         for rank in self._ranks:
             self._channel.order(rank, Command.REVERT, number=number)
 
     def send_state(self, state: bytes) -> None:
-        """See `cluster.Mirrors.send_state`: the first living shard keeps it."""
+        """See `cluster.Mirrors.send_state`: the first living shards keep it."""
+        self._holders = self.owners.living[:HOLDERS]
         self._keep(Command.KEEP_STATE, np.frombuffer(state, np.uint8))
 
     def send_notes(self, notes: Record) -> None:
         """See `cluster.Mirrors.send_notes`."""
         self._keep(Command.KEEP_NOTES, notes.view(np.uint8))
 
+    @property
+    def wants_state(self) -> bool:
+        """See `cluster.Mirrors.wants_state`."""
+        return self._holders != self.owners.living[:HOLDERS]
+
     def _keep(self, command: Command, content: Record) -> None:
-        first = self._ranks[0]
-        self._channel.order(first, command, count=len(content))
-        self._channel.follow(content, first, Tag.STATE)
+        for shard in self._holders:
+            rank = self._topology.shards[shard]
+            self._channel.order(rank, command, count=len(content))
+            self._channel.follow(content, rank, Tag.STATE)
+
+    def cover(self, keep_alive: Callable[[], None]) -> None:
+        """See `cluster.Mirrors.cover`."""
+        self._ask_for_cover()
+
+        def covered() -> bool:
+            self.look()
+            keep_alive()
+            return not self._uncovered & set(self.owners.living)
+
+        with reminding("the mirrors of the shards", self._log.say, verb="making"):
+            self._channel.waiter.until(covered, partial(str, "the shards"), patience=math.inf)
+        self._failover.begun = True
+
+    def _recover(self) -> None:
+        """Wait until what has moved is mirrored, or another shard has died; not long: replicas wait too."""
+        self._ask_for_cover()
+
+        def over() -> bool:
+            while self._receive_mirrored() or self._receive_report():
+                pass
+            return bool(self._failover.fresh) or not self._uncovered & set(self.owners.living)
+
+        try:
+            self._channel.waiter.until(over, partial(str, "the shards"), patience=RECOVERY)
+        except PeerSilent:
+            late = ", ".join(map(self._failover.name, sorted(self._uncovered)))
+            self._log.event(f"warning: goes on, though mirrors are not whole yet: {late}")
+        if len(self.owners.living) == 1:
+            last = self._failover.name(self.owners.living[0])
+            self._log.event(f"warning: {last} is the last shard, so nothing mirrors it")
+
+    def _ask_for_cover(self) -> None:
+        self._cover += 1
+        self._uncovered = set(self.owners.living)
+        for shard in self.owners.living:
+            self._channel.order(self._topology.shards[shard], Command.COVER, number=self._cover)
 
     def _await(self, missing: set[int], receive: Callable[[], bool], what: str) -> None:
         """Wait until no living shard is missing any more; failures are handled meanwhile."""
@@ -277,13 +332,14 @@ class ShardGroup:
             answer = self._channel.answer(first, "writing the model", meanwhile)
         return decoded(answer["problem"].item())
 
-    def collect_reports(self) -> None:
-        """Have the last report of each living shard."""
+    def collect_reports(self, keep_alive: Callable[[], None]) -> None:
+        """Have the last report of each living shard; `keep_alive` is called again and again."""
         for rank in self._ranks:
             self._channel.order(rank, Command.REPORT)
 
         def complete() -> bool:
             self._receive_reports()
+            keep_alive()
             return not self._silent()
 
         def late() -> str:

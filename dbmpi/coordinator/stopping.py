@@ -28,6 +28,7 @@ Reason = Literal[
     "failed",
     "signal",
     "silence",  # of a rank
+    "death",  # of the last replica
 ]
 ITERATIONS = 10  # of a batch method, which count as an epoch
 
@@ -66,7 +67,7 @@ class Stopping:
     @property
     def status(self) -> int:
         """Exit status of the program."""
-        if self.reason in ("max_time", "signal", "silence"):
+        if self.reason in ("max_time", "signal", "silence", "death"):
             return STATUS_STOPPED
         return STATUS_DIVERGED if self.lost else STATUS_OK
 
@@ -77,8 +78,8 @@ class Stopping:
 
     @property
     def hasty(self) -> bool:
-        """Whether there may be no time but for a checkpoint."""
-        return self.reason in ("signal", "silence")
+        """Whether there may be no time but for a checkpoint, or nobody to evaluate anything."""
+        return self.reason in ("signal", "silence", "death")
 
     @property
     def finished(self) -> bool:
@@ -120,6 +121,11 @@ class Stopping:
     def check_silence(self) -> None:
         """Stop as a replica is silent that cannot be ended alone."""
         self._stop("silence")
+
+    def no_replica_is_left(self) -> None:
+        """Stop, whatever else the run was to end by, but for a signal and parameters that are no good."""
+        if not self.hasty and not self.lost:
+            self.reason = "death"
 
     def check_time(self, elapsed_s: float) -> None:
         """Stop when the training time of this job is up."""

@@ -77,7 +77,7 @@ def _dropped(summary: Mapping[str, Any]) -> str:
 def _tested(summary: Mapping[str, Any]) -> str:
     """Return the line about the last parameters; nothing where there was no time to evaluate them."""
     accuracy, loss = summary["test_accuracy"], summary["test_loss"]
-    if loss is None and summary["stop_reason"] in ("signal", "silence"):
+    if loss is None and summary["stop_reason"] in ("signal", "silence", "death"):
         return ""
     tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
     return f"dbmpi: test loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"

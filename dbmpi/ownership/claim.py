@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,10 +192,15 @@ def restore(owned: OwnedDirectory, owner: Owner) -> None:
         raise
 
 
-def succeed(owned: OwnedDirectory) -> tuple[OwnedDirectory, Owner]:
+def succeed(owned: OwnedDirectory, of_job: Callable[[Identity], bool]) -> tuple[OwnedDirectory, Owner]:
     """Take a directory over from a process of the same job that has died, or seems to have. Local.
 
     The record is not renewed by this: see `lease.Lease`.
+
+    Parameters
+    ----------
+    of_job
+        Whether a process is of the same job: one that has succeeded already may have died since.
 
     Raises
     ------
@@ -203,9 +209,12 @@ def succeed(owned: OwnedDirectory) -> tuple[OwnedDirectory, Owner]:
     UserError
         The directory cannot be written.
     """
-    before = Owner.of(record.read(owned.path, owned.generation))
+    newest = max(record.generations(owned.path), default=owned.generation)
+    before = Owner.of(record.read(owned.path, newest))
+    if newest > owned.generation and not (before is not None and of_job(before.identity)):
+        owned.check()
     lease_s = before.lease_s if before is not None else record.LONGEST_LEASE_S
-    taken = claim(owned.path, owned.generation + 1, lease_s, Identity.own(), uncertain=True)
+    taken = claim(owned.path, newest + 1, lease_s, Identity.own(), uncertain=True)
     if taken is None:
         owned.check()
         raise TakenOver(f"run directory {owned.path} was taken over by another job")

@@ -7,7 +7,7 @@ import numpy as np
 from mpi4py import MPI
 
 from dbmpi.arrays import Array, Record
-from dbmpi.comm.messages import wrong_size
+from dbmpi.comm.messages import has_come
 from dbmpi.comm.protocol import Op, Status, Tag, piece_tag
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.rooms import NOWHERE
@@ -95,10 +95,10 @@ class PieceExchange:
         """Return whether all messages have passed."""
         while self._under_way:
             request, tag, into = self._under_way[0]
-            if not request.Test(self._status):
+            if into is None and not request.Test():
                 return False
-            if into is not None and self._status.Get_count() != into.nbytes:
-                raise wrong_size(self._status.Get_count(), into.nbytes, tag.name, self.rank)
+            if into is not None and not has_come(request, self._status, into.nbytes, tag.name, self.rank):
+                return False
             self._under_way.popleft()
         self.open = False
         return True

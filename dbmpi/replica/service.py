@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,10 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.messages import Endpoint, Outbox
+from dbmpi.comm.messages import Endpoint, Outbox, complete, has_come
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
 from dbmpi.comm.signals import SignalForwarder
-from dbmpi.comm.wait import WATCHED, Cause, IdleBackoff
+from dbmpi.comm.wait import WATCHED, Cause, Waiter
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ReplicaService:
         self._worker: PartitionWorker | None = None
         self.retired = False
         self._sent_at = time.monotonic()
-        self._buffer = np.zeros(1, ASSIGNMENT)
+        self._buffer, self._status = np.zeros(1, ASSIGNMENT), MPI.Status()
         self._expect()
 
     def run(self, worker: "PartitionWorker", comm: MPI.Intracomm | None = None) -> int:
@@ -77,8 +78,9 @@ class ReplicaService:
 
     def _retire(self, worker: "PartitionWorker") -> int:
         """Wait for the order to leave; every other assignment is ignored."""
+        self.retired = True  # from here on what still comes is not for the worker, but where shards are
         worker.retire()
-        self.retired, self._worker = True, None
+        self._worker = None
         while (assignment := self._next())["work"] != Work.LEAVE:
             pass
         return int(assignment["status"])
@@ -133,7 +135,7 @@ class ReplicaService:
             return False
         if assignment["work"] == Work.FENCE:
             self._endpoint.fence(int(assignment["dead"]))
-        elif self._worker is None:
+        elif self._worker is None or (self.retired and assignment["work"] != Work.REROUTE):
             self._queue.append(assignment)
         elif assignment["work"] in URGENT:
             self._worker.handle_urgent(assignment)
@@ -144,7 +146,8 @@ class ReplicaService:
 
     def _take(self) -> Record | None:
         """Return the coordinator's next assignment, if it has arrived."""
-        if not self._request.Test():
+        size, name = self._buffer.nbytes, Tag.ASSIGNMENT.name
+        if not has_come(self._request, self._status, size, name, self._coordinator):
             return None
         assignment = self._buffer.copy().reshape(())
         self._expect()
@@ -161,10 +164,17 @@ class ReplicaService:
         self._request.Wait()
 
 
-def wait_as_spare(comm: MPI.Intracomm, coordinator: int) -> int:
-    """Wait, as a rank without work, until the coordinator says to leave; return the status. Local."""
-    record, idle = np.zeros(1, ASSIGNMENT), IdleBackoff()
-    request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
-    while not request.Test():
-        idle.rest()
+def wait_as_spare(comm: MPI.Intracomm, coordinator: int, waiter: Waiter) -> int:
+    """Wait, as a rank without work, until the coordinator says to leave; return the status. Local.
+
+    Raises
+    ------
+    PeerSilent
+        The coordinator gives no sign of life.
+    """
+    record = np.zeros(1, ASSIGNMENT)
+    late = partial(str, f"rank {coordinator} (coordinator: the end of the run)")
+    while record[0]["work"] != Work.LEAVE:
+        request = comm.Irecv(record.view(np.uint8), coordinator, Tag.ASSIGNMENT)
+        complete(request, record, coordinator, Tag.ASSIGNMENT.name, waiter, late)
     return int(record[0]["status"])

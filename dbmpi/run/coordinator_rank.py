@@ -6,11 +6,13 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.errors import PeerSilent
+from dbmpi.errors import PeerDied, PeerSilent
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.comm.world import World
     from dbmpi.coordinator.activity import Coordination
@@ -195,6 +197,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
     if downpour is not None and not warm:
         if state is not None and state.downpour is not None:
             downpour.restore(state.downpour)
+        coordinator.checkpoints.cover(downpour.state())
         coordinator.cluster.drive(downpour)
     if sandblaster is not None:
         if state is not None and state.sandblaster is not None:
@@ -204,8 +207,9 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
     if coordinator.checkpoints.retaken and shared.stopping.finished:
         again = Evaluation(shared, shared.log.final_evaluation.rows)  # a shard's successor has other values
         coordinator.cluster.drive(again)
-        shared.stopping.check_final(again.result)
-        shared.log.final(again.result)
+        if shared.replicas.living:
+            shared.stopping.check_final(again.result)
+            shared.log.final(again.result)
     return shared.stopping
 
 
@@ -228,19 +232,21 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
     try:
         with context.waiter.attending(service.attending(coordinator.shared.replicas.keep_alive)):
             status = _to_the_end(setup, service, coordinator)
-    except PeerSilent as error:
-        raise PeerSilent(f"{error}; {_last_checkpoint(setup)}") from None
+    except (PeerDied, PeerSilent) as error:
+        raise type(error)(f"{error}; {_last_checkpoint(setup)}") from None
     if service.fencing.absent and not ulfm.enabled():
         comm.Abort(status)  # nobody has anything left to do, and those would not come to the end
     return status
 
 
 def _last_checkpoint(setup: "Setup") -> str:
-    """Return what a run that ends by a failure can go on from, in words."""
-    from dbmpi.checkpoint.directory import checkpoint_numbers
+    """Say what a run that cannot go on has left."""
+    from dbmpi.checkpoint.resume import last_whole
 
-    last = max(checkpoint_numbers(setup.run_dir), default=0)
-    return f"the same command goes on from checkpoint {last}" if last else "no checkpoint was taken yet"
+    saved = last_whole(setup.run_dir)
+    if saved is None:
+        return "there is no checkpoint to go on from"
+    return f"{setup.go_on} from checkpoint {saved.manifest.number}, the last"
 
 
 def _to_the_end(setup: "Setup", service: "CoordinatorService", coordinator: Coordinator) -> int:
@@ -250,7 +256,7 @@ def _to_the_end(setup: "Setup", service: "CoordinatorService", coordinator: Coor
     shared, checkpoints = coordinator.shared, coordinator.checkpoints
     log, keep_alive = shared.log, shared.replicas.keep_alive
     stopping = coordinate(coordinator, setup.resume)
-    service.shards.collect_reports()
+    service.shards.collect_reports(keep_alive)
     last_word = LastWord(setup, log, stopping, checkpoints.problem)
     if not stopping.hasty:
         stopping.check_refusals(log.shards, final=True)

@@ -103,7 +103,6 @@ class LastWord:
     @cached_property
     def _resumable(self) -> bool:
         """Return whether there is a whole checkpoint."""
-        from dbmpi.checkpoint.manifest import Checkpoint
-        from dbmpi.checkpoint.resume import whole
+        from dbmpi.checkpoint.resume import last_whole
 
-        return any(isinstance(found, Checkpoint) for found in whole(self._setup.run_dir))
+        return last_whole(self._setup.run_dir) is not None

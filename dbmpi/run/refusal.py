@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 SINGLETON_WAIT_S = 3.0  # until the first of several separate programs has printed the error
+LEAVING_S = 60.0  # until the slowest rank has started, to leave with the others
 READING_S, READS_PER_S = 60.0, 10e6  # the longest that a rank may take to read a checkpoint: bytes a second
 T = TypeVar("T")
 
@@ -26,22 +27,31 @@ class Refused(Exception):
         self.status = status
 
 
-def agree(comm: "MPI.Intracomm", decide: Callable[[], T]) -> T:
+def agree(comm: "MPI.Intracomm", decide: Callable[[], T], what: str, timeout_s: float | None = None) -> T:
     """Decide on rank 0, and let every rank know. Collective over `comm`.
+
+    Parameters
+    ----------
+    what, timeout_s
+        As `comm.meeting.shared`, if they are known.
 
     Raises
     ------
     Refused
         On every rank, with the status of the error, if `decide` raises UserError; rank 0 prints it.
+    PeerSilent
+        See `comm.meeting.shared`.
     """
-    answer: T | UserError | None = None
-    if comm.Get_rank() == 0:
+    from dbmpi.comm.meeting import TIMEOUT_S, shared
+
+    def attempt() -> T | UserError:
         try:
-            answer = decide()
+            return decide()
         except UserError as error:
             _print_error(error)
-            answer = error
-    answer = comm.bcast(answer, 0)
+            return error
+
+    answer = shared(comm, attempt, what, TIMEOUT_S if timeout_s is None else timeout_s)
     if isinstance(answer, UserError):
         raise Refused(answer.status)
     return answer
@@ -66,28 +76,30 @@ def together(comm: "MPI.Intracomm", attempt: Callable[[], T], who: str, patience
     PeerSilent
         When the others have not come in time.
     """
+    from dbmpi.comm.meeting import exchanged
     from dbmpi.comm.world import meet
 
-    read, problem = None, ""
+    read, problem, what = None, "", "the end of reading the checkpoint"
     try:
         read = attempt()
     except Unreadable as error:
         problem = report(error, who)
-    meet(comm, patience_s, "the end of reading the checkpoint")
-    problems = [text for text in comm.allgather(problem) if text]
+    problems = [text for text in exchanged(comm, problem, what, patience_s) if text]
     if problems:
         if comm.Get_rank() == 0:
             sys.stderr.write(problems[0])
             sys.stderr.flush()
-        comm.Barrier()  # a launcher ends the job when the first rank has left
+        meet(comm, patience_s, "the end of the run")  # a launcher ends the job when the first rank has left
         raise Refused(STATUS_FAILURE)
     return cast(T, read)
 
 
-def warn(comm: "MPI.Intracomm", warnings: list[str]) -> None:
+def warn(comm: "MPI.Intracomm", warnings: list[str], timeout_s: float) -> None:
     """Print each different warning once, on rank 0. Collective over `comm`."""
-    gathered = comm.gather(warnings, 0)
-    for text in dict.fromkeys(text for texts in gathered or [] for text in texts):
+    from dbmpi.comm.meeting import gathered
+
+    found = gathered(comm, warnings, "the warnings of all ranks", timeout_s) or []
+    for text in dict.fromkeys(text for texts in found for text in texts):
         say_warning(text)
 
 
@@ -103,7 +115,13 @@ def refuse(error: UserError) -> int:
     if launched is not None and launched[1] > 1:
         from mpi4py import MPI
 
-        MPI.COMM_WORLD.Barrier()
+        from dbmpi.comm.world import meet
+        from dbmpi.errors import PeerSilent
+
+        try:
+            meet(MPI.COMM_WORLD, LEAVING_S, "the end of the run")
+        except PeerSilent:  # the message is printed, and that is all that is wanted
+            MPI.COMM_WORLD.Abort(error.status)
     return error.status
 
 

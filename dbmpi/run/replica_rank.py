@@ -141,4 +141,4 @@ def run_spare(context: "RunContext", world: "World") -> int:
     """Wait, as a spare rank without work, for the end of the run; return the exit status."""
     from dbmpi.replica.service import wait_as_spare
 
-    return wait_as_spare(world.service, context.setup.topology.coordinator)
+    return wait_as_spare(world.service, context.setup.topology.coordinator, context.waiter)

@@ -115,6 +115,9 @@ class LocalDispatcher:
             self.waiting.append(assignment)
             self.replica.prepare(assignment)
 
+    def send_to_spares(self, assignment: Record) -> None:
+        """There are none."""
+
 
 class LocalCluster:
     """The cluster of one process, and its one shard. See `cluster.Cluster` and `cluster.Shards`."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dbmpi.comm.places import RankPlace
     from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
+    from dbmpi.ownership.identity import Identity
     from dbmpi.ownership.lease import Lease
     from dbmpi.ownership.owned import OwnedDirectory
 
@@ -82,6 +83,11 @@ class Setup:
         """The run directory, absolute."""
         return self.owned.path
 
+    def has_rank(self, identity: "Identity") -> bool:
+        """Return whether a process is a rank of this job."""
+        ranks = {(place.host, place.process.pid, place.process.started) for place in self.places}
+        return (identity.host, identity.pid, identity.start) in ranks
+
     def release(self) -> None:
         """Give the run directory up, if this rank holds it: nothing is written there any more. Local."""
         if self.lease is not None:
@@ -96,25 +102,25 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     Refused
         As `agree`.
     """
-    places = _survey(comm)
-    config = agree(comm, lambda: _read(arguments, places))
+    config = agree(comm, lambda: _read(arguments, comm.Get_size()), "reading the configuration")
+    timeout_s = config.cluster.timeout_s
+    places = _survey(comm, timeout_s)
     threads, crowded = _choose_threads(comm, config, places)
-    given = config
-    chosen, topology, (data, network) = agree(comm, lambda: _inspect(given, places))
+    given, what = config, "looking at the data"
+    chosen, topology, (data, network) = agree(comm, lambda: _inspect(given, places), what, timeout_s)
     owned, lease = _own(comm, arguments, chosen)
     try:
-        config, resume = agree(
-            comm, partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
-        )
+        go_on = partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
+        config, resume = agree(comm, go_on, "looking at the run directory", timeout_s)
     except BaseException:
         if lease is not None:
             lease.release()
         raise
-    warn(comm, _thread_warnings(topology, places, threads, comm.Get_rank()))
+    warn(comm, _thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
     words, config = told(given, config), _with_overlap(config, topology, places)
     core_each, here = _core_each(topology, places, comm.Get_rank()), tuple(places)
     plan = config, topology, here, threads, crowded, core_each, data, network
-    job = agree(comm, lambda: secrets.token_hex(16))
+    job = agree(comm, lambda: secrets.token_hex(16), "a name for the job", timeout_s)
     return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
 
 
@@ -138,7 +144,9 @@ def _own(
 
         opening = Opening(arguments, config)
     try:
-        while (owned := agree(comm, lambda: opening.attempt() if opening else None)) is None:
+        what, timeout_s = "opening the run directory", config.cluster.timeout_s
+        look = opening.attempt if opening is not None else _nothing
+        while (owned := agree(comm, look, what, timeout_s)) is None:
             time.sleep(pause_s)
     except BaseException:
         if opening is not None:
@@ -147,7 +155,11 @@ def _own(
     return owned, opening.lease if opening is not None else None
 
 
-def _survey(comm: "MPI.Intracomm") -> "list[RankPlace]":
+def _nothing() -> None:
+    """Stand for what rank 0 alone does."""
+
+
+def _survey(comm: "MPI.Intracomm", timeout_s: float) -> "list[RankPlace]":
     """Return where every rank runs. Collective over `comm`."""
     if comm.Get_size() == 1:
         from dbmpi.comm.places import here
@@ -155,16 +167,16 @@ def _survey(comm: "MPI.Intracomm") -> "list[RankPlace]":
         return [here()]
     from dbmpi.comm.world import survey
 
-    return survey(comm)
+    return survey(comm, timeout_s)
 
 
-def _read(arguments: cli.Arguments, places: "list[RankPlace]") -> Config:
+def _read(arguments: cli.Arguments, ranks: int) -> Config:
     """Read the configuration; there must be ranks for it. On rank 0: only there what reads TOML is loaded."""
     from dbmpi.config.load import load
 
     config = load(arguments.config, arguments.overrides)
     cluster = config.cluster
-    assign_roles(len(places), cluster.shards, cluster.replicas, cluster.partitions)
+    assign_roles(ranks, cluster.shards, cluster.replicas, cluster.partitions)
     return config
 
 
@@ -196,7 +208,7 @@ def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPla
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
     threads, problem = surroundings.possible_threads(threads, config.cluster.threads == "auto")
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, problem)
+    warn(comm, problem, config.cluster.timeout_s)
     return threads, ranks > cores
 
 

@@ -1,7 +1,7 @@
 """What a shard is made of: its objects, put together from the context of the run."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -89,12 +89,9 @@ def _restore(
     """See `restore_shard`. Raises Damaged."""
     from dbmpi.checkpoint.reader import Reader
     from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector, rule_vector
-    from dbmpi.sandblaster.batch import continues
     from dbmpi.server.rules import BEGINS_AS
 
-    state, kept = saved.manifest.state.sandblaster, list[int]()
-    if slices is not None and state is not None and continues(context.config.sandblaster, state):
-        kept = list(state.vectors)
+    kept = _kept(context) if slices is not None else []
     with Reader(saved, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
@@ -106,6 +103,15 @@ def _restore(
             for number in kept:
                 reader.read(numbered_vector(number), piece, shard.part(number, piece.index))
         shard.restore(reader.updates(context.pieces))
+
+
+def _kept(context: RunContext) -> list[int]:
+    """Return the vectors of the batch method that a run goes on with."""
+    from dbmpi.sandblaster.batch import continues
+
+    saved, config = context.setup.resume, context.config
+    state = saved.manifest.state.sandblaster if saved is not None and config.batch else None
+    return list(state.vectors) if state is not None and continues(config.sandblaster, state) else []
 
 
 def shard_service(
@@ -125,7 +131,11 @@ def shard_service(
     endpoint = context.endpoint(comm)
     output = ShardOutput(save, ShardWriter(setup.owned, state.index), every_s)
     companions = setup.topology.companions
-    return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state))
+
+    def first(other: int) -> Mapping[str, Array]:
+        return shard(context, other)[0].snapshot(_kept(context) or None)
+
+    return ShardService(state, endpoint, output, owners, mirrored, companions, rounds(context, state), first)
 
 
 def rounds(context: RunContext, state: "Shard") -> "Rounds | None":
@@ -156,19 +166,19 @@ def write_emergency_checkpoint(
     from dbmpi.checkpoint.coordinator_state import read
     from dbmpi.server.emergency import EmergencyCheckpoint
 
-    shard, owners = service.shard, service.owners
-
-    def copy(mirror: int, vectors: Sequence[int] | None) -> Mapping[str, Array]:
-        if mirror:
-            shard.back(mirror)
-        shard.close(shard.held)
-        return shard.snapshot(vectors)
-
     emergency = EmergencyCheckpoint(
-        checkpoint_writer(context), among, shard.index, owners, context.waiter, copy, context.setup.go_on
+        checkpoint_writer(context),
+        among,
+        service.shard.index,
+        service.owners,
+        context.waiter,
+        service,
+        context.setup.has_rank,
+        context.setup.go_on,
     )
-    state = service.coordinator_state
-    emergency.write(read(state, b"".join(service.notes)) if state is not None else None, died)
+    states = [read(state) for state in service.states[:-1]]
+    states += [read(state, b"".join(service.notes)) for state in service.states[-1:]]
+    emergency.write(states, died)
 
 
 def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:

@@ -30,7 +30,9 @@ COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.time
 
 def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     """Write the resolved configuration and run.json. Collective over `comm`."""
-    threads = comm.gather(setup.threads, 0)
+    from dbmpi.comm.meeting import gathered
+
+    threads = gathered(comm, setup.threads, "writing run.json", setup.config.cluster.timeout_s)
     if threads is None:
         return
     from dbmpi.output.run_directory import CONFIG, describe_run
@@ -85,7 +87,7 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     if rank not in compilers(setup):
         rehearse(context, role)
     _meet(context, comm, "the start of training")
-    warn(comm, _problems())
+    warn(comm, _problems(), context.config.cluster.timeout_s)
 
 
 def _problems() -> list[str]:

@@ -107,6 +107,8 @@ class Pass(Activity):
         for key in [key for key in self._reports if key[0] == replica]:
             del self._reports[key]
         self.scheduler.died(replica)
+        if not self._replicas.living:
+            return
         if self.scheduler.broken:
             self._log.event("its last push may not have reached every shard: the pass is made again")
         else:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dbmpi.coordinator.cluster import Mirrors
 from dbmpi.sandblaster.optimizer_state import RollbackPoint
 
+START = 0  # in place of a number: a successor has parameters of before the first mirror, as all have
+
 
 class ShardLost(Exception):
     """A shard has died, and the run has to go back to the iterate of mirror `number`."""
@@ -30,7 +32,7 @@ class Rollback:
     def __init__(self, mirrors: Mirrors) -> None:
         self._mirrors = mirrors
         self.empty = True  # nothing is mirrored yet, or any more
-        self._points: dict[int, RollbackPoint] = {}
+        self._points: dict[int, RollbackPoint] = {}  # of the last two
         self._written: set[int] = set()  # vectors, since the last mirror
 
     def wrote(self, vectors: set[int]) -> None:
@@ -51,7 +53,7 @@ class Rollback:
         self.settle()
         changed = [vector for vector in vectors if self.empty or vector in self._written]
         number = self._mirrors.mirror(changed, self.empty)
-        before = {last: self._points[last] for last in list(self._points)[-1:]}
+        before = {last: self._points[last] for last in list(self._points)[-1:]} or {START: point}
         self._points, self._written, self.empty = before | {number: point}, set(), False
         return number
 
@@ -69,5 +71,7 @@ class Rollback:
 
     def back_to(self, number: int) -> RollbackPoint:
         """Let the shards go back to a mirror's iterate, and return its point."""
-        self._mirrors.revert(number)
+        if number != START:
+            self._mirrors.revert(number)
+        self._points = {kept: point for kept, point in self._points.items() if kept <= number}
         return self._points[number]

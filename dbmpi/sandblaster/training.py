@@ -84,7 +84,15 @@ class Sandblaster:
         self._log.end_training(self._clock())
         self._log.sandblaster(self._problem.tally, self._problem.commands_s)
         if not self._stopping.hasty:
+            self._end_scored()
+
+    def _end_scored(self) -> None:
+        """Score the last parameters, and save them; without a score, if no replica is left to make one."""
+        try:
             self._log.final(self._despite_deaths(self._score_and_save))
+        except Interrupted:
+            if not self._stopping.lost:
+                self._despite_deaths(self._save)
 
     def _score_and_save(self) -> EvaluationSums:
         """Score the last parameters, and save those of a run that is over; return the result."""
@@ -167,6 +175,8 @@ class Sandblaster:
         self._scores.begin()
         self._cluster.drive(self._scores.evaluation)
         self._problem.check_shards()
+        if not self._shared.replicas.living:
+            raise Interrupted
         self._scores.end()
         return self._scores.evaluation.result
 
@@ -197,20 +207,22 @@ class Sandblaster:
             try:
                 self._problem.check_shards()
                 if self._problem.rollback is not None and self._problem.rollback.empty:
-                    self._mirror()
+                    self._mirror(wait=True)
                 return act()
             except ShardLost as lost:
                 self._go_back(lost.number)
 
-    def _mirror(self) -> None:
-        """Have the shards mirror the iterate, and know what a checkpoint of it needs."""
+    def _mirror(self, wait: bool = False) -> None:
+        """Have the shards mirror the iterate, and know what a checkpoint of it needs; `wait` for it."""
         if self._problem.rollback is None:
             return
         point = self._problem.point_for_return
         number = self._problem.rollback.mirror(point, self._problem.point.vectors)
         if self._checkpoints is not None:
             state = self._problem.state(point, self._evaluations.due)
-            self._checkpoints.send_state(state, list(point.vectors), number)
+            tell = self._checkpoints.cover if wait else self._checkpoints.send_state
+            tell(state, list(point.vectors), number)
+            self._problem.check_shards()
 
     def _go_back(self, number: int) -> None:
         """Go back to an iterate that is mirrored."""

@@ -1,22 +1,27 @@
 """The checkpoint that the shards make when the coordinator has died, before the job ends.
 
-The first living shard has what the coordinator sent last (`coordinator_state`). It takes the run directory
-over, so that a coordinator that was only stopped can change nothing there; it lets the others copy their
-slices, as for a checkpoint, and completes it. The parameters are newer than that state: notes say what was
+The first living shard leads. It takes the run directory over, so that a coordinator that was only stopped
+can change nothing there. It has what the coordinator sent last (`coordinator_state`); it asks the others what
+they could write, lets them write their slices, as for a checkpoint, and completes it. If shards have died too,
+their successors take over from the mirrors first, as they would have by order; and if one dies on the way, it
+is all done again without it. The parameters are newer than the state: notes say what was
 learned in between. What no note says, of the portions that were outstanding, will be learned again.
+
+A batch method's parameters must be of one mirror that all have: the last one, or the one before it.
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from dbmpi.arrays import Record
 from dbmpi.checkpoint import shard_file
 from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.directory import (
@@ -25,12 +30,11 @@ from dbmpi.checkpoint.directory import (
     construction_directory,
     shard_file_name,
 )
-from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.pruning import looks_whole
-from dbmpi.checkpoint.resume import whole
+from dbmpi.checkpoint.resume import last_whole
 from dbmpi.checkpoint.writer import CheckpointWriter
-from dbmpi.comm.messages import complete
-from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG
+from dbmpi.comm import ulfm
+from dbmpi.comm.protocol import EMERGENCY, Emergency
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied, TakenOver, UserError
 from dbmpi.files import writing
@@ -38,11 +42,26 @@ from dbmpi.layout.sharding import Owners
 from dbmpi.output.reminder import reminding
 from dbmpi.output.run_directory import METRICS
 from dbmpi.ownership.claim import succeed
+from dbmpi.ownership.identity import Identity
 from dbmpi.ownership.lease import Lease
+from dbmpi.server.gathering import Gathering, Letter
 
-Copy = Callable[[int, Sequence[int] | None], Mapping[str, NDArray[Any]]]
-DOWNPOUR = -1  # in place of a number of vectors
-NOTHING = 0  # in place of the number of a checkpoint
+LOST = -1  # in place of a count of numbers
+OfJob = Callable[[Identity], bool]  # whether a process is a rank of this job
+
+
+class Slice(Protocol):
+    """What one shard holds."""
+
+    def take_over(self, dead: int) -> bool:
+        """Take note of a shard's death; return whether it was for this one to take over, and it could not."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The mirrors whose parameters it can give, and 0: those of the moment."""
+
+    def copy(self, mirror: int, vectors: Sequence[int] | None) -> Mapping[str, NDArray[Any]]:
+        """Return a copy, see `CoordinatorState`."""
 
 
 class EmergencyCheckpoint:
@@ -58,8 +77,10 @@ class EmergencyCheckpoint:
         Which shards live, and serve what, as far as is known here.
     waiter
         How to wait.
-    copy
-        Copies this shard's slice: `copy(mirror, vectors)`, see `CoordinatorState`.
+    held
+        This shard's slice.
+    of_job
+        Whether a process is a rank of this job.
     go_on
         Says what goes on from a checkpoint.
     """
@@ -71,19 +92,24 @@ class EmergencyCheckpoint:
         index: int,
         owners: Owners,
         waiter: Waiter,
-        copy: Copy,
+        held: Slice,
+        of_job: OfJob,
         go_on: str,
     ) -> None:
         self._writer, self._comm, self._index, self._owners = writer, comm, index, owners
-        self._waiter, self._copy, self._go_on = waiter, copy, go_on
+        self._gathering, self._held = Gathering(comm, waiter), held
+        self._of_job, self._go_on = of_job, go_on
+        self._lease: Lease | None = None  # of the run directory, on the first shard
+        self._lost = False  # a slice, for which this shard is the successor
+        self._attempts = 0
 
-    def write(self, coordinator_state: CoordinatorState | None, died: str) -> None:
+    def write(self, states: Sequence[CoordinatorState], died: str) -> None:
         """Make the checkpoint, and end. Collective over the living shards.
 
         Parameters
         ----------
-        coordinator_state
-            The last one that has come, if one has.
+        states
+            The last ones that have come, if any have; the newest last.
         died
             Says that the coordinator has.
 
@@ -98,107 +124,158 @@ class EmergencyCheckpoint:
         JobEnded
             On the others.
         """
-        root, *others = self._owners.living
-        lease: Lease | None = None
-        if self._index != root:
-            self._contribute(root)
-            raise JobEnded
-        try:
-            lease = self._take_over()
-            saved = self._saved(coordinator_state)
-            if coordinator_state is None or saved:
-                self._tell(others, np.zeros(1, EMERGENCY))
+        while True:
+            self._take_over(ulfm.failed(self._comm))
+            root, *others = self._owners.living
+            if self._index == root:
+                self._lead(states, others, died)
             else:
-                number = self._write_checkpoint(coordinator_state, others)
-                learned = f"{coordinator_state.examples:,} examples"
-                saved = f"checkpoint {number}, after {learned}, is of what the shards have"
-        except TakenOver:
+                self._contribute(root)
+
+    def _take_over(self, dead: Sequence[int]) -> None:
+        """Take note of deaths, in the order that all shards have."""
+        for shard in sorted(set(dead).intersection(self._owners.living)):
+            self._lost |= self._held.take_over(shard)
+            if shard in self._owners.living:  # where there are no mirrors
+                self._owners.mark_dead(shard)
+
+    # -- the first shard -----------------------------------------------------------------------------------
+
+    def _lead(self, states: Sequence[CoordinatorState], others: Sequence[int], died: str) -> None:
+        """Have the checkpoint made, and end; return if it has to be begun again, as a shard has died."""
+        try:
+            self._own_directory()
+            saved = self._saved(states) or self._attempt(states, others)
+        except (JobEnded, TakenOver):
             raise
         except Exception as error:
             died, saved = f"{died}; no checkpoint could be made: {error}", ""
+        if saved is None:
+            return
+        self._gathering.tell(others, Emergency.END)
         saved = saved or self._earlier()
-        if lease is not None:
-            lease.release()
+        if self._lease is not None:
+            self._lease.release()
         if not saved:
             raise PeerDied(died)
         raise CoordinatorDied(f"{died}; {saved}: {self._go_on} from there")
 
-    def _take_over(self) -> Lease:
-        """Become the owner of the run directory. Raises as `succeed`."""
-        self._writer.owned, owner = succeed(self._writer.owned)
+    def _own_directory(self) -> None:
+        """Become the owner of the run directory, unless this shard is. Raises as `succeed`."""
+        if self._lease is not None:
+            return
+        self._writer.owned, owner = succeed(self._writer.owned, self._of_job)
         with suppress(UserError):  # a disk that is full; a coordinator that wakes adds a line at most
             self._writer.owned.detach(METRICS)
-        return Lease(self._writer.owned, owner, lambda text: print(f"dbmpi: warning: {text}", flush=True))
+        warn = partial(print, "dbmpi: warning:", flush=True)
+        self._lease = Lease(self._writer.owned, owner, warn)
 
     def _earlier(self) -> str:
         """Return which whole checkpoint there is, if there is one."""
-        found = (one for one in whole(self._writer.run_dir) if isinstance(one, Checkpoint))
-        newest = next(found, None)
+        newest = last_whole(self._writer.run_dir)
         return f"checkpoint {newest.manifest.number} is an earlier one" if newest is not None else ""
 
-    def _saved(self, state: CoordinatorState | None) -> str:
+    def _saved(self, states: Sequence[CoordinatorState]) -> str:
         """Return which checkpoint has all that the coordinator had, if the newest has."""
-        newest = max(checkpoint_numbers(self._writer.run_dir), default=NOTHING)
-        if state is None or newest == NOTHING:
+        newest = max(checkpoint_numbers(self._writer.run_dir), default=0)
+        if not states or not newest:
             return ""
         saved = looks_whole(self._writer.run_dir, newest)
-        has_all = saved is not None and saved.manifest.state.examples >= state.examples
+        has_all = saved is not None and saved.manifest.state.examples >= states[-1].examples
         return f"checkpoint {newest} has it all" if has_all else ""
 
-    def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int:
-        """Let all write their slices, and complete the checkpoint; return its number."""
+    def _attempt(self, states: Sequence[CoordinatorState], others: Sequence[int]) -> str | None:
+        """Have a checkpoint written; return what it is, nothing if there is no state, None if a shard dies.
+
+        Raises PeerDied if a slice is lost, or what is left of them is of no one moment.
+        """
+        if not states:
+            return ""
+        offers = self._offers(others)
+        if offers is None:
+            return None
+        found = [state for state in states if all(state.mirror in offer for offer in offers)]
+        if not found:
+            raise PeerDied("a shard has died too, and no mirror of it is whole")
+        number = self._write_checkpoint(found[-1], others)
+        if number is None:
+            return None
+        learned = f"{found[-1].examples:,} examples"
+        return f"checkpoint {number}, after {learned}, is of what the shards have"
+
+    def _offers(self, others: Sequence[int]) -> list[list[int]] | None:
+        """Return what each shard could write; None if one has died."""
+        self._attempts += 1
+        dead = [shard for shard in range(self._comm.Get_size()) if shard not in self._owners.living]
+        self._gathering.tell(others, Emergency.ASK, dead, number=self._attempts)
+        offers = [self._numbers]
+        for shard in others:
+            letter = self._gathering.expect(shard, Emergency.OFFER, self._attempts)
+            if letter is None:
+                return None
+            offers.append(letter.numbers)
+        return offers
+
+    @property
+    def _numbers(self) -> list[int]:
+        return [] if self._lost else self._held.numbers
+
+    def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int | None:
+        """Let all write their slices, complete it, and return its number; None if a shard dies."""
         writer = self._writer
-        number = 1 + max(checkpoint_numbers(writer.run_dir), default=NOTHING)
+        # Another one for each attempt: others may still write what belongs to the one before.
+        number = self._attempts + max(checkpoint_numbers(writer.run_dir), default=0)
         directory = construction_directory(writer.owned, number)
         with writer.owned.guarded(), writing(directory):
             directory.mkdir()
-        self._order(others, number, state)
+        vectors, fields = state.vectors or (), {"number": number, "mirror": state.mirror}
+        fields |= {"batch": state.vectors is not None, "generation": writer.owned.generation}
+        self._gathering.tell(others, Emergency.WRITE, vectors, **fields)
         with reminding(f"checkpoint {number}", lambda text: print(f"dbmpi: {text}", flush=True)):
-            files = {shard_file_name(self._index): self._write_slice(number, state.mirror, state.vectors)}
-            for shard in others:  # however long it takes: one that dies is noticed
-                record = self._receive(np.zeros(1, EMERGENCY), shard, lambda: None)[0]
-                files[shard_file_name(shard)] = FileRecord.of(record)
+            files = {shard_file_name(self._index): self._write_slice(directory, state.mirror, state.vectors)}
+            for shard in others:
+                letter = self._gathering.expect(shard, Emergency.WRITTEN, number)
+                if letter is None:
+                    shutil.rmtree(directory, ignore_errors=True)
+                    return None
+                files[shard_file_name(shard)] = FileRecord.of(letter.record)
             content = writer.manifest(number, state.state, None, 1 + len(others))
-            writer.complete(content, files, self._owners.assign(writer.pieces))
+            served = self._owners.assign(writer.pieces)
+            self._gathering.meanwhile(partial(writer.complete, content, files, served), others)
         return number
 
-    def _order(self, others: Sequence[int], number: int, state: CoordinatorState) -> None:
-        """Say to the others which checkpoint to write, of what."""
-        record = np.zeros(1, EMERGENCY)
-        record["number"], record["mirror"] = number, state.mirror
-        record["generation"] = self._writer.owned.generation
-        record["vectors"] = DOWNPOUR if state.vectors is None else len(state.vectors)
-        self._tell(others, record)
-        if state.vectors:
-            self._tell(others, np.array(state.vectors, np.int64))
+    # -- the others ----------------------------------------------------------------------------------------
 
     def _contribute(self, root: int) -> None:
+        """Do what the first shard says, until it has died."""
+        while (letter := self._gathering.next(root)) is not None:
+            if letter.kind is Emergency.END:
+                raise JobEnded
+            if letter.kind is Emergency.ASK:
+                self._take_over(letter.numbers)
+                number = int(letter.record["number"])
+                self._gathering.tell([root], Emergency.OFFER, self._numbers, number=number)
+            elif letter.kind is Emergency.WRITE:
+                self._write_for(root, letter)
+
+    def _write_for(self, root: int, letter: Letter) -> None:
         """Write this shard's slice, and tell."""
-        record = self._receive(np.zeros(1, EMERGENCY), root)[0]
-        number, count = int(record["number"]), int(record["vectors"])
-        if number == NOTHING:
-            return
-        self._writer.owned = replace(self._writer.owned, generation=int(record["generation"]))
-        numbers = np.zeros(max(count, 0), np.int64)
-        if count > 0:
-            self._receive(numbers, root)
-        file = self._write_slice(
-            number, int(record["mirror"]), None if count == DOWNPOUR else numbers.tolist()
-        )
+        number, mirror = int(letter.record["number"]), int(letter.record["mirror"])
+        self._writer.owned = replace(self._writer.owned, generation=int(letter.record["generation"]))
+        directory = construction_directory(self._writer.owned, number)
+        file = self._write_slice(directory, mirror, letter.numbers if letter.record["batch"] else None)
+        record = np.zeros((), EMERGENCY)
+        record["kind"], record["number"] = Emergency.WRITTEN, number
         file.fill(record)
-        self._tell([root], record.reshape(1))
+        self._gathering.send([root], record.reshape(1))
 
-    def _write_slice(self, number: int, mirror: int, vectors: Sequence[int] | None) -> FileRecord:
-        path = construction_directory(self._writer.owned, number) / shard_file_name(self._index)
-        with self._writer.owned.guarded():
-            return shard_file.write(path, self._copy(mirror, vectors))
+    def _write_slice(self, directory: Path, mirror: int, vectors: Sequence[int] | None) -> FileRecord:
+        """Write this shard's slice; the others get signs of life meanwhile."""
+        path, copy = directory / shard_file_name(self._index), self._held.copy(mirror, vectors)
 
-    def _tell(self, shards: Sequence[int], records: Record) -> None:
-        for shard in shards:
-            sent = self._comm.Isend(records.view(np.uint8), shard, EMERGENCY_TAG)
-            self._waiter.until(sent.Test, partial(str, f"shard {shard} (the coordinator's state)"))
+        def write() -> FileRecord:
+            with self._writer.owned.guarded():
+                return shard_file.write(path, copy)
 
-    def _receive(self, into: Record, shard: int, meanwhile: Callable[[], None] | None = None) -> Record:
-        what, request = "the coordinator's state", self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
-        complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"), meanwhile)
-        return into
+        others = [shard for shard in self._owners.living if shard != self._index]
+        return self._gathering.meanwhile(write, others)

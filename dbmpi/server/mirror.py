@@ -7,14 +7,16 @@ has a whole mirror, of one moment, once it had any. When the shard dies its succ
 Under Downpour each shard sends a copy at regular intervals. A batch method needs all mirrors to be of the
 same iterate: there the coordinator orders each mirror, and names the vectors that have changed since the last
 one. It orders the next when the last is whole on all successors, so no two shards are ever more than one
-mirror apart, and the shards can go back to either of the last two (`Shard.keep`).
+mirror apart, and the shards can go back to either of the last two (`Shard.keep`). A successor has the last
+two as well, until the one after them begins to arrive: so when several shards die at once, there is a number
+at which all their mirrors are whole.
 
 After a death the senders and receivers that it concerns are made anew, with another tag, so that no message
-from before is taken for one from after.
+from before is taken for one from after. What is whole is kept until something newer is.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
@@ -26,6 +28,14 @@ from dbmpi.server.transfer import Copy, Peer, Receiving, Sending, WholeMirror
 
 POLL_S = 5e-3  # between looks at what travels
 Pieces = tuple[Piece, ...]
+
+
+class Inheritance(NamedTuple):
+    """What a successor takes over: the pieces, the last whole mirror of them, and the one before it."""
+
+    pieces: Pieces
+    whole: WholeMirror | None
+    before: WholeMirror | None
 
 
 class Mirror:
@@ -63,6 +73,7 @@ class Mirror:
         self._names, self._dtype, self._every_s = tuple(names), dtype, every_s
         self._ordered = 0  # number of the last mirror that was ordered
         self._told = 0  # number of the last one that `take_done` has returned
+        self._asked = 0  # number of the last COVER; 0 once it is answered
         self._renewals, self._poll_at, self._next_at = 0, 0.0, 0.0
         self._sending: Sending | None = None  # both are None where this shard alone is left
         self._receiving: Receiving | None = None
@@ -112,7 +123,7 @@ class Mirror:
             self._renew(both=True)
         names = [name for name in copy if name != UPDATES]
         if self._sending is not None and self._receiving is not None:
-            self._receiving.expect(names, self._dtype, number)
+            self._receiving.expect(names, self._dtype, number, anew)
             self._sending.begin(names, self._dtype, copy)
         self._poll_at = 0.0
 
@@ -125,14 +136,53 @@ class Mirror:
         self._told = self._ordered
         return self._told
 
-    def fail_over(self, dead: int, now: float) -> tuple[Pieces, WholeMirror | None] | None:
+    def cover(self, number: int) -> None:
+        """Have `take_covered` return a number when all that travels has arrived. Local."""
+        self._asked = number
+
+    def take_covered(self) -> int | None:
+        """Return the number of the last COVER, once: what is held here, and by this shard, is mirrored.
+
+        Between ordered mirrors: none is under way. Nothing is mirrored where one shard is left.
+        """
+        if not self._asked or not self._covered:
+            return None
+        number, self._asked = self._asked, 0
+        return number
+
+    @property
+    def _covered(self) -> bool:
+        sending, receiving = self._sending, self._receiving
+        if sending is None or receiving is None:
+            return True
+        if sending.lost or receiving.lost:
+            return False
+        if self._ordered:
+            return not sending.busy and not receiving.busy
+        return sending.sent > 0 and receiving.whole is not None
+
+    def back(self, number: int) -> None:
+        """Forget mirrors that are newer than the one that the run goes back to. Local."""
+        if self._receiving is not None:
+            self._receiving.back(number)
+
+    def fail_over(
+        self, dead: int, now: float, first: Callable[[int], Copy] | None = None
+    ) -> Inheritance | None:
         """Take note that a shard has died.
+
+        Parameters
+        ----------
+        now
+            The time.
+        first
+            Makes what a shard held at first, where that will do.
 
         Returns
         -------
-        tuple
-            If this shard is the successor: the pieces that are its own from now on, and the last whole mirror
-            of them, if there is one. The caller must adopt them, or end.
+        Inheritance
+            If this shard is the successor: the pieces that are its own from now on, and the last whole
+            mirrors of them, if there are any. The caller must adopt them, or end.
         """
         inherited, held = self._of(dead), self._receiving
         if held is not None:
@@ -142,7 +192,11 @@ class Mirror:
         self._renew()
         if successor != self._index:
             return None
-        return inherited, held.whole if held is not None and held.pieces == inherited else None
+        whole = held.whole if held is not None and held.pieces == inherited else None
+        if whole is None and first is not None and inherited == of_shard(self._pieces, dead):
+            return Inheritance(inherited, WholeMirror(dict(first(dead)), 0, now), None)
+        before = held.before if held is not None and whole is not None else None
+        return Inheritance(inherited, whole, before)
 
     def _of(self, shard: int) -> Pieces:
         return of_shard(self.owners.assign(self._pieces), shard)
@@ -157,10 +211,13 @@ class Mirror:
             self._past += [self._sending] if self._sending is not None else []
             self._sending = Sending(self._comm, to, tag, mine) if not alone else None
             self._next_at = 0.0  # the successor has nothing yet
-        if both or _changed(self._receiving, source, theirs):
+        other = _changed(self._receiving, source, theirs)
+        if both or other:
             self.close()
-            self._past += [self._receiving] if self._receiving is not None else []
-            self._receiving = Receiving(self._comm, source, tag, theirs) if not alone else None
+            before = self._receiving
+            self._past += [before] if before is not None else []
+            whole = before.whole if before is not None and not other else None
+            self._receiving = Receiving(self._comm, source, tag, theirs, whole) if not alone else None
 
     def close(self) -> None:
         """Expect no more mirrors; one that is on its way is left to itself. Local."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,7 +39,7 @@ from dbmpi.server.rounds import Rounds
 from dbmpi.server.shard import Shard
 
 if TYPE_CHECKING:
-    from dbmpi.server.mirror import Mirror
+    from dbmpi.server.mirror import Inheritance, Mirror
 
 Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it; None: a COMMAND
 
@@ -77,13 +77,15 @@ class ShardService:
         See `RequestHandler`.
     rounds
         Who waits for the steps, where replicas learn in rounds.
+    first
+        Makes what another shard held at first, as a mirror has it.
 
     Attributes
     ----------
     watch
         Kept of the coordinator.
-    coordinator_state, notes
-        The last state that has come, and `NOTE` records that have come since.
+    states, notes
+        The last two states that have come, and `NOTE` records that have come since.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class ShardService:
         mirror: "Mirror | None" = None,
         companions: Callable[[int], Iterable[int]] = lambda rank: (rank,),
         rounds: Rounds | None = None,
+        first: Callable[[int], Mapping[str, Array]] | None = None,
     ) -> None:
+        self._first = first
         self.shard, self.owners, self._mirror, self._output = shard, owners, mirror, output
         self._comm, self._coordinator = endpoint.comm, endpoint.coordinator
         self._waiter, self._signals, self._endpoint = endpoint.waiter, endpoint.signals, endpoint
@@ -112,7 +116,7 @@ class ShardService:
         self._outbox = Outbox(self._comm, self._detector.learn)
         self._reporter = Reporter(endpoint, shard, self._handler, output.report_every_s)
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
-        self.coordinator_state: bytes | None = None
+        self.states: list[bytes] = []
         self.notes: list[bytes] = []
         self._commands: dict[Command, Callable[[Record], None]] = {
             Command.SAVE: self._save_model,
@@ -127,6 +131,7 @@ class ShardService:
             Command.KEEP_NOTES: self._keep_state,
             Command.ALIVE: lambda command: None,
             Command.FENCE: self._fence,
+            Command.COVER: self._cover,
         }
         self._inbox: Inbox
         self._waiting: deque[Record] = deque()  # commands that came while this rank waited for something
@@ -210,10 +215,15 @@ class ShardService:
             self._rounds.leave(dead)
         if self._mirror is not None:
             self._mirror.poll(now, partial(self.shard.snapshot, None))
-            number = self._mirror.take_done()
+            number, cover = self._mirror.take_done(), self._mirror.take_covered()
             if number is not None:
-                record = np.array((self.shard.index, number), MIRRORED)
-                self._outbox.send(record, self._coordinator, Tag.MIRRORED)
+                self._report_mirrored(number, 0)
+            if cover is not None:
+                self._report_mirrored(0, cover)
+
+    def _report_mirrored(self, number: int, cover: int) -> None:
+        record = np.array((self.shard.index, number, cover), MIRRORED)
+        self._outbox.send(record, self._coordinator, Tag.MIRRORED)
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -233,7 +243,13 @@ class ShardService:
         self._outbox.send(np.array((FENCED,), SIGNAL), self._coordinator, Tag.SIGNAL)
 
     def _revert(self, command: Record) -> None:
+        assert self._mirror is not None
         self.shard.back(int(command["number"]))
+        self._mirror.back(int(command["number"]))
+
+    def _cover(self, command: Record) -> None:
+        assert self._mirror is not None
+        self._mirror.cover(int(command["number"]))
 
     def _order_last_report(self, command: Record) -> None:
         self._reporter.order_last()
@@ -253,18 +269,49 @@ class ShardService:
 
     def _adopt(self, command: Record) -> None:
         """A shard has died: take over its pieces and answer, if this one is its successor."""
-        assert self._mirror is not None
         now = time.monotonic()
-        inherited = self._mirror.fail_over(int(command["dead"]), now)
+        inherited = self._take_over(int(command["dead"]), now, bool(command["anew"]))
         if inherited is None:
             return
-        pieces, whole = inherited
+        pieces, whole, before = inherited
         if whole is None:
             self._answer(status=Status.LOST)
             return
-        updates = self.shard.adopt(pieces, whole.copy)
-        age_ms = round(1000 * (now - whole.taken_at))
-        self._answer(mirror=whole.number, updates=updates, age_ms=age_ms)
+        updates = self.shard.updates_of([piece.index for piece in pieces])
+        age_ms, earlier = round(1000 * (now - whole.taken_at)), before.number if before is not None else -1
+        self._answer(mirror=whole.number, before=earlier, updates=updates, age_ms=age_ms)
+
+    def _take_over(self, dead: int, now: float, unbegun: bool = False) -> "Inheritance | None":
+        """Take note of a shard's death, and adopt its pieces if this one is its successor and can.
+
+        While the run is `unbegun`, its first values are as good as a mirror.
+        """
+        assert self._mirror is not None
+        inherited = self._mirror.fail_over(dead, now, self._first if unbegun else None)
+        if inherited is not None and inherited.whole is not None:
+            mirrors = [mirror for mirror in inherited[1:] if mirror is not None and mirror.number]
+            kept = {mirror.number: mirror.copy[PARAMETER_VECTOR] for mirror in mirrors}
+            self.shard.adopt(inherited.pieces, inherited.whole.copy, kept)
+        return inherited
+
+    # -- without the coordinator: see `emergency.Slice` -----------------------------------------------------
+
+    def take_over(self, dead: int) -> bool:
+        """See `emergency.Slice`."""
+        inherited = self._take_over(dead, time.monotonic()) if self._mirror is not None else None
+        return self._mirror is None or (inherited is not None and inherited.whole is None)
+
+    @property
+    def numbers(self) -> list[int]:
+        """See `emergency.Slice`."""
+        return [0, *self.shard.kept]
+
+    def copy(self, mirror: int, vectors: Sequence[int] | None) -> Mapping[str, Array]:
+        """See `emergency.Slice`."""
+        if mirror:
+            self.shard.back(mirror)
+        self.shard.close(self.shard.held)
+        return self.shard.snapshot(vectors)
 
     def _operate(self, command: Record) -> None:
         """Perform the vector operations that follow, and answer the dot products."""
@@ -276,6 +323,7 @@ class ShardService:
     def _checkpoint(self, command: Record) -> None:
         """Copy what a checkpoint holds of this shard, answer, and begin to write the copy."""
         vectors = self._receive_vectors(command)
+        self.shard.close(self.shard.held)  # of replicas that have died: the others have pushed all
         self._reporter.send()
         self._output.writer.begin(int(command["number"]), self.shard.snapshot(vectors))
         self._answer()
@@ -293,7 +341,7 @@ class ShardService:
         content = np.empty(int(command["count"]), np.uint8)
         self._receive(content, Tag.STATE)
         if command["command"] == Command.KEEP_STATE:
-            self.coordinator_state, self.notes = content.tobytes(), []
+            self.states, self.notes = [*self.states[-1:], content.tobytes()], []
         else:
             self.notes.append(content.tobytes())
 

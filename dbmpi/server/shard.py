@@ -115,7 +115,12 @@ class Shard:
             held.count_from(updates[piece])
         self._before = tuple(updates)
 
-    def adopt(self, pieces: Sequence[Piece], mirror: Mapping[str, Array]) -> int:
+    def adopt(
+        self,
+        pieces: Sequence[Piece],
+        mirror: Mapping[str, Array],
+        kept: Mapping[int, Array] | None = None,
+    ) -> int:
         """Take over the pieces of another shard; return how many updates they have had in this job.
 
         Parameters
@@ -124,6 +129,8 @@ class Shard:
             In the order in which the other one held them.
         mirror
             A copy of it, as `snapshot` makes them; its vectors are this shard's own from now on.
+        kept
+            By the number of a mirror, the parameters to go `back` to.
         """
         if self._slices is not None:
             self._slices.adopt(pieces, mirror[PARAMETER_VECTOR], numbered(mirror))
@@ -136,6 +143,9 @@ class Shard:
             states = [self._state(mirror, name, part) for name in self.rule_vectors]
             held = self.held[piece.index] = Held(value, states)
             held.count_from(int(version))
+            for number, parameters in (kept or {}).items():
+                if number in self._kept:
+                    self._kept[number][piece.index] = parameters[part]
             start += piece.size
         self.held = dict(sorted(self.held.items()))  # the order of a snapshot, and of the index over it
         return self.updates_of([piece.index for piece in pieces])
@@ -156,19 +166,25 @@ class Shard:
             start += len(held.value)
         self._kept = {last: self._kept[last] for last in list(self._kept)[-1:]} | {number: kept}
 
+    @property
+    def kept(self) -> list[int]:
+        """The mirrors to whose parameters all pieces can go `back`."""
+        return [number for number, parts in self._kept.items() if parts.keys() >= self.held.keys()]
+
     def back(self, number: int) -> None:
-        """Go back to parameters that were kept; a piece adopted since is as its mirror was.
+        """Go back to parameters that were kept; later ones are forgotten.
 
         Raises
         ------
         ProtocolError
             They are not kept any more.
         """
-        if number not in self._kept:
-            raise ProtocolError(f"shard {self.index} has kept the iterates {list(self._kept)}, not {number}")
+        if number not in self.kept:
+            raise ProtocolError(f"shard {self.index} has kept the iterates {self.kept}, not {number}")
         for piece, values in self._kept[number].items():
             np.copyto(self.held[piece].value, values)
             self.held[piece].bounds = None
+        self._kept = {kept: parts for kept, parts in self._kept.items() if kept <= number}
 
     def since(self, piece: int, client: int, op: Op, version: int, steps: int) -> Since | None:
         """Take in that a client asks for `op`; return what happened since the version that it names.

@@ -114,6 +114,7 @@ class Sending(Peer):
     """The copies of this shard on their way to its successor."""
 
     _copy: Copy | None = None  # kept until it has left
+    sent = 0  # copies that have left as a whole
 
     def begin(self, names: Sequence[str], dtype: np.dtype[Any], copy: Copy) -> None:
         """Begin to send the vectors of a copy, which must stay as it is. Local."""
@@ -123,29 +124,49 @@ class Sending(Peer):
     def poll(self) -> None:
         """See what has left. Local."""
         self._finish()
-        if not self._requests:
-            self._copy = None
+        if not self._requests and self._copy is not None:
+            self._copy, self.sent = None, self.sent + 1
 
 
 class Receiving(Peer):
     """The mirror of another shard, and the copies that keep it up to date, as they arrive.
 
+    Parameters
+    ----------
+    whole
+        A mirror of the same pieces that is there already, until a copy has arrived.
+
     Attributes
     ----------
     whole
         The mirror, of one moment; None until the first copy has arrived.
+    before
+        The one before it, as long as its room is not wanted: until the next copy is expected.
     """
 
-    def __init__(self, comm: MPI.Intracomm, rank: int, tag: int, pieces: Sequence[Piece]) -> None:
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        rank: int,
+        tag: int,
+        pieces: Sequence[Piece],
+        whole: WholeMirror | None = None,
+    ) -> None:
         super().__init__(comm, rank, tag, pieces)
-        self.whole: WholeMirror | None = None
+        self.whole: WholeMirror | None = whole
+        self.before: WholeMirror | None = None
         self._arriving: dict[str, Array] = {}
         self._spare: list[Array] = []
-        self._number, self._began = 0, 0.0  # of the copy that is arriving; 0.0: nothing of it is there
+        # Of the copy that is arriving; 0.0: nothing of it is there; whether it is all there is.
+        self._number, self._began, self._anew = 0, 0.0, False
 
-    def expect(self, names: Sequence[str], dtype: np.dtype[Any], number: int = 0) -> None:
-        """Expect a copy of some vectors: when all of it is there, it replaces these in the mirror. Local."""
+    def expect(self, names: Sequence[str], dtype: np.dtype[Any], number: int = 0, anew: bool = False) -> None:
+        """Expect a copy of some vectors. Local.
+
+        When all of it is there, it replaces these in the mirror; `anew`, all of it.
+        """
         layout, self._number, self._began = Layout(self.pieces, tuple(names), dtype), number, 0.0
+        self.before, self._anew = None, anew
         self._arriving = layout.room(self._spare)
         self._start(self._comm.Irecv, list(layout.stretches(self._arriving)))
 
@@ -163,7 +184,16 @@ class Receiving(Peer):
         """Let what has arrived take its place in the mirror; what was there is room for the next."""
         copy = dict(self.whole.copy) if self.whole is not None else {}
         self._spare += [copy[name] for name in self._arriving if name in copy and name != UPDATES]
-        self.whole = WholeMirror(copy | self._arriving, self._number, self._began)
+        self.before = self.whole
+        kept = {} if self._anew else copy
+        self.whole = WholeMirror(kept | self._arriving, self._number, self._began)
+
+    def back(self, number: int) -> None:
+        """Forget what is newer than a mirror: the run goes back to it. Local."""
+        if self._requests and self._number > number:
+            self.close()
+        if self.whole is not None and self.whole.number > number:
+            self.whole, self.before, self._spare = self.before, None, []
 
     def close(self) -> None:
         """Expect no more; the buffers must live on, as a part may be arriving. Local."""

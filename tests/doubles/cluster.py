@@ -60,7 +60,7 @@ def coordinate(context: RunContext, world: World) -> None:
     coordinator = coordinator_rank.make(context, service, service.dispatcher, log, lambda r, p: "?")
     coordinator_rank.coordinate(coordinator, context.setup.resume)
     service.shards.save_model(0, coordinator.shared.replicas.keep_alive)
-    service.shards.collect_reports()
+    service.shards.collect_reports(coordinator.shared.replicas.keep_alive)
     service.dismiss()
     log.close()
 

@@ -202,6 +202,9 @@ class Job:
 
     # -- as the dispatcher ---------------------------------------------------------------------------------
 
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
+
     def send(self, replica: int, assignment: Any) -> None:
         """See `replicas.Dispatcher`."""
         if assignment["work"] == Work.RETIRE:

@@ -43,6 +43,9 @@ class FakeReplicas:
         table = ReplicaTable((replicas, 2), 100.0, self, lambda r, p: f"replica {r}", lambda: 0.0)
         self.shared = Coordination(table, self.log, self.stopping)
 
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
+
     def send(self, replica: int, assignment: Any) -> None:
         key = int(assignment["pass_number"]), int(assignment["index"])
         work = Work(int(assignment["work"]))

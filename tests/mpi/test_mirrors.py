@@ -66,7 +66,7 @@ def test_successors_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: i
         inherited = one.fail_over(shards - 1, time.monotonic())
         assert (inherited is not None) == (rank == 0)
         if inherited is not None:
-            theirs, whole = inherited
+            theirs, whole, _ = inherited
             assert whole is not None and theirs == of_shard(pieces, shards - 1)
             assert shard.adopt(theirs, whole.copy) == len(theirs) * shards
             for piece in theirs:
@@ -76,7 +76,7 @@ def test_successors_adopt_what_was_mirrored(comm: Any, monkeypatch: Any, size: i
         inherited = one.fail_over(0, time.monotonic())  # and now the successor, which had adopted
         assert (inherited is not None) == (rank == 1)
         if inherited is not None:
-            theirs, whole = inherited
+            theirs, whole, _ = inherited
             assert whole is not None and {piece.shard for piece in theirs} == {0}
             shard.adopt(theirs, whole.copy)
             for piece in (piece for piece in pieces if piece.shard in (0, 1, shards - 1)):

@@ -39,6 +39,7 @@ PLACES = {
     "restoring": ("dbmpi.run.shard_rank", "restore_shard", ""),  # a shard, from its checkpoint
     "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
     "start": ("dbmpi.run.setup", "prepare", ""),
+    "survey": ("dbmpi.comm.world", "survey", ""),  # the first thing that all ranks do together
 }
 NO_SHARING = "DBMPI_TEST_NO_SHARING"  # if set, shards map no memory: all travels as messages
 OUT_OF_REACH = "DBMPI_TEST_OUT_OF_REACH"  # if set, ranks cannot kill others: as on hosts of their own
@@ -71,6 +72,10 @@ def wrong(fault: str) -> None:
     elif fault == "kill next":  # the rank after this one; and the news of it travels
         os.kill(by_rank(carriers(os.environ[TOKENS]))[launch.env_rank(os.environ) + 1], signal.SIGKILL)
         time.sleep(NEWS_S)
+    elif fault.startswith("kill "):  # several ranks at once
+        processes = by_rank(carriers(os.environ[TOKENS]) + [os.getpid()])
+        for rank in sorted(map(int, fault.split()[1:]), key=lambda rank: processes[rank] == os.getpid()):
+            os.kill(processes[rank], signal.SIGKILL)
     elif fault == "sleep":
         time.sleep(SLEEP_S)
     elif fault.startswith("full"):  # no file may grow: EFBIG, which reaches the program as ENOSPC does

@@ -253,30 +253,105 @@ def test_when_the_coordinator_dies_the_shards_make_a_checkpoint_to_go_on_from(
 
 
 def test_a_coordinator_that_dies_early_leaves_the_checkpoint_of_the_job_before(launch_in_ft, tmp_path):
-    """It has not told the shards anything yet; the same command goes on all the same."""
+    """Nothing is learned yet; the same command goes on all the same."""
     cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=100"
     arguments = ("--run-dir", "run", *QUIET, *cluster, "train.minibatch=100")
     assert launch_in_ft(tmp_path)(4, *arguments, "train.epochs=1", timeout=BOUND_S).status == 0
     fault = ("kill", "booking", 0, 1)
     done = launch_in_ft(tmp_path)(4, *fault, *arguments, "train.epochs=9", module=FAULTY, timeout=BOUND_S)
     assert done.status == 85
-    one_message(done, "rank 0 (coordinator) has died", "checkpoint 1 is an earlier one")
+    one_message(done, "rank 0 (coordinator) has died", "checkpoint 1 has it all")
 
 
 @pytest.mark.parametrize(
-    ("place", "rank", "words"),
+    ("shards", "fault", "words"),
     [
-        ("shard", 1, "rank 1 (shard 0) has died, and the run cannot go on without it"),
-        ("booking", 0, "rank 0 (coordinator) has died, and the run cannot go on without it"),
-        ("gradient", 3, "no replica is left to go on with: rank 3 died"),
+        (1, "kill", "rank 1 (shard 0) has died, and the run cannot go on without it"),
+        (
+            2,
+            "kill 1 2",
+            "rank 1 (shard 0), rank 2 (shard 1) have died, and the run cannot go on without them",
+        ),
     ],
+    ids=["the only shard", "a shard and its successor"],
 )
-def test_a_death_that_ends_the_run_is_told_once_and_soon(launch_in_ft, tmp_path, place, rank, words):
-    cluster = ("cluster.shards=1", "cluster.replicas=1", "cluster.partitions=2")
-    arguments = ("kill", place, rank, 20, *QUIET, *cluster, *LONG)
+def test_a_death_that_ends_the_run_is_told_once_and_soon(launch_in_ft, tmp_path, shards, fault, words):
+    cluster = (f"cluster.shards={shards}", "cluster.replicas=1", "cluster.partitions=1")
+    arguments = (fault, "shard", 1, 20, *QUIET, *cluster, *LONG)
+    done = launch_in_ft(tmp_path)(2 + shards, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1
+    one_message(done, words, "there is no checkpoint to go on from")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_without_a_replica_the_shards_make_a_checkpoint_to_go_on_from(
+    launch_in_ft, undisturbed, tmp_path, algorithm
+):
+    cluster = ("cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1")
+    arguments = ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS[algorithm])
+    fault = ("kill", "gradient", 3, 100)
+    done = launch_in_ft(tmp_path)(4, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (85, [])
+    assert "no replica is left to go on with: rank 3 died" in done.out
+    again = launch_in_ft(tmp_path)(4, *arguments, timeout=BOUND_S)
+    assert again.status == 0 and "goes on from checkpoint 1" in again.out
+    content, expected = summary(tmp_path / "run"), summary(undisturbed[algorithm])
+    assert content["stop_reason"] == expected["stop_reason"]
+    if algorithm == "downpour":
+        assert content["examples"] == expected["examples"]
+
+
+@pytest.mark.parametrize(("algorithm", "call"), [("downpour", 1), ("sandblaster", 6)])
+def test_a_shard_that_dies_before_the_first_minibatch_has_cover(
+    launch_in_ft, undisturbed, tmp_path, algorithm, call
+):
+    """The first call is a command of before there is any work; the sixth one is of the first pass."""
+    cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=1000"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS[algorithm])
+    fault = ("kill", "shard", 1, call)
+    done = launch_in_ft(tmp_path)(4, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    assert "shard 0 has died" in done.out and "shard 1) is the last shard" in done.out
+    expected = summary(undisturbed[algorithm])["test_accuracy"]
+    assert summary(tmp_path / "run")["test_accuracy"] == pytest.approx(expected, abs=2 * POINT)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "dead"), [("downpour", "0"), ("sandblaster", "0 1"), ("downpour", "0 2")]
+)
+def test_a_coordinator_that_dies_at_once_leaves_a_checkpoint_even_with_a_shard(
+    launch_in_ft, tmp_path, algorithm, dead
+):
+    cluster = "cluster.shards=2", "cluster.replicas=1", "cluster.partitions=1", "checkpoint.mirror_s=1000"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS[algorithm])
+    fault = (f"kill {dead}", "booking", 0, 1)
+    done = launch_in_ft(tmp_path)(4, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 85
+    one_message(done, "rank 0 (coordinator) has died", "checkpoint 1, after 0 examples")
+    (saved,) = resume.whole(tmp_path / "run")
+    assert isinstance(saved, manifest.Checkpoint), saved
+    assert not list((tmp_path / "run" / CHECKPOINTS).glob(".*"))
+
+
+def test_several_shards_that_die_at_once_go_back_to_one_iterate(launch_in_ft, undisturbed, tmp_path):
+    cluster = "cluster.shards=4", "cluster.replicas=1", "cluster.partitions=1"
+    arguments = ("--run-dir", "run", *QUIET, *cluster, *ALGORITHMS["sandblaster"])
+    fault = ("kill 1 3", "shard", 1, random.randrange(40, 200))
+    done = launch_in_ft(tmp_path)(6, *fault, *arguments, module=FAULTY, timeout=BOUND_S)
+    assert (done.status, messages(done)) == (0, [])
+    assert "shard 0 has died" in done.out and "shard 2 has died" in done.out
+    run, calm = tmp_path / "run", undisturbed["sandblaster"]
+    losses = {record["iteration"]: record["loss"] for record in records(run, "iteration")}
+    expected = [record["loss"] for record in records(calm, "iteration")]
+    assert list(losses.values()) == pytest.approx(expected, rel=1e-6)
+    assert_saved_as_ended(run)
+
+
+def test_a_rank_that_does_not_come_before_the_roles_split_is_named(launch_in_ft, tmp_path):
+    arguments = ("stop", "survey", 2, 1, *QUIET, "cluster.timeout_s=1")
     done = launch_in_ft(tmp_path)(4, *arguments, module=FAULTY, timeout=BOUND_S)
     assert done.status == 1
-    one_message(done, words)
+    one_message(done, "no answer within", "rank 2 (the survey of the ranks)")
 
 
 def test_the_death_of_all_shards_is_told_once_and_soon(launch_in_ft, tmp_path):

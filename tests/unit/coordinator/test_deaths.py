@@ -16,7 +16,6 @@ from dbmpi.config.sections import Evaluation, Train
 from dbmpi.coordinator.portion_scheduler import PortionScheduler
 from dbmpi.coordinator.replicas import ReplicaTable
 from dbmpi.data.portions import PortionPlan
-from dbmpi.errors import PeerDied
 from dbmpi.sandblaster.pass_scheduler import Rules
 from dbmpi.sandblaster.passes import Pass
 from tests.doubles.fake_replicas import ROWS, FakeReplicas
@@ -39,6 +38,9 @@ class MortalFleet(Fleet):
             complete(job)
 
         self.coordinator._complete = count  # type: ignore[method-assign]
+
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
 
     def send(self, replica: int, assignment: Any) -> None:
         """See `Fleet.send`; the dead get nothing to do."""
@@ -153,6 +155,9 @@ class MortalReplicas(FakeReplicas):
         super().__init__(replicas)
         self.draw, self.dead = draw, set[int]()
 
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
+
     def send(self, replica: int, assignment: Any) -> None:
         """See `FakeReplicas.send`; what is to be dropped is forgotten or remembered, as by the client."""
         key = int(assignment["pass_number"]), int(assignment["index"])
@@ -243,6 +248,9 @@ def test_a_pass_that_is_whole_has_counted_every_portion_once(replicas, portions,
 class Sent(list[tuple[int, Work]]):
     """What was sent."""
 
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
+
     def send(self, replica: int, assignment: Any) -> None:
         self.append((replica, Work(int(assignment["work"]))))
 
@@ -256,7 +264,7 @@ def test_a_replica_that_died_retires_and_what_it_owed_is_returned():
     table, sent, _ = table_of(2)
     table.order(0, evaluation_of(0, 5))
     table.order(0, plain(Work.FLUSH))
-    jobs = table.died(0, "rank 2")
+    jobs = table.died(0)
     assert [job.work for job in jobs] == [Work.EVALUATE, Work.FLUSH]
     assert sent[-1] == (0, Work.RETIRE)
     assert table.idle and table.living == [1] and table.dead == [0] and table.least_busy() == 1
@@ -265,20 +273,13 @@ def test_a_replica_that_died_retires_and_what_it_owed_is_returned():
 def test_nobody_waits_for_a_dead_replica_but_its_partitions_get_signs_of_life():
     table, sent, now = table_of(2)
     table.order(0, plain(Work.FLUSH))
-    table.died(0, "rank 2")
+    table.died(0)
     now[0] = 1000.0
     table.keep_alive()
     assert (0, Work.ALIVE) in sent
     late = np.zeros((), REPORT)
     late["work"] = Work.FLUSH
     assert table.receive(late) is None
-
-
-def test_the_death_of_the_last_replica_ends_the_run():
-    table, _, _ = table_of(2)
-    table.died(1, "rank 3")
-    with pytest.raises(PeerDied, match="no replica is left to go on with: rank 2 died"):
-        table.died(0, "rank 2")
 
 
 def test_the_order_to_leave_gives_the_status():

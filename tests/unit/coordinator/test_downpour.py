@@ -68,6 +68,9 @@ class Fleet:
         shared = Coordination(table, self.log, Stopping(config.train))
         self.coordinator = self.activity(config, self.scheduler, (rows, TEST_ROWS), shared)
 
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
+
     def send(self, replica: int, assignment: Any) -> None:
         """Put an assignment into the queue of every partition."""
         self.sent.append((replica, assignment))

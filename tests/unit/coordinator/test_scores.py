@@ -20,6 +20,9 @@ class Nobody:
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
+    def send_to_spares(self, assignment: Any) -> None:
+        """See `replicas.Dispatcher`."""
+
     def send(self, replica: int, assignment: Any) -> None:
         """See `replicas.Dispatcher`."""
         self.sent.append((int(assignment["start"]), int(assignment["stop"])))

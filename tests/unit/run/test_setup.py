@@ -14,56 +14,8 @@ from dbmpi.data import describe
 from dbmpi.errors import UserError
 from dbmpi.run import setup
 from dbmpi.run.cli import Arguments
-from dbmpi.run.refusal import Refused, agree, warn
 
 ALONE = [RankPlace("here", 0, frozenset({0}))]  # the places of one rank
-
-
-class Comm:
-    """Two ranks that run one after the other: rank 0 leaves its answers for rank 1."""
-
-    def __init__(self, rank: int, answers: list[Any], gathered: list[Any] | None = None) -> None:
-        self.rank, self.answers, self.gathered = rank, answers, gathered
-
-    def Get_rank(self) -> int:
-        return self.rank
-
-    def bcast(self, value: Any, root: int) -> Any:
-        if self.rank == root:
-            self.answers.append(value)
-            return value
-        return self.answers.pop(0)
-
-    def gather(self, value: Any, root: int) -> list[Any] | None:
-        return self.gathered
-
-
-def test_only_rank_0_decides():
-    answers: list[Any] = []
-    assert agree(Comm(0, answers), lambda: "this") == "this"
-    assert agree(Comm(1, answers), lambda: pytest.fail("rank 1 decides")) == "this"
-
-
-def test_a_user_error_is_printed_once_and_refuses_everywhere(capsys):
-    def decide() -> None:
-        raise UserError("train.minibatch = 0: give 1 or more")
-
-    answers: list[Any] = []
-    for rank in (0, 1):
-        with pytest.raises(Refused):
-            agree(Comm(rank, answers), decide)
-    assert capsys.readouterr().err == "dbmpi: error: train.minibatch = 0: give 1 or more\n"
-
-
-def test_other_errors_are_not_taken_for_a_mistake_of_the_user():
-    with pytest.raises(ZeroDivisionError):
-        agree(Comm(0, []), lambda: 1 // 0)
-
-
-def test_each_warning_is_printed_once(capsys):
-    warn(Comm(0, [], [["a"], ["b", "a"], []]), ["a"])
-    warn(Comm(1, []), ["a"])
-    assert capsys.readouterr().err.splitlines() == ["dbmpi: warning: a", "dbmpi: warning: b"]
 
 
 def test_ranks_of_one_number_of_threads_are_told_together() -> None:

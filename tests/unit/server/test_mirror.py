@@ -128,7 +128,7 @@ def test_the_successor_adopts_what_was_copied(comm: Comm) -> None:
     comm.dead.add(0)
     inherited = successor.fail_over(0, 0.1)
     assert inherited is not None
-    pieces, whole = inherited
+    pieces, whole, _ = inherited
     assert whole is not None and pieces == of_shard(PIECES, 0)
     assert mine.adopt(pieces, whole.copy) == 1
     assert list(mine.held) == [p.index for p in PIECES if p.shard in (0, 1)]

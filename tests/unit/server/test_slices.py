@@ -71,16 +71,20 @@ def test_a_shard_goes_back_to_the_last_two_parameters_that_it_kept():
     for number in (1, 2, 3):
         successor.keep(number, successor.snapshot([])[vector_names.PARAMETER_VECTOR])
         successor.operate(Program().scale(PARAMETERS, 2.0).records)
-    successor.adopt(of_shard(PIECES, 1), dead.snapshot([]))
+    mirrored = dead.snapshot([])
+    kept = {number: number * mirrored[vector_names.PARAMETER_VECTOR] for number in (1, 2, 3)}
+    successor.adopt(of_shard(PIECES, 1), mirrored, kept)
     for number in (3, 2):
         successor.back(number)
         for piece, held in first.held.items():
             assert np.array_equal(successor.held[piece].value, 2 ** (number - 1) * held.value)
         assert all(
-            np.array_equal(successor.held[piece].value, held.value) for piece, held in dead.held.items()
+            np.array_equal(successor.held[piece].value, number * held.value)
+            for piece, held in dead.held.items()
         )
-    with pytest.raises(ProtocolError, match=r"has kept the iterates \[2, 3\], not 1"):
-        successor.back(1)
+    for number in (1, 3):  # too old, and after the one that it has gone back to
+        with pytest.raises(ProtocolError, match=rf"has kept the iterates \[2\], not {number}"):
+            successor.back(number)
 
 
 def test_the_state_of_a_warmstart_s_rule_is_not_missed():

@@ -1,0 +1,118 @@
+"""What shards say to one another when the coordinator has died: small messages, with signs of life."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from mpi4py import MPI
+
+from dbmpi.arrays import Array, Record
+from dbmpi.comm import ulfm
+from dbmpi.comm.background import Background
+from dbmpi.comm.messages import complete, tolerant
+from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG, Emergency
+from dbmpi.comm.wait import Waiter
+from dbmpi.errors import JobEnded
+
+T = TypeVar("T")
+SIGN = 0.25  # of the deadline, between signs of life
+
+
+class Letter(NamedTuple):
+    """A message: an `EMERGENCY` record, `()`, and the numbers that followed."""
+
+    record: Record
+    numbers: list[int]
+
+    @property
+    def kind(self) -> Emergency:
+        """What it says."""
+        return Emergency(int(self.record["kind"]))
+
+
+class Gathering:
+    """The living shards, as one of them reaches them.
+
+    Parameters
+    ----------
+    comm
+        The shards' communicator.
+    waiter
+        How to wait.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, waiter: Waiter) -> None:
+        self._comm, self._waiter = comm, waiter
+        self._sends: list[tuple[MPI.Request, Array]] = []  # and buffers, which live as long as this
+        self._sign_at = 0.0
+
+    def tell(
+        self, shards: Sequence[int], kind: Emergency, numbers: Sequence[int] = (), **fields: int
+    ) -> None:
+        """Send a message to some shards; one that has died gets none. Local."""
+        record = np.zeros(1, EMERGENCY)
+        record["kind"], record["count"] = kind, len(numbers)
+        for name, value in fields.items():
+            record[name] = value
+        self.send(shards, record)
+        if len(numbers):
+            self.send(shards, np.array(numbers, np.int64))
+
+    def send(self, shards: Sequence[int], content: Record) -> None:
+        """Send a record, `(1,)`, or what one has announced. Local."""
+        for shard in shards:
+            start = partial(self._comm.Isend, content.view(np.uint8), shard, EMERGENCY_TAG)
+            request = tolerant(start, self._learn, None)
+            if request is not None:
+                self._sends.append((request, content))
+
+    def next(self, shard: int) -> Letter | None:
+        """Return the next message of a shard but for signs of life; None if it has died.
+
+        Raises
+        ------
+        PeerSilent
+            It has given no sign of life within the deadline.
+        """
+        while (record := self._receive(np.zeros(1, EMERGENCY), shard)) is not None:
+            count = int(record[0]["count"])
+            numbers = self._receive(np.zeros(count, np.int64), shard) if count > 0 else np.zeros(0, np.int64)
+            if numbers is None:
+                return None
+            if record[0]["kind"] != Emergency.ALIVE:
+                return Letter(record.reshape(()), numbers.tolist())
+        return None
+
+    def expect(self, shard: int, kind: Emergency, number: int) -> Letter | None:
+        """Return the next message of a kind and a number; what comes before is of an earlier attempt."""
+        while (letter := self.next(shard)) is not None:
+            if letter.kind is kind and letter.record["number"] == number:
+                return letter
+        return None
+
+    def meanwhile(self, task: Callable[[], T], shards: Sequence[int]) -> T:
+        """Let a task that may take long run in a thread, with signs of life; return its result."""
+
+        def look() -> None:
+            if time.monotonic() >= self._sign_at:
+                self._sign_at = time.monotonic() + SIGN * self._waiter.timeout_s
+                self.tell(shards, Emergency.ALIVE)
+
+        return Background(lambda call: task()).result(look)
+
+    def _receive(self, into: Record, shard: int) -> Record | None:
+        what = "what to do without the coordinator"
+
+        def receive() -> Record:
+            request = self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
+            complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"))
+            return into
+
+        return tolerant(receive, self._learn, None)
+
+    def _learn(self, error: MPI.Exception) -> None:
+        ulfm.raise_unless_death(self._comm, error)
+        if ulfm.revoked(self._comm):
+            raise JobEnded from error
