@@ -2,7 +2,7 @@
 
 The first living shard leads. It takes the run directory over, so that a coordinator that was only stopped
 can change nothing there. It has what the coordinator sent last (`coordinator_state`); it asks the others what
-they could write, lets them write their slices, as for a checkpoint, and completes it. If shards have died too,
+they could write, lets them write their slices, as for a checkpoint, and completes it. If shards have died,
 their successors take over from the mirrors first, as they would have by order; and if one dies on the way, it
 is all done again without it. The parameters are newer than the state: notes say what was
 learned in between. What no note says, of the portions that were outstanding, will be learned again.

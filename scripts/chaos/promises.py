@@ -3,14 +3,15 @@
 `python scripts/chaos table` prints it as docs/reliability.md has it, and every try is held to it. In the
 first row that fits stands what is promised; "*" stands for all. The statuses: 85 is 85 where there is a whole
 checkpoint to go on from, and else 1; "85-" is 85 with or without; 137 is what the launcher says of a rank
-that was killed (9 with MPICH); "own" is `OWNED`. The phases: "launch" until training begins, "training",
+that was killed (9 with MPICH); "own" is `STATUS_OWNED`. The phases: "launch" until training begins, "training",
 "end" once summary.json is there. Whatever the status, the same command comes to an end with 0 afterwards.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-OWNED = 86  # of a job whose run directory another one has
+from dbmpi.errors import STATUS_OWNED
+
 GROUPS = {
     "deaths": "kill kill-writing out-of-memory double-kill"
 }  # words of the first column that stand for others
@@ -102,7 +103,7 @@ def promised(kind: str, role: str, launcher: str, phases: Iterable[str]) -> list
 
 def kept(status: int, words: Iterable[str], whole: bool) -> bool:
     """Return whether a status is among the promised; `whole`: there is a checkpoint to go on from."""
-    meaning = {"85": (85,) if whole else (1,), "85-": (85, 1), "137": (137, 9), "own": (OWNED,)}
+    meaning = {"85": (85,) if whole else (1,), "85-": (85, 1), "137": (137, 9), "own": (STATUS_OWNED,)}
     return any(status in meaning.get(word, (int(word) if word.isdigit() else -1,)) for word in words)
 
 

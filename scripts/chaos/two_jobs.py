@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dbmpi.errors import STATUS_OWNED, STATUS_STOPPED, STATUS_TAKEN_OVER
 from scripts import launcher, processes
 from scripts.chaos import options
 from scripts.chaos.failing import audit
@@ -33,7 +34,6 @@ from scripts.chaos.victims import by_rank
 
 KINDS = "at once", "requeued", "waiting"
 LEASE_S, RUN_S, TIMEOUT_S, RANKS = 2.0, 4.0, 60.0, 4
-OWNED, TAKEN_OVER, STOPPED = 86, 87, 85
 SETTINGS = [
     "train.epochs=100000",
     "checkpoint.every_s=0.3",
@@ -108,10 +108,14 @@ def at_once(pair: Pair, outcome: Outcome) -> None:
         time.sleep(outcome.delay_s)
         jobs = [job.result() for job in (first, pool.submit(pair.start, *limits))]
     outcome.statuses = [job.status for job in jobs]
-    if sorted(map(str, outcome.statuses)) != [str(STOPPED), str(OWNED)]:
+    if sorted(map(str, outcome.statuses)) != [str(STATUS_STOPPED), str(STATUS_OWNED)]:
         outcome.wrong.append("one should have run, and the other left")
     said = [
-        line for job in jobs if job.status == OWNED for line in job.err.splitlines() if "belongs to" in line
+        line
+        for job in jobs
+        if job.status == STATUS_OWNED
+        for line in job.err.splitlines()
+        if "belongs to" in line
     ]
     if len(said) != 1 or "process " not in said[0]:
         outcome.wrong.append(f"says {said}")
@@ -164,7 +168,7 @@ def taken_over(pair: Pair, outcome: Outcome) -> None:
         if late and pair.files() != before:
             outcome.wrong.append("the one that woke has changed files")
     outcome.statuses = [job.status for job in ended]
-    if outcome.statuses != [TAKEN_OVER, STOPPED]:
+    if outcome.statuses != [STATUS_TAKEN_OVER, STATUS_STOPPED]:
         outcome.wrong.append("the old one should have been taken over, and the new one have stopped")
     if not there:
         outcome.wrong.append("never taken over")

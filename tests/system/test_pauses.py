@@ -4,9 +4,9 @@ import pytest
 
 from dbmpi.checkpoint import manifest, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS
-from scripts.chaos.pauses import Pauser
 from tests.system.conftest import launch_in
 from tests.system.faulty import OUT_OF_REACH
+from tests.system.pausing import Pauser
 from tests.system.reading import QUIET, messages, one_message, records, summary
 from tests.system.test_deaths import ALGORITHMS, FAULTY, Tolerant
 

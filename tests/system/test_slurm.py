@@ -134,7 +134,7 @@ def test_job_that_is_preempted_goes_back_into_the_queue(cluster, jobs, undisturb
     accuracy = undisturbed("sandblaster")
     job.await_end()
     assert_finished(job, restarts=1)
-    assert "stopped with a checkpoint: back into the queue" in job.log.read_text()
+    assert "stopped before its end: back into the queue" in job.log.read_text()
     assert_as_good(job, accuracy)
 
 
