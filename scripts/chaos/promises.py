@@ -3,7 +3,7 @@
 `python scripts/chaos table` prints it as docs/reliability.md has it, and every try is held to it. In the
 first row that fits stands what is promised; "*" stands for all. The statuses: 85 is 85 where there is a whole
 checkpoint to go on from, and else 1; "85-" is 85 with or without; 137 is what the launcher says of a rank
-that was killed (9 with MPICH); "own" is `STATUS_OWNED`. The phases: "launch" until training begins, "training",
+that was killed (9 with MPICH); "own" is 86. The phases: "launch" until training begins, "training",
 "end" once summary.json is there. Whatever the status, the same command comes to an end with 0 afterwards.
 """
 
