@@ -178,8 +178,8 @@ def _serial(context: "RunContext", started: float) -> int:
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
     from dbmpi.comm import ulfm
-    from dbmpi.comm.process import kill
     from dbmpi.comm.world import World
+    from dbmpi.process import kill
 
     with World(context.setup.topology, comm, context.config.cluster.timeout_s) as world:
         who.comms = world.comms

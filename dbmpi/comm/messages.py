@@ -11,12 +11,12 @@ from mpi4py import MPI
 
 from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
-from dbmpi.comm.process import Process, kill
 from dbmpi.comm.protocol import Tag
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import WATCHED, Cause, Waiter
 from dbmpi.comm.watch import CoordinatorWatch
 from dbmpi.errors import Fenced, ProtocolError
+from dbmpi.process import Process, kill
 
 T = TypeVar("T")
 

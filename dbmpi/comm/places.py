@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 
 from dbmpi.comm import control_groups
-from dbmpi.comm.process import NOBODY, Process, this_process
+from dbmpi.process import NOBODY, Process, this_process
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ wake when a checkpoint has been made of what it knew.
 """
 
 from dbmpi.comm.awake import Deadline, awake
-from dbmpi.comm.process import Process, kill
 from dbmpi.comm.wait import JUDGED
 from dbmpi.errors import CoordinatorSilent
+from dbmpi.process import Process, kill
 
 GRACE = 0.5  # of cluster.timeout_s: for the news of its death to come
 

@@ -1,6 +1,6 @@
 """What becomes of a rank that is silent and perhaps alive: the run must be safe from its waking.
 
-Where ranks may die all ranks are told, those of its host kill it (`comm.process`), and its death is then like
+Where ranks may die all ranks are told, those of its host kill it (`process`), and its death is then like
 any other. Where no rank is left on its host, or none can reach it, it counts as dead after a while. Where a
 death would end the job it is not killed: the run does without it for as long as it takes to save. In any case
 shards refuse from now on what it asks for, and if it wakes it learns of that by the same message, and leaves.
@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dbmpi.comm import ulfm
 from dbmpi.comm.assignments import fence
 from dbmpi.comm.awake import Deadline
-from dbmpi.comm.process import Process, kill
 from dbmpi.comm.protocol import Command
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import JUDGED
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.layout.topology import Topology
+from dbmpi.process import Process, kill
 
 GRACE = 0.5  # of cluster.timeout_s: for the news of a death to come
 

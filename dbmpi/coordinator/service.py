@@ -8,7 +8,6 @@ from mpi4py import MPI
 
 from dbmpi.comm.assignments import leave
 from dbmpi.comm.background import Background
-from dbmpi.comm.process import Process
 from dbmpi.comm.protocol import FENCED, REPORT, SIGNAL, Tag
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.ulfm import FailureDetector
@@ -20,6 +19,7 @@ from dbmpi.coordinator.shards import ShardGroup
 from dbmpi.errors import STATUS_OK, Fenced
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
+from dbmpi.process import Process
 
 TICK_S = 0.01
 MOST_READ = 10_000  # messages, before somebody is judged

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dbmpi import process
+
 LONGEST = 120  # characters of a name that the environment gives
 
 
@@ -43,7 +45,9 @@ class Identity:
             job = f"{job}@{env.get('SLURM_CLUSTER_NAME', '')}"[:LONGEST].rstrip("@")
         restarts = env.get("SLURM_RESTART_COUNT", "")
         pid = os.getpid()
-        return cls(*_place(), pid, start_of(pid) or 0, job, int(restarts) if restarts.isdecimal() else 0)
+        return cls(
+            *_place(), pid, process.started(pid) or 0, job, int(restarts) if restarts.isdecimal() else 0
+        )
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "Identity":
@@ -68,7 +72,7 @@ class Identity:
             return True
         except OSError:  # of another user
             pass
-        start = start_of(self.pid)
+        start = process.started(self.pid)
         return start is not None and self.start > 0 and start != self.start
 
     def is_restarted_as(self, other: "Identity") -> bool:
@@ -80,28 +84,9 @@ class Identity:
         return f"{job}process {self.pid} on {self.host}"
 
 
-def start_of(pid: int) -> int | None:
-    """Return when a process of this host began, in clock ticks since the boot; 0 for one that has ended.
-
-    None where it cannot be seen.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return 0 if fields[0] in "ZX" else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def _place() -> tuple[str, str, str, str]:
     """Return host, machine, boot and namespace of process ids."""
-    namespace = ""
-    with suppress(OSError):
-        namespace = os.readlink("/proc/self/ns/pid")
-    host = socket.gethostname()[:LONGEST]
-    return host, _text("/etc/machine-id"), _text("/proc/sys/kernel/random/boot_id"), namespace
-
-
-def _text(path: str) -> str:
+    machine = ""
     with suppress(OSError, ValueError):
-        return Path(path).read_text().strip()[:LONGEST]
-    return ""
+        machine = Path("/etc/machine-id").read_text().strip()[:LONGEST]
+    return socket.gethostname()[:LONGEST], machine, process.boot(), process.namespace()

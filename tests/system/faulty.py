@@ -130,7 +130,7 @@ def main(argv: list[str]) -> int:
     if os.environ.get(NO_SHARING):
         importlib.import_module("dbmpi.replica.rooms").Rooms._new = lambda rooms, size: None
     if os.environ.get(OUT_OF_REACH):
-        importlib.import_module("dbmpi.comm.process").kill = lambda process: False
+        importlib.import_module("dbmpi.process").kill = lambda process: False
     if int(rank) in (-1, launch.env_rank(os.environ)):
         module, name, method = PLACES[place]
         holder, attribute = importlib.import_module(module), name

@@ -19,7 +19,7 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "arrays", "screen"],
+        ["text", "typed", "files", "arrays", "screen", "process"],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],

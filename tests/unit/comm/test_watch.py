@@ -5,10 +5,10 @@ import pytest
 from dbmpi.comm import awake as module
 from dbmpi.comm import watch
 from dbmpi.comm.awake import AwakeClock, Deadline
-from dbmpi.comm.process import NOBODY
 from dbmpi.comm.wait import JUDGED
 from dbmpi.comm.watch import CoordinatorWatch
 from dbmpi.errors import CoordinatorSilent
+from dbmpi.process import NOBODY
 
 
 class Time:

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from dbmpi.comm import ulfm
-from dbmpi.comm.process import Process
 from dbmpi.comm.protocol import Command, Work
 from dbmpi.comm.wait import Waiter
 from dbmpi.coordinator import fencing
 from dbmpi.coordinator.fencing import Fencing
 from dbmpi.layout.topology import assign_roles
+from dbmpi.process import Process
 
 SHARD, REPLICA = 2, 3  # world ranks of 5
 PROCESSES = [Process(100 + rank, rank, "here") for rank in range(5)]

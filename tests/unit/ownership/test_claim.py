@@ -160,6 +160,13 @@ def test_a_file_system_that_cannot_rename_a_directory_is_told(
 
 def test_shards_take_over_from_their_coordinator_but_not_from_another_job(tmp_path: Path) -> None:
     owned = held(tmp_path)
-    assert succeed(owned)[0].generation == 2
+    assert succeed(owned, lambda identity: False)[0].generation == 2
     with pytest.raises(TakenOver):
-        succeed(owned)
+        succeed(owned, lambda identity: False)
+
+
+def test_a_shard_takes_over_from_one_that_did_so_before_it_died(tmp_path: Path) -> None:
+    owned = held(tmp_path)
+    first, owner = succeed(owned, lambda identity: False)
+    second, _ = succeed(owned, lambda identity: identity == owner.identity)
+    assert (first.generation, second.generation) == (2, 3)

@@ -1,9 +1,9 @@
-"""A process of this host, known for certain: by its number and by when it was started. Without MPI."""
+"""A process of this host, known for certain: by its number and by when it was started. Local."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,10 +35,8 @@ NOBODY = Process(0, 0, "")
 
 def this_process() -> Process:
     """Return this process; `NOBODY` where there is no /proc."""
-    try:
-        return Process(os.getpid(), _started(os.getpid()), _space())
-    except OSError:
-        return NOBODY
+    began, space = started(os.getpid()), _space()
+    return Process(os.getpid(), began, space) if began and space else NOBODY
 
 
 def kill(process: Process) -> bool:
@@ -53,10 +51,11 @@ def kill(process: Process) -> bool:
         if not process.pid or process.space != _space():
             return False
         with _opened(process.pid) as send:
-            if _started(process.pid) == process.started:
+            began = started(process.pid)
+            if began == process.started:
                 send(signal.SIGKILL)
-        return True
-    except (ProcessLookupError, FileNotFoundError):
+        return began is not None
+    except ProcessLookupError:
         return True
     except OSError:
         return False
@@ -70,6 +69,7 @@ def _opened(pid: int) -> Iterator[Callable[[int], None]]:
     except ProcessLookupError:
         raise
     except (OSError, AttributeError):  # an old kernel, or not allowed here
+        os.kill(pid, 0)
         yield partial(os.kill, pid)
         return
     try:
@@ -78,11 +78,31 @@ def _opened(pid: int) -> Iterator[Callable[[int], None]]:
         os.close(fd)
 
 
-def _started(pid: int) -> int:
-    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    return int(fields[STARTED])
+def started(pid: int) -> int | None:
+    """Return when a process of this host was started, as `Process.started`; 0 for one that has ended.
+
+    None where it cannot be seen.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return 0 if fields[0] in "ZX" else int(fields[STARTED])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def boot() -> str:
+    """Return the id of this boot of the host; empty where the system does not tell."""
+    with suppress(OSError, ValueError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def namespace() -> str:
+    """Return in which namespace process numbers count here; empty where the system does not tell."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
 
 
 def _space() -> str:
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return f"{boot()} {namespace()}".strip()

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from dbmpi.comm import process
-from dbmpi.comm.process import NOBODY, Process, kill, this_process
+from dbmpi import process
+from dbmpi.process import NOBODY, Process, kill, this_process
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def recorded(pid: int) -> Process:
-    return Process(pid, process._started(pid), this_process().space)
+    return Process(pid, process.started(pid) or 0, this_process().space)
 
 
 def test_a_process_that_is_stopped_is_killed(sleeper):
