@@ -1,22 +1,17 @@
 """What is decided before the roles split. Rank 0 decides for all, so that every rank agrees, or leaves."""
 
-import os
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology, assign_roles
-from dbmpi.run import cli, launch, surroundings
+from dbmpi.run import cli, cores
 from dbmpi.run.choices import carried_over, complete, told
 from dbmpi.run.refusal import agree, say_warning, warn
-
-LOOK_S = 1.0  # between two looks at the record of another owner, at most
-LOOKS_A_LEASE = 10
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -29,8 +24,8 @@ if TYPE_CHECKING:
     from dbmpi.ownership.lease import Lease
     from dbmpi.ownership.owned import OwnedDirectory
 
-
-COMPUTING = "replica", "serial"  # kinds of roles that compute all the time
+LOOK_S = 1.0  # between two looks at the record of another owner, at most
+LOOKS_A_LEASE = 10
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     config = agree(comm, lambda: _read(arguments, comm.Get_size()), "reading the configuration")
     timeout_s = config.cluster.timeout_s
     places = _survey(comm, timeout_s)
-    threads, crowded = _choose_threads(comm, config, places)
+    threads, crowded = cores.choose_threads(comm, config, places)
     given, what = config, "looking at the data"
     chosen, topology, (data, network) = agree(comm, lambda: _inspect(given, places), what, timeout_s)
     owned, lease = _own(comm, arguments, chosen)
@@ -116,9 +111,9 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
         if lease is not None:
             lease.release()
         raise
-    warn(comm, _thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
-    words, config = told(given, config), _with_overlap(config, topology, places)
-    core_each, here = _core_each(topology, places, comm.Get_rank()), tuple(places)
+    warn(comm, cores.thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
+    words, config = told(given, config), cores.with_overlap(config, topology, places)
+    core_each, here = cores.core_each(topology, places, comm.Get_rank()), tuple(places)
     plan = config, topology, here, threads, crowded, core_each, data, network
     job = agree(comm, lambda: secrets.token_hex(16), "a name for the job", timeout_s)
     return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
@@ -180,65 +175,6 @@ def _read(arguments: cli.Arguments, ranks: int) -> Config:
     return config
 
 
-def _ranks_and_cores(places: "Sequence[RankPlace]", node: int) -> tuple[int, int]:
-    """Return how many ranks are on a node, and how many cores they may use together, whole ones."""
-    here = [place for place in places if place.node == node]
-    cores = len(frozenset().union(*(place.cores for place in here)))
-    return len(here), max(1, int(min(cores, *(place.quota for place in here))))
-
-
-def thread_reasons(config: Config, places: "Sequence[RankPlace]") -> dict[str, list[int]]:
-    """Return how many threads ranks have, and why: for each reason the ranks, in order."""
-    reasons: dict[str, list[int]] = {}
-    nodes = {node: _ranks_and_cores(places, node) for node in {place.node for place in places}}
-    for rank, place in enumerate(places):
-        ranks, cores = nodes[place.node]
-        why = launch.thread_reason(config.cluster.threads, len(place.cores), ranks, cores)
-        reasons.setdefault(why, []).append(rank)
-    return reasons
-
-
-def _choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:
-    """Choose the threads of this rank; return them, and whether its node has fewer cores than ranks.
-
-    The libraries read the choice when they are loaded: no numpy before this.
-    """
-    mine = places[comm.Get_rank()]
-    ranks, cores = _ranks_and_cores(places, mine.node)
-    threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
-    threads, problem = surroundings.possible_threads(threads, config.cluster.threads == "auto")
-    os.environ.update(launch.thread_environment(threads))
-    warn(comm, problem, config.cluster.timeout_s)
-    return threads, ranks > cores
-
-
-def _thread_warnings(topology: Topology, places: "list[RankPlace]", threads: int, rank: int) -> list[str]:
-    """Return what is wrong with the threads of a rank. Local."""
-    mine = places[rank]
-    here = [role.kind for role, place in zip(topology.roles, places, strict=True) if place.node == mine.node]
-    computing = sum(kind in COMPUTING for kind in here)
-    if topology.roles[rank].kind not in COMPUTING:
-        return []
-    cores = _ranks_and_cores(places, mine.node)[1]
-    return launch.thread_warnings(threads, len(mine.cores), computing, cores, len(here) - computing)
-
-
-def _core_each(topology: Topology, places: "list[RankPlace]", rank: int) -> bool:
-    """Return whether a rank is a partition, on a node that has a core for each partition there."""
-    node = places[rank].node
-    partitions = [r for replica in topology.replicas for r in replica if places[r].node == node]
-    return rank in partitions and len(partitions) <= _ranks_and_cores(places, node)[1]
-
-
-def _with_overlap(config: Config, topology: Topology, places: "list[RankPlace]") -> Config:
-    """Return the configuration with `downpour.overlap` chosen for the most crowded node. Local."""
-    crowds = [_ranks_and_cores(places, node) for node in {place.node for place in places}]
-    ranks, cores = max(crowds, key=lambda crowd: crowd[0] / crowd[1])
-    replicas, nodes = len(topology.replicas), len(crowds)
-    overlap = launch.resolve_overlap(config.downpour.overlap, replicas, nodes, ranks, cores)
-    return replace(config, downpour=replace(config.downpour, overlap=overlap))
-
-
 def _inspect(
     config: Config, places: "list[RankPlace]"
 ) -> "tuple[Config, Topology, tuple[Description, Network]]":
@@ -253,7 +189,7 @@ def _inspect(
     network = build(config, description.input_shape)
     check_data(config, network, description)
     nodes = [place.node for place in places]
-    node = Node(node_memory(), min(_ranks_and_cores(places, number)[1] for number in set(nodes)))
+    node = Node(node_memory(), min(cores.ranks_and_cores(places, number)[1] for number in set(nodes)))
     rows = description.train_rows
     topology, _ = choose_roles(config, network, description, len(nodes), node, nodes)
     chosen = complete(config, network, rows, len(topology.replicas))

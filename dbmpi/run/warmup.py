@@ -11,8 +11,8 @@ from dbmpi.comm.alone import Alone
 from dbmpi.errors import UserError
 from dbmpi.run.capacity import limits
 from dbmpi.run.cautions import expectations
+from dbmpi.run.cores import thread_reasons
 from dbmpi.run.refusal import say_warning, warn
-from dbmpi.run.setup import thread_reasons
 from dbmpi.run.tables import spans
 from dbmpi.text import several
 

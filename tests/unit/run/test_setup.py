@@ -1,5 +1,6 @@
 """What rank 0 decides for all: a user error is printed once, and every rank leaves."""
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,19 +15,18 @@ from dbmpi.data import describe
 from dbmpi.errors import UserError
 from dbmpi.run import setup
 from dbmpi.run.cli import Arguments
+from dbmpi.run.cores import thread_reasons
 
 ALONE = [RankPlace("here", 0, frozenset({0}))]  # the places of one rank
 
 
 def test_ranks_of_one_number_of_threads_are_told_together() -> None:
     places = [RankPlace("a", 0, frozenset(range(4)))] * 2 + [RankPlace("b", 1, frozenset(range(4)))]
-    assert setup.thread_reasons(load(None), places) == {
+    assert thread_reasons(load(None), places) == {
         "2 (auto: 2 ranks on a node with 4 cores for them)": [0, 1],
         "4 (auto: 1 rank on a node with 4 cores for them)": [2],
     }
-    assert setup.thread_reasons(load(None, ["cluster.threads=3"]), places) == {
-        "3 (cluster.threads)": [0, 1, 2]
-    }
+    assert thread_reasons(load(None, ["cluster.threads=3"]), places) == {"3 (cluster.threads)": [0, 1, 2]}
 
 
 def test_the_data_and_the_network_fit_together():
@@ -70,7 +70,7 @@ def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
 
 
 def test_nobody_can_guess_what_names_in_shared_places_are_made_of(tmp_path, monkeypatch):
-    monkeypatch.setattr(setup.os, "environ", dict(setup.os.environ))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     made = [setup.prepare(Arguments(run_dir=tmp_path / f"run{i}"), cast(Any, Alone())) for i in range(2)]
     assert made[0].job != made[1].job and len(made[0].job) == 32
     for one in made:
