@@ -264,7 +264,7 @@ def test_a_replica_that_died_retires_and_what_it_owed_is_returned():
     table, sent, _ = table_of(2)
     table.order(0, evaluation_of(0, 5))
     table.order(0, plain(Work.FLUSH))
-    jobs = table.died(0)
+    jobs = table.leave_out(0)
     assert [job.work for job in jobs] == [Work.EVALUATE, Work.FLUSH]
     assert sent[-1] == (0, Work.RETIRE)
     assert table.idle and table.living == [1] and table.dead == [0] and table.least_busy() == 1
@@ -273,7 +273,7 @@ def test_a_replica_that_died_retires_and_what_it_owed_is_returned():
 def test_nobody_waits_for_a_dead_replica_but_its_partitions_get_signs_of_life():
     table, sent, now = table_of(2)
     table.order(0, plain(Work.FLUSH))
-    table.died(0)
+    table.leave_out(0)
     now[0] = 1000.0
     table.keep_alive()
     assert (0, Work.ALIVE) in sent

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from dbmpi.errors import STATUS_OWNED
 from scripts.chaos import lines, promises, report, series
 from scripts.chaos.jobs import Mode
 from scripts.chaos.kinds import ANYBODY, KINDS
@@ -61,7 +62,7 @@ def test_what_is_close_to_the_border_of_phases_is_promised_what_either_is():
         (85, ["85-"], False, True),
         (9, ["137"], True, True),
         (0, ["1", "85"], True, False),
-        (promises.OWNED, ["own"], True, True),
+        (STATUS_OWNED, ["own"], True, True),
     ],
 )
 def test_statuses_that_keep_a_promise(status, words, whole, holds):
