@@ -28,6 +28,7 @@ from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.progress import Silent
 from dbmpi.ownership.owned import OwnedDirectory
+from dbmpi.replica.client import Request
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.sandblaster import minimize as optimizer
 from dbmpi.sandblaster.optimizer_state import Limits
@@ -87,7 +88,7 @@ class Remote:
         return self._link.incoming
 
     def _exchange(self, op: Op, gradient: Array, evaluation: int) -> None:
-        self._link.begin(op, gradient, np.full(self._pieces, evaluation), 0.0, 0)
+        self._link.begin(Request(op, gradient, np.full(self._pieces, evaluation)))
         assert self._link.wait().refused == 0
 
 
@@ -124,7 +125,7 @@ def minimize(comm: Any, folder: Path, function: Any, start: Array, method: str, 
     problem = Remote(service, link, len(pieces), function)
     end = optimizer.minimize(problem, made, limits, lambda iteration: None)
     found = problem.parameters().copy()
-    service.shards.collect_reports()
+    service.shards.collect_reports(lambda: None)
     service.shards.stop(0)
     log.close()
     return found, end, problem
