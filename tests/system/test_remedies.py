@@ -13,7 +13,7 @@ from dbmpi.data.describe import describe
 from dbmpi.data.fits import check_fits, doubts
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.run.choices import caution
+from dbmpi.run.cautions import caution
 from tests.system.reading import QUIET, one_message
 
 RNG = np.random.default_rng(3)
