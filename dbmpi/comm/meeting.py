@@ -14,14 +14,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
-
-from mpi4py import MPI
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbmpi.comm.awake import Deadline
 from dbmpi.comm.background import Background
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import PeerSilent
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
 
 T = TypeVar("T")
 TO_FIRST, FROM_FIRST = 32_001, 32_002  # tags; beyond those of `protocol`
@@ -32,7 +33,7 @@ LOOK_S = 0.1  # between two looks at the clock
 TIMEOUT_S = 300.0  # before the configuration is read
 
 
-def gathered(comm: MPI.Intracomm, value: T, what: str, timeout_s: float = TIMEOUT_S) -> list[T] | None:
+def gathered(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIMEOUT_S) -> list[T] | None:
     """Return what every rank gives, on rank 0; None elsewhere. Collective over `comm`.
 
     Parameters
@@ -72,7 +73,7 @@ def gathered(comm: MPI.Intracomm, value: T, what: str, timeout_s: float = TIMEOU
     return [values[rank] for rank in range(comm.Get_size())]
 
 
-def shared(comm: MPI.Intracomm, make: Callable[[], T], what: str, timeout_s: float = TIMEOUT_S) -> T:
+def shared(comm: "MPI.Intracomm", make: Callable[[], T], what: str, timeout_s: float = TIMEOUT_S) -> T:
     """Return what rank 0 makes, on every rank. Collective over `comm`.
 
     It is made in a thread of rank 0, which gives signs of life, however long it takes.
@@ -86,6 +87,8 @@ def shared(comm: MPI.Intracomm, make: Callable[[], T], what: str, timeout_s: flo
         return make()
     if comm.Get_rank():
         return _from_first(comm, what, timeout_s)
+    from mpi4py import MPI  # not where one process is alone
+
     others, sends, told = range(1, comm.Get_size()), list[MPI.Request](), [time.monotonic()]
 
     def look() -> None:
@@ -101,13 +104,13 @@ def shared(comm: MPI.Intracomm, make: Callable[[], T], what: str, timeout_s: flo
     return value
 
 
-def exchanged(comm: MPI.Intracomm, value: T, what: str, timeout_s: float = TIMEOUT_S) -> list[T]:
+def exchanged(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIMEOUT_S) -> list[T]:
     """Return what every rank gives, on every rank. Collective over `comm`. Raises as `gathered`, `shared`."""
     values = gathered(comm, value, what, timeout_s)
     return shared(comm, lambda: values or [], what, timeout_s)
 
 
-def _from_first(comm: MPI.Intracomm, what: str, timeout_s: float) -> Any:
+def _from_first(comm: "MPI.Intracomm", what: str, timeout_s: float) -> Any:
     """Return the next object from rank 0."""
     found: list[bytes] = []
 
@@ -123,12 +126,14 @@ def _from_first(comm: MPI.Intracomm, what: str, timeout_s: float) -> Any:
             return pickle.loads(content)
 
 
-def _patience(comm: MPI.Intracomm, timeout_s: float) -> float:
+def _patience(comm: "MPI.Intracomm", timeout_s: float) -> float:
     return PATIENCE + TURN_S * comm.Get_rank() / timeout_s
 
 
-def _arrived(comm: MPI.Intracomm, source: int, tag: int) -> bytes | None:
+def _arrived(comm: "MPI.Intracomm", source: int, tag: int) -> bytes | None:
     """Return the next message of a rank, if it is there. Local."""
+    from mpi4py import MPI
+
     status = MPI.Status()
     message = comm.Improbe(source, tag, status)
     if message is None:
@@ -139,7 +144,7 @@ def _arrived(comm: MPI.Intracomm, source: int, tag: int) -> bytes | None:
 
 
 @contextmanager
-def bounded(comm: MPI.Intracomm, what: str, timeout_s: float) -> Iterator[None]:
+def bounded(comm: "MPI.Intracomm", what: str, timeout_s: float) -> Iterator[None]:
     """End the job if what is done here, in calls that block, takes longer than the deadline. Local."""
 
     def expire() -> None:

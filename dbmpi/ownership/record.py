@@ -146,6 +146,6 @@ def renew(path: Path, generation: int, owner: Owner) -> Owner:
 
 
 def _write(descriptor: int, owner: Owner) -> None:
-    content = owner.to_bytes()
-    if os.pwrite(descriptor, content, 0) < len(content):
-        raise OSError(f"{RECORD} is written in part only")
+    content, done = owner.to_bytes(), 0
+    while done < len(content):  # the call after one that wrote a part says why
+        done += os.pwrite(descriptor, content[done:], done)
