@@ -23,7 +23,7 @@ REPORTS = {
     "help": ["-m", "dbmpi.train", "--help"],
     "dry run": ["-m", "dbmpi.train", "--dry-run", "--ranks", "64"],
     "configuration": ["-m", "dbmpi.config"],
-    "scripts": ["scripts/chaos"],
+    "scripts": ["scripts/chaos", "kinds"],
 }
 
 
