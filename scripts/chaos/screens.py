@@ -108,7 +108,6 @@ WAYS = {
     ),
     "ranks_stdout_closed": Way('exec "$@" >&-', told=False, ranks=4),
     "ranks_stdout_full": Way('exec "$@" >/dev/full', told=False, ranks=4),
-    "ranks_reader_gone": Way(_piped("true"), told=False, ranks=4),
 }
 
 

@@ -17,7 +17,7 @@ from tests.runner import ROOT
 TRIED = [
     "all_closed", "stdout_full", "all_full", "reader_gone", "readers_gone", "reader_reads_no_more",
     "pipe_that_does_not_wait", "ascii", "no_locale", "terminal_gone", "hangup_alone", "mistake_unseen",
-    "ranks_terminal_gone", "ranks_reader_gone",
+    "ranks_terminal_gone",
 ]  # fmt: skip
 REPORTS = {
     "help": ["-m", "dbmpi.train", "--help"],
