@@ -3,10 +3,6 @@
 Without MPI, whose start takes a second, and fails where it finds no home directory or no temporary files.
 """
 
-from typing import TypeVar
-
-T = TypeVar("T")
-
 
 class Alone:
     """What is asked of a communicator before the roles split. See `MPI.Intracomm`."""
@@ -18,11 +14,3 @@ class Alone:
     def Get_size(self) -> int:
         """Return the number of ranks."""
         return 1
-
-    def bcast(self, value: T, root: int = 0) -> T:
-        """Return what the root has given."""
-        return value
-
-    def gather(self, value: T, root: int = 0) -> list[T]:
-        """Return what all have given."""
-        return [value]
