@@ -95,13 +95,17 @@ class Series:
         return self._add(name, number, names, began, tried, skipped=bool(missing))
 
     def _make(self, name: str, number: int, draw: random.Random) -> Tried:
-        kind, folder = KINDS[name], self._folder(name, number)
+        kind = KINDS[name]
         if kind.own:
             module, _, function = kind.own.partition(":")
-            made: Tried = getattr(import_module(module), function)(draw, folder)
+            made: Tried = getattr(import_module(module), function)(draw, self._folder(name, number))
             return made
         plan = Plan.drawn(kind, draw, self.modes)
-        return Attempt(self.shop, name, kind, plan, folder / "run", draw, self._calm(plan.mode, name)).make()
+        calm = self._calm(
+            plan.mode, name
+        )  # may make a run of its own, in a folder that takes this one's place
+        run_dir = self._folder(name, number) / "run"
+        return Attempt(self.shop, name, kind, plan, run_dir, draw, calm).make()
 
     def _folder(self, name: str, number: int) -> Path:
         """Make the folder of a try; that of the one before is removed."""
