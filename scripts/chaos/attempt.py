@@ -16,6 +16,13 @@ from scripts.chaos.scene import Scene
 from scripts.chaos.shapes import Shape
 from scripts.chaos.tried import COUNTS, Tried
 
+# Settings with which what was outstanding when a coordinator died, and is done again, changes nothing.
+NO_RATE = [
+    "downpour.schedule.warmup_epochs=0",
+    "downpour.schedule.kind=linear",
+    "downpour.schedule.final=0",
+    "downpour.schedule.decay_epochs=1e-9",
+]
 AGAIN = 2  # jobs, at most, that a run takes to its end after the one that was disturbed
 
 
@@ -125,8 +132,8 @@ class Attempt:
             return []
         copy = self._run_dir.with_name(f"{self._run_dir.name}-copy")
         shutil.copytree(self._run_dir, copy)
-        limit = "sandblaster.iterations=1" if batch else "train.steps=1"
-        done = self._shop.run(self._plan.mode, self._plan.again, copy, [*self._settings, limit])
+        limits = ["sandblaster.iterations=1"] if batch else ["train.steps=1", *NO_RATE]
+        done = self._shop.run(self._plan.mode, self._plan.again, copy, [*self._settings, *limits])
         wrong = judge.loaded(done, self._run_dir, copy, newest.number)
         shutil.rmtree(copy, ignore_errors=True)
         return wrong
