@@ -8,7 +8,7 @@ from pathlib import Path
 from scripts import processes
 from scripts.chaos import judge
 from scripts.chaos.failing import audit
-from scripts.chaos.jobs import Mode, Workshop, records, summary
+from scripts.chaos.jobs import Mode, Workshop, summary
 from scripts.chaos.problem import ALGORITHMS
 from scripts.chaos.promises import kept, promised
 from scripts.chaos.shapes import Shape
@@ -30,8 +30,7 @@ def attempt(draw: random.Random, folder: Path) -> Tried:
 
     first = shop.run(mode, SHAPE, run_dir, during=start_second)
     second = others[0]
-    begun_s = [one["wall_s"] for one in records(run_dir) if one["kind"] == "job" and one["began"]]
-    over = len(begun_s) < 2 or after_s + begun_s[1] > first.wall_s
+    over = f"the run in {run_dir} has ended" in second.out
     tried = Tried(
         role="second",
         algorithm=mode.algorithm,
@@ -51,7 +50,7 @@ def attempt(draw: random.Random, folder: Path) -> Tried:
 def _wrong(
     first: processes.Finished, second: processes.Finished, over: bool, run_dir: Path, tried: Tried
 ) -> list[str]:
-    """Say what is wrong with how the two have ended; `over`: the first had, when the other began to train."""
+    """Say what is wrong with how the two have ended; `over`: the first had, when the other looked."""
     whole = judge.newest(dict(audit.checkpoints(run_dir))) is not None
     one_runs = [first.status, second.status].count(0) == 1 or over and not first.status
     either = sorted([first.status, second.status])
