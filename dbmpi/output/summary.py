@@ -48,6 +48,9 @@ def _goodput(log: MetricsLog) -> dict[str, Any]:
     return {"goodput": goodput(applied_s, available_s), "applied_s": applied_s, "available_s": available_s}
 
 
+ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
+
+
 def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True) -> str:
     """Return the last lines that the user sees; `complete` says whether all is there that should be."""
     worked = several(summary["steps"], "minibatch", "minibatches")
@@ -55,8 +58,9 @@ def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True)
         worked = (
             several(summary["iterations"], "iteration") + ", " + several(summary["passes"], "pass", "passes")
         )
+    reason = ENDED_BY.get(summary["stop_reason"], summary["stop_reason"])
     return (
-        f"dbmpi: ended by {summary['stop_reason']} after {worked} in "
+        f"dbmpi: ended by {reason} after {worked} in "
         f"{summary['train_s']:.1f} s ({summary['examples_per_s']:,.0f} examples/s)\n"
         f"{_dropped(summary)}{_tested(summary)}"
         f"dbmpi: {'everything' if complete else 'what could be written'} is in {run_dir}"
