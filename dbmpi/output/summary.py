@@ -11,6 +11,8 @@ from dbmpi.output.totals import plain
 from dbmpi.screen import unshown
 from dbmpi.text import several
 
+ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
+
 
 def summary(
     log: MetricsLog, reason: str, status: int, verdict: Mapping[str, Any] | None = None
@@ -46,9 +48,6 @@ def _goodput(log: MetricsLog) -> dict[str, Any]:
     """Return the goodput of all jobs of the run, and the seconds that it is made of."""
     applied_s, available_s = log.applied_s, log.available_s
     return {"goodput": goodput(applied_s, available_s), "applied_s": applied_s, "available_s": available_s}
-
-
-ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
 
 
 def conclusion(summary: Mapping[str, Any], run_dir: Path, complete: bool = True) -> str:
