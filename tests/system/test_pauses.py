@@ -101,12 +101,18 @@ def test_a_coordinator_that_wakes_after_its_checkpoint_was_written_writes_nothin
 
 @pytest.mark.both_mpis
 @pytest.mark.parametrize("partitions", [1, 2])
-def test_where_ranks_may_not_die_a_silent_replica_means_a_checkpoint(launch, tmp_path, partitions):
-    """Also of the only replica, whose other partition waits for the silent one."""
+def test_where_ranks_may_not_die_a_silent_replica_means_a_checkpoint(
+    launch, environment, tmp_path, partitions
+):
+    """Also of the only replica, whose other partition waits for the silent one.
+
+    MPICH's launcher may give the status of the rank that stood still, and is killed at the end, as its own.
+    """
     rank, shape = 2 + partitions, (f"cluster.partitions={partitions}", f"cluster.replicas={3 - partitions}")
     fault = ("stop", "gradient", rank, 20)
     done = launch(5, *fault, *COMMON, *shape, *ALGORITHMS["downpour"], module=FAULTY, timeout=BOUND_S)
-    assert done.status == 85 and "Traceback" not in done.err
+    statuses = (85, 9) if environment.mpi == "mpich" else (85,)
+    assert done.status in statuses and "Traceback" not in done.err
     assert f"from rank {rank} (replica 0 partition {partitions - 1}): the run goes on" in done.out
     assert summary(tmp_path / "run")["stop_reason"] == "silence"
     assert records(tmp_path / "run", "checkpoint")
