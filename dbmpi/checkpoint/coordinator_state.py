@@ -1,7 +1,7 @@
 """What a checkpoint would need of the coordinator, for where ranks may die (`comm.ulfm`). Pure.
 
-The coordinator sends it to the first living shard: under Downpour every `checkpoint.mirror_s` seconds, and
-between these a note of each portion that is handed out, before it is, or done; under Sandblaster at every
+The coordinator sends it to the first two living shards: under Downpour every `checkpoint.mirror_s` seconds,
+and between these a note of each portion that is handed out, before it is, or done; under Sandblaster at every
 iterate that is mirrored. When the coordinator dies, the shards make a checkpoint of it (`server.emergency`).
 """
 

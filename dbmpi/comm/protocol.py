@@ -346,11 +346,11 @@ EMERGENCY = np.dtype(
     [
         ("kind", "i4"),  # see `Emergency`
         ("batch", "i4"),  # WRITE: 1: vectors of a batch method, whose numbers follow; 0: the rule's state
-        ("count", "i8"),  # numbers that follow; -1: OFFER: a slice is lost
+        ("count", "i8"),  # numbers that follow
         ("number", "i8"),  # of the checkpoint
         ("generation", "i8"),  # WRITE: of the owner of the run directory that the first shard is now
         ("mirror", "i8"),  # whose parameters to save; 0: those of this moment
-        ("bytes", "i8"),  # size of the file, and its checksum
+        ("bytes", "i8"),  # size of the file, -1 if it could not be written, and its checksum
         ("sha256", "u1", (32,)),
     ]
 )

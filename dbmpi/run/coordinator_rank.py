@@ -1,18 +1,17 @@
 """What the coordinator is made of, and what it does from start to end."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.errors import PeerDied, PeerSilent
+from dbmpi.errors import PeerDied, PeerSilent, UserError
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.comm.world import World
     from dbmpi.coordinator.activity import Coordination
@@ -243,7 +242,9 @@ def _last_checkpoint(setup: "Setup") -> str:
     """Say what a run that cannot go on has left."""
     from dbmpi.checkpoint.resume import last_whole
 
-    saved = last_whole(setup.run_dir)
+    saved = None
+    with suppress(UserError):  # they cannot be read now
+        saved = last_whole(setup.run_dir)
     if saved is None:
         return "there is no checkpoint to go on from"
     return f"{setup.go_on} from checkpoint {saved.manifest.number}, the last"

@@ -103,20 +103,20 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     threads, crowded = cores.choose_threads(comm, config, places)
     given, what = config, "looking at the data"
     chosen, topology, (data, network) = agree(comm, lambda: _inspect(given, places), what, timeout_s)
+    warn(comm, cores.thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
+    core_each, here = cores.core_each(topology, places, comm.Get_rank()), tuple(places)
+    job = agree(comm, lambda: secrets.token_hex(16), "a name for the job", timeout_s)
     owned, lease = _own(comm, arguments, chosen)
     try:
         go_on = partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
         config, resume = agree(comm, go_on, "looking at the run directory", timeout_s)
+        words, config = told(given, config), cores.with_overlap(config, topology, places)
+        plan = config, topology, here, threads, crowded, core_each, data, network
+        return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
     except BaseException:
         if lease is not None:
             lease.release()
         raise
-    warn(comm, cores.thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
-    words, config = told(given, config), cores.with_overlap(config, topology, places)
-    core_each, here = cores.core_each(topology, places, comm.Get_rank()), tuple(places)
-    plan = config, topology, here, threads, crowded, core_each, data, network
-    job = agree(comm, lambda: secrets.token_hex(16), "a name for the job", timeout_s)
-    return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
 
 
 def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") -> tuple[str, str]:

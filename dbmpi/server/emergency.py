@@ -10,7 +10,6 @@ learned in between. What no note says, of the portions that were outstanding, wi
 A batch method's parameters must be of one mirror that all have: the last one, or the one before it.
 """
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -46,7 +45,7 @@ from dbmpi.ownership.identity import Identity
 from dbmpi.ownership.lease import Lease
 from dbmpi.server.gathering import Gathering, Letter
 
-LOST = -1  # in place of a count of numbers
+FAILED = -1  # in place of the size of a file
 OfJob = Callable[[Identity], bool]  # whether a process is a rank of this job
 
 
@@ -172,7 +171,9 @@ class EmergencyCheckpoint:
 
     def _earlier(self) -> str:
         """Return which whole checkpoint there is, if there is one."""
-        newest = last_whole(self._writer.run_dir)
+        newest = None
+        with suppress(UserError):  # they cannot be read now
+            newest = last_whole(self._writer.run_dir)
         return f"checkpoint {newest.manifest.number} is an earlier one" if newest is not None else ""
 
     def _saved(self, states: Sequence[CoordinatorState]) -> str:
@@ -235,9 +236,10 @@ class EmergencyCheckpoint:
             files = {shard_file_name(self._index): self._write_slice(directory, state.mirror, state.vectors)}
             for shard in others:
                 letter = self._gathering.expect(shard, Emergency.WRITTEN, number)
-                if letter is None:
-                    shutil.rmtree(directory, ignore_errors=True)
+                if letter is None:  # what is there is removed with the room of this owner
                     return None
+                if letter.record["bytes"] == FAILED:
+                    raise UserError(f"shard {shard} could not write its part")
                 files[shard_file_name(shard)] = FileRecord.of(letter.record)
             content = writer.manifest(number, state.state, None, 1 + len(others))
             served = self._owners.assign(writer.pieces)
@@ -263,10 +265,11 @@ class EmergencyCheckpoint:
         number, mirror = int(letter.record["number"]), int(letter.record["mirror"])
         self._writer.owned = replace(self._writer.owned, generation=int(letter.record["generation"]))
         directory = construction_directory(self._writer.owned, number)
-        file = self._write_slice(directory, mirror, letter.numbers if letter.record["batch"] else None)
         record = np.zeros((), EMERGENCY)
-        record["kind"], record["number"] = Emergency.WRITTEN, number
-        file.fill(record)
+        record["kind"], record["number"], record["bytes"] = Emergency.WRITTEN, number, FAILED
+        with suppress(UserError):
+            vectors = letter.numbers if letter.record["batch"] else None
+            self._write_slice(directory, mirror, vectors).fill(record)
         self._gathering.send([root], record.reshape(1))
 
     def _write_slice(self, directory: Path, mirror: int, vectors: Sequence[int] | None) -> FileRecord:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from dbmpi.comm.protocol import (
 from dbmpi.comm.signals import SignalForwarder
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff
-from dbmpi.errors import UserError
+from dbmpi.errors import PeerDied, UserError
 from dbmpi.layout.sharding import Owners
 from dbmpi.server.reports import Reporter
 from dbmpi.server.requests import RequestHandler
@@ -134,6 +135,7 @@ class ShardService:
             Command.COVER: self._cover,
         }
         self._inbox: Inbox
+        self._fenced: list[int] = []  # ranks that have yet to leave the rounds
         self._waiting: deque[Record] = deque()  # commands that came while this rank waited for something
 
     def run(self) -> int:
@@ -212,7 +214,8 @@ class ShardService:
         self._report_written()
         dead = self._handler.forget_dead()
         if self._rounds is not None:
-            self._rounds.leave(dead)
+            fenced, self._fenced = self._fenced, []
+            self._rounds.leave([*dead, *fenced])
         if self._mirror is not None:
             self._mirror.poll(now, partial(self.shard.snapshot, None))
             number, cover = self._mirror.take_done(), self._mirror.take_covered()
@@ -235,12 +238,12 @@ class ShardService:
         rank = int(command["dead"])
         self._endpoint.fence(rank)
         self._handler.refuse(rank)
-        if self._rounds is not None:
-            self._rounds.leave([rank])
+        self._fenced.append(rank)  # leaves rounds later: one may be in the middle of its sum
 
     def fence_coordinator(self) -> None:
         """Tell the coordinator, should it wake, that its checkpoint is being written without it. Local."""
-        self._outbox.send(np.array((FENCED,), SIGNAL), self._coordinator, Tag.SIGNAL)
+        with suppress(PeerDied):  # then nobody has to be told
+            self._outbox.send(np.array((FENCED,), SIGNAL), self._coordinator, Tag.SIGNAL)
 
     def _revert(self, command: Record) -> None:
         assert self._mirror is not None
