@@ -5,10 +5,12 @@ work of this rank's role, and leave. What a role does stands in `run.coordinator
 `run.replica_rank`. What a role does not use it does not import: 64 processes start at once.
 """
 
+import faulthandler
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
     from dbmpi.server.shard import Shard
+
+START_S = 300.0  # until MPI has started on all ranks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +74,8 @@ def _main(argv: Sequence[str], started: float) -> int:
         alone = abort.RankIdentity(0)
         return abort.guarded(lambda: _train_alone(arguments, alone, started), alone, abort.leave)
     try:
-        from mpi4py import MPI
+        with _bounded():
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         return refuse_without_mpi(error)
 
@@ -78,6 +83,21 @@ def _main(argv: Sequence[str], started: float) -> int:
     who = abort.RankIdentity(comm.Get_rank())
     EARLY.leave = end = _end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """End this process with status 1 if MPI takes longer than `START_S` to start; rank 0 says where it stood.
+
+    The library waits in C for all ranks, for ever, where one has died: no thread of Python could end that.
+    """
+    with open(os.devnull, "w") as nothing:
+        shown = 2 if launch.env_rank(os.environ) == 0 else nothing  # standard error, also where it is closed
+        faulthandler.dump_traceback_later(START_S, exit=True, file=shown)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:

@@ -23,6 +23,7 @@ from scripts.chaos.victims import by_rank
 from scripts.processes import TOKENS, carriers
 
 PLACES = {
+    "library": ("dbmpi.train", "_bounded", ""),  # MPI is about to start
     "shard": ("dbmpi.server.service", "ShardService", "_serve"),  # a request
     "reply": ("dbmpi.server.requests", "_Reply", "send"),
     "replica": ("dbmpi.replica.downpour", "DownpourClient", "step"),  # a minibatch
@@ -127,6 +128,8 @@ def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any
 def main(argv: list[str]) -> int:
     """Break what is to be broken, and run the program."""
     fault, place, rank, at, *arguments = argv
+    if place == "library":
+        train.START_S = 3.0
     if os.environ.get(NO_SHARING):
         importlib.import_module("dbmpi.replica.rooms").Rooms._new = lambda rooms, size: None
     if os.environ.get(OUT_OF_REACH):

@@ -354,6 +354,11 @@ def test_a_rank_that_does_not_come_before_the_roles_split_is_named(launch_in_ft,
     one_message(done, "no answer within", "rank 2 (the survey of the ranks)")
 
 
+def test_a_rank_that_dies_while_mpi_starts_ends_the_job(launch_in_ft, tmp_path):
+    done = launch_in_ft(tmp_path)(4, "kill", "library", 2, 1, *QUIET, module=FAULTY, timeout=BOUND_S)
+    assert done.status == 1  # it is missed, or MPI waits for it
+
+
 def test_the_death_of_all_shards_is_told_once_and_soon(launch_in_ft, tmp_path):
     """Each dies at a request of its own, and the last has nobody to go on for it."""
     cluster = ("cluster.shards=2", "cluster.replicas=2", "cluster.partitions=1", "checkpoint.mirror_s=0.2")
