@@ -42,12 +42,11 @@ pause-long            | replica        | ulfm  | training | 0           | it is 
 pause-long            | shard          | ulfm  | training | 0           | it is fenced: as after a death
 pause-long            | only shard     | ulfm  | training | 1           | it is fenced: as after a death
 pause-long            | *              | ulfm  | training | 85          | it is fenced: as after a death
-pause-long            | replica        | plain | training | 85          | a checkpoint without it
+pause-long            | replica        | plain | training | 0 85        | done or saved without it
 pause-long            | last replica   | plain | training | 85          | a checkpoint without it
 pause-long            | *              | plain | training | 1           | the last checkpoint counts
 link-cut              | *              | *     | launch   | 0 1 85-     | all waits have a deadline
-link-cut              | *              | plain | *        | 1 85        | as this or that side is first
-link-cut              | *              | ulfm  | *        | 0 1 85      | as this or that side is first
+link-cut              | *              | *     | *        | 0 1 85      | as this or that side is first
 stop                  | *              | *     | launch   | 0 1 85- 138 | a signal kills until Python runs
 stop                  | *              | *     | training | 85          | all is saved
 stop                  | *              | *     | end      | 0 85        | it is over, or as in training
