@@ -41,7 +41,7 @@ def launcher_size(env: Mapping[str, str]) -> tuple[str, int] | None:
     allocation. None where there is none, or it says nothing readable.
     """
     for variable in SIZE_VARIABLES:
-        size = _number(env.get(variable))
+        size = number(env.get(variable))
         if size is not None:
             return variable, size
     return None
@@ -49,14 +49,14 @@ def launcher_size(env: Mapping[str, str]) -> tuple[str, int] | None:
 
 def env_rank(env: Mapping[str, str]) -> int:
     """Return the rank that the launcher gave this process; 0 where there is no launcher."""
-    ranks = (_number(env.get(variable)) for variable in RANK_VARIABLES)
+    ranks = (number(env.get(variable)) for variable in RANK_VARIABLES)
     return next((rank for rank in ranks if rank is not None), 0)
 
 
 def local_rank(env: Mapping[str, str]) -> int:
     """Return the number of this process among those on its node; its rank where the launcher does not say."""
-    numbers = (_number(env.get(variable)) for variable in LOCAL_VARIABLES)
-    return next((number for number in numbers if number is not None), env_rank(env))
+    numbers = (number(env.get(variable)) for variable in LOCAL_VARIABLES)
+    return next((local for local in numbers if local is not None), env_rank(env))
 
 
 def launched(env: Mapping[str, str]) -> bool:
@@ -205,5 +205,6 @@ def thread_warnings(
     return warnings
 
 
-def _number(text: str | None) -> int | None:
+def number(text: str | None) -> int | None:
+    """Return the number that an environment variable holds; None where it holds none."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 from dbmpi.errors import UserError
+from dbmpi.run.launch import number
 
 SHARED = Path("/dev/shm")
 SEGMENT = 16 << 20  # of each rank of Open MPI, taken as messages come
@@ -26,10 +27,10 @@ def provide(env: MutableMapping[str, str]) -> list[str]:
         MPICH has no room, and no other way.
     """
     free = free_bytes(SHARED)
-    ranks = _count(env.get("OMPI_COMM_WORLD_LOCAL_SIZE"))
+    ranks = number(env.get("OMPI_COMM_WORLD_LOCAL_SIZE")) or 0
     if ranks > 1 and free < ranks * SEGMENT and not _told(env):
         return _shrink(env, ranks, free)
-    ranks = _count(env.get("MPI_LOCALNRANKS"))
+    ranks = number(env.get("MPI_LOCALNRANKS")) or 0
     if ranks > 1 and free < ranks * MPICH_EACH:
         raise UserError(
             f"{SHARED} has {mb(free)} free, and the {ranks} ranks of MPICH on this node take "
@@ -76,7 +77,3 @@ def free_bytes(directory: Path) -> int:
 def mb(size: int) -> str:
     """Write a number of bytes in megabytes."""
     return f"{size / 1e6:,.0f} MB"
-
-
-def _count(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() else 0
