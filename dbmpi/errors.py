@@ -39,12 +39,18 @@ class Unreadable(Exception):
     """
 
 
+def silence(who: str, waited_s: float) -> str:
+    """Return what is said, wherever it is said, of somebody who is silent for too long."""
+    return f"no sign of life for {waited_s:g} s from {who}"
+
+
 class PeerSilent(Exception):
-    """A peer did not answer within its deadline (`cluster.timeout_s`); the text names the peer."""
+    """A peer gave no sign of life within its deadline; the text names the peer."""
 
-
-class CoordinatorSilent(PeerSilent):
-    """The coordinator gave no sign of life within its deadline; where ranks may die it counts as dead."""
+    @classmethod
+    def named(cls, who: str, waited_s: float) -> "PeerSilent":
+        """Make the error for a peer, and what is waited for; seconds by `dbmpi.awake`."""
+        return cls(silence(who, waited_s))
 
 
 class Fenced(Exception):

@@ -89,9 +89,12 @@ def _main(argv: Sequence[str], started: float) -> int:
 def _bounded() -> Iterator[None]:
     """End this process with status 1 if MPI takes longer than `START_S` to start; rank 0 says where it stood.
 
-    The library waits in C for all ranks, for ever, where one has died: no thread of Python could end that.
+    The library waits in C for all ranks, for ever, where one has died: no thread of Python could end that. On
+    the launcher's host another process ends it much sooner.
     """
-    with open(os.devnull, "w") as nothing:
+    from dbmpi.run.sentinel import watched
+
+    with watched(os.environ), open(os.devnull, "w") as nothing:
         shown = 2 if launch.env_rank(os.environ) == 0 else nothing  # standard error, also where it is closed
         faulthandler.dump_traceback_later(START_S, exit=True, file=shown)
         try:
@@ -127,13 +130,16 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
     """Return what ends the job after a failure."""
     if comm.Get_size() == 1:
         return abort.leave
+    from mpi4py import MPI
+
     from dbmpi.comm import ulfm
 
-    if not ulfm.enabled():
-        return comm.Abort
-    who.leave_alone = ulfm.die_silently
-    who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
-    return lambda status: ulfm.end_job([comm, *who.comms], status)
+    end: abort.Abort = comm.Abort
+    if ulfm.enabled():
+        who.leave_alone = ulfm.die_silently
+        who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
+        end = lambda status: ulfm.end_job([comm, *who.comms], status)  # noqa: E731
+    return end if MPI.Query_thread() == MPI.THREAD_MULTIPLE else abort.by_main_thread(end)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
@@ -161,8 +167,9 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
     """Train as one rank, as set up. Collective over `comm`."""
     from dbmpi.comm import ulfm
     from dbmpi.run import surroundings
+    from dbmpi.run.left import saying_what_is_left
 
-    with ulfm.readable(comm, setup.topology):
+    with saying_what_is_left(setup), ulfm.readable(comm, setup.topology):
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
@@ -219,12 +226,12 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
 
 def _meet_at_the_end(context: "RunContext", world: "World", status: int) -> None:
     """Wait for all ranks, at the coordinator no longer than the deadline: all is written. Collective."""
-    from dbmpi.comm.wait import WATCHED
-    from dbmpi.comm.world import meet
+    from dbmpi.comm.meeting import meet
 
-    timeout_s, judges = context.config.cluster.timeout_s, world.role.kind == "coordinator"
+    judges = world.role.kind == "coordinator"
+    patience = 1.0 if judges else context.waiter.patience
     try:
-        meet(world.service, timeout_s if judges else WATCHED * timeout_s, "the end of the run")
+        meet(world.service, "the end of the run", patience * context.config.cluster.timeout_s)
     except PeerSilent as error:
         if not judges:
             raise

@@ -35,6 +35,11 @@ def looks_whole(run_dir: Path, number: int) -> Checkpoint | None:
     return found if whole else None
 
 
+def newest(run_dir: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that looks whole; None if none does. Raises as `checkpoint_numbers`."""
+    return next(filter(None, (looks_whole(run_dir, number) for number in checkpoint_numbers(run_dir))), None)
+
+
 def _has(path: Path, size: int) -> bool:
     """Return whether there is a regular file of this size. Raises OSError."""
     state = path.lstat()

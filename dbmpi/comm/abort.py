@@ -4,8 +4,13 @@ An exception on one rank would leave the others waiting for ever, so it aborts t
 1, or 2 where the user can mend it. The program installs this itself, for the main thread and for
 every other one. Many ranks often meet one failure at once (a silent peer, a damaged file): the first
 on a node speaks for all.
+
+Of MPI the main thread does everything, but for this: a thread that fails ends the job itself, as the main
+thread may be in a call that never returns. That takes MPI_THREAD_MULTIPLE, which mpi4py asks for; where MPI
+gives less, such a thread just ends its process, and the launcher the job.
 """
 
+import faulthandler
 import hashlib
 import os
 import signal
@@ -141,13 +146,17 @@ def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
 
 
 def _tell(error: BaseException | None, who: RankIdentity) -> None:
-    """Report an error, if no other rank has; else let the first one do it."""
+    """Report an error, if no other rank has; else let the first one do it.
+
+    Where this rank stood as it waited for a silent one is of use to who looks for a mistake in the program:
+    it is told where Python's own fault handler is on (PYTHONFAULTHANDLER=1).
+    """
     sys.stdout.flush()
     if isinstance(error, JobEnded) or not who.speaks():
         who.give_way()
         return
     print(report(error, who()), end="", file=sys.stderr, flush=True)
-    if isinstance(error, PeerSilent):
+    if isinstance(error, PeerSilent) and faulthandler.is_enabled():
         print(stacks(), end="", file=sys.stderr, flush=True)
     time.sleep(FORWARD_S)
 
@@ -180,6 +189,15 @@ def report(error: BaseException | None, who: str) -> str:
     if told is None and error is not None:
         line += "".join(traceback.format_exception(error))
     return line
+
+
+def by_main_thread(end: Abort) -> Abort:
+    """Return what ends the job as `end` does if the main thread calls it, and else leaves. Local."""
+
+    def end_or_leave(status: int) -> None:
+        (end if threading.current_thread() is threading.main_thread() else leave)(status)
+
+    return end_or_leave
 
 
 def leave(status: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 # By their names: Open MPI's (of version 4 too), MPICH's, Slurm's.
 LAUNCHERS = {"prterun", "prted", "prte", "mpirun", "mpiexec", "orterun", "orted"}
 LAUNCHERS |= {"hydra_pmi_proxy", "mpiexec.hydra", "srun", "slurmstepd"}
+DEATHS = "OMPI_MCA_mpi_ft_enable"  # "1" where ranks may die: Open MPI's launcher sets it for all
 PROC = Path("/proc")
 MOST = 8  # wrappers between them
 

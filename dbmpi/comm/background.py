@@ -15,8 +15,9 @@ POLL_S = 2e-3
 class Background(Generic[T]):
     """Runs `task(call)` in a thread; begins at once.
 
-    MPI may be used by one thread alone, so the task does what needs it by `call(function)`, which has
-    `function` called by the thread that is in `result`, and returns or raises what it does.
+    All messages of a rank are those of its main thread (`comm.abort` says what other threads do), so the task
+    does what needs MPI by `call(function)`, which has `function` called by the thread that is in `result`,
+    and returns or raises what it does.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """What all ranks do together before the roles split: with a deadline, and the name of who is missing.
 
 Objects travel by point-to-point messages by way of rank 0, which looks for each rank and so knows who has not
-come; whoever waits for rank 0 waits longer, and hears from it while it decides. A rank that never arrives
-ends the job with one line.
+come. Whoever waits for rank 0 waits longer, and hears from it while it decides, or waits for others. A rank
+that never arrives ends the job with one line.
 
 Communicators are made by blocking calls: a thread looks at the clock meanwhile.
 """
@@ -10,13 +10,12 @@ Communicators are made by blocking calls: a thread looks at the clock meanwhile.
 import math
 import pickle
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dbmpi.comm.awake import Deadline
+from dbmpi.awake import Deadline, awake
 from dbmpi.comm.background import Background
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import PeerSilent
@@ -41,7 +40,8 @@ def gathered(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIME
     what
         What the ranks come to, for the message.
     timeout_s
-        How long rank 0 waits for the next one that is missing.
+        How long rank 0 waits for the next one that is missing. Those that have come get signs of life, for
+        when they wait for rank 0.
 
     Raises
     ------
@@ -65,11 +65,9 @@ def gathered(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIME
                 return True
         return False
 
-    def late() -> str:
-        return f"{', '.join(f'rank {rank}' for rank in missing)} ({what})"
-
-    while missing:
-        waiter.until(one_has_come, late, patience=1.0)
+    with waiter.attending(_signs(comm, values)):
+        while missing:
+            waiter.until(one_has_come, lambda: f"{_named(missing)} ({what})", patience=1.0)
     return [values[rank] for rank in range(comm.Get_size())]
 
 
@@ -87,20 +85,12 @@ def shared(comm: "MPI.Intracomm", make: Callable[[], T], what: str, timeout_s: f
         return make()
     if comm.Get_rank():
         return _from_first(comm, what, timeout_s)
-    from mpi4py import MPI  # not where one process is alone
-
-    others, sends, told = range(1, comm.Get_size()), list[MPI.Request](), [time.monotonic()]
-
-    def look() -> None:
-        if time.monotonic() - told[0] > timeout_s / 4:
-            told[0] = time.monotonic()
-            sends.extend(comm.Isend(ALIVE, rank, FROM_FIRST) for rank in others)
-
-    value = Background(lambda call: make()).result(look)
+    others, waiter = range(1, comm.Get_size()), Waiter(timeout_s)
+    with waiter.attending(_signs(comm, others)):
+        value = Background(lambda call: make()).result(lambda: waiter.give_sign(awake()))
     content = pickle.dumps(value)
-    sends += [comm.Isend(content, rank, FROM_FIRST) for rank in others]
-    late = partial("rank {0} ({1})".format, "1 or another one", what)
-    Waiter(timeout_s).until(lambda: MPI.Request.Testall(sends), late)
+    sends = {rank: comm.Isend(content, rank, FROM_FIRST) for rank in others}
+    waiter.until(partial(_all_left, sends), lambda: f"{_named(sends)} ({what})")
     return value
 
 
@@ -108,6 +98,35 @@ def exchanged(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIM
     """Return what every rank gives, on every rank. Collective over `comm`. Raises as `gathered`, `shared`."""
     values = gathered(comm, value, what, timeout_s)
     return shared(comm, lambda: values or [], what, timeout_s)
+
+
+def meet(comm: "MPI.Intracomm", what: str, timeout_s: float) -> None:
+    """Return when every rank has come. Collective over `comm`. Raises as `gathered`, `shared`."""
+    exchanged(comm, None, what, timeout_s)
+
+
+def _signs(comm: "MPI.Intracomm", ranks: Collection[int]) -> Callable[[], None]:
+    """Return what gives those of some ranks, all that there are then, that are not rank 0 a sign of life."""
+    sends: dict[int, MPI.Request] = {}
+
+    def give() -> None:
+        _all_left(sends)  # to one that has not even taken the last one, no other
+        for rank in ranks:
+            if rank and rank not in sends:
+                sends[rank] = comm.Isend(ALIVE, rank, FROM_FIRST)
+
+    return give
+
+
+def _all_left(sends: "dict[int, MPI.Request]") -> bool:
+    """Drop the messages to ranks that have left; return whether all have. Local."""
+    for rank in [rank for rank, request in sends.items() if request.Test()]:
+        del sends[rank]
+    return not sends
+
+
+def _named(ranks: Iterable[int]) -> str:
+    return ", ".join(f"rank {rank}" for rank in ranks)
 
 
 def _from_first(comm: "MPI.Intracomm", what: str, timeout_s: float) -> Any:
@@ -145,13 +164,16 @@ def _arrived(comm: "MPI.Intracomm", source: int, tag: int) -> bytes | None:
 
 @contextmanager
 def bounded(comm: "MPI.Intracomm", what: str, timeout_s: float) -> Iterator[None]:
-    """End the job if what is done here, in calls that block, takes longer than the deadline. Local."""
+    """End the job if what is done here, in calls that block, takes longer than the deadline. Local.
+
+    A thread raises, which ends the job (`comm.abort`).
+    """
 
     def expire() -> None:
         deadline = Deadline(timeout_s + TURN_S * comm.Get_rank())
         while not over.wait(LOOK_S):
             if deadline.passed():
-                raise PeerSilent(f"not every rank came to {what} within {timeout_s:g} s (cluster.timeout_s)")
+                raise PeerSilent.named(f"another rank ({what})", timeout_s)
 
     over = threading.Event()
     if comm.Get_size() > 1 and math.isfinite(timeout_s):

@@ -1,6 +1,5 @@
 """Messages between ranks: received and checked, sent in the background, tolerant of the death of a peer."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,7 @@ from dbmpi.arrays import Array, Record
 from dbmpi.comm import ulfm
 from dbmpi.comm.protocol import Tag
 from dbmpi.comm.signals import Signals
-from dbmpi.comm.wait import WATCHED, Cause, Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.comm.watch import CoordinatorWatch
 from dbmpi.errors import Fenced, ProtocolError
 from dbmpi.process import Process, kill
@@ -105,8 +104,7 @@ def complete(
     peer
         Says who is waited for, and for what.
     meanwhile
-        Called again and again. The wait has no deadline then, unless a patience is given: it has to notice if
-        the peer is gone.
+        Called again and again.
     cause, patience
         See `Waiter.until`.
 
@@ -124,8 +122,6 @@ def complete(
             meanwhile()
         return has_come(request, status, into.nbytes, what, source)
 
-    if patience is None:
-        patience = WATCHED if meanwhile is None else math.inf
     waiter.until(arrived, peer, patience, cause)
 
 
@@ -197,7 +193,7 @@ class Outbox:
         self._learn = partial(ulfm.raise_unless_death, comm) if learn is None else learn
         self._sends: list[MPI.Request] = []
 
-    def send(self, record: Record, to: int, tag: Tag) -> None:
+    def send(self, record: Record, to: int, tag: int) -> None:
         """Send a copy of a record, `()`, or of several, `(n,)`, to a world rank."""
         self._drop_left()
         start = partial(self._comm.Isend, record.reshape(-1).view(np.uint8).copy(), to, tag)

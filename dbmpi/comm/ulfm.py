@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mpi4py import MPI
 
-from dbmpi.comm.ancestry import launcher
-from dbmpi.comm.awake import Deadline
+from dbmpi.awake import Deadline
+from dbmpi.comm.ancestry import DEATHS, launcher
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import JobEnded, PeerDied, PeerSilent
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # What Testall raises says only that one of its requests has failed.
 ERRORS = {"ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED", "ERR_IN_STATUS"}
-ENABLED = "OMPI_MCA_mpi_ft_enable"  # mpirun sets it for all ranks
 POLL_S = 5e-3
 LAST_S = 3.0  # longest wait for the others to leave a job that ends by a failure
 SETTLE_S = 0.2  # for what else is on its way about a failure
@@ -83,11 +82,14 @@ class FailureDetector:
     ----------
     dead
         The ranks that are dead, in the order in which that was learned.
+    silent
+        Those that are killed, or count as dead, as they were silent.
     """
 
     def __init__(self, comm: MPI.Comm, needed: Mapping[int, str]) -> None:
         self._comm, self._needed = comm, needed
         self.dead: list[int] = []
+        self.silent: set[int] = set()
 
     def learn(self, error: MPI.Exception) -> list[int]:
         """Take in an error that tells of deaths; return the ranks that were not known to be dead. Local.
@@ -107,7 +109,7 @@ class FailureDetector:
         raise_unless_death(self._comm, error)
         fresh = [rank for rank in now if rank not in self.dead]
         self.dead += fresh
-        names = [self._needed[rank] for rank in fresh if rank in self._needed]
+        names = [self.called(rank, self._needed[rank]) for rank in fresh if rank in self._needed]
         if names:
             raise PeerDied.named(names) from None
         return fresh
@@ -117,6 +119,10 @@ class FailureDetector:
         self.dead.append(rank)
         if rank in self._needed:
             raise PeerDied(f"{self._needed[rank]} is silent, and the run cannot go on without it")
+
+    def called(self, rank: int, name: str) -> str:
+        """Return how messages call a rank that is dead. Local."""
+        return f"{name}, which was silent," if rank in self.silent else name
 
 
 @contextmanager
@@ -173,7 +179,7 @@ def revoke(comm: "MPI.Comm | None") -> None:
 
 def enabled() -> bool:
     """Return whether ranks may die without an end of the job."""
-    return os.environ.get(ENABLED) == "1"
+    return os.environ.get(DEATHS) == "1"
 
 
 def part(
@@ -188,16 +194,10 @@ def part(
     from dbmpi.comm.protocol import Tag  # numpy, which is not loaded before the number of threads is chosen
 
     nothing = bytearray()
-    others = [rank for rank in range(comm.Get_size()) if rank != coordinator]
     if comm.Get_rank() == coordinator:
-        for rank in others:
-            peer = partial(str, f"rank {rank} (the end of the run)")
-            try:
-                for start in (comm.Isend, comm.Irecv):
-                    with suppress(MPI.Exception):  # the rank is gone: nothing to wait for
-                        waiter.until(start(nothing, rank, Tag.FAREWELL).Test, peer, patience=1.0)
-            except PeerSilent:
-                end(rank)
+        others = [rank for rank in range(comm.Get_size()) if rank != coordinator]
+        for rank in _dismiss(comm, others, waiter, Tag.FAREWELL):
+            end(rank)
     else:
         word = comm.Irecv(nothing, coordinator, Tag.FAREWELL)
         waiter.until(word.Test, partial(str, f"rank {coordinator} (coordinator: the end of the run)"))
@@ -205,6 +205,31 @@ def part(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _dismiss(comm: MPI.Comm, ranks: Sequence[int], waiter: Waiter, tag: int) -> list[int]:
+    """Tell ranks to leave; return those that have not answered within one deadline for all. Local."""
+    late: dict[int, list[MPI.Request]] = {}
+    for rank in ranks:
+        with suppress(MPI.Exception):  # it is gone: nothing to wait for
+            late[rank] = [start(bytearray(), rank, tag) for start in (comm.Isend, comm.Irecv)]
+
+    def all_gone() -> bool:
+        for rank in [rank for rank, requests in late.items() if _ended(requests)]:
+            del late[rank]
+        return not late
+
+    with suppress(PeerSilent):
+        waiter.until(all_gone, partial(str, "the other ranks"), patience=1.0)
+    return list(late)
+
+
+def _ended(requests: list[MPI.Request]) -> bool:
+    """Return whether all have ended, or their peer has died. Local."""
+    try:
+        return bool(MPI.Request.Testall(requests))
+    except MPI.Exception:
+        return True
 
 
 def end_job(comms: Sequence[MPI.Comm], status: int) -> None:

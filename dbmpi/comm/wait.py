@@ -2,9 +2,19 @@
 
 MPI libraries spin in blocking calls, and ranks that spin take the cores from those that compute. So
 every wait here polls: at once for a short while, when there is a core to poll on, then with sleeps
-that grow with the time already waited. Every wait on a peer has a deadline (`comm.awake`), and names the
-peer when it passes. Meanwhile the rank gives signs of life: one that waits is not silent. It counts the
-seconds that it waits by their cause.
+that grow with the time already waited. Every wait on a peer has a deadline (`dbmpi.awake`), and names the
+peer when it passes. It counts the seconds that it waits by their cause.
+
+Who may be silent, and for how long, is one rule for all, in parts of `cluster.timeout_s`:
+
+* Nobody is silent who lives. Signs of life go out every `SIGN`, also while a rank waits (`attending`), and
+  while it reads or writes files, which a thread does beside them (`comm.background`).
+* The coordinator judges shards, and replicas that have work; shards judge the coordinator: after `JUDGED`.
+* All other waits are for those who are judged so, and longer: `WATCHED`. Where ranks may die shards may be
+  writing the checkpoint of a coordinator that is only silent, and give signs of life to one another alone:
+  who waits for any of them has a patience of `SAVING` (`Waiter.patience`).
+
+Before the roles split, and when all leave, rank 0 looks for all: `comm.meeting`.
 """
 
 import os
@@ -14,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from dbmpi.comm.awake import Deadline
+from dbmpi.awake import Deadline, awake
 from dbmpi.errors import PeerSilent
 
 SPINS = 200  # polls before the first sleep, where each rank has a core of its own
@@ -24,10 +34,12 @@ SHORTEST_SLEEP_S = 20e-6
 LONGEST_SLEEP_S = 2e-3
 IDLE_SLEEP_S = 10e-3
 SHARE = 0.05  # a sleep adds at most this share to the time already waited
-SIGN_SHARE = 0.1  # of the deadline: how often a rank that waits looks after its signs of life
-# Of the deadline: after which silence the coordinator judges others, and shards the coordinator,
-JUDGED = 1.5
-WATCHED = 4.0  # and how long is waited for those who are judged so: whoever waits need not act first
+SIGN = 0.25  # of the deadline: between signs of life
+ATTEND = 0.1  # how often a rank that waits looks whether it is time for one
+JUDGED = 1.5  # after which silence the coordinator judges others, and shards the coordinator
+GRACE = 0.5  # for the news of the death of one that was judged, and is killed
+WATCHED = 4.0  # how long is waited for those who are judged so: whoever waits need not act first
+SAVING = 5.0 * WATCHED  # the same where ranks may die
 IDLE_SHARE = 0.02  # of a shard, which has a client waiting in every step where fetches are waited for
 
 
@@ -60,6 +72,8 @@ class Waiter:
         How long a crowded rank gives turns to other processes before it sleeps. A message within a node takes
         10 us, and the shortest sleep 90: a partition that has a core to itself, but for the shards and the
         coordinator, had better not sleep at once.
+    patience
+        Factor on the deadline, of waits for those whom others judge: `WATCHED` or `SAVING`.
 
     Attributes
     ----------
@@ -70,15 +84,19 @@ class Waiter:
     timeout_s: float
     crowded: bool = True
     yields_s: float = 0.0
+    patience: float = WATCHED
     waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
     _meanwhile: Callable[[], object] = lambda: None
-    _sign_at: float = 0.0  # by `awake`
+    _sign_at: float = field(init=False)  # by `awake`
+
+    def __post_init__(self) -> None:
+        self._sign_at = awake() + ATTEND * self.timeout_s
 
     def until(
         self,
         done: Callable[[], bool],
         peer: Callable[[], str],
-        patience: float = WATCHED,
+        patience: float | None = None,
         cause: Cause = Cause.SHARDS,
     ) -> None:
         """Poll `done` until it holds. Local.
@@ -90,7 +108,7 @@ class Waiter:
         peer
             Says who is waited for, and for what.
         patience
-            Factor on the deadline; the default is for ranks that the coordinator watches, and judges first.
+            Factor on the deadline; None: that of this rank.
         cause
             Under what the seconds are counted.
 
@@ -101,13 +119,12 @@ class Waiter:
         """
         if done():
             return
+        patience = self.patience if patience is None else patience
         start, look, polls = time.monotonic(), self.look(patience), 0
         while not done():
             polls += 1
             if look.passed():
-                raise PeerSilent(
-                    f"no answer within {look.waited_s:.3g} s ({patience:g} cluster.timeout_s) from {peer()}"
-                )
+                raise PeerSilent.named(peer(), patience * self.timeout_s)
             self._rest(polls, look.waited_s)
         self.waited_s[cause] += time.monotonic() - start
 
@@ -118,7 +135,7 @@ class Waiter:
     def give_sign(self, now: float) -> None:
         """Attend to the others if it is time, `now` by `awake`."""
         if now >= self._sign_at:
-            self._sign_at = now + SIGN_SHARE * self.timeout_s
+            self._sign_at = now + ATTEND * self.timeout_s
             self._meanwhile()
 
     @contextmanager

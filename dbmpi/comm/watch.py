@@ -4,12 +4,10 @@ Shards judge it, for all. Where ranks may die every rank of its host that misses
 wake when a checkpoint has been made of what it knew.
 """
 
-from dbmpi.comm.awake import Deadline, awake
-from dbmpi.comm.wait import JUDGED
-from dbmpi.errors import CoordinatorSilent
+from dbmpi.awake import Deadline, awake
+from dbmpi.comm.wait import GRACE, JUDGED
+from dbmpi.errors import PeerSilent, silence
 from dbmpi.process import Process, kill
-
-GRACE = 0.5  # of cluster.timeout_s: for the news of its death to come
 
 
 class CoordinatorWatch:
@@ -47,14 +45,18 @@ class CoordinatorWatch:
 
         Raises
         ------
-        CoordinatorSilent
+        PeerSilent
             It is silent, and no news of its death comes either.
         """
         if self.look() and (self._grace is None or self._grace.passed()):
-            raise CoordinatorSilent(self.text)
+            raise PeerSilent(self.text)
+
+    @property
+    def missed(self) -> bool:
+        """Whether it was silent for longer than one that lives is: then another rank may have killed it."""
+        return awake() - self._heard > self._timeout_s
 
     @property
     def text(self) -> str:
         """What is said of it when it is silent."""
-        waited_s = JUDGED * self._timeout_s
-        return f"no sign of life within {waited_s:g} s ({JUDGED:g} cluster.timeout_s) from {self._name}"
+        return silence(self._name, JUDGED * self._timeout_s)

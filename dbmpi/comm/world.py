@@ -1,19 +1,14 @@
 """The one owner of communicators: it makes them from the topology, and frees them."""
 
-import time
 from dataclasses import replace
 from types import TracebackType
 from typing import cast
 
 from mpi4py import MPI
 
-from dbmpi.comm.awake import Deadline
 from dbmpi.comm.meeting import TIMEOUT_S, bounded, exchanged
 from dbmpi.comm.places import RankPlace, here
-from dbmpi.errors import PeerSilent
 from dbmpi.layout.topology import Role, Topology
-
-POLL_S = 2e-3
 
 
 class World:
@@ -80,21 +75,6 @@ class World:
         # After an error the job is aborted: a collective free would wait for ranks that never come.
         if error is None:
             self.free()
-
-
-def meet(comm: MPI.Intracomm, timeout_s: float, what: str) -> None:
-    """Wait until every rank of `comm` is here, sleeping meanwhile. Collective over `comm`.
-
-    Raises
-    ------
-    PeerSilent
-        When the others have not come within `timeout_s`.
-    """
-    request, deadline = comm.Ibarrier(), Deadline(timeout_s)
-    while not request.Test():
-        if deadline.passed():
-            raise PeerSilent(f"not every rank came to {what} within {timeout_s:g} s (cluster.timeout_s)")
-        time.sleep(POLL_S)
 
 
 def survey(comm: MPI.Intracomm, timeout_s: float) -> list[RankPlace]:

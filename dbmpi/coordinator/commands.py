@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from dbmpi.arrays import Record
 from dbmpi.comm.messages import Outbox, complete, take, tolerant
 from dbmpi.comm.protocol import ANSWER, COMMAND, Command, Tag
 from dbmpi.comm.ulfm import FailureDetector
-from dbmpi.comm.wait import WATCHED, Waiter
+from dbmpi.comm.wait import Waiter
 from dbmpi.layout.topology import Topology
 
 
@@ -129,10 +130,7 @@ class CommandChannel:
 
         def arrive() -> bool:
             if request is not None:
-                peer, patience = (
-                    partial(str, f"rank {rank} (a shard: {what})"),
-                    None if meanwhile else WATCHED,
-                )
+                peer, patience = partial(str, f"rank {rank} (a shard: {what})"), inf if meanwhile else None
                 complete(request, into, rank, tag.name, self.waiter, peer, look, patience=patience)
             return request is not None
 

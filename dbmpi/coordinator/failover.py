@@ -5,10 +5,10 @@ at one number: of the last two mirrors every successor still has the older one, 
 it (`server.shard`). Partitions are told when what has moved is mirrored again.
 """
 
-import time
 from collections.abc import Callable, Mapping
 
 from dbmpi.arrays import Record
+from dbmpi.awake import awake
 from dbmpi.comm.assignments import reroute
 from dbmpi.comm.protocol import Command, Status
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
@@ -31,8 +31,8 @@ class Failover:
         How replicas are reached.
     log
         Where deaths are recorded, and the shards' last reports are.
-    heard
-        When the last report of each shard came, `time.monotonic`.
+    reports
+        When the last report of each shard came, by `awake`; and the interval of reports, in seconds.
     cover
         Waits until what has moved is mirrored, or another shard is known to be dead.
 
@@ -56,11 +56,11 @@ class Failover:
         topology: Topology,
         dispatcher: MpiDispatcher,
         log: MetricsLog,
-        heard: Mapping[int, float],
+        reports: tuple[Mapping[int, float], float],
         cover: Callable[[], None],
     ) -> None:
         self._channel, self._topology, self._dispatcher, self._log = channel, topology, dispatcher, log
-        self._heard, self._began, self._cover = heard, time.monotonic(), cover
+        (self._heard, self._every_s), self._began, self._cover = reports, awake(), cover
         self.owners = Owners(len(topology.shards))
         self.ordered = False
         self.lost: int | None = None
@@ -70,6 +70,9 @@ class Failover:
     def name(self, shard: int) -> str:
         """Return how messages call a shard."""
         return f"rank {self._topology.shards[shard]} (shard {shard})"
+
+    def _dead(self, shard: int) -> str:
+        return self._channel.detector.called(self._topology.shards[shard], self.name(shard))
 
     def handle_failures(self) -> bool:
         """See to the pieces of shards that have died since the last call; return whether one has.
@@ -98,16 +101,16 @@ class Failover:
     def _fail_over(self, dead: int) -> int:
         """Let the successor of a shard go on for it; return which that is."""
         if self.owners.living == [dead]:
-            raise PeerDied.named([self.name(dead)])
+            raise PeerDied.named([self._dead(dead)])
         successor = self.owners.mark_dead(dead)
         ranks = self._topology.shards
         for shard in self.owners.living:
             self._channel.order(ranks[shard], Command.ADOPT, dead=dead, anew=not self.begun)
         answer = self._channel.answer(ranks[successor], "taking over from another shard")
         if answer is None:
-            raise PeerDied.named([self.name(dead), self.name(successor)])
+            raise PeerDied.named([self._dead(dead), self._dead(successor)])
         if answer["status"] != Status.OK:
-            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: no mirror of it was whole yet")
+            raise PeerDied(f"{PeerDied.named([self._dead(dead)])}: no mirror of it was whole yet")
         self._record_death(dead, successor, answer)
         return successor
 
@@ -135,7 +138,7 @@ class Failover:
         Raises PeerDied if there is none. Number 0 is no moment: what is left of Downpour, at the start.
         """
         if mirror < self.floor:
-            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: its mirror is of an earlier iterate")
+            raise PeerDied(f"{PeerDied.named([self._dead(dead)])}: its mirror is of an earlier iterate")
         oldest = before if self.floor <= before else mirror
         if self.lost is None:
             self.lost, self._oldest = mirror, oldest
@@ -143,11 +146,14 @@ class Failover:
         assert self._oldest is not None
         self.lost, self._oldest = min(self.lost, mirror), max(self._oldest, oldest)
         if self.lost < self._oldest and self.lost:
-            raise PeerDied(f"{PeerDied.named([self.name(dead)])}: another mirror is of another iterate")
+            raise PeerDied(f"{PeerDied.named([self._dead(dead)])}: another mirror is of another iterate")
 
     def _updates_lost(self, dead: int, mirrored: int) -> int:
-        """Return what a mirror lacks of the last report, and as much for the time since: an estimate."""
-        now, report = time.monotonic(), self._log.shards.get(dead)
+        """Return what a mirror lacks of the last report, and as much for the time since: an estimate.
+
+        A shard that lived for longer than the interval of reports would have sent another.
+        """
+        since_s, report = min(awake() - self._heard[dead], self._every_s), self._log.shards.get(dead)
         pieces, reported = (int(report["pieces"]), int(report["updates"])) if report is not None else (0, 0)
-        since = reported * (now - self._heard[dead]) / max(self._heard[dead] - self._began, 1e-3)
+        since = reported * since_s / max(self._heard[dead] - self._began, 1e-3)
         return round(max(0.0, reported + since - mirrored) / max(pieces, 1))

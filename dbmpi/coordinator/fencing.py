@@ -8,17 +8,16 @@ shards refuse from now on what it asks for, and if it wakes it learns of that by
 
 from collections.abc import Callable
 
+from dbmpi.awake import Deadline
 from dbmpi.comm import ulfm
 from dbmpi.comm.assignments import fence
-from dbmpi.comm.awake import Deadline
 from dbmpi.comm.protocol import Command
 from dbmpi.comm.ulfm import FailureDetector
-from dbmpi.comm.wait import JUDGED
+from dbmpi.comm.wait import GRACE, JUDGED
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
+from dbmpi.errors import silence
 from dbmpi.layout.topology import Topology
 from dbmpi.process import Process, kill
-
-GRACE = 0.5  # of cluster.timeout_s: for the news of a death to come
 
 
 class Fencing:
@@ -83,12 +82,14 @@ class Fencing:
         self._deadlines[rank] = Deadline(GRACE * timeout_s)
         ends = ulfm.enabled()
         consequence = "it is killed" if ends else "the run goes on without it"
-        self._say(f"no sign of life for {JUDGED * timeout_s:g} s from rank {rank} ({role}): {consequence}")
+        self._say(f"{silence(f'rank {rank} ({role})', JUDGED * timeout_s)}: {consequence}")
         for shard in self._topology.shards:
             self._channel.order(shard, Command.FENCE, dead=rank)
         for partitions in self._topology.replicas:
             self._dispatcher.send_to(partitions, fence(rank))
         if not ends:
             self.absent.add(rank)
-        elif self._processes:
+            return
+        self._detector.silent.add(rank)
+        if self._processes:
             kill(self._processes[rank])

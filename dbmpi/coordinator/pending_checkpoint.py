@@ -4,10 +4,10 @@ import shutil
 import threading
 import time
 
+from dbmpi.awake import awake
 from dbmpi.checkpoint.directory import FileRecord, Written, construction_directory, shard_file_name
 from dbmpi.checkpoint.manifest import Manifest
 from dbmpi.checkpoint.writer import CheckpointWriter
-from dbmpi.comm.awake import awake
 from dbmpi.errors import UserError
 from dbmpi.layout.sharding import Owners
 
@@ -93,7 +93,7 @@ class PendingCheckpoint:
         return True
 
     def is_late(self) -> bool:
-        """Return, once, that it is not on disk after the time that it may take: that of `comm.awake`."""
+        """Return, once, that it is not on disk after the time that it may take: that of `dbmpi.awake`."""
         before, self._late = self._late, awake() - self._begun > self.timeout_s
         return self._late and not before
 

@@ -14,10 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from dbmpi.arrays import Record
+from dbmpi.awake import awake
 from dbmpi.comm.assignments import Portion, plain
-from dbmpi.comm.awake import awake
 from dbmpi.comm.protocol import Work
-from dbmpi.comm.wait import JUDGED
+from dbmpi.comm.wait import JUDGED, SIGN
 from dbmpi.errors import ProtocolError
 
 
@@ -73,7 +73,7 @@ class ReplicaTable:
     name
         How messages call a partition of a replica.
     clock, awake
-        Seconds, monotonic; and those of `comm.awake`, by which silence is judged.
+        Seconds, monotonic; and those of `dbmpi.awake`, by which silence is judged.
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class ReplicaTable:
 
     def keep_alive(self) -> None:
         """Give replicas that wait a sign of life."""
-        for replica in np.flatnonzero(self.clock() - self._sent > self._timeout_s / 4):
+        for replica in np.flatnonzero(self.clock() - self._sent > SIGN * self._timeout_s):
             self.tell(int(replica), plain(Work.ALIVE))
-        if self.clock() - self._greeted > self._timeout_s / 4:
+        if self.clock() - self._greeted > SIGN * self._timeout_s:
             self._greeted = self.clock()
             self._dispatcher.send_to_spares(plain(Work.ALIVE))
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
+from dbmpi.awake import awake
 from dbmpi.checkpoint.directory import Written
-from dbmpi.comm.awake import awake
 from dbmpi.comm.operations import Kind
 from dbmpi.comm.protocol import MIRRORED, SHARD_REPORT, WRITTEN, Command, Status, Tag
-from dbmpi.comm.wait import JUDGED
+from dbmpi.comm.wait import JUDGED, SIGN
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.failover import Failover
 from dbmpi.coordinator.fencing import Fencing
@@ -41,7 +41,7 @@ class ShardGroup:
     log
         Gets the shards' reports.
     every_s
-        Interval of these, in seconds: a shard that is silent for much longer is lost.
+        Interval of these, in seconds.
     fencing
         Sees to those that are silent.
     mirrored
@@ -65,10 +65,9 @@ class ShardGroup:
     ) -> None:
         self._channel, self._topology, self._log, self._mirrored = channel, topology, log, mirrored
         timeout_s, self._fencing = channel.waiter.timeout_s, fencing
-        self._silence_s = JUDGED * timeout_s + min(every_s, timeout_s)
-        self._awake_heard = dict.fromkeys(range(len(topology.shards)), awake())
-        self._sign_every_s, self._sign_at = timeout_s / 4, 0.0
-        self._heard = dict.fromkeys(range(len(topology.shards)), time.monotonic())
+        self._silence_s = JUDGED * timeout_s
+        self._sign_every_s, self._sign_at = SIGN * timeout_s, 0.0
+        self._heard = dict.fromkeys(range(len(topology.shards)), awake())
         self._reported: set[int] = set()  # shards that have sent their last report
         self._written: Callable[[Written], None] = lambda written: None
         self._unmirrored: set[int] = set()  # shards, of mirror `_mirror`
@@ -76,7 +75,7 @@ class ShardGroup:
         self._uncovered: set[int] = set()  # shards that owe an answer to COVER `_cover`
         self._cover = 0
         self._holders: list[int] = []  # shards that have the coordinator's state
-        self._failover = Failover(channel, topology, dispatcher, log, self._heard, self._recover)
+        self._failover = Failover(channel, topology, dispatcher, log, (self._heard, every_s), self._recover)
         self.owners = self._failover.owners
         self._ranks = list(topology.shards)  # of the living shards
 
@@ -92,7 +91,7 @@ class ShardGroup:
             return False
         index = int(report["shard"])
         if index in self.owners.living:  # else it was sent before the shard died
-            self._heard[index], self._awake_heard[index] = time.monotonic(), awake()
+            self._heard[index] = awake()
             if index not in self._reported:  # what comes later is a sign of life
                 self._log.shard(report)
             if report["last"]:
@@ -139,10 +138,9 @@ class ShardGroup:
         self._receive_reports()
         now, dead = awake(), self._channel.detector.dead
         for index in self.owners.living:
-            rank, late = self._topology.shards[index], now - self._awake_heard[index] > self._silence_s
+            rank, late = self._topology.shards[index], now - self._heard[index] > self._silence_s
             if late and rank not in dead and not self._fencing.fence(rank):
-                name = self._failover.name(index)
-                raise PeerSilent(f"no report within {self._silence_s:g} s from {name}")
+                raise PeerSilent.named(self._failover.name(index), self._silence_s)
 
     def attend(self) -> None:
         """Give and look for signs of life while something else is waited for. Local."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbmpi.arrays import Array
 from dbmpi.comm.protocol import BoundaryPhase, boundary_tag
-from dbmpi.comm.wait import WATCHED, Cause, Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.layout.boxes import extents, within
 from dbmpi.layout.partitioning import Partitioning, Transfer
 from dbmpi.model.workspace import Workspace
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 Message = Any  # what mpi4py takes as a buffer: an array, or [array, count, datatype]
-PATIENCE = 1.1 * WATCHED  # of the waiter's deadline, see `Boundary._wait`
+PATIENCE = 1.1  # of the waiter's, see `Boundary._wait`
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,8 @@ class Boundary:
         if channel.requests:
             done = partial(channel.requests[0].Testall, channel.requests)
             # Longer than the other partition waits for a shard: then that one names the shard that is silent.
-            self._waiter.until(done, partial(self._silent, channel), PATIENCE, channel.cause)
+            patience = PATIENCE * self._waiter.patience
+            self._waiter.until(done, partial(self._silent, channel), patience, channel.cause)
 
     def _silent(self, channel: _Channel) -> str:
         """Name the partitions that have not answered, by world rank."""

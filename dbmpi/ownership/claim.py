@@ -13,12 +13,12 @@ import errno
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dbmpi.awake import AwakeClock
 from dbmpi.errors import DirectoryOwned, TakenOver, UserError
 from dbmpi.ownership import record
 from dbmpi.ownership.identity import Identity
@@ -49,8 +49,8 @@ class Claimant:
     def __init__(self, path: Path, lease_s: float) -> None:
         self._path, self._lease_s, self._me = path, lease_s, Identity.own()
         self._seen: tuple[int, bytes] = 0, b""
-        self._looked = time.monotonic()
-        self.watched_s = 0.0
+        self._clock = AwakeClock(LONGEST_LOOK_S)
+        self._since, self.watched_s = self._clock(), 0.0
 
     def attempt(self) -> tuple[OwnedDirectory, Owner] | None:
         """Become the owner, if the directory has none that may live; return None where it has. Local.
@@ -74,11 +74,10 @@ class Claimant:
     def _look(self) -> int:
         """Look who the owner is, and how long its record has been as it is; return its generation."""
         newest = max(record.generations(self._path), default=0)
-        now = time.monotonic()
-        seen = newest, record.read(self._path, newest) if newest else b""
-        same = seen == self._seen
-        self.watched_s = self.watched_s + min(now - self._looked, LONGEST_LOOK_S) if same else 0.0
-        self._seen, self._looked = seen, now
+        now, seen = self._clock(), (newest, record.read(self._path, newest) if newest else b"")
+        if seen != self._seen:
+            self._seen, self._since = seen, now
+        self.watched_s = now - self._since
         return newest
 
     def _may_take(self, before: Owner | None) -> bool:

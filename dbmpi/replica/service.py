@@ -13,13 +13,11 @@ from dbmpi.comm import ulfm
 from dbmpi.comm.messages import Endpoint, Outbox, complete, has_come
 from dbmpi.comm.protocol import ASSIGNMENT, URGENT, Tag, Work
 from dbmpi.comm.signals import SignalForwarder
-from dbmpi.comm.wait import WATCHED, Cause, Waiter
+from dbmpi.comm.wait import SIGN, Cause, Waiter
 from dbmpi.replica.worker import Retired
 
 if TYPE_CHECKING:
     from dbmpi.replica.worker import PartitionWorker
-
-SAVING = 5.0  # times as long a rank waits for the coordinator where shards may be writing its checkpoint
 
 
 class ReplicaService:
@@ -104,7 +102,7 @@ class ReplicaService:
         self._endpoint.watch.look()
 
     def _give_sign(self) -> None:
-        if self._worker is not None and time.monotonic() - self._sent_at > self._waiter.timeout_s / 4:
+        if self._worker is not None and time.monotonic() - self._sent_at > SIGN * self._waiter.timeout_s:
             self._report(self._worker.alive())
 
     def _report(self, report: Record) -> None:
@@ -113,13 +111,8 @@ class ReplicaService:
 
     def _next(self) -> Record:
         while not self._queue:
-            self._waiter.until(self._arrived, self._silent, self._patience, Cause.COORDINATOR)
+            self._waiter.until(self._arrived, self._silent, cause=Cause.COORDINATOR)
         return self._queue.popleft()
-
-    @property
-    def _patience(self) -> float:
-        """Of the deadline: shards judge the coordinator, and need time where they write its checkpoint."""
-        return SAVING * WATCHED if self._endpoint.processes else WATCHED
 
     def _silent(self) -> str:
         return f"rank {self._coordinator} (coordinator: the next assignment)"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.comm.signals import Signals
-from dbmpi.comm.wait import YIELDS_S, Waiter
+from dbmpi.comm.wait import SAVING, WATCHED, YIELDS_S, Waiter
 from dbmpi.layout.decomposition import decompose
 
 if TYPE_CHECKING:
@@ -33,13 +33,19 @@ class RunContext:
         parts = decompose(self.config, setup.topology, setup.network)
         self.partitioning, self.pieces = parts.partitioning, parts.pieces
         yields_s = YIELDS_S if setup.core_each else 0.0
-        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s)
+        patience = SAVING if self._may_die else WATCHED
+        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s, patience)
         self.signals = Signals()
 
     @property
     def mirrors(self) -> bool:
         """Whether shards are mirrored and keep the state of the coordinator: where ranks may die."""
-        if not self.config.checkpoint.mirror_s or self.setup.topology.serial:
+        return bool(self.config.checkpoint.mirror_s) and self._may_die
+
+    @property
+    def _may_die(self) -> bool:
+        """Whether ranks may die without an end of the job."""
+        if self.setup.topology.serial:
             return False
         from dbmpi.comm.ulfm import enabled
 
@@ -48,11 +54,10 @@ class RunContext:
     def endpoint(self, comm: "MPI.Intracomm") -> "Endpoint":
         """Return what the service loop of a rank needs, on the service communicator."""
         from dbmpi.comm.messages import Endpoint
-        from dbmpi.comm.ulfm import enabled
         from dbmpi.comm.watch import CoordinatorWatch
 
         coordinator, timeout_s = self.setup.topology.coordinator, self.config.cluster.timeout_s
-        processes = [place.process for place in self.setup.places] if enabled() else []
+        processes = [place.process for place in self.setup.places] if self._may_die else []
         name = f"rank {coordinator} (coordinator)"
         watch = CoordinatorWatch(timeout_s, name, processes[coordinator] if processes else None)
         return Endpoint(comm, coordinator, self.waiter, self.signals, watch, processes)

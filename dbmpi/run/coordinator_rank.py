@@ -1,13 +1,11 @@
 """What the coordinator is made of, and what it does from start to end."""
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.errors import PeerDied, PeerSilent, UserError
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
 
@@ -228,26 +226,11 @@ def run_coordinator(context: "RunContext", world: "World", started: float) -> in
         return world.name(setup.topology.replicas[replica][partition])
 
     coordinator = make(context, service, service.dispatcher, log, name)
-    try:
-        with context.waiter.attending(service.attending(coordinator.shared.replicas.keep_alive)):
-            status = _to_the_end(setup, service, coordinator)
-    except (PeerDied, PeerSilent) as error:
-        raise type(error)(f"{error}; {_last_checkpoint(setup)}") from None
+    with context.waiter.attending(service.attending(coordinator.shared.replicas.keep_alive)):
+        status = _to_the_end(setup, service, coordinator)
     if service.fencing.absent and not ulfm.enabled():
         comm.Abort(status)  # nobody has anything left to do, and those would not come to the end
     return status
-
-
-def _last_checkpoint(setup: "Setup") -> str:
-    """Say what a run that cannot go on has left."""
-    from dbmpi.checkpoint.resume import last_whole
-
-    saved = None
-    with suppress(UserError):  # they cannot be read now
-        saved = last_whole(setup.run_dir)
-    if saved is None:
-        return "there is no checkpoint to go on from"
-    return f"{setup.go_on} from checkpoint {saved.manifest.number}, the last"
 
 
 def _to_the_end(setup: "Setup", service: "CoordinatorService", coordinator: Coordinator) -> int:

@@ -76,8 +76,7 @@ def together(comm: "MPI.Intracomm", attempt: Callable[[], T], who: str, patience
     PeerSilent
         When the others have not come in time.
     """
-    from dbmpi.comm.meeting import exchanged
-    from dbmpi.comm.world import meet
+    from dbmpi.comm.meeting import exchanged, meet
 
     read, problem, what = None, "", "the end of reading the checkpoint"
     try:
@@ -89,7 +88,7 @@ def together(comm: "MPI.Intracomm", attempt: Callable[[], T], who: str, patience
         if comm.Get_rank() == 0:
             sys.stderr.write(problems[0])
             sys.stderr.flush()
-        meet(comm, patience_s, "the end of the run")  # a launcher ends the job when the first rank has left
+        meet(comm, "the end of the run", patience_s)  # a launcher ends the job when the first rank has left
         raise Refused(STATUS_FAILURE)
     return cast(T, read)
 
@@ -115,11 +114,11 @@ def refuse(error: UserError) -> int:
     if launched is not None and launched[1] > 1:
         from mpi4py import MPI
 
-        from dbmpi.comm.world import meet
+        from dbmpi.comm.meeting import meet
         from dbmpi.errors import PeerSilent
 
         try:
-            meet(MPI.COMM_WORLD, LEAVING_S, "the end of the run")
+            meet(MPI.COMM_WORLD, "the end of the run", LEAVING_S)
         except PeerSilent:  # the message is printed, and that is all that is wanted
             MPI.COMM_WORLD.Abort(error.status)
     return error.status

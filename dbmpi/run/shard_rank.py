@@ -192,8 +192,11 @@ def run_shard(context: "RunContext", world: "World", state: "Shard") -> int:
     except Exception:
         if world.shards is None or not ulfm.enabled():
             raise
-        if coordinator in ulfm.failed(world.service):
+        dead = coordinator in ulfm.failed(world.service)
+        if dead and not service.watch.missed:
             died = str(PeerDied.named([f"rank {coordinator} (coordinator)"]))
+        elif dead:
+            died = f"{service.watch.text}, which was killed"
         elif service.watch.look():
             died = service.watch.text
             service.fence_coordinator()

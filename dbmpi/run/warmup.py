@@ -30,14 +30,18 @@ COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.time
 
 def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     """Write the resolved configuration and run.json. Collective over `comm`."""
-    from dbmpi.comm.meeting import gathered
+    from dbmpi.comm.meeting import gathered, shared
 
-    threads = gathered(comm, setup.threads, "writing run.json", setup.config.cluster.timeout_s)
-    if threads is None:
-        return
+    what, timeout_s, library = "writing run.json", setup.config.cluster.timeout_s, _library(comm)
+    threads = gathered(comm, setup.threads, what, timeout_s)
+    shared(comm, lambda: _describe(setup, threads or [], library), what, timeout_s)
+
+
+def _describe(setup: "Setup", threads: list[int], library: str) -> None:
+    """See `describe`; on rank 0."""
     from dbmpi.output.run_directory import CONFIG, describe_run
 
-    hosts, library = [place.host for place in setup.places], _library(comm)
+    hosts = [place.host for place in setup.places]
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
     plan = setup.config, setup.topology, hosts, library, threads, resumed_from
     kept = describe_run(setup.owned, *plan, setup.source)
@@ -79,15 +83,17 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     No rank trains before all have them: the others would do the work of one that still loads.
     """
+    from dbmpi.comm.meeting import meet
+
     setup, rank = context.setup, comm.Get_rank()
-    role = setup.topology.roles[rank]
+    role, timeout_s = setup.topology.roles[rank], max(context.config.cluster.timeout_s, COMPILE_S)
     if rank in compilers(setup):
         rehearse(context, role)
-    _meet(context, comm, "the end of compilation")
+    meet(comm, "the end of compilation", timeout_s)
     if rank not in compilers(setup):
         rehearse(context, role)
-    _meet(context, comm, "the start of training")
-    warn(comm, _problems(), context.config.cluster.timeout_s)
+    meet(comm, "the start of training", timeout_s)
+    warn(comm, _problems(), timeout_s)
 
 
 def _problems() -> list[str]:
@@ -98,13 +104,6 @@ def _problems() -> list[str]:
     from kernels.image import store
 
     return [*deferred.problems, *store.problems]
-
-
-def _meet(context: "RunContext", comm: "MPI.Intracomm", what: str) -> None:
-    if comm.Get_size() > 1:
-        from dbmpi.comm.world import meet
-
-        meet(comm, max(context.config.cluster.timeout_s, COMPILE_S), what)
 
 
 def compilers(setup: "Setup") -> set[int]:

@@ -4,8 +4,11 @@ The first living shard leads. It takes the run directory over, so that a coordin
 can change nothing there. It has what the coordinator sent last (`coordinator_state`); it asks the others what
 they could write, lets them write their slices, as for a checkpoint, and completes it. If shards have died,
 their successors take over from the mirrors first, as they would have by order; and if one dies on the way, it
-is all done again without it. The parameters are newer than the state: notes say what was
-learned in between. What no note says, of the portions that were outstanding, will be learned again.
+is all done again without it. Whatever a shard waits for, reads or writes meanwhile, the others get signs of
+life.
+
+The parameters are newer than the state: notes say what was learned in between. What no note says, of the
+portions that were outstanding, will be learned again.
 
 A batch method's parameters must be of one mirror that all have: the last one, or the one before it.
 """
@@ -123,13 +126,17 @@ class EmergencyCheckpoint:
         JobEnded
             On the others.
         """
-        while True:
-            self._take_over(ulfm.failed(self._comm))
-            root, *others = self._owners.living
-            if self._index == root:
-                self._lead(states, others, died)
-            else:
-                self._contribute(root)
+        with self._gathering.attending(self._others):
+            while True:
+                self._take_over(ulfm.failed(self._comm))
+                root, *others = self._owners.living
+                if self._index == root:
+                    self._lead(states, others, died)
+                else:
+                    self._contribute(root)
+
+    def _others(self) -> list[int]:
+        return [shard for shard in self._owners.living if shard != self._index]
 
     def _take_over(self, dead: Sequence[int]) -> None:
         """Take note of deaths, in the order that all shards have."""
@@ -142,17 +149,18 @@ class EmergencyCheckpoint:
 
     def _lead(self, states: Sequence[CoordinatorState], others: Sequence[int], died: str) -> None:
         """Have the checkpoint made, and end; return if it has to be begun again, as a shard has died."""
+        meanwhile = self._gathering.meanwhile
         try:
-            self._own_directory()
-            saved = self._saved(states) or self._attempt(states, others)
+            meanwhile(self._own_directory)
+            saved = meanwhile(partial(self._saved, states)) or self._attempt(states, others)
         except (JobEnded, TakenOver):
             raise
         except Exception as error:
             died, saved = f"{died}; no checkpoint could be made: {error}", ""
         if saved is None:
             return
+        saved = saved or meanwhile(self._earlier)
         self._gathering.tell(others, Emergency.END)
-        saved = saved or self._earlier()
         if self._lease is not None:
             self._lease.release()
         if not saved:
@@ -224,11 +232,7 @@ class EmergencyCheckpoint:
     def _write_checkpoint(self, state: CoordinatorState, others: Sequence[int]) -> int | None:
         """Let all write their slices, complete it, and return its number; None if a shard dies."""
         writer = self._writer
-        # Another one for each attempt: others may still write what belongs to the one before.
-        number = self._attempts + max(checkpoint_numbers(writer.run_dir), default=0)
-        directory = construction_directory(writer.owned, number)
-        with writer.owned.guarded(), writing(directory):
-            directory.mkdir()
+        number, directory = self._gathering.meanwhile(self._begin)
         vectors, fields = state.vectors or (), {"number": number, "mirror": state.mirror}
         fields |= {"batch": state.vectors is not None, "generation": writer.owned.generation}
         self._gathering.tell(others, Emergency.WRITE, vectors, **fields)
@@ -243,8 +247,20 @@ class EmergencyCheckpoint:
                 files[shard_file_name(shard)] = FileRecord.of(letter.record)
             content = writer.manifest(number, state.state, None, 1 + len(others))
             served = self._owners.assign(writer.pieces)
-            self._gathering.meanwhile(partial(writer.complete, content, files, served), others)
+            self._gathering.meanwhile(partial(writer.complete, content, files, served))
         return number
+
+    def _begin(self) -> tuple[int, Path]:
+        """Make the directory of a checkpoint; return its number, another one for each attempt, and it.
+
+        Others may still write what belongs to the attempt before.
+        """
+        owned = self._writer.owned
+        number = self._attempts + max(checkpoint_numbers(owned.path), default=0)
+        directory = construction_directory(owned, number)
+        with owned.guarded(), writing(directory):
+            directory.mkdir()
+        return number, directory
 
     # -- the others ----------------------------------------------------------------------------------------
 
@@ -270,15 +286,14 @@ class EmergencyCheckpoint:
         with suppress(UserError):
             vectors = letter.numbers if letter.record["batch"] else None
             self._write_slice(directory, mirror, vectors).fill(record)
-        self._gathering.send([root], record.reshape(1))
+        self._gathering.send([root], record)
 
     def _write_slice(self, directory: Path, mirror: int, vectors: Sequence[int] | None) -> FileRecord:
-        """Write this shard's slice; the others get signs of life meanwhile."""
+        """Write this shard's slice."""
         path, copy = directory / shard_file_name(self._index), self._held.copy(mirror, vectors)
 
         def write() -> FileRecord:
             with self._writer.owned.guarded():
                 return shard_file.write(path, copy)
 
-        others = [shard for shard in self._owners.living if shard != self._index]
-        return self._gathering.meanwhile(write, others)
+        return self._gathering.meanwhile(write)

@@ -1,23 +1,23 @@
 """What shards say to one another when the coordinator has died: small messages, with signs of life."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from mpi4py import MPI
 
-from dbmpi.arrays import Array, Record
+from dbmpi.arrays import Record
+from dbmpi.awake import awake
 from dbmpi.comm import ulfm
 from dbmpi.comm.background import Background
-from dbmpi.comm.messages import complete, tolerant
+from dbmpi.comm.messages import Outbox, complete, tolerant
 from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG, Emergency
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import WATCHED, Waiter
 from dbmpi.errors import JobEnded
 
 T = TypeVar("T")
-SIGN = 0.25  # of the deadline, between signs of life
 
 
 class Letter(NamedTuple):
@@ -45,14 +45,19 @@ class Gathering:
 
     def __init__(self, comm: MPI.Intracomm, waiter: Waiter) -> None:
         self._comm, self._waiter = comm, waiter
-        self._sends: list[tuple[MPI.Request, Array]] = []  # and buffers, which live as long as this
-        self._sign_at = 0.0
+        self._out = Outbox(comm, self._learn)
+
+    @contextmanager
+    def attending(self, others: Callable[[], Sequence[int]]) -> Iterator[None]:
+        """Give the `others` that there are then signs of life, in each wait and in `meanwhile`."""
+        with self._waiter.attending(lambda: self.tell(others(), Emergency.ALIVE)):
+            yield
 
     def tell(
         self, shards: Sequence[int], kind: Emergency, numbers: Sequence[int] = (), **fields: int
     ) -> None:
         """Send a message to some shards; one that has died gets none. Local."""
-        record = np.zeros(1, EMERGENCY)
+        record = np.zeros((), EMERGENCY)
         record["kind"], record["count"] = kind, len(numbers)
         for name, value in fields.items():
             record[name] = value
@@ -61,12 +66,9 @@ class Gathering:
             self.send(shards, np.array(numbers, np.int64))
 
     def send(self, shards: Sequence[int], content: Record) -> None:
-        """Send a record, `(1,)`, or what one has announced. Local."""
+        """Send a record, `()`, or what one has announced. Local."""
         for shard in shards:
-            start = partial(self._comm.Isend, content.view(np.uint8), shard, EMERGENCY_TAG)
-            request = tolerant(start, self._learn, None)
-            if request is not None:
-                self._sends.append((request, content))
+            self._out.send(content, shard, EMERGENCY_TAG)
 
     def next(self, shard: int) -> Letter | None:
         """Return the next message of a shard but for signs of life; None if it has died.
@@ -92,22 +94,17 @@ class Gathering:
                 return letter
         return None
 
-    def meanwhile(self, task: Callable[[], T], shards: Sequence[int]) -> T:
+    def meanwhile(self, task: Callable[[], T]) -> T:
         """Let a task that may take long run in a thread, with signs of life; return its result."""
-
-        def look() -> None:
-            if time.monotonic() >= self._sign_at:
-                self._sign_at = time.monotonic() + SIGN * self._waiter.timeout_s
-                self.tell(shards, Emergency.ALIVE)
-
-        return Background(lambda call: task()).result(look)
+        return Background(lambda call: task()).result(lambda: self._waiter.give_sign(awake()))
 
     def _receive(self, into: Record, shard: int) -> Record | None:
         what = "what to do without the coordinator"
 
         def receive() -> Record:
             request = self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
-            complete(request, into, shard, what, self._waiter, partial(str, f"shard {shard} ({what})"))
+            peer = partial(str, f"shard {shard} ({what})")
+            complete(request, into, shard, what, self._waiter, peer, patience=WATCHED)
             return into
 
         return tolerant(receive, self._learn, None)

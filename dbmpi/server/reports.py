@@ -8,6 +8,7 @@ import numpy as np
 
 from dbmpi.comm.messages import Endpoint
 from dbmpi.comm.protocol import Tag
+from dbmpi.comm.wait import SIGN
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
 
@@ -44,7 +45,7 @@ class Reporter:
         now = time.monotonic()
         if now >= self._next:
             self.send()
-            self._next = now + min(self._every_s, self._endpoint.waiter.timeout_s)
+            self._next = now + min(self._every_s, SIGN * self._endpoint.waiter.timeout_s)
 
     def order_last(self) -> None:
         """Have the last report sent at the next `send_last`."""

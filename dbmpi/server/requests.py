@@ -17,7 +17,7 @@ import numpy as np
 from dbmpi.arrays import Array, Record
 from dbmpi.comm.messages import complete, tolerant
 from dbmpi.comm.protocol import REPLY_HEADER, WIRE, WIRE_DTYPES, Op, Status, Tag, piece_tag
-from dbmpi.comm.wait import WATCHED, Waiter
+from dbmpi.comm.wait import Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.server.areas import Areas
 from dbmpi.server.compression import COMPRESSED, decode
@@ -227,7 +227,7 @@ class RequestHandler:
                 raise LeftOut
 
         peer = partial(str, f"rank {source} ({what})")
-        complete(request, into, source, what, self._waiter, peer, check, patience=WATCHED)
+        complete(request, into, source, what, self._waiter, peer, check)
         self.bytes_in += into.nbytes
 
     def _free_reply(self) -> "_Reply":

@@ -13,6 +13,7 @@ import numpy as np
 from dbmpi.arrays import Array, Record
 from dbmpi.checkpoint.shard_file import ShardWriter
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
+from dbmpi.comm.background import Background
 from dbmpi.comm.messages import Endpoint, Inbox, Outbox, take, tolerant
 from dbmpi.comm.protocol import (
     ANSWER,
@@ -290,12 +291,18 @@ class ShardService:
         While the run is `unbegun`, its first values are as good as a mirror.
         """
         assert self._mirror is not None
-        inherited = self._mirror.fail_over(dead, now, self._first if unbegun else None)
+        first = self._first if unbegun else None
+        begin = partial(self._beside_messages, first) if first is not None else None
+        inherited = self._mirror.fail_over(dead, now, begin)
         if inherited is not None and inherited.whole is not None:
             mirrors = [mirror for mirror in inherited[1:] if mirror is not None and mirror.number]
             kept = {mirror.number: mirror.copy[PARAMETER_VECTOR] for mirror in mirrors}
             self.shard.adopt(inherited.pieces, inherited.whole.copy, kept)
         return inherited
+
+    def _beside_messages(self, first: Callable[[int], Mapping[str, Array]], dead: int) -> Mapping[str, Array]:
+        """Make what another shard held at first, with signs of life: it may be read of a checkpoint."""
+        return Background(lambda call: first(dead)).result(self._attend)
 
     # -- without the coordinator: see `emergency.Slice` -----------------------------------------------------
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbmpi.comm.world import World, meet
+from dbmpi.comm.meeting import meet
+from dbmpi.comm.world import World
 from dbmpi.coordinator.service import CoordinatorService
 from dbmpi.layout.boxes import whole, within
 from dbmpi.layout.partitioning import Partitioning
@@ -48,7 +49,7 @@ def run_cluster(
             service.run(replica)
             replica.close()
             service.close()
-        meet(world.service, 30.0, "the end of the test")
+        meet(world.service, "the end of the test", 30.0)
     context.setup.release()
     return context
 

@@ -28,3 +28,10 @@ def test_an_error_tells_of_no_death_where_nobody_is_dead(comm: Any, name: str) -
 def test_names_of_the_dead() -> None:
     assert str(PeerDied.named(["rank 1 (shard 0)"])).startswith("rank 1 (shard 0) has died")
     assert "rank 1, rank 2 have died" in str(PeerDied.named(["rank 1", "rank 2"]))
+
+
+def test_what_is_said_of_one_that_was_killed_as_it_was_silent(comm: Any) -> None:
+    detector = ulfm.FailureDetector(comm, {})
+    detector.silent.add(1)
+    named = [detector.called(rank, f"rank {rank}") for rank in (0, 1)]
+    assert named == ["rank 0", "rank 1, which was silent,"]

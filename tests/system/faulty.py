@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi import train
-from dbmpi.run import launch
+from dbmpi.run import launch, sentinel
 from scripts.chaos.victims import by_rank
 from scripts.processes import TOKENS, carriers
 
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
     """Break what is to be broken, and run the program."""
     fault, place, rank, at, *arguments = argv
     if place == "library":
-        train.START_S = 3.0
+        sentinel.SHORT_S = 1.0
     if os.environ.get(NO_SHARING):
         importlib.import_module("dbmpi.replica.rooms").Rooms._new = lambda rooms, size: None
     if os.environ.get(OUT_OF_REACH):

@@ -19,7 +19,7 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "arrays", "screen", "process"],
+        ["text", "typed", "files", "arrays", "screen", "process", "awake"],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
@@ -50,6 +50,7 @@ WITHOUT_MPI = {
     "dbmpi.typed": set(),
     "dbmpi.files": set(),
     "dbmpi.arrays": set(),
+    "dbmpi.awake": set(),
     "dbmpi.screen": set(),
     "dbmpi.config": set(),
     "dbmpi.ownership": set(),

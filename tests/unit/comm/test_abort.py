@@ -76,10 +76,27 @@ def test_what_the_user_can_mend_has_no_traceback(capfd):
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
-def test_a_silent_peer_dumps_the_stacks(capfd):
-    guarded(failing(PeerSilent("no answer from rank 2")), who(), lambda status: None)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_silent_peer_is_told_in_one_line_and_with_the_stacks_where_they_are_asked_for(
+    capfd, monkeypatch, asked
+):
+    monkeypatch.setattr(abort.faulthandler, "is_enabled", lambda: asked)
+    guarded(failing(PeerSilent.named("rank 2", 15.0)), who(), lambda status: None)
     text = capfd.readouterr().err
-    assert "Traceback" not in text and "most recent call first" in text
+    assert "Traceback" not in text and ("most recent call first" in text) is asked
+    assert text.splitlines()[0].endswith(": no sign of life for 15 s from rank 2")
+    assert asked or len(text.splitlines()) == 1
+
+
+def test_a_thread_that_may_not_call_mpi_ends_its_process_alone(monkeypatch):
+    ended: list[str] = []
+    monkeypatch.setattr(abort, "leave", lambda status: ended.append(f"left {status}"))
+    end = abort.by_main_thread(lambda status: ended.append(f"aborted {status}"))
+    end(1)
+    thread = threading.Thread(target=end, args=(2,))
+    thread.start()
+    thread.join()
+    assert ended == ["aborted 1", "left 2"]
 
 
 def test_an_error_in_another_thread_ends_the_job_too(capfd):

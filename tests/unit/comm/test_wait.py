@@ -60,7 +60,7 @@ def test_what_is_done_already_is_not_waited_for(clock):
 
 @pytest.mark.parametrize("crowded", [True, False])
 def test_a_silent_peer_is_named_at_the_deadline(clock, crowded):
-    with pytest.raises(PeerSilent, match=r"cluster\.timeout_s.*rank 7 \(shard 2\)"):
+    with pytest.raises(PeerSilent, match=r"no sign of life for 10 s from rank 7 \(shard 2\)"):
         Waiter(10.0, crowded).until(lambda: False, peer, patience=1.0)
     assert 10.0 <= clock.now < 10.1
 
@@ -104,8 +104,8 @@ def test_a_rank_that_waits_attends_to_the_others(clock):
     signs: list[float] = []
     waiter = Waiter(10.0)
     with waiter.attending(lambda: signs.append(clock.now)):
-        for _ in range(100):
-            waiter.until(after(50), peer)
+        for _ in range(20):
+            waiter.until(after(2000), peer)
     assert len(signs) == pytest.approx(clock.now, abs=2)  # seconds: a tenth of the deadline
     waiter.until(after(5000), peer)
     assert signs[-1] < clock.now - 1

@@ -17,6 +17,10 @@ class Channel:
     def __init__(self, dead: list[int], dies: int = -1, mirrors: Any = ()) -> None:
         self.detector, self.dead, self.dies, self.mirrors = self, dead, dies, list(mirrors)
 
+    def called(self, rank: int, name: str) -> str:
+        """See `FailureDetector.called`."""
+        return name
+
     def order(self, rank: int, command: Command, **fields: int) -> None:
         """See `CommandChannel.order`."""
         if rank == self.dies and rank not in self.dead:
@@ -43,7 +47,7 @@ def test_a_death_that_a_failover_meets_is_seen_to_as_well() -> None:
     topology = assign_roles(7, shards=4, replicas=2, partitions=1)
     channel: Any = Channel([topology.shards[0]], topology.shards[2])
     silent: Any = Silent()
-    failover = Failover(channel, topology, silent, silent, dict.fromkeys(range(4), 0.0), lambda: None)
+    failover = Failover(channel, topology, silent, silent, (dict.fromkeys(range(4), 0.0), 1.0), lambda: None)
     assert failover.handle_failures()
     assert failover.owners.living == [1, 3]
     assert not failover.handle_failures()
@@ -54,7 +58,7 @@ def of_a_batch(mirrors: list[tuple[int, int]], floor: int = 0) -> Failover:
     topology = assign_roles(7, shards=4, replicas=2, partitions=1)
     channel: Any = Channel([topology.shards[0], topology.shards[2]], mirrors=mirrors)
     silent: Any = Silent()
-    made = Failover(channel, topology, silent, silent, dict.fromkeys(range(4), 0.0), lambda: None)
+    made = Failover(channel, topology, silent, silent, (dict.fromkeys(range(4), 0.0), 1.0), lambda: None)
     made.ordered, made.floor = True, floor
     return made
 

@@ -20,7 +20,7 @@ class Cluster:
     """Takes down what is sent, said and killed, and passes for channel, dispatcher and detector."""
 
     def __init__(self) -> None:
-        self.waiter, self.dead = Waiter(0.0), list[int]()
+        self.waiter, self.dead, self.silent = Waiter(0.0), list[int](), set[int]()
         self.told: list[tuple[int, int]] = []
         self.said: list[str] = []
         self.killed: list[Process] = []
@@ -53,6 +53,7 @@ def test_where_ranks_may_die_all_are_told_and_it_is_killed(monkeypatch):
     assert fence.fence(SHARD)
     assert sorted(cluster.told) == [(rank, SHARD) for rank in range(1, 5)]
     assert cluster.killed == [PROCESSES[SHARD]] and cluster.dead == [] and not fence.absent
+    assert cluster.silent == {SHARD}
     assert "no sign of life for 0 s from rank 2 (shard 1)" in cluster.said[0] and "killed" in cluster.said[0]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dbmpi import awake
 from dbmpi.errors import DirectoryOwned, TakenOver, UserError
 from dbmpi.ownership import claim as claiming
 from dbmpi.ownership import identity, record
@@ -30,7 +31,7 @@ def held(path: Path, by: Identity = ELSEWHERE, lease_s: float = 5.0) -> OwnedDir
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of claimants: `clock[0]`."""
     now = [100.0]
-    monkeypatch.setattr(claiming.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(awake.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -17,21 +17,25 @@ MOST_S = 0.25  # of one gap between two looks; a rank on a crowded node looks ag
 class AwakeClock:
     """Seconds in which this process has looked at the clock, again and again.
 
-    One serves a whole process, as all its waits look at it. What lies between two waits counts for nothing
-    either: a rank that computes hears nobody.
+    Parameters
+    ----------
+    most_s
+        What counts at most of the time between two looks, in seconds.
     """
 
-    def __init__(self) -> None:
-        self._last, self._seconds = time.monotonic(), 0.0
+    def __init__(self, most_s: float = MOST_S) -> None:
+        self._most_s, self._last, self._seconds = most_s, time.monotonic(), 0.0
 
     def __call__(self) -> float:
         """Look; return the seconds so far."""
         now = time.monotonic()
-        self._seconds += min(max(now - self._last, 0.0), MOST_S)
+        self._seconds += min(max(now - self._last, 0.0), self._most_s)
         self._last = now
         return self._seconds
 
 
+# One for all waits on other ranks. What lies between two waits counts for nothing either: a rank that
+# computes hears nobody.
 awake = AwakeClock()
 
 
