@@ -73,12 +73,11 @@ def check_unfinished(run_dir: Path, config: Config, model: dict[str, Any]) -> No
     saved = pruning.looks_whole(run_dir, newest) if newest else None
     if saved is None or resume.misfit(saved, model):
         return
-    with suppress(UserError):  # a configuration of another version
-        if _asks_no_more(config, _configuration(saved)):
-            raise RunFinished(
-                f"the run in {run_dir} has come to its end ({reason}), and nothing more is asked for. To "
-                f"train on {more}; to train anew give another --run-dir"
-            )
+    if _asks_no_more(config, saved):
+        raise RunFinished(
+            f"the run in {run_dir} has come to its end ({reason}), and nothing more is asked for. To train "
+            f"on {more}; to train anew give another --run-dir"
+        )
 
 
 def _more(reason: str, config: Config) -> str:
@@ -92,8 +91,12 @@ def _more(reason: str, config: Config) -> str:
     return {"target": "ask for more by train.target", "converged": lower}.get(reason, "")
 
 
-def _asks_no_more(now: Config, before: Config) -> bool:
-    """Return whether a configuration ends where another one did, or earlier by the same limits."""
+def _asks_no_more(now: Config, saved: "Checkpoint") -> bool:
+    """Return whether a configuration ends where that of a checkpoint did, or earlier by the same limits."""
+    try:
+        before = _configuration(saved)
+    except UserError:  # of another version
+        return False
     if now.train.algorithm != before.train.algorithm or now.train.target != before.train.target:
         return False
     names = ENDS_BATCH if now.batch else ()
