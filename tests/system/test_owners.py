@@ -42,5 +42,5 @@ def test_what_only_reads_takes_no_ownership(launch, tmp_path):
     before = sorted(run.rglob("*"))
     assert launch(0, "run", module="dbmpi.checkpoint").status == 0
     for word in ("--dry-run", "--print-config"):
-        assert launch(0, "--run-dir", "run", word).status == 0
+        assert launch(0, "run/config.toml", "--run-dir", "run", word).status == 0
     assert sorted(run.rglob("*")) == before
