@@ -38,8 +38,8 @@ def create(path: Path) -> Path:
     return path
 
 
-def check_way(path: Path) -> None:
-    """See that nothing is in the way of a run directory.
+def check_way(path: Path) -> Path:
+    """See that nothing is in the way of a run directory; return it, or what there is of the way to it.
 
     Raises
     ------
@@ -54,6 +54,14 @@ def check_way(path: Path) -> None:
             )
     except OSError as error:
         raise _unusable(path, error) from None
+    return there
+
+
+def check_writable(path: Path) -> None:
+    """See, without writing, that a run directory can be made or written. Raises UserError as `check_way`."""
+    there = check_way(path)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"run directory {path}: {there} cannot be written to; give another with --run-dir")
 
 
 def create_new(runs: Path, name: str, now: datetime) -> Path:

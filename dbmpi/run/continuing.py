@@ -123,7 +123,7 @@ def foresee(
     path = place(arguments, config)
     if path is None:
         return [], None
-    run_directory.check_way(path)
+    run_directory.check_writable(path)
     if path.is_dir():
         run_directory.check_foreign(path, resume.looks_like_a_run(path))
     model = manifest.model_of(network, config.model.dtype, rows)
