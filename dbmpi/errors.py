@@ -28,6 +28,12 @@ class DirectoryOwned(UserError):
     status = STATUS_OWNED
 
 
+class RunFinished(UserError):
+    """No mistake: the run has come to its end before, and nothing more is asked for; the text says so."""
+
+    status = STATUS_OK
+
+
 class TakenOver(Exception):
     """Another job has taken the run directory over, and this one must end; the text says who."""
 

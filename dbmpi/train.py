@@ -61,7 +61,9 @@ def _main(argv: Sequence[str], started: float) -> int:
         if arguments.dry_run or arguments.print_config:
             EARLY.over()
             with surroundings.scarcity():
-                return reported(cli.print_report(arguments))
+                from dbmpi.run.printed import print_report
+
+                return reported(print_report(arguments))
     except UserError as error:
         return refuse(error)
     try:
@@ -111,19 +113,16 @@ def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: flo
     comm = cast("MPI.Intracomm", Alone())
     with surroundings.scarcity():
         try:
-            setup = prepare(arguments, comm)
+            setup = prepare(arguments, comm, who)
         except Refused as refused:
             return refused.status
-    try:
-        from dbmpi.run.context import RunContext
+    from dbmpi.run.context import RunContext
 
-        with surroundings.scarcity():
-            context = RunContext(setup)
-            who.role = str(setup.topology.roles[0])
-            _warm_up(context, comm)
-        return _serial(context, started)
-    finally:
-        setup.release()
+    with surroundings.scarcity():
+        context = RunContext(setup)
+        who.role = str(setup.topology.roles[0])
+        _warm_up(context, comm)
+    return _serial(context, started)
 
 
 def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
@@ -154,13 +153,10 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
         return refuse_singleton(error)
     with ulfm.readable(comm), surroundings.scarcity():
         try:
-            setup = prepare(arguments, comm)
+            setup = prepare(arguments, comm, who)
         except Refused as refused:
             return refused.status
-    try:
-        return _train(setup, comm, who, started)
-    finally:
-        setup.release()
+    return _train(setup, comm, who, started)
 
 
 def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:

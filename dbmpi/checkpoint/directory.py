@@ -12,7 +12,7 @@ from typing import Any
 from dbmpi.errors import UserError
 from dbmpi.output.run_directory import CHECKPOINTS
 from dbmpi.ownership.owned import OwnedDirectory
-from dbmpi.ownership.record import OWNER
+from dbmpi.ownership.record import OWNER, ROOMS
 from dbmpi.text import decoded
 
 MANIFEST, INDEX = "manifest.json", "index.h5"
@@ -65,12 +65,13 @@ def checkpoint_directory(run_dir: Path, number: int) -> Path:
 
 def construction_directory(owned: OwnedDirectory, number: int) -> Path:
     """Return where the owner of a run directory writes checkpoint `number`, before it gets its name."""
-    return owned.room / f"{number:06d}.part"
+    return owned.room_for(CHECKPOINTS) / f"{number:06d}.part"
 
 
 def under_construction(run_dir: Path) -> list[Path]:
-    """Return where checkpoints are being written, or were when a run was ended; 0.1.0 had them elsewhere."""
-    return [*run_dir.glob(f"{OWNER}/*/*.part"), *run_dir.glob(f"{CHECKPOINTS}/.*.part")]
+    """Return where checkpoints are being written, or were when a run was ended, with or without an owner."""
+    forms = f"{OWNER}/*/*.part", f"{CHECKPOINTS}/{ROOMS}/*/*.part", f"{CHECKPOINTS}/.*.part"
+    return [path for form in forms for path in run_dir.glob(form)]
 
 
 def shard_file_name(index: int) -> str:
@@ -105,29 +106,36 @@ def checkpoint_numbers(run_dir: Path) -> list[int]:
     return sorted((int(name) for name in names if name.isascii() and name.isdigit()), reverse=True)
 
 
-def prepare(owned: OwnedDirectory) -> None:
-    """Make the directory of checkpoints; remove what a run of version 0.1.0 left unfinished there.
+def prepare(owned: OwnedDirectory) -> OwnedDirectory:
+    """Make the directory of checkpoints; remove what a run without an owner has left unfinished there.
+
+    Returns
+    -------
+    OwnedDirectory
+        The run directory, with a second room where checkpoints are on another file system.
 
     Raises
     ------
     UserError
-        It cannot be made, or is on another file system than the owner's room, where checkpoints are written.
+        It cannot be made.
     """
     path = owned.path / CHECKPOINTS
     try:
         path.mkdir(exist_ok=True)
-        elsewhere = path.stat().st_dev != owned.room.stat().st_dev
+        owned = owned.with_room_in(CHECKPOINTS)
+    except FileExistsError:
+        raise UserError(
+            f"{path} is there, and no directory: a run keeps its checkpoints there; move it away, or give "
+            "another run directory with --run-dir"
+        ) from None
     except OSError as error:
         raise UserError(
             f"{path}: {error.strerror}: give another run directory with --run-dir, or make it writable"
         ) from None
-    if elsewhere:
-        raise UserError(
-            f"{path} is on another file system than {owned.path}: give a --run-dir that is wholly on one"
-        )
     with suppress(OSError):
         for left in path.glob(".*.part"):
             shutil.rmtree(left, ignore_errors=True)
+    return owned
 
 
 def is_shard_file(name: str) -> bool:

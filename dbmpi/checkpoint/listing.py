@@ -4,6 +4,7 @@ Status 0: all are whole; 1: one is damaged; 2: there is none, or a mistake in th
 """
 
 import argparse
+import os
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,8 +15,9 @@ from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory, checkp
 from dbmpi.checkpoint.manifest import Checkpoint, Manifest
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.text import listed
+from dbmpi.text import listed, nearest
 
+MOST = 5  # runs in a message
 PROGRAM = "python -m dbmpi.checkpoint"
 
 
@@ -95,8 +97,33 @@ def _check_number(run_dir: Path, number: int) -> None:
 
 
 def _none(run_dir: Path) -> UserError:
-    """Make the error for a directory without checkpoints."""
-    return UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoints: give the directory of a run that has")
+    """Make the error for a directory without checkpoints, with the run that may have been meant."""
+    above = [one for one in run_dir.absolute().parents if checkpoint_numbers(one)]
+    if above:
+        return UserError(f"{run_dir} is in the directory of a run: give that, {above[0]}")
+    runs = _runs(run_dir)
+    if runs:
+        return UserError(f"{run_dir} has no checkpoints itself, but runs that have: give {_some(runs)}")
+    others = _runs(run_dir.parent)
+    if run_dir.is_dir() or not others:
+        return UserError(f"{run_dir}/{CHECKPOINTS} has no checkpoints: give the directory of a run that has")
+    meant = nearest(run_dir.name, [one.name for one in others])
+    return UserError(f"{run_dir} is not there{meant}; runs with checkpoints there: {_some(others)}")
+
+
+def _runs(path: Path) -> list[Path]:
+    """Return the directories in one that have checkpoints, the last by name first."""
+    try:
+        names = sorted(os.listdir(path), reverse=True)
+    except OSError:
+        return []
+    return [path / name for name in names if checkpoint_numbers(path / name)]
+
+
+def _some(runs: Sequence[Path]) -> str:
+    """Write the first of some runs."""
+    more = [f"one of {len(runs) - MOST} more"] if len(runs) > MOST else []
+    return listed([*map(str, runs[:MOST]), *more])
 
 
 def _description(one: Checkpoint, vectors: Iterable[str]) -> Iterator[str]:

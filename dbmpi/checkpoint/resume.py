@@ -55,7 +55,7 @@ def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint
     """
     refused: list[str] = []
     for found in whole(run_dir):
-        problem = str(found) if isinstance(found, Damaged) else _misfit(found, model)
+        problem = str(found) if isinstance(found, Damaged) else misfit(found, model)
         if not problem and isinstance(found, Checkpoint):
             return old_portions.with_plans(found, run_dir), refused
         refused.append(f"checkpoint {problem}: it is not used")
@@ -93,7 +93,7 @@ def _exists(path: Path) -> bool:
         ) from None
 
 
-def _misfit(found: Checkpoint, model: dict[str, Any]) -> str:
+def misfit(found: Checkpoint, model: dict[str, Any]) -> str:
     """Say in what the model of a checkpoint differs from that of the run; nothing if it fits."""
     number, theirs = found.path.name, found.manifest.model
     for key, what in (("dtype", "model.dtype"), ("rows", "the number of training examples")):

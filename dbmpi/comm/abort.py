@@ -55,6 +55,7 @@ class RankIdentity:
     """How this rank is called in messages: by its number, and by its role once it has one.
 
     `job` is a text that only the ranks of this job know, once they do; until then all may speak.
+    `let_go` gives up what this rank holds and other jobs wait for, whichever way it leaves; more than once.
     `comms` are its communicators, once it has any;
     `give_way` is what a rank does that is not the first to fail, and `leave_alone` one that the run goes on
     without: where to leave would end the job, it waits for that end.
@@ -63,6 +64,7 @@ class RankIdentity:
     def __init__(self, rank: int) -> None:
         self.rank, self.role, self.job = rank, "", ""
         self.comms: Sequence[MPI.Intracomm] = []
+        self.let_go: Callable[[], None] = lambda: None
         self.give_way: Callable[[], None] = lambda: time.sleep(SECOND_S)
         self.leave_alone: Callable[[], None] = lambda: time.sleep(STILL_S)
         self._claim: socket.socket | None = None
@@ -122,15 +124,22 @@ def guarded(body: Callable[[], int], who: RankIdentity, abort: Abort) -> int:
     """
     threading.excepthook = lambda args: _fail(args.exc_value, who, abort)
     try:
-        return body()
+        status = body()
     except (Exception, KeyboardInterrupt) as error:
         return _fail(error, who, abort)
+    except SystemExit:
+        who.let_go()
+        raise
+    who.let_go()
+    return status
 
 
 def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
     """Report an error and abort; return the status, should `abort` return."""
     if isinstance(error, Fenced):
-        _leave_fenced(who)
+        _leave_fenced(who)  # with what it holds: the run goes on with that
+    else:
+        who.let_go()
     status = error.status if isinstance(error, UserError) else STATUS_FAILURE
     if isinstance(error, CoordinatorDied):
         status = STATUS_STOPPED

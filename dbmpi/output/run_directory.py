@@ -30,20 +30,42 @@ def create(path: Path) -> Path:
     UserError
         If it cannot be made.
     """
+    check_way(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        file = next(one for one in (path, *path.parents) if os.path.lexists(one))
-        raise UserError(
-            f"run directory {path}: {file} is there, and no directory; give another with --run-dir"
-        ) from None
     except OSError as error:
         raise _unusable(path, error) from None
     return path
 
 
+def check_way(path: Path) -> Path:
+    """See that nothing is in the way of a run directory; return it, or what there is of the way to it.
+
+    Raises
+    ------
+    UserError
+        A file is.
+    """
+    try:
+        there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+        if not there.is_dir():
+            raise UserError(
+                f"run directory {path}: {there} is there, and no directory; give another with --run-dir"
+            )
+    except OSError as error:
+        raise _unusable(path, error) from None
+    return there
+
+
+def check_writable(path: Path) -> None:
+    """See, without writing, that a run directory can be made or written. Raises UserError as `check_way`."""
+    there = check_way(path)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"run directory {path}: {there} cannot be written to; give another with --run-dir")
+
+
 def create_new(runs: Path, name: str, now: datetime) -> Path:
-    """Make a directory that was not there, `runs/NAME-DATE-TIME`; return its absolute path.
+    """Make a directory that was not there, `runs/NAME-DATE-TIME`, in one that is absolute; return it.
 
     Where another run has been given the same name in the same second, a number is added.
 
@@ -52,17 +74,19 @@ def create_new(runs: Path, name: str, now: datetime) -> Path:
     UserError
         If it cannot be made.
     """
-    stem = create(runs.absolute()) / f"{name}-{now:%Y%m%d-%H%M%S}"
-    for number in count(1):
+    stem = create(runs) / f"{name}-{now:%Y%m%d-%H%M%S}"
+    number = 1
+    while True:
         path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
         try:
             path.mkdir()
+            return path
         except FileExistsError:
-            continue
+            number += 1
+        except FileNotFoundError:
+            create(runs)  # it was removed meanwhile, by a run that had made it and does not begin
         except OSError as error:
             raise _unusable(path, error) from None
-        return path
-    raise AssertionError
 
 
 def _unusable(path: Path, error: OSError) -> UserError:

@@ -5,25 +5,25 @@ directory is not renamed to one that is there and not empty, on any file system;
 Then it removes the rooms of earlier owners, without which they can write nothing (`ownership.owned`).
 
 An owner has to give way at once in three cases: it has said that it has ended; its process is gone, on this
-host; it is this job of the batch system, which was put back into the queue. Else its record must stay as it
-is for as long as its lease says, while this process looks. Clocks of hosts are not compared.
+host, and so is its launcher where ranks may die, as another rank succeeds it there; it is this job of the
+batch system, which was put back into the queue. Else its record must stay as it is for as long as its lease
+says, while this process looks. Clocks of hosts are not compared.
 """
 
 import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dbmpi.awake import AwakeClock
-from dbmpi.errors import DirectoryOwned, TakenOver, UserError
+from dbmpi.errors import DirectoryOwned, Fenced, TakenOver, UserError
 from dbmpi.ownership import record
 from dbmpi.ownership.identity import Identity
-from dbmpi.ownership.owned import OwnedDirectory
-from dbmpi.ownership.record import OWNER, RECORD, Owner
+from dbmpi.ownership.owned import OwnedDirectory, delete
+from dbmpi.ownership.record import OWNER, RECORD, ROOMS, Owner
 
 LONGEST_LOOK_S = 3.0  # what counts of the time between two looks: this process may have stood still
 LOST = {errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.ENOENT, errno.ESTALE}  # to another process
@@ -39,6 +39,8 @@ class Claimant:
         The run directory, absolute; it is there.
     lease_s
         Of its own record.
+    keeper
+        As `Identity.own`.
 
     Attributes
     ----------
@@ -46,8 +48,8 @@ class Claimant:
         How long the record of the present owner has not changed, while this process looked.
     """
 
-    def __init__(self, path: Path, lease_s: float) -> None:
-        self._path, self._lease_s, self._me = path, lease_s, Identity.own()
+    def __init__(self, path: Path, lease_s: float, keeper: int = 0) -> None:
+        self._path, self._lease_s, self._me = path, lease_s, Identity.own(keeper=keeper)
         self._seen: tuple[int, bytes] = 0, b""
         self._clock = AwakeClock(LONGEST_LOOK_S)
         self._since, self.watched_s = self._clock(), 0.0
@@ -63,7 +65,7 @@ class Claimant:
         for _ in range(TRIES):  # who is slower than another looks who that is
             newest = self._look()
             before = Owner.of(self._seen[1])
-            at_rest = newest == 0 or (before is not None and (before.ended or before.identity.is_gone()))
+            at_rest = newest == 0 or (before is not None and before.is_over())
             if not at_rest and not self._may_take(before):
                 return None
             claimed = claim(self._path, newest + 1, self._lease_s, self._me, uncertain=not at_rest)
@@ -84,12 +86,15 @@ class Claimant:
         """Return whether an owner that may be alive has to give way."""
         if before is not None and before.identity.is_restarted_as(self._me):
             return True
-        return self.watched_s >= (before.lease_s if before is not None else self._lease_s)
+        return self.watched_s >= self._lease_of(before)
+
+    def _lease_of(self, owner: Owner | None) -> float:
+        """Return after which time an owner gives way; its own, or where that cannot be read this one's."""
+        return self._lease_s if owner is None else owner.lease_s
 
     def refusal(self) -> DirectoryOwned:
         """Return what says who has the directory."""
-        owner = Owner.of(self._seen[1])
-        lease_s = self._lease_s if owner is None else owner.lease_s
+        lease_s = self._lease_of(Owner.of(self._seen[1]))
         return DirectoryOwned(
             f"{self.owner_text()}. With --wait this run begins when that one has ended, or has not renewed "
             f"its lease for {lease_s:g} s; or give another directory with --run-dir"
@@ -105,10 +110,28 @@ class Claimant:
         return f"{owner}" if owner is not None else f"one whose record {file} cannot be read"
 
 
+def holder(path: Path) -> Owner | None:
+    """Return the owner of a directory, if it may be alive; None where there is none, or it is unknown. Local.
+
+    Raises
+    ------
+    UserError
+        The directory cannot be read.
+    """
+    newest = max(record.generations(path), default=0)
+    owner = Owner.of(record.read(path, newest)) if newest else None
+    return None if owner is None or owner.is_over() else owner
+
+
 def claim(
-    path: Path, generation: int, lease_s: float, me: Identity, uncertain: bool
+    path: Path, generation: int, lease_s: float, me: Identity, uncertain: bool, launch: str = ""
 ) -> tuple[OwnedDirectory, Owner] | None:
     """Become the owner of a generation, and remove what earlier ones have; None if another process has won.
+
+    Parameters
+    ----------
+    launch
+        That of this job, if it has had the directory before.
 
     Raises
     ------
@@ -116,9 +139,9 @@ def claim(
         The directory cannot be written.
     """
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    owner = Owner(me, secrets.token_hex(8), since, lease_s)
-    owned = OwnedDirectory(path, generation, uncertain)
-    candidate = path / OWNER / f".{owner.launch}"
+    owner = Owner(me, launch or secrets.token_hex(8), secrets.token_hex(8), since, lease_s)
+    owned = OwnedDirectory(path, generation, uncertain, owner.launch)
+    candidate = path / OWNER / f".{owner.token}"
     try:
         candidate.mkdir(parents=True)
         record.write_new(candidate / RECORD, owner)
@@ -132,8 +155,8 @@ def claim(
         _fence(owned)
         return owned, owner
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and owned.room.parent.is_dir():
-            return None  # the winner has removed the candidate
+        if isinstance(error, FileNotFoundError):
+            return None  # the winner has removed the candidate, or one that does not begin the directory
         raise UserError(
             f"run directory {path}: {error.strerror}: give another with --run-dir, or make it writable"
         ) from None
@@ -144,7 +167,7 @@ def claim(
 def _is_mine(owned: OwnedDirectory, owner: Owner) -> bool:
     """Return whether the newest generation is this owner's; one that came too late is removed."""
     there = Owner.of(record.read(owned.path, owned.generation))
-    if there is None or there.launch != owner.launch:
+    if there is None or there.token != owner.token:
         return False
     if max(record.generations(owned.path), default=0) == owned.generation:
         return True
@@ -158,16 +181,17 @@ def _fence(owned: OwnedDirectory) -> None:
     An earlier owner on this host knows no other name; one on another host may know the directory by its
     number, and finds no file in it.
     """
-    for name in os.listdir(owned.path / OWNER):
-        old = owned.path / OWNER / name
-        if old != owned.room and (name.isdecimal() or name.startswith(".")):
+    places = owned.path / OWNER, *owned.path.glob(f"*/{ROOMS}")
+    for old in (place / name for place in places for name in os.listdir(place)):
+        if old != owned.room and (old.name.isdecimal() or old.name.startswith(".")):
             away = old.with_name(f".gone-{secrets.token_hex(4)}")
             with suppress(OSError):
                 old.rename(away)
                 old = away
             for _ in range(TRIES):
-                shutil.rmtree(old, ignore_errors=True)
-                if not old.exists():
+                with suppress(OSError):
+                    delete(old)
+                if not os.path.lexists(old):
                     break
 
 
@@ -176,30 +200,34 @@ def restore(owned: OwnedDirectory, owner: Owner) -> None:
 
     Raises
     ------
-    TakenOver
-        It is gone as another job has taken the directory over: that is seen once the room is there, also
+    TakenOver, Fenced
+        It is gone as another owner has taken the directory over: that is seen once the room is there, also
         where a network file system shows an older state until then.
     OSError
         That cannot be done.
     """
-    owned.room.mkdir(parents=True)
+    for room in owned.rooms:
+        room.mkdir(parents=True, exist_ok=True)
     record.write_new(owned.room / RECORD, owner)
     try:
         owned.check()
-    except TakenOver:
-        shutil.rmtree(owned.room, ignore_errors=True)
+    except (TakenOver, Fenced):
+        for room in owned.rooms:
+            shutil.rmtree(room, ignore_errors=True)
         raise
 
 
-def succeed(owned: OwnedDirectory, of_job: Callable[[Identity], bool]) -> tuple[OwnedDirectory, Owner]:
+def succeed(owned: OwnedDirectory, lease_s: float, keeper: int = 0) -> tuple[OwnedDirectory, Owner]:
     """Take a directory over from a process of the same job that has died, or seems to have. Local.
 
-    The record is not renewed by this: see `lease.Lease`.
+    That may be one that has done so before. The record is not renewed by this: see `lease.Lease`.
 
     Parameters
     ----------
-    of_job
-        Whether a process is of the same job: one that has succeeded already may have died since.
+    lease_s
+        Of the job, `output.lease_s`, whatever the record of that process says.
+    keeper
+        As `Identity.own`.
 
     Raises
     ------
@@ -209,12 +237,14 @@ def succeed(owned: OwnedDirectory, of_job: Callable[[Identity], bool]) -> tuple[
         The directory cannot be written.
     """
     newest = max(record.generations(owned.path), default=owned.generation)
-    before = Owner.of(record.read(owned.path, newest))
-    if newest > owned.generation and not (before is not None and of_job(before.identity)):
+    with suppress(Fenced):
         owned.check()
-    lease_s = before.lease_s if before is not None else record.LONGEST_LEASE_S
-    taken = claim(owned.path, newest + 1, lease_s, Identity.own(), uncertain=True)
+    me = Identity.own(keeper=keeper)
+    taken = claim(owned.path, newest + 1, lease_s, me, uncertain=True, launch=owned.launch)
     if taken is None:
         owned.check()
         raise TakenOver(f"run directory {owned.path} was taken over by another job")
-    return taken
+    mine, owner = taken
+    with suppress(OSError):  # then no checkpoint can be written, which is told
+        mine = mine.with_room_in(owned.apart) if owned.apart else mine
+    return mine, owner

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi import process
+from dbmpi.text import has_control, plain
 
 LONGEST = 120  # characters of a name that the environment gives
+LARGEST = 2**63 - 1  # of what the system counts
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Identity:
         Process id, and when it began, in clock ticks since the boot; 0 where this system does not tell.
     job, restarts
         SLURM_JOB_ID with its cluster, empty without Slurm; and how often the job was put back into the queue.
+    keeper, keeper_start
+        As `pid` and `start`, of the launcher that keeps the job alive when this process dies; 0 for none.
     """
 
     host: str
@@ -36,29 +40,35 @@ class Identity:
     start: int
     job: str
     restarts: int
+    keeper: int = 0
+    keeper_start: int = 0
 
     @classmethod
-    def own(cls, env: Mapping[str, str] = os.environ) -> "Identity":
-        """Return that of this process."""
+    def own(cls, env: Mapping[str, str] = os.environ, keeper: int = 0) -> "Identity":
+        """Return that of this process, and of a launcher."""
         job = env.get("SLURM_JOB_ID", "")
         if job:
-            job = f"{job}@{env.get('SLURM_CLUSTER_NAME', '')}"[:LONGEST].rstrip("@")
+            job = plain(f"{job}@{env.get('SLURM_CLUSTER_NAME', '')}", LONGEST).rstrip("@")
         restarts = env.get("SLURM_RESTART_COUNT", "")
-        pid = os.getpid()
-        return cls(
-            *_place(), pid, process.started(pid) or 0, job, int(restarts) if restarts.isdecimal() else 0
-        )
+        count = int(restarts) if restarts.isdecimal() else 0
+        (pid, start), kept = (_process(number) for number in (os.getpid(), keeper))
+        return cls(*_place(), pid, start, job, count, *kept)
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "Identity":
         """Return what a record says. Raises KeyError, TypeError or ValueError where that is no identity."""
-        names = "host", "machine", "boot", "namespace"
-        host, machine, boot, namespace = (str(said[name])[:LONGEST] for name in names)
-        place, job = (host, machine, boot, namespace), str(said["job"])[:LONGEST]
-        return cls(*place, int(said["pid"]), int(said["start"]), job, int(said["restarts"]))
+        names = "host", "machine", "boot", "namespace", "job"
+        host, machine, boot, namespace, job = (str(said[name])[:LONGEST] for name in names)
+        if has_control(f"{host}{job}"):
+            raise ValueError("names that no host or job has")
+        names = "pid", "start", "restarts", "keeper", "keeper_start"
+        pid, start, *more = (int(said[name]) for name in names)
+        if not all(0 <= number <= LARGEST for number in (pid, start, *more)):
+            raise ValueError("numbers that no process has")
+        return cls(host, machine, boot, namespace, pid, start, job, *more)
 
     def is_gone(self) -> bool:
-        """Return whether this process, seen from here, runs no more; False where that cannot be seen."""
+        """Return whether this process and its launcher are seen to run no more; False where nothing is."""
         host, machine, boot, namespace = _place()
         if (host, machine) != (self.host, self.machine):
             return False
@@ -66,14 +76,9 @@ class Identity:
             return True  # the host was started again
         if (boot, namespace) != (self.boot, self.namespace) or self.pid < 1:
             return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:  # of another user
-            pass
-        start = process.started(self.pid)
-        return start is not None and self.start > 0 and start != self.start
+        return _is_gone(self.pid, self.start) and (
+            not self.keeper or _is_gone(self.keeper, self.keeper_start)
+        )
 
     def is_restarted_as(self, other: "Identity") -> bool:
         """Return whether `other` is the same job of the batch system, started again later."""
@@ -84,9 +89,28 @@ class Identity:
         return f"{job}process {self.pid} on {self.host}"
 
 
+def _process(pid: int) -> tuple[int, int]:
+    """Return a process by its number and when it began; zeros for none."""
+    return pid, (process.started(pid) or 0) if pid else 0
+
+
+def _is_gone(pid: int, start: int) -> bool:
+    """Return whether a process of this host runs no more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it is there, and another user's
+        pass
+    except OverflowError:  # no process has such a number
+        return False
+    now = process.started(pid)
+    return now is not None and start > 0 and now != start
+
+
 def _place() -> tuple[str, str, str, str]:
     """Return host, machine, boot and namespace of process ids."""
     machine = ""
     with suppress(OSError, ValueError):
         machine = Path("/etc/machine-id").read_text().strip()[:LONGEST]
-    return socket.gethostname()[:LONGEST], machine, process.boot(), process.namespace()
+    return plain(socket.gethostname(), LONGEST), machine, process.boot(), process.namespace()

@@ -2,14 +2,17 @@
 
     RUN/.owner/000003/             the room of generation 3; the highest generation is that of the owner
         owner.json                 who it is, and a count that grows as the lease is renewed
+    RUN/checkpoints/.rooms/000003  its other room, where checkpoints lie on another file system
 
 In place, for a disk that is full has room for that; and never by a name that is made again: what an owner
 writes that was taken over goes to a file that has no name any more.
 """
 
+import errno
 import json
 import os
 import re
+import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
@@ -17,10 +20,11 @@ from pathlib import Path
 
 from dbmpi.errors import UserError
 from dbmpi.ownership.identity import Identity
+from dbmpi.text import has_control
 
-OWNER, RECORD = ".owner", "owner.json"
+OWNER, RECORD, ROOMS = ".owner", "owner.json", ".rooms"
 BLOCK = 2048  # bytes: of a record, whatever its texts
-LONGEST_LEASE_S = 1e6
+LONGEST_LEASE_S = 1e6  # of a record that says more nothing is believed; `output.lease_s` is at most that
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,9 @@ class Owner:
     identity
         Its process.
     launch
-        A text that no other launch has.
+        A text that no other launch of a program has: all owners of one job have the same.
+    token
+        A text that no other owner has.
     since
         When it became the owner: UTC, ISO 8601; for readers, nothing is decided by it.
     lease_s
@@ -45,6 +51,7 @@ class Owner:
 
     identity: Identity
     launch: str
+    token: str
     since: str
     lease_s: float
     renewed: int = 0
@@ -61,14 +68,18 @@ class Owner:
         try:
             said = json.loads(content)
             lease_s = float(said["lease_s"])
-            texts = str(said["launch"]), str(said["since"])
-            if not (isfinite(lease_s) and 0 < lease_s <= LONGEST_LEASE_S):
+            texts = str(said["launch"]), str(said["token"]), str(said["since"])
+            if not (isfinite(lease_s) and 0 < lease_s <= LONGEST_LEASE_S) or has_control("".join(texts)):
                 return None
             return cls(
                 Identity.of(said["identity"]), *texts, lease_s, int(said["renewed"]), said["ended"] is True
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
+
+    def is_over(self) -> bool:
+        """Return whether it owns nothing any more: it said so, or its process is seen to be gone."""
+        return self.ended or self.identity.is_gone()
 
     def __str__(self) -> str:
         return f"{self.identity}, since {self.since}"
@@ -77,6 +88,11 @@ class Owner:
 def room(path: Path, generation: int) -> Path:
     """Return the room of a generation of owners of a run directory."""
     return path / OWNER / f"{generation:06d}"
+
+
+def second_room(path: Path, generation: int) -> Path:
+    """Return the room of a generation in a directory of the run that is on another file system."""
+    return path / ROOMS / f"{generation:06d}"
 
 
 def generations(path: Path) -> list[int]:
@@ -133,10 +149,13 @@ def renew(path: Path, generation: int, owner: Owner) -> Owner:
     OSError
         That cannot be done, or the record that is there is not this owner's.
     """
-    descriptor = os.open(room(path, generation) / RECORD, os.O_RDWR | os.O_CLOEXEC)
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(room(path, generation) / RECORD, flags)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "the record is no regular file")
         there = Owner.of(os.read(descriptor, BLOCK))
-        if there is not None and there.launch != owner.launch:
+        if there is not None and there.token != owner.token:
             raise FileExistsError(f"the record of {there}")
         owner = replace(owner, renewed=owner.renewed + 1)
         _write(descriptor, owner)

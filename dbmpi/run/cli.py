@@ -113,23 +113,6 @@ def _directory(text: str) -> Path:
     return Path(text)
 
 
-def print_report(arguments: Arguments) -> int:
-    """Print what --print-config or --dry-run asks for, on one rank, without MPI."""
-    from dbmpi.config.load import load
-    from dbmpi.config.toml import to_toml
-
-    loaded = load(arguments.config, arguments.overrides)
-    text = to_toml(loaded)
-    if arguments.dry_run:
-        from dbmpi.data.describe import describe
-        from dbmpi.run.dryrun import report
-
-        text = report(loaded, arguments.ranks, describe(loaded.data.path))
-    if env_rank(os.environ) == 0:
-        print(text)
-    return STATUS_OK
-
-
 def _parser() -> _Parser:
     parser = _Parser(
         prog=PROGRAM,

@@ -6,6 +6,7 @@ The bytes of memory are those of `run.memory`. MPI is not needed.
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, fields
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from dbmpi.config.schema import MOST_RANKS
 from dbmpi.config.sections import Config
@@ -13,23 +14,40 @@ from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
-from dbmpi.layout.network import IMAGE, build
+from dbmpi.layout.network import IMAGE, Network, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
 from dbmpi.run.cautions import expectations
 from dbmpi.run.checks import check_data, warnings
 from dbmpi.run.choices import complete, told
+from dbmpi.run.continuing import as_before
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
 from dbmpi.text import several
 
+if TYPE_CHECKING:
+    from dbmpi.checkpoint.manifest import Checkpoint
+
 ASSUMED_RANKS = 8
 MOST_ROWS = 16  # partitions that are listed one by one
 
 
-def report(config: Config, ranks: int | None, data: Description) -> str:
+Found = tuple[list[str], "Checkpoint | None"]
+
+
+def _nothing(network: Network, rows: int) -> Found:
+    """Find a directory of which nothing is asked."""
+    return [], None
+
+
+def report(
+    config: Config,
+    ranks: int | None,
+    data: Description,
+    find: Callable[[Network, int], Found] = _nothing,
+) -> str:
     """Describe the run that a configuration would make. Local.
 
     Parameters
@@ -40,23 +58,32 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
         World size N; None for as many as `[cluster]` needs if it gives all numbers, else 8.
     data
         Shape of the data (`data.describe.describe`).
+    find
+        Returns what is said of the run directory, and what the run goes on from (`continuing.foresee`).
 
     Raises
     ------
     UserError
-        If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
+        As `find`, and if the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
     network = build(config, data.input_shape)
     check_data(config, network, data)
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node)
-    given, config = config, complete(config, network, data.train_rows, len(topology.replicas))
+    of_directory, saved = find(network, data.train_rows)
+    given, config = config, as_before(config, saved)
+    config = complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
     crowded = scant(node_bytes(config, network, data, topology, [0] * number), node)
     sections = [
-        _heading(config, parts, data, why, [_on_one(split, number), told(given, config)], crowded),
+        "\n".join(
+            [
+                _heading(config, parts, data, why, [_on_one(split, number), told(given, config)], crowded),
+                *of_directory,
+            ]
+        ),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),

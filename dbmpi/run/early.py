@@ -28,10 +28,13 @@ class EarlySignals:
     ----------
     leave
         Ends the job with a status: this process alone, before MPI is there.
+    let_go
+        Gives up what this process holds and other jobs wait for, first of all: others may end it soon.
     """
 
     def __init__(self) -> None:
         self.leave: Callable[[int], object] = os._exit
+        self.let_go: Callable[[], object] = lambda: None
         self._before: dict[signal.Signals, object] = {}
 
     def listen(self) -> None:
@@ -63,6 +66,7 @@ class EarlySignals:
     def _end(self, number: int, frame: FrameType | None) -> None:
         for one in (*STOPS, signal.SIGINT):
             signal.signal(one, signal.SIG_IGN)
+        self.let_go()
         if number == signal.SIGINT:
             self._tell("dbmpi: interrupted\n", STATUS_INTERRUPTED)
         if _launched():

@@ -1,16 +1,16 @@
 """How a run is called: its directory where none is given, its source, the command that goes on with it."""
 
 import os
-from contextlib import suppress
+import shlex
 from pathlib import Path
 
 from dbmpi.config.sections import Config
-from dbmpi.output.run_directory import FINISHED
+from dbmpi.errors import UserError
 from dbmpi.run import cli
-from dbmpi.text import has_control
+from dbmpi.text import decoded, has_control
 
 RUNS = Path("runs")
-LONGEST_NAME = 100  # characters
+LONGEST_NAME = 100  # bytes
 EMBEDDED = "digits"
 
 
@@ -20,7 +20,7 @@ def run_name(config: Path | None, data: str) -> str:
     That of the configuration, if one was given, else that of the data.
     """
     name = (config if config is not None else Path(data)).stem
-    return "run" if not name or has_control(name) else name[:LONGEST_NAME]
+    return "run" if not name or has_control(name) else decoded(name.encode()[:LONGEST_NAME])
 
 
 def source(arguments: cli.Arguments, config: Config) -> str:
@@ -28,21 +28,36 @@ def source(arguments: cli.Arguments, config: Config) -> str:
     given = str(arguments.config) if arguments.config is not None else config.data.path
     if arguments.config is None and given == EMBEDDED:
         return given
-    return os.path.relpath(given)
+    return relative(given)
 
 
 def go_on(arguments: cli.Arguments, run_dir: Path) -> str:
     """Say which command goes on with a run: the same one does where it names the directory."""
     if arguments.run_dir is not None:
         return "the same command goes on"
-    return f"the same command with --run-dir {os.path.relpath(run_dir)} goes on"
+    return f"the same command with --run-dir {shlex.quote(relative(run_dir))} goes on"
 
 
-def announce_end(run_dir: Path) -> None:
-    """Say that a run has come to its end before, if it has."""
-    with suppress(OSError, UnicodeDecodeError):
-        reason = (run_dir / FINISHED).read_text().strip()
-        print(
-            f"dbmpi: the run in {run_dir} has ended ({reason}); it goes on as far as limits are higher now",
-            flush=True,
-        )
+def absolute(path: Path) -> Path:
+    """Return an absolute path.
+
+    Raises
+    ------
+    UserError
+        It begins in the working directory, and that is gone.
+    """
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise UserError(
+            f"the working directory cannot be found ({error.strerror}), where {path} would begin: go to one "
+            "that is there (cd), or give a path from / on (--run-dir)"
+        ) from None
+
+
+def relative(path: str | Path) -> str:
+    """Return a path from the working directory; as it is where that is gone."""
+    try:
+        return os.path.relpath(path)
+    except OSError:
+        return str(path)

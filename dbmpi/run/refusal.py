@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from dbmpi.comm.abort import report
-from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, Unreadable, UserError
+from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, Unreadable, UserError
 from dbmpi.run import launch
 
 if TYPE_CHECKING:
@@ -160,5 +160,8 @@ def _print_once(error: UserError) -> bool:
 
 
 def _print_error(error: UserError) -> None:
-    """Print a user error: one message, no traceback."""
-    print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)
+    """Print a user error: one message, no traceback; or what is none, and ends the program all the same."""
+    if error.status == STATUS_OK:
+        print(f"dbmpi: {error}", flush=True)
+    else:
+        print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)

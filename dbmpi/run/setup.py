@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, cores
-from dbmpi.run.choices import carried_over, complete, told
+from dbmpi.run.choices import complete, told
+from dbmpi.run.early import EARLY
 from dbmpi.run.refusal import agree, say_warning, warn
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.checkpoint.manifest import Checkpoint
+    from dbmpi.comm.abort import RankIdentity
     from dbmpi.comm.places import RankPlace
     from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
-    from dbmpi.ownership.identity import Identity
-    from dbmpi.ownership.lease import Lease
     from dbmpi.ownership.owned import OwnedDirectory
+    from dbmpi.run.directory import Opening
 
 LOOK_S = 1.0  # between two looks at the record of another owner, at most
 LOOKS_A_LEASE = 10
@@ -53,8 +54,8 @@ class Setup:
         What `choices` put in place of "auto", in words; nothing where all was given.
     source, go_on
         From which file the run was begun, and which command goes on with it, in words.
-    lease
-        Of the run directory; on rank 0 alone.
+    opening
+        What gives the run directory up; on rank 0 alone.
     """
 
     config: Config
@@ -70,7 +71,7 @@ class Setup:
     chosen: str = ""
     source: str = ""
     go_on: str = ""
-    lease: "Lease | None" = None
+    opening: "Opening | None" = None
     job: str = ""
 
     @property
@@ -78,19 +79,24 @@ class Setup:
         """The run directory, absolute."""
         return self.owned.path
 
-    def has_rank(self, identity: "Identity") -> bool:
-        """Return whether a process is a rank of this job."""
-        ranks = {(place.host, place.process.pid, place.process.started) for place in self.places}
-        return (identity.host, identity.pid, identity.start) in ranks
+    def begin(self) -> None:
+        """Note that the run has begun: its directory describes it, and stays. Local."""
+        if self.opening is not None:
+            self.opening.begun = True
 
     def release(self) -> None:
         """Give the run directory up, if this rank holds it: nothing is written there any more. Local."""
-        if self.lease is not None:
-            self.lease.release()
+        if self.opening is not None:
+            self.opening.close()
 
 
-def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
+def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm", who: "RankIdentity") -> Setup:
     """Check everything that a user can get wrong, before the roles split. Collective over `comm`.
+
+    Parameters
+    ----------
+    who
+        This rank; it is told what to give up when it leaves.
 
     Raises
     ------
@@ -106,17 +112,12 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     warn(comm, cores.thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
     core_each, here = cores.core_each(topology, places, comm.Get_rank()), tuple(places)
     job = agree(comm, lambda: secrets.token_hex(16), "a name for the job", timeout_s)
-    owned, lease = _own(comm, arguments, chosen)
-    try:
-        go_on = partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
-        config, resume = agree(comm, go_on, "looking at the run directory", timeout_s)
-        words, config = told(given, config), cores.with_overlap(config, topology, places)
-        plan = config, topology, here, threads, crowded, core_each, data, network
-        return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
-    except BaseException:
-        if lease is not None:
-            lease.release()
-        raise
+    owned, opening = _own(comm, arguments, chosen, (data, network), who)
+    go_on = partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
+    config, resume = agree(comm, go_on, "looking at the run directory", timeout_s)
+    words, config = told(given, config), cores.with_overlap(config, topology, places)
+    plan = config, topology, here, threads, crowded, core_each, data, network
+    return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), opening, job)
 
 
 def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") -> tuple[str, str]:
@@ -127,27 +128,39 @@ def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") ->
 
 
 def _own(
-    comm: "MPI.Intracomm", arguments: cli.Arguments, config: Config
-) -> "tuple[OwnedDirectory, Lease | None]":
-    """Make the run directory this job's; return it, and the lease on rank 0. Collective over `comm`.
+    comm: "MPI.Intracomm",
+    arguments: cli.Arguments,
+    config: Config,
+    data: "tuple[Description, Network]",
+    who: "RankIdentity",
+) -> "tuple[OwnedDirectory, Opening | None]":
+    """Make the run directory this job's; return it, and what gives it up on rank 0. Collective over `comm`.
 
     Rank 0 may have to wait, however long; all sleep between its looks. Raises as `agree`.
     """
     opening, pause_s = None, min(LOOK_S, config.output.lease_s / LOOKS_A_LEASE)
     if comm.Get_rank() == 0:
+        from dbmpi.checkpoint.manifest import model_of
         from dbmpi.run.directory import Opening
 
-        opening = Opening(arguments, config)
-    try:
-        what, timeout_s = "opening the run directory", config.cluster.timeout_s
-        look = opening.attempt if opening is not None else _nothing
-        while (owned := agree(comm, look, what, timeout_s)) is None:
-            time.sleep(pause_s)
-    except BaseException:
-        if opening is not None:
-            opening.close()
-        raise
-    return owned, opening.lease if opening is not None else None
+        description, network = data
+        model = model_of(network, config.model.dtype, description.train_rows)
+        opening = Opening(arguments, config, model, _keeper(comm))
+        who.let_go = EARLY.let_go = opening.close  # from here on, whichever way this process leaves
+    what, timeout_s = "opening the run directory", config.cluster.timeout_s
+    look = opening.attempt if opening is not None else _nothing
+    while (owned := agree(comm, look, what, timeout_s)) is None:
+        time.sleep(pause_s)
+    return owned, opening
+
+
+def _keeper(comm: "MPI.Intracomm") -> int:
+    """Return the process id of the launcher that keeps the job alive when rank 0 dies; 0 for none. Local."""
+    if comm.Get_size() == 1:
+        return 0
+    from dbmpi.comm import ancestry, ulfm
+
+    return (ancestry.launcher() or 0) if ulfm.enabled() else 0
 
 
 def _nothing() -> None:
@@ -211,25 +224,17 @@ def _go_on(
     """Return the configuration, complete, and what the run goes on from. On rank 0."""
     from dbmpi.checkpoint import manifest, resume
     from dbmpi.run.checks import warnings
-    from dbmpi.run.naming import announce_end
+    from dbmpi.run.continuing import as_before, ended
 
     description, network = data
     rows, replicas = description.train_rows, len(topology.replicas)
     model = manifest.model_of(network, config.model.dtype, rows)
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
-        chosen = complete(_as_before(config, saved), network, rows, replicas)
+        chosen = complete(as_before(config, saved), network, rows, replicas)
     for text in (*refused, *warnings(chosen, network, description, replicas)):
         say_warning(text)
-    announce_end(owned.path)
+    if reason := ended(owned.path):
+        text = f"the run in {owned.path} has ended ({reason}); it goes on as far as limits are higher now"
+        print(f"dbmpi: {text}", flush=True)
     return chosen, saved
-
-
-def _as_before(config: Config, saved: "Checkpoint") -> Config:
-    """Return the configuration with what the run of a checkpoint had chosen."""
-    from dbmpi.config.load import loads
-
-    if told(config, config) == "":
-        return config
-    name = f"the configuration in checkpoint {saved.path}"
-    return carried_over(config, loads(saved.manifest.configuration.encode(), name=name))

@@ -173,7 +173,7 @@ def write_emergency_checkpoint(
         service.owners,
         context.waiter,
         service,
-        context.setup.has_rank,
+        context.config.output.lease_s,
         context.setup.go_on,
     )
     states = [read(state) for state in service.states[:-1]]

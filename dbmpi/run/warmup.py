@@ -45,6 +45,7 @@ def _describe(setup: "Setup", threads: list[int], library: str) -> None:
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
     plan = setup.config, setup.topology, hosts, library, threads, resumed_from
     kept = describe_run(setup.owned, *plan, setup.source)
+    setup.begin()
     if kept:
         say_warning(f"{setup.run_dir / CONFIG} was not as a run writes it; what was there is {kept} now")
     _announce(setup)

@@ -13,7 +13,7 @@ portions that were outstanding, will be learned again.
 A batch method's parameters must be of one mirror that all have: the last one, or the one before it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -36,20 +36,19 @@ from dbmpi.checkpoint.pruning import looks_whole
 from dbmpi.checkpoint.resume import last_whole
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm import ulfm
+from dbmpi.comm.ancestry import launcher
 from dbmpi.comm.protocol import EMERGENCY, Emergency
 from dbmpi.comm.wait import Waiter
-from dbmpi.errors import CoordinatorDied, JobEnded, PeerDied, TakenOver, UserError
+from dbmpi.errors import CoordinatorDied, Fenced, JobEnded, PeerDied, TakenOver, UserError
 from dbmpi.files import writing
 from dbmpi.layout.sharding import Owners
 from dbmpi.output.reminder import reminding
 from dbmpi.output.run_directory import METRICS
 from dbmpi.ownership.claim import succeed
-from dbmpi.ownership.identity import Identity
 from dbmpi.ownership.lease import Lease
 from dbmpi.server.gathering import Gathering, Letter
 
 FAILED = -1  # in place of the size of a file
-OfJob = Callable[[Identity], bool]  # whether a process is a rank of this job
 
 
 class Slice(Protocol):
@@ -81,8 +80,8 @@ class EmergencyCheckpoint:
         How to wait.
     held
         This shard's slice.
-    of_job
-        Whether a process is a rank of this job.
+    lease_s
+        For how long this shard owns the run directory before it has to renew its record.
     go_on
         Says what goes on from a checkpoint.
     """
@@ -95,12 +94,12 @@ class EmergencyCheckpoint:
         owners: Owners,
         waiter: Waiter,
         held: Slice,
-        of_job: OfJob,
+        lease_s: float,
         go_on: str,
     ) -> None:
         self._writer, self._comm, self._index, self._owners = writer, comm, index, owners
         self._gathering, self._held = Gathering(comm, waiter), held
-        self._of_job, self._go_on = of_job, go_on
+        self._lease_s, self._go_on = lease_s, go_on
         self._lease: Lease | None = None  # of the run directory, on the first shard
         self._lost = False  # a slice, for which this shard is the successor
         self._attempts = 0
@@ -123,6 +122,8 @@ class EmergencyCheckpoint:
             There: there is none at all.
         TakenOver
             There: another job owns the run directory.
+        Fenced
+            There: another shard does, to which this one seems to have died.
         JobEnded
             On the others.
         """
@@ -153,7 +154,7 @@ class EmergencyCheckpoint:
         try:
             meanwhile(self._own_directory)
             saved = meanwhile(partial(self._saved, states)) or self._attempt(states, others)
-        except (JobEnded, TakenOver):
+        except (JobEnded, TakenOver, Fenced):
             raise
         except Exception as error:
             died, saved = f"{died}; no checkpoint could be made: {error}", ""
@@ -171,7 +172,7 @@ class EmergencyCheckpoint:
         """Become the owner of the run directory, unless this shard is. Raises as `succeed`."""
         if self._lease is not None:
             return
-        self._writer.owned, owner = succeed(self._writer.owned, self._of_job)
+        self._writer.owned, owner = succeed(self._writer.owned, self._lease_s, launcher() or 0)
         with suppress(UserError):  # a disk that is full; a coordinator that wakes adds a line at most
             self._writer.owned.detach(METRICS)
         warn = partial(print, "dbmpi: warning:", flush=True)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.comm.abort import RankIdentity
 from dbmpi.comm.meeting import meet
 from dbmpi.comm.world import World
 from dbmpi.coordinator.service import CoordinatorService
@@ -29,7 +30,7 @@ def run_cluster(
     on_shard: Callable[[ShardService], None] = lambda service: None,
 ) -> RunContext:
     """Run a training; `on_replica` is called before a partition starts, `on_shard` after a shard ends."""
-    context = RunContext(setup.prepare(asked, comm))
+    context = RunContext(setup.prepare(asked, comm, RankIdentity(comm.Get_rank())))
     warm_up(context, comm)
     with World(context.setup.topology, comm) as world:
         role = world.role

@@ -16,5 +16,4 @@ def owner(run_dir: Path) -> OwnedDirectory:
     claimed = claim(run_dir, max(record.generations(run_dir), default=0) + 1, 60.0, Identity.own(), False)
     assert claimed is not None
     give_up(*claimed)
-    prepare(claimed[0])
-    return claimed[0]
+    return prepare(claimed[0])

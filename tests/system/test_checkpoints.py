@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 import tomllib
@@ -201,27 +202,43 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_tool_says_so(launch, tmp_pa
 
 
 def test_what_cannot_go_on_is_refused(launch, tmp_path):
-    nothing = launch(3, *SHORT, "--run-dir", "new", "--resume")
-    one_message(nothing, "--resume", "has no checkpoint")
+    for ranks, more in ((3, []), (0, ["--dry-run"])):
+        nothing = launch(ranks, *SHORT, "--run-dir", "new/a", "--resume", *more)
+        one_message(nothing, "--resume", "has no checkpoint")
+        assert nothing.status == 2 and not (tmp_path / "new").exists()
     launch(0, *QUIET, "train.epochs=1", "--run-dir", "run")
-    other = launch(3, *SHORT, "model.layers.0.units=100", "--run-dir", "run")
-    one_message(other, "another model", "layers.0.weight is (128, 64) there and (100, 64) here", "--run-dir")
+    assert "goes on from checkpoint 1, after 1,437" in launch(0, *SHORT, "--run-dir", "run", "--dry-run").out
+    for ranks, more in ((3, []), (0, ["--dry-run", "--resume"])):
+        other = launch(ranks, *SHORT, "model.layers.0.units=100", "--run-dir", "run", *more)
+        one_message(
+            other, "another model", "layers.0.weight is (128, 64) there and (100, 64) here", "--run-dir"
+        )
     stranger = launch(0, *SHORT, "--resume")
     one_message(stranger, "--resume", "--run-dir")
     assert (nothing.status, other.status, stranger.status) == (2, 2, 2)
     none = launch(0, "new", module="dbmpi.checkpoint")
-    assert none.status == 2 and "has no checkpoints" in none.err
+    assert none.status == 2 and "new is not there; runs with checkpoints there: run" in none.err
+
+
+def state(run):
+    """What is there, and when it was written last."""
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in run.rglob("*")}
 
 
 def test_the_same_command_again(launch, tmp_path):
-    """A finished run has nothing left to do; with higher limits it goes on."""
-    for _ in range(2):
-        done = launch(4, *QUIET, "train.epochs=4", "--run-dir", "run")
-        assert done.status == 0 and (tmp_path / "run" / "finished").read_text() == "epochs\n"
-        assert summary(tmp_path / "run")["examples"] == 4 * 1437
-    done = launch(3, *QUIET, "train.epochs=5", "--run-dir", "run")
-    assert summary(tmp_path / "run")["examples"] == 5 * 1437
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["resumed_from"] == 2
+    """A finished run has nothing left to do, says how it would have, and writes nothing; so it goes on."""
+    run = tmp_path / "run"
+    done = launch(4, *QUIET, "train.epochs=4", "--run-dir", "run")
+    assert done.status == 0 and (run / "finished").read_text() == "epochs\n"
+    before = state(run)
+    for ranks, words in ((3, []), (0, ["train.epochs=3", "--resume"]), (0, ["--dry-run"])):
+        done = launch(ranks, *QUIET, "train.epochs=4", *words, "--run-dir", "run")
+        assert done.status == 0 and done.out.count("has come to its end (epochs)") == 1
+        assert state(run) == before
+    more = re.search(r"--set (train\.epochs=8)", done.out)
+    done = launch(3, *QUIET, more[1], "--run-dir", "run")
+    assert summary(run)["examples"] == 8 * 1437
+    assert json.loads((run / "run.json").read_text())["resumed_from"] == 1
 
 
 def test_from_downpour_to_sandblaster_and_back(launch, tmp_path):

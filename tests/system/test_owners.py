@@ -1,12 +1,16 @@
 """Two jobs on one run directory: one runs, or takes it over; and what reads only takes nothing."""
 
+import json
+import os
 import random
 import shutil
+import signal
 
 import pytest
 
 from scripts.chaos import two_jobs
 from tests import ROOT
+from tests.system.test_failures import FAULTY, wait_for
 
 
 @pytest.mark.parametrize(("kind", "ranks"), [("at once", 4), ("requeued", 4), ("waiting", 1)])
@@ -17,11 +21,26 @@ def test_one_job_runs_and_the_other_changes_nothing(environment, tmp_path, monke
     assert outcome.good, outcome
 
 
+@pytest.mark.both_mpis
+@pytest.mark.parametrize(("ranks", "way"), [(3, "a rank fails"), (3, "a signal"), (0, "a signal")])
+def test_a_job_that_leaves_before_training_gives_its_directory_up(launch, tmp_path, ranks, way):
+    def stop(living):
+        wait_for(lambda: (tmp_path / "run" / "run.json").exists())
+        for pid in living():
+            os.kill(pid, signal.SIGTERM)
+
+    fault = ("sleep", "warming", -1) if way == "a signal" else ("raise", "warming", 2)
+    during = stop if way == "a signal" else None
+    done = launch(ranks, *fault, 1, "--run-dir", "run", module=FAULTY, during=during)
+    (record,) = (tmp_path / "run").glob(".owner/*/owner.json")
+    assert done.status and json.loads(record.read_text())["ended"]
+
+
 def test_what_only_reads_takes_no_ownership(launch, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(ROOT / "tests" / "saved" / "0.1.0" / "finished", run)
     before = sorted(run.rglob("*"))
     assert launch(0, "run", module="dbmpi.checkpoint").status == 0
     for word in ("--dry-run", "--print-config"):
-        assert launch(0, "--run-dir", "run", word).status == 0
+        assert launch(0, "run/config.toml", "--run-dir", "run", word).status == 0
     assert sorted(run.rglob("*")) == before

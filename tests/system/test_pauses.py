@@ -88,13 +88,15 @@ def test_a_silent_coordinator_is_killed_and_the_shards_write_its_checkpoint(laun
     assert not list((tmp_path / "run" / CHECKPOINTS).glob(".*"))
 
 
-def test_a_coordinator_that_wakes_after_its_checkpoint_was_written_writes_nothing(launch_ft, tmp_path):
-    """Nobody could kill it."""
+def test_a_coordinator_that_wakes_while_its_checkpoint_is_written_leaves_alone(launch_ft, tmp_path):
+    """Nobody could kill it. Its lease tells it first, and that it is of its own job that the directory is."""
     pauser = Pauser(tmp_path / "run", 4 * TIMEOUT_S, [0], TRAINED)
-    arguments = ("none", "shard", 2, 0, *COMMON, "train.epochs=4000", "output.every_s=0.1")
-    done = launch_ft(5, *arguments, module=FAULTY, timeout=BOUND_S, during=pauser, env={OUT_OF_REACH: "1"})
+    settings = ("train.epochs=4000", "output.every_s=0.1", "output.lease_s=0.1")
+    fault, away = ("slow disk", "slice", 1, 1), {OUT_OF_REACH: "1"}
+    done = launch_ft(5, *fault, *COMMON, *settings, module=FAULTY, timeout=BOUND_S, during=pauser, env=away)
     assert done.status == 85
     assert "no sign of life for 1.5 s" in done.err and "checkpoint 1, after" in done.err
+    assert pauser.left and "rank 0 (coordinator)" in done.err and "and it leaves" in done.err
     (saved,) = resume.whole(tmp_path / "run")
     assert isinstance(saved, manifest.Checkpoint), saved
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == pauser.metrics

@@ -7,12 +7,13 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from dbmpi.comm import abort
 from dbmpi.comm.abort import STATUS_INTERRUPTED, RankIdentity, guarded, report
-from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, PeerSilent, UserError
+from dbmpi.errors import STATUS_FAILURE, STATUS_USER_ERROR, Fenced, PeerSilent, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -151,3 +152,13 @@ def test_before_the_job_has_a_name_everyone_speaks():
 def test_a_rank_has_a_name_before_it_has_a_role():
     assert RankIdentity(5)() == "rank 5"
     assert "rank 5" in report(ValueError("x"), RankIdentity(5)())
+
+
+@pytest.mark.parametrize("error", [None, ValueError(), SystemExit(2), KeyboardInterrupt(), Fenced()])
+def test_what_a_rank_holds_is_given_up_whichever_way_it_leaves_but_if_the_run_goes_on(error):
+    let_go: list[int] = []
+    one = who()
+    one.let_go, one.give_way, one.leave_alone = lambda: let_go.append(1), lambda: None, lambda: None
+    with suppress(SystemExit):
+        guarded(failing(error) if error is not None else lambda: 0, one, lambda status: None)
+    assert bool(let_go) is not isinstance(error, Fenced)

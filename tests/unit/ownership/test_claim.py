@@ -1,21 +1,23 @@
 """Who owns a run directory: one of many that try, and who takes it over when."""
 
+import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from dbmpi import awake
-from dbmpi.errors import DirectoryOwned, TakenOver, UserError
+from dbmpi.errors import DirectoryOwned, Fenced, TakenOver, UserError
 from dbmpi.ownership import claim as claiming
 from dbmpi.ownership import identity, record
 from dbmpi.ownership.claim import Claimant, claim, succeed
 from dbmpi.ownership.identity import Identity
 from dbmpi.ownership.owned import OwnedDirectory
+from dbmpi.ownership.record import RECORD
 
 ELSEWHERE = replace(Identity.own({}), host="elsewhere")
 
@@ -57,6 +59,14 @@ def test_a_process_that_is_gone_gives_way_at_once_and_one_that_lives_does_not(tm
         child.communicate(b"\n")
     claimed = Claimant(tmp_path, 5.0).attempt()
     assert claimed is not None and (claimed[0].generation, claimed[0].uncertain) == (2, False)
+
+
+def test_a_process_that_is_gone_and_whose_launcher_lives_may_have_a_successor(tmp_path: Path) -> None:
+    me = Identity.own({}, keeper=os.getpid())
+    held(tmp_path, replace(me, start=1))
+    assert Claimant(tmp_path, 5.0).attempt() is None
+    held(tmp_path, replace(me, start=1, keeper_start=1))
+    assert Claimant(tmp_path, 5.0).attempt() is not None
 
 
 def test_a_process_of_another_boot_is_gone_and_one_in_another_namespace_may_live() -> None:
@@ -115,7 +125,26 @@ def test_standing_still_is_not_watching(tmp_path: Path, clock: list[float]) -> N
     assert waiting.attempt() is None and waiting.watched_s <= claiming.LONGEST_LOOK_S
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"lease_s": 1e400}', b"\xff" * 3000])
+def with_identity(**changes: object) -> bytes:
+    """A record of a process that there cannot be."""
+    owner = record.Owner(ELSEWHERE, "a", "b", "c", 5.0)
+    return json.dumps(asdict(owner) | {"identity": asdict(ELSEWHERE) | changes}).encode()
+
+
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b'{"lease_s": 1e400}',
+    b"\xff" * 3000,
+    with_identity(pid=10**30),
+    with_identity(pid=-1),
+    with_identity(host="\x1b[2J"),
+    with_identity(job="a\nb"),
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_record_is_waited_for_as_long_as_a_lease(
     tmp_path: Path, clock: list[float], content: bytes
 ) -> None:
@@ -159,15 +188,50 @@ def test_a_file_system_that_cannot_rename_a_directory_is_told(
         Claimant(tmp_path, 5.0).attempt()
 
 
-def test_shards_take_over_from_their_coordinator_but_not_from_another_job(tmp_path: Path) -> None:
+def test_shards_take_over_within_their_job_one_after_another_and_not_from_another_job(tmp_path: Path) -> None:
     owned = held(tmp_path)
-    assert succeed(owned, lambda identity: False)[0].generation == 2
+    first, second = succeed(owned, 3.0), succeed(owned, 3.0)  # the first of them has died since
+    assert (first[0].generation, second[0].generation) == (2, 3) and second[1].lease_s == 3.0
+    for earlier in (owned, first[0]):
+        with pytest.raises(Fenced):  # the run goes on without it, and nobody has taken anything from the job
+            earlier.check()
+    held(tmp_path)
     with pytest.raises(TakenOver):
-        succeed(owned, lambda identity: False)
+        succeed(owned, 3.0)
 
 
-def test_a_shard_takes_over_from_one_that_did_so_before_it_died(tmp_path: Path) -> None:
+@pytest.mark.parametrize("record", [b"", b"{"])
+def test_the_lease_of_a_successor_is_its_own_whatever_the_record_before_is(
+    tmp_path: Path, record: bytes
+) -> None:
     owned = held(tmp_path)
-    first, owner = succeed(owned, lambda identity: False)
-    second, _ = succeed(owned, lambda identity: identity == owner.identity)
-    assert (first.generation, second.generation) == (2, 3)
+    (owned.room / RECORD).write_bytes(record)
+    assert succeed(owned, 3.0)[1].lease_s == 3.0
+
+
+@pytest.mark.parametrize("what", ["directory", "pipe", "link", "nothing"])
+def test_what_is_no_record_is_waited_for_and_what_a_link_names_stays(
+    tmp_path: Path, clock: list[float], what: str
+) -> None:
+    path, elsewhere = held(tmp_path / "run").room / RECORD, tmp_path / "precious"
+    owner = record.Owner.of(path.read_bytes())
+    elsewhere.write_text("precious")
+    path.unlink()
+    made = {
+        "directory": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to(elsewhere),
+    }
+    made.get(what, lambda: None)()
+    assert owner is not None
+    with pytest.raises(OSError):
+        record.renew(tmp_path / "run", 1, owner)
+    waiting = Claimant(tmp_path / "run", 2.0)
+    assert waiting.attempt() is None
+    clock[0] += 2
+    assert waiting.attempt() is not None and elsewhere.read_text() == "precious"
+
+
+def test_what_the_environment_calls_a_job_can_be_read_again() -> None:
+    me = Identity.own({"SLURM_JOB_ID": "7\n\udcff", "SLURM_CLUSTER_NAME": "x" * 500})
+    assert Identity.of(json.loads(json.dumps(asdict(me)))) == me

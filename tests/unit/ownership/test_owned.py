@@ -139,9 +139,9 @@ def test_a_record_that_was_damaged_is_written_again_and_another_ones_is_not(tmp_
     (owned.room / record.RECORD).write_bytes(b"{")
     record.renew(tmp_path, 1, mine)
     there = record.Owner.of(record.read(tmp_path, 1))
-    assert there is not None and there.launch == mine.launch
+    assert there is not None and there.token == mine.token
     with pytest.raises(OSError, match="the record of"):
-        record.renew(tmp_path, 1, record.replace(mine, launch="another"))
+        record.renew(tmp_path, 1, record.replace(mine, token="another"))
 
 
 def test_what_fails_for_another_reason_is_told_as_before(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from dbmpi.layout.topology import assign_roles
 from dbmpi.output import run_directory
 from dbmpi.run.cli import Arguments
 from dbmpi.run.directory import Opening
-from dbmpi.run.naming import RUNS, announce_end, go_on, run_name, source
+from dbmpi.run.naming import RUNS, go_on, run_name, source
 from tests.doubles.checkpoints import save
 from tests.doubles.owner import owner
 from tests.unit.ownership.test_claim import held
@@ -35,7 +35,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(arguments: Arguments, *settings: str) -> Path:
     """The directory that a command line gets."""
-    opening = Opening(arguments, load(None, settings))
+    opening = Opening(arguments, load(None, settings), {})
+    opening.begun = True
     try:
         owned = opening.attempt()
     finally:
@@ -60,6 +61,7 @@ def a_run(name: str, source: str | None = "a.toml") -> Path:
         (None, "/data/table.h5", "table"),
         ("/a/mnist.toml", "table.h5", "mnist"),
         (None, "x" * 300 + ".h5", "x" * 100),
+        (None, "\u6f22" * 80 + ".h5", "\u6f22" * 33),
         (None, "/", "run"),
         (None, "a\nb", "run"),
     ],
@@ -70,7 +72,7 @@ def test_a_run_is_named_after_its_configuration_or_its_data(config: str | None, 
 
 def test_runs_of_one_second_get_a_directory_each() -> None:
     with ThreadPoolExecutor(20) as pool:
-        made = list(pool.map(lambda _: run_directory.create_new(RUNS, "digits", NOW), range(20)))
+        made = list(pool.map(lambda _: run_directory.create_new(RUNS.absolute(), "digits", NOW), range(20)))
     expected = {"digits-20260304-050607", *(f"digits-20260304-050607-{number}" for number in range(2, 21))}
     assert {path.name for path in made} == expected and all(path.is_absolute() for path in made)
 
@@ -144,7 +146,7 @@ def test_a_job_that_waits_says_so_once_and_takes_over_when_the_lease_is_over(
     held(here / "run", lease_s=0.05)
     (here / "run" / "metrics.jsonl").write_text("{}\n")
     before = os.stat(here / "run" / "metrics.jsonl").st_ino
-    opening = Opening(Arguments(run_dir=Path("run"), wait=True), load(None, ["output.lease_s=0.02"]))
+    opening = Opening(Arguments(run_dir=Path("run"), wait=True), load(None, ["output.lease_s=0.02"]), {})
     tries: list[Any] = []
     while not tries or tries[-1] is None:
         tries.append(opening.attempt())
@@ -159,6 +161,7 @@ def test_which_command_goes_on(here: Path) -> None:
     assert go_on(Arguments(run_dir=Path("x")), here / "x") == "the same command goes on"
     words = "the same command with --run-dir runs/a goes on"
     assert go_on(Arguments(), here / "runs" / "a") == words == go_on(RESUME, here / "runs" / "a")
+    assert "--run-dir 'runs/a b' goes" in go_on(Arguments(), here / "runs" / "a b")
 
 
 def test_the_source_of_a_run() -> None:
@@ -167,10 +170,85 @@ def test_the_source_of_a_run() -> None:
     assert source(Arguments(), load(None, ["data.path=./t.h5"])) == "t.h5"
 
 
-def test_a_run_that_has_ended_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    announce_end(here)
-    (here / "finished").write_text("epochs\n")
-    announce_end(here)
-    assert (
-        capsys.readouterr().out.count("has ended (epochs); it goes on as far as limits are higher now") == 1
-    )
+def tree(path: Path) -> list[str]:
+    """All that is there, by name."""
+    return sorted(str(one.relative_to(path)) for one in path.rglob("*"))
+
+
+@pytest.mark.parametrize("when", ["at once", "owner", "described in part"])
+@pytest.mark.parametrize("words", [[], ["--run-dir", "new"], ["--run-dir", "a/b c/d"], ["--run-dir", "mine"]])
+def test_a_run_that_does_not_begin_leaves_nothing(here: Path, when: str, words: list[str]) -> None:
+    (here / "mine").mkdir()
+    (here / "mine" / "slurm-restarts").touch()
+    before = tree(here)
+    opening = Opening(Arguments(run_dir=Path(words[1]) if words else None), load(None), {})
+    if when != "at once":
+        owned = opening.attempt()
+        assert owned is not None and tree(here) != before
+        if when == "described in part":
+            owned.write_text("config.toml", "a = 1")
+    opening.close()
+    opening.close()
+    assert tree(here) == before and opening.attempt() is None
+
+
+def test_nothing_is_left_where_the_directory_cannot_be_owned(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*ignored: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dbmpi.ownership.record.write_new", full)
+    opening = Opening(Arguments(run_dir=Path("a/b")), load(None), {})
+    with pytest.raises(UserError, match="No space left"):
+        opening.attempt()
+    opening.close()
+    assert tree(here) == []
+
+
+def test_a_job_that_waits_takes_the_directory_that_another_has_left(here: Path) -> None:
+    first = Opening(Arguments(run_dir=Path("run")), load(None), {})
+    second = Opening(Arguments(run_dir=Path("run"), wait=True), load(None), {})
+    assert first.attempt() is not None and second.attempt() is None
+    first.close()
+    owned = second.attempt()
+    assert owned is not None and owned.generation == 1
+    second.close()
+
+
+def test_a_directory_that_had_an_owner_keeps_its_generation(here: Path) -> None:
+    opened(Arguments(run_dir=Path("run")))
+    opening = Opening(Arguments(run_dir=Path("run")), load(None), {})
+    assert opening.attempt() is not None
+    opening.close()
+    assert (here / "run" / ".owner" / "000002").is_dir()
+
+
+@pytest.mark.parametrize("path", ["run", "/nowhere/run"])
+def test_a_working_directory_that_is_gone_is_one_line_or_does_not_matter(here: Path, path: str) -> None:
+    os.mkdir("gone")
+    os.chdir("gone")
+    os.rmdir(here / "gone")
+    if path == "run":
+        with pytest.raises(UserError, match="working directory cannot be found .* where run would begin"):
+            opened(Arguments(run_dir=Path(path)))
+        with pytest.raises(UserError, match="where runs would begin"):
+            opened(Arguments())
+    else:
+        assert opened(Arguments(run_dir=here / "run")) == here / "run"
+    assert source(Arguments(Path("/x/a.toml")), Config()) == "/x/a.toml"
+    assert "--run-dir /y goes on" in go_on(Arguments(), Path("/y"))
+    os.chdir(here)
+
+
+@pytest.mark.parametrize("way", ["a file", "a link to nothing"])
+def test_what_is_in_the_way_of_a_directory_is_told(here: Path, way: str) -> None:
+    (here / "x").touch() if way == "a file" else (here / "x").symlink_to("nothing")
+    for path in (Path("x"), Path("x/y/z")):
+        with pytest.raises(UserError, match=f"{here}/x is there, and no directory"):
+            opened(Arguments(run_dir=path))
+    (here / "run").mkdir()
+    (here / "run" / "checkpoints").symlink_to("nothing")
+    (here / "run" / "run.json").write_text('{"equation": 1, "versions": 1, "ranks": 1}')
+    with pytest.raises(UserError, match="checkpoints is there, and no directory"):
+        opened(Arguments(run_dir=Path("run")))

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from dbmpi.comm.abort import RankIdentity
 from dbmpi.comm.alone import Alone
 from dbmpi.comm.places import RankPlace
 from dbmpi.config.load import load
@@ -71,7 +72,8 @@ def test_a_stand_in_for_the_data_cannot_be_learned_from(tmp_path: Path) -> None:
 
 def test_nobody_can_guess_what_names_in_shared_places_are_made_of(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    made = [setup.prepare(Arguments(run_dir=tmp_path / f"run{i}"), cast(Any, Alone())) for i in range(2)]
+    who, alone = RankIdentity(0), cast(Any, Alone())
+    made = [setup.prepare(Arguments(run_dir=tmp_path / f"run{i}"), alone, who) for i in range(2)]
     assert made[0].job != made[1].job and len(made[0].job) == 32
     for one in made:
         one.release()

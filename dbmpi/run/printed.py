@@ -1,0 +1,27 @@
+"""What --print-config and --dry-run print, and nothing else happens: without MPI."""
+
+import os
+from functools import partial
+
+from dbmpi.errors import STATUS_OK
+from dbmpi.run.cli import Arguments
+from dbmpi.run.launch import env_rank
+
+
+def print_report(arguments: Arguments) -> int:
+    """Print what --print-config or --dry-run asks for, on one rank, without MPI."""
+    from dbmpi.config.load import load
+    from dbmpi.config.toml import to_toml
+
+    loaded = load(arguments.config, arguments.overrides)
+    text = to_toml(loaded)
+    if arguments.dry_run:
+        from dbmpi.data.describe import describe
+        from dbmpi.run.continuing import foresee
+        from dbmpi.run.dryrun import report
+
+        find = partial(foresee, arguments, loaded)
+        text = report(loaded, arguments.ranks, describe(loaded.data.path), find)
+    if env_rank(os.environ) == 0:
+        print(text)
+    return STATUS_OK
