@@ -14,9 +14,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from dbmpi.run import leftover
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
+    leftover.forget(os.environ)
     EARLY.listen()  # before other imports, which take a moment
 
 from dbmpi.comm import abort
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     with screens():
         try:
+            leftover.forget(os.environ)
             EARLY.listen()
             abort.interrupt_once()
             return _main(sys.argv[1:] if argv is None else argv, started)
@@ -65,7 +68,7 @@ def _main(argv: Sequence[str], started: float) -> int:
     except UserError as error:
         return refuse(error)
     try:
-        warnings = surroundings.settle(os.environ)
+        warnings = [*leftover.warnings(), *surroundings.settle(os.environ)]
     except UserError as error:
         return refuse_on_node(error)
     if launch.local_rank(os.environ) == 0:
@@ -143,7 +146,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
     from dbmpi.run.setup import prepare
 
     try:
-        launch.check_world(os.environ, comm.Get_size())
+        launch.check_world(os.environ, comm.Get_size(), arguments.words)
     except UserError as error:
         return refuse_singleton(error)
     with ulfm.readable(comm), surroundings.scarcity():

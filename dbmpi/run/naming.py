@@ -1,6 +1,7 @@
 """How a run is called: its directory where none is given, its source, the command that goes on with it."""
 
 import os
+import shlex
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def go_on(arguments: cli.Arguments, run_dir: Path) -> str:
     """Say which command goes on with a run: the same one does where it names the directory."""
     if arguments.run_dir is not None:
         return "the same command goes on"
-    return f"the same command with --run-dir {os.path.relpath(run_dir)} goes on"
+    return f"the same command with --run-dir {shlex.quote(os.path.relpath(run_dir))} goes on"
 
 
 def announce_end(run_dir: Path) -> None:

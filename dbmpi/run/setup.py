@@ -219,7 +219,7 @@ def _go_on(
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
         chosen = complete(_as_before(config, saved), network, rows, replicas)
-    for text in (*refused, *warnings(chosen, network, description, replicas)):
+    for text in (*refused, *warnings(config, chosen, network, description, replicas)):
         say_warning(text)
     announce_end(owned.path)
     return chosen, saved

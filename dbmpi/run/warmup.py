@@ -71,7 +71,6 @@ def _announce(setup: "Setup") -> None:
         print(f"dbmpi: chosen{kept}: {setup.chosen}", flush=True)
     for line in expectations(setup.config, len(setup.topology.replicas)):
         print(f"dbmpi: {line}", flush=True)
-    print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
 
 
 def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
@@ -82,12 +81,22 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     setup, rank = context.setup, comm.Get_rank()
     role = setup.topology.roles[rank]
     if rank in compilers(setup):
+        if rank == setup.topology.replicas[0][0]:
+            _announce_compilation()
         rehearse(context, role)
     _meet(context, comm, "the end of compilation")
     if rank not in compilers(setup):
         rehearse(context, role)
     _meet(context, comm, "the start of training")
     warn(comm, _problems(), context.config.cluster.timeout_s)
+
+
+def _announce_compilation() -> None:
+    """Have it said that kernels are compiled, if they are. Local."""
+    from kernels.image import store
+
+    text = "dbmpi: compiling kernels, in a minute or so; later runs on this machine load them"
+    store.compiling.append(lambda: print(text, flush=True))
 
 
 def _problems() -> list[str]:
