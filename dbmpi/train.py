@@ -21,7 +21,7 @@ if __name__ == "__main__":
     leftover.forget(os.environ)
     EARLY.listen()  # before other imports, which take a moment
 
-from dbmpi.comm import abort
+from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
 from dbmpi.run import cli, launch
@@ -186,8 +186,16 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     describe(context.setup, comm)
     warm_up(context, comm)
-    context.signals.install(context.config.checkpoint.signal)
+    context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, comm.Get_rank()))
     EARLY.over()
+
+
+def _show(setup: "Setup", rank: int, text: str) -> None:
+    """Say on rank 0 what the launcher does not pass on, unless it ends ranks as one of them has ended."""
+    from dbmpi.process import seen_to_end
+
+    if rank == 0 and not any(seen_to_end(place.process) for place in setup.places):
+        ancestry.show(text)
 
 
 def _serial(context: "RunContext", started: float) -> int:

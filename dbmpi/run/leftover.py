@@ -36,7 +36,7 @@ def warnings() -> list[str]:
     if not forgotten:
         return []
     more = f" and {len(forgotten) - 1} more" if len(forgotten) > 1 else ""
-    return [f"{forgotten[0]}{more} in the environment are of a launcher that is gone, and are not used"]
+    return [f"{forgotten[0]}{more}: left over from a launcher that is gone, and not used"]
 
 
 def _reachable(env: Mapping[str, str]) -> bool:
