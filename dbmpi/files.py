@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi import __version__
-from dbmpi.errors import UserError
+from dbmpi.errors import CannotWrite
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def writing(path: Path) -> Iterator[None]:
 
     Raises
     ------
-    UserError
+    CannotWrite
         In place of OSError, and of the RuntimeError that h5py makes of some.
     """
     try:
@@ -31,10 +31,7 @@ def writing(path: Path) -> Iterator[None]:
         said = re.search(r"errno = (\d+)", str(error))  # by HDF5
         number = int(said[1]) if said else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error).partition("\n")[0]
-        raise UserError(
-            f"{path}: cannot be written: {reason}; look at the space and the quota there (checkpoint.keep "
-            "keeps fewer checkpoints), or begin in another place with --run-dir"
-        ) from error
+        raise CannotWrite(f"{path}: cannot be written: {reason}") from error
 
 
 def flush_directory(path: Path) -> None:

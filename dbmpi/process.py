@@ -90,6 +90,11 @@ def started(pid: int) -> int | None:
         return None
 
 
+def seen_to_end(process: Process) -> bool:
+    """Return whether a process that could be seen here has ended. Local."""
+    return bool(process.pid) and process.space == _space() and started(process.pid) != process.started
+
+
 def boot() -> str:
     """Return the id of this boot of the host; empty where the system does not tell."""
     with suppress(OSError, ValueError):

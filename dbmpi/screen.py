@@ -24,7 +24,6 @@ MOST_BYTES = 1 << 20  # that wait for a reader; beyond them nothing is kept
 PATIENCE_S = 1.0  # for a reader that does not read, the first time
 POLL_S = 5e-4
 NAMES = {"stdout": "standard output", "stderr": "standard error"}
-UNREAD = "nobody reads it"
 STRICT = "strict", "surrogateescape"  # ways to encode that raise
 
 
@@ -43,7 +42,7 @@ class Screen(io.TextIOBase):
     Attributes
     ----------
     problem
-        Why not everything was shown, for the first time; empty while everything was.
+        Why something was left out, for the first time; empty while nothing was.
     error
         The `errno` of that, 0 for what is no error of the system.
     """
@@ -57,6 +56,7 @@ class Screen(io.TextIOBase):
         )
         self._changed = threading.Condition()
         self._begun, self._waiting, self._stalled, self._writer = "", b"", False, False
+        self._moved = time.monotonic()  # when nothing waited, or some of it went out
         self.problem, self.error = "", 0
         if stream is None:
             self.problem = "there is none"
@@ -97,15 +97,19 @@ class Screen(io.TextIOBase):
 
     def drain(self, patience_s: float = inf) -> None:
         """Wait until everything has gone out, or until nothing has for so many seconds."""
-        left, since = len(self._waiting), time.monotonic()
+        begun = time.monotonic()
         while self._waiting:
-            if len(self._waiting) != left:
-                left, since = len(self._waiting), time.monotonic()
-            if time.monotonic() - since >= patience_s:
+            if time.monotonic() - max(begun, self._moved) >= patience_s:
                 self._stalled = True
-                self._note(UNREAD)
                 return
             time.sleep(POLL_S)
+
+    @property
+    def unread(self) -> str:
+        """What keeps lines from being shown that may still be; empty where nothing does."""
+        if not self._stalled or not self._waiting:
+            return ""
+        return f"it was not read for {time.monotonic() - self._moved:.0f} s"
 
     def release(self) -> None:
         """Let all go out, and the thread end."""
@@ -130,8 +134,10 @@ class Screen(io.TextIOBase):
                 self._note(str(error))
             return
         if len(self._waiting) > MOST_BYTES:
-            self._note(UNREAD)
+            self._note(self.unread or f"more than {MOST_BYTES} bytes waited to be read")
             return
+        if not self._waiting:
+            self._moved = time.monotonic()
         self._waiting += self._encoded(text)
         if not self._writer:
             self._writer = True
@@ -157,7 +163,8 @@ class Screen(io.TextIOBase):
             sent = self._attempt(text)
             with self._changed:
                 self._waiting = self._waiting[sent:]
-                self._stalled = self._stalled and not sent
+                if sent:
+                    self._stalled, self._moved = False, time.monotonic()
 
     def _attempt(self, text: bytes) -> int:
         """Write what can be; return how much of the text need not be written any more."""
@@ -214,10 +221,19 @@ def screens() -> Iterator[None]:
                 screen.release()
 
 
-def unshown() -> list[str]:
-    """Return what could not be shown, and why: a text for each stream that lacks something."""
-    both = sys.stdout, sys.stderr
-    return [f"{one.name}: {one.problem}" for one in both if isinstance(one, Screen) and one.problem]
+def unshown(waiting: bool = True) -> list[str]:
+    """Return what could not be shown, and why: a text for each stream that lacks something.
+
+    With `waiting`, as at the end, that is also what nobody has read until now.
+    """
+    both = [one for one in (sys.stdout, sys.stderr) if isinstance(one, Screen)]
+    why = [(one.name, one.problem or (one.unread if waiting else "")) for one in both]
+    return [f"{name}: {problem}" for name, problem in why if problem]
+
+
+def losses() -> int:
+    """Return how many of the two streams lack something that was left out."""
+    return len(unshown(waiting=False))
 
 
 def reported(status: int) -> int:

@@ -27,12 +27,15 @@ def has_control(text: str) -> bool:
 
 def nearest(word: Any, candidates: Iterable[str]) -> str:
     """Suggest the candidate that a misspelt word is nearest to, in parentheses; nothing if none is near."""
-    if not isinstance(word, str):
-        return ""
+    match = close(word, candidates) if isinstance(word, str) else []
+    return f" (did you mean {json.dumps(match[0])}?)" if match else ""
+
+
+def close(word: str, candidates: Iterable[str]) -> list[str]:
+    """Return the candidates that a misspelt word is near to, the nearest first."""
     import difflib  # here: only a mistake needs it
 
-    match = difflib.get_close_matches(word[:SHOWN].lower(), list(candidates), n=1)
-    return f" (did you mean {json.dumps(match[0])}?)" if match else ""
+    return difflib.get_close_matches(word[:SHOWN].lower(), list(candidates))
 
 
 def dotted(trail: Trail) -> str:

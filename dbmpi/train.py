@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
+from dbmpi.run import leftover
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
+    leftover.forget(os.environ)
     EARLY.listen()  # before other imports, which take a moment
 
-from dbmpi.comm import abort
+from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
 from dbmpi.run import cli, launch
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     with screens():
         try:
+            leftover.forget(os.environ)
             EARLY.listen()
             abort.interrupt_once()
             return _main(sys.argv[1:] if argv is None else argv, started)
@@ -67,7 +70,7 @@ def _main(argv: Sequence[str], started: float) -> int:
     except UserError as error:
         return refuse(error)
     try:
-        warnings = surroundings.settle(os.environ)
+        warnings = [*leftover.warnings(), *surroundings.settle(os.environ)]
     except UserError as error:
         return refuse_on_node(error)
     if launch.local_rank(os.environ) == 0:
@@ -148,7 +151,7 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
     from dbmpi.run.setup import prepare
 
     try:
-        launch.check_world(os.environ, comm.Get_size())
+        launch.check_world(os.environ, comm.Get_size(), arguments.words)
     except UserError as error:
         return refuse_singleton(error)
     with ulfm.readable(comm), surroundings.scarcity():
@@ -186,8 +189,16 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     describe(context.setup, comm)
     warm_up(context, comm)
-    context.signals.install(context.config.checkpoint.signal)
+    context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, comm.Get_rank()))
     EARLY.over()
+
+
+def _show(setup: "Setup", rank: int, text: str) -> None:
+    """Say on rank 0 what the launcher does not pass on, unless it ends ranks as one of them has ended."""
+    from dbmpi.process import seen_to_end
+
+    if rank == 0 and not any(seen_to_end(place.process) for place in setup.places):
+        ancestry.show(text)
 
 
 def _serial(context: "RunContext", started: float) -> int:

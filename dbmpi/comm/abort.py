@@ -193,6 +193,8 @@ def report(error: BaseException | None, who: str) -> str:
     if isinstance(error, KeyboardInterrupt):
         return f"dbmpi: {who}: interrupted\n"
     told = str(error) if isinstance(error, PLAIN) else lacking(error)
+    if isinstance(error, UserError):
+        told = error.whole
     text = told or f"{type(error).__name__}: {error}"
     line = f"dbmpi: {who} on {socket.gethostname()}: {text}\n"
     if told is None and error is not None:

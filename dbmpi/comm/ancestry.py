@@ -1,6 +1,9 @@
 """The launcher of this process, among those that it descends from. Without MPI."""
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 # By their names: Open MPI's (of version 4 too), MPICH's, Slurm's.
@@ -9,6 +12,7 @@ LAUNCHERS |= {"hydra_pmi_proxy", "mpiexec.hydra", "srun", "slurmstepd"}
 DEATHS = "OMPI_MCA_mpi_ft_enable"  # "1" where ranks may die: Open MPI's launcher sets it for all
 PROC = Path("/proc")
 MOST = 8  # wrappers between them
+ALL = 1000  # longer than any chain
 
 
 def launcher(pid: int | None = None, proc: Path = PROC) -> int | None:
@@ -19,14 +23,34 @@ def launcher(pid: int | None = None, proc: Path = PROC) -> int | None:
     pid
         The process; None for this one.
     """
-    pid = os.getpid() if pid is None else pid
-    for _ in range(MOST):
-        try:
+    above = islice(_above(os.getpid() if pid is None else pid, proc), MOST)
+    return next((one for one, name in above if name in LAUNCHERS), None)
+
+
+def show(text: str, proc: Path = PROC) -> None:
+    """Write a line where Open MPI's launcher writes: once told to stop it passes on nothing. Local."""
+    above = launcher(proc=proc)
+    if above is None or "PMIX_RANK" not in os.environ:
+        return
+    with suppress(OSError):
+        output = os.open(
+            proc / str(above) / "fd" / "2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY
+        )
+        with suppress(OSError):
+            os.write(output, text.encode())
+        os.close(output)
+
+
+def unlaunched(pid: int | None = None, proc: Path = PROC) -> bool:
+    """Return whether all that a process descends from is seen, and no launcher among it. Local."""
+    above = list(islice(_above(os.getpid() if pid is None else pid, proc), ALL))
+    return bool(above) and above[-1][0] == 1 and not LAUNCHERS.intersection(name for _, name in above)
+
+
+def _above(pid: int, proc: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and name of the processes above one, the nearest first, as far as they are seen."""
+    with suppress(OSError, ValueError, IndexError):
+        while True:
             # The name, in brackets, may have any character in it.
             pid = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-            name = (proc / str(pid) / "comm").read_text().strip()
-        except (OSError, ValueError, IndexError):
-            return None
-        if name in LAUNCHERS:
-            return pid
-    return None
+            yield pid, (proc / str(pid) / "comm").read_text().strip()

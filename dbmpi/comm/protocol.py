@@ -280,6 +280,7 @@ REPORT = np.dtype(
         ("refused", "i8"),  # pushes of pieces that a shard refused
         ("unpushed", "i8"),  # examples whose gradient no shard is known to have
         ("dropped", "i8"),  # examples whose gradient came when its round was over
+        ("unshown", "i4"),  # outputs of this rank that lack something
     ]
 )
 
@@ -322,6 +323,7 @@ SHARD_REPORT = np.dtype(
         ("bytes_in", "i8"),
         ("bytes_out", "i8"),
         ("last", "i4"),  # 1: the final report, the shard leaves
+        ("unshown", "i4"),  # outputs of this rank that lack something
         ("histogram", "i8", (HISTOGRAM,)),
     ]
 )

@@ -7,6 +7,7 @@ launchers send of the first, ends the job at once.
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ from dbmpi.comm.protocol import SIGNAL, Tag
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+BY_LAUNCHERS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+HURRY = (
+    "the run stops, with a checkpoint if the launcher leaves it the time; on SIGUSR1 the launcher leaves it "
+    "all it needs"
+)
 ECHO_S = 1.0  # a terminal's Ctrl-C may come from the launcher once more
 
 
@@ -26,6 +32,7 @@ class Signals:
     def __init__(self) -> None:
         self.number = 0
         self._since = 0.0
+        self._show: Callable[[str], object] = str
 
     def __bool__(self) -> bool:
         return self.number != 0
@@ -35,12 +42,14 @@ class Signals:
         """The name of the first signal received, as in SIGUSR1."""
         return signal.Signals(self.number).name if self.number else ""
 
-    def install(self, name: str) -> None:
+    def install(self, name: str, show: Callable[[str], object] = str) -> None:
         """Receive the signals that stop a run from now on. Local.
 
         They are SIGTERM, SIGINT, SIGXCPU, the signal of this name unless it is "none", and SIGHUP where it is
-        not ignored: by nohup, or by a process that is alone, which goes on without its terminal.
+        not ignored: by nohup, or by a process that is alone, which goes on without its terminal. Of those
+        that launchers pass on as they end themselves, `show` gets a line.
         """
+        self._show = show
         # SIGXCPU comes between the soft limit of CPU time and the hard one.
         names = ["TERM", "INT", "XCPU", *([name] if name != "none" else [])]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
@@ -58,6 +67,8 @@ class Signals:
         if again:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise KeyboardInterrupt
+        if not self.number and number in BY_LAUNCHERS:
+            self._show(f"dbmpi: {signal.Signals(number).name}: {HURRY}\n")
         self.note(number)
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.config.algorithms import REVISING
+from dbmpi.config.hints import every_key
 from dbmpi.config.layers import LAYERS, Dense, Dropout
 from dbmpi.config.schema import Key, accepts, keys
 from dbmpi.config.sections import Config
 from dbmpi.config.source import Source, parse, read
-from dbmpi.config.values import UNSET, remedy, scalar
+from dbmpi.config.values import UNSET, intended, remedy, scalar
 from dbmpi.errors import UserError
 from dbmpi.text import Trail, dotted, listed, nearest, several, show
 
@@ -50,8 +51,8 @@ def loads(content: bytes, overrides: Sequence[str] = (), name: str = "the config
         As `load`.
     """
     source = Source(name, parse(content, name))
-    for override in overrides:
-        source.override(override)
+    for number in range(len(overrides)):
+        source.override(overrides, number)
     return _resolve(source)
 
 
@@ -70,7 +71,7 @@ def _build(section: Any, table: Any, trail: Trail, source: Source) -> Any:
     """Make a section's dataclass from its table, key by key."""
     known = keys(section)
     if not isinstance(table, dict):
-        example = listed([f"{dotted(trail)}.{name}" for name in known][:3])
+        example = source.instead(trail, table) or listed([f"{dotted(trail)}.{name}" for name in known][:3])
         raise UserError(f"{source.place(trail)} = {show(table)} should be a table; give {example}")
     for name in table:
         if name not in known:
@@ -93,8 +94,9 @@ def _convert(key: Key, value: Any, trail: Trail, source: Source) -> Any:
     try:
         return scalar(key, value)
     except ValueError as problem:
-        place = source.place(trail, value)
-        raise UserError(f"{place} = {show(value)} {problem}; {remedy(key, value)}") from None
+        place, meant = source.place(trail, value), intended(key, value)
+        how = f"give {source.written(trail, meant)}" if meant else remedy(key, value)
+        raise UserError(f"{place} = {show(value)} {problem}; {how}") from None
 
 
 def _layers(value: Any, trail: Trail, source: Source) -> tuple[Any, ...]:
@@ -121,27 +123,18 @@ def _unknown(name: str, value: Any, section: Any, trail: Trail, source: Source) 
     """Make the error for a key that does not exist, with the nearest one or the section it is in."""
     place = source.place((*trail, name), value)
     what = "section" if section is Config else "key"
-    hint = nearest(name, keys(section)) or _elsewhere(name)
+    hint = source.hint((*trail, name), value, nearest(name, keys(section))) or _elsewhere(name)
     names = ", ".join(keys(section))
     return UserError(f"{place}: there is no such {what}{hint}; {dotted(trail) or 'the sections'}: {names}")
 
 
 def _elsewhere(name: str) -> str:
     """Name the sections, or the types of layer, that have a key of this name; nothing if none has."""
-    homes = [dotted(trail) for trail in _every_key(Config, ()) if trail[-1] == name]
+    homes = [dotted(trail) for trail, _ in every_key() if trail[-1] == name]
     if homes:
         return f" (did you mean {listed(homes)}?)"
     kinds = [kind for kind, layer in LAYERS.items() if name in keys(layer)]
     return f" (it belongs to layers of type {listed(kinds)})" if kinds else ""
-
-
-def _every_key(section: Any, trail: Trail) -> list[Trail]:
-    found = []
-    for key in keys(section).values():
-        found.append((*trail, key.name))
-        if key.table:
-            found += _every_key(key.kind, found[-1])
-    return found
 
 
 def _check_stopping(config: Config, source: Source) -> None:

@@ -146,7 +146,8 @@ class Train:
     )
     steps: int | None = key(
         None,
-        "Stop after so many minibatches, all replicas together.",
+        "Stop after so many minibatches, all replicas together. A step of sync takes one of each replica, "
+        "and the last step what is left.",
         unit="minibatches",
         minimum=1,
         example=1000,

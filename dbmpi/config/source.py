@@ -1,11 +1,15 @@
 """A TOML file and the `--set` texts over it: the values as given, and where each was given."""
 
+import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dbmpi.config.schema import DEFAULT_FILE
-from dbmpi.config.sections import Model
+from dbmpi.config import hints
+from dbmpi.config.schema import DEFAULT_FILE, keys
+from dbmpi.config.sections import Config, Model
+from dbmpi.config.values import from_text
 from dbmpi.errors import UserError
 from dbmpi.text import Trail, dotted, show
 
@@ -37,7 +41,23 @@ def parse(content: bytes, name: str) -> dict[str, Any]:
             f"give a text file like {DEFAULT_FILE}"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{name}: not valid TOML: {error}; compare with {DEFAULT_FILE}") from None
+        raise UserError(f"{name}: not valid TOML: {error}; {_instead(str(error))}") from None
+
+
+def _instead(error: str) -> str:
+    """Say what to do about a TOML file that cannot be read."""
+    twice = re.match(r"Cannot declare \('(\w+)',\) twice", error)
+    if twice is None:
+        return f"compare with {DEFAULT_FILE}"
+    return f"write all keys of {twice[1]} below one [{twice[1]}], without {twice[1]}. before them"
+
+
+def _first(trail: Trail, value: Any) -> tuple[Trail, Any]:
+    """Return the first value of a table, which tells where the table comes from, and the trail to it."""
+    while isinstance(value, dict) and value:
+        first, value = next(iter(value.items()))
+        trail = (*trail, first)
+    return trail, value
 
 
 class Source:
@@ -50,24 +70,66 @@ class Source:
 
     def place(self, trail: Trail, value: Any = None) -> str:
         """Name the place of a key and its value: the file, or the override that set it."""
-        leaf = trail
-        while isinstance(value, dict) and value:  # a table comes from where its first value comes from
-            first, value = next(iter(value.items()))
-            leaf = (*leaf, first)
+        leaf, _ = _first(trail, value)
         overridden = any(given == leaf[: len(given)] for given in self.overridden)
         return f"--set {dotted(trail)}" if overridden else f"{self.name}: {dotted(trail)}"
 
-    def override(self, text: str) -> None:
-        """Apply one `section.key=value`."""
+    def hint(self, trail: Trail, value: Any, near: str) -> str:
+        """Say in parentheses what an unknown key may have been; `near`: the one in its section, if any."""
+        leaf, _ = _first(trail, value)
+        name = trail[-1]
+        if leaf not in self.overridden and (near or trail[:2] == ("model", "layers")):
+            return near  # a layer of another type may have such a key
+        if leaf not in self.overridden and name in keys(Config):
+            return f" ({name} is a section of its own: begin it with [{name}])"
+        meant = self.instead(trail, value)
+        return f" (did you mean {meant}?)" if meant else near
+
+    def written(self, trail: Trail, text: str) -> str:
+        """Write a value as it would be given there."""
+        if trail in self.overridden:
+            return hints.options([f"{dotted(trail)}={text}"])
+        return f"{dotted(trail)} = {show(from_text(text))}"
+
+    def instead(self, trail: Trail, value: Any) -> str:
+        """Say what may have been meant by a key that there is not, as it would be given there."""
+        leaf, value = _first(trail, value)
+        found = hints.meant(leaf, value, self.values)
+        if leaf not in self.overridden:
+            return hints.lines(found, value)
+        value = show(value) if not isinstance(value, str) else value
+        return hints.options([f"{dotted(one)}={value}" for one in found])
+
+    def override(self, texts: Sequence[str], number: int) -> None:
+        """Apply one of the texts `section.key=value` of a command line."""
+        text = texts[number]
         key, equals, value = text.partition("=")
         trail = tuple(part.strip() for part in key.split("."))
         if not equals or len(trail) < 2 or not all(trail):
+            begun = number > 0 and texts[number - 1].endswith("=")  # key= value
+            raise self._malformed(key.strip(" ."), texts[number - begun :])
+        if re.match(r"[\w.-]+,[a-z]+\.[\w.]+=", value):
             raise UserError(
-                f"--set {show(text)}: give section.key=value, without spaces around =, "
-                "as in --set train.minibatch=32"
+                f"--set {show(text)}: settings are separated by spaces, not by commas: "
+                f"--set {' '.join(text.split(','))}"
             )
         self.overridden.append(trail)
-        self._assign(trail, _value(value, f"--set {dotted(trail)}"))
+        try:
+            self._assign(trail, from_text(value))
+        except ValueError as problem:
+            raise UserError(f"--set {dotted(trail)} = {show(value.strip())} {problem}") from None
+
+    def _malformed(self, key: str, texts: Sequence[str]) -> UserError:
+        """Make the error for a text that is no `section.key=value`; `texts` are it and those that follow."""
+        meant = hints.texts(texts[:3], self.values)
+        how = "give section.key=value, without spaces around ="
+        if meant and key in keys(Config):
+            how = f"{key} is a section; give one of its keys: {hints.options(meant)}"
+        elif meant:
+            how = f"{how}: did you mean {hints.options(meant)}?"
+        else:
+            how = f"{how}, as in --set train.minibatch=32"
+        return UserError(f"--set {show(texts[0])}: {how}")
 
     def _assign(self, trail: Trail, value: Any) -> None:
         if trail[:2] == ("model", "layers") and len(trail) > 2:
@@ -101,20 +163,7 @@ class Source:
         )
 
     def _no_table(self, node: Any, trail: Trail) -> Any:
-        raise UserError(
-            f"{self.place(trail)} = {show(node)} has no keys below it; set {dotted(trail)} itself"
-        )
-
-
-def _value(text: str, place: str) -> Any:
-    """Read the value of an override as TOML; what is no TOML is a bare word, taken as a string."""
-    text = text.strip()
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except RecursionError:
-        raise UserError(f"{place} = {show(text)} is nested too deeply; give a TOML value") from None
-    except ValueError as error:
-        if text[:1] in tuple("[{\"'"):
-            raise UserError(f"{place} = {show(text)} is not valid TOML: {error}") from None
-        return text
-    return parsed["value"] if parsed.keys() == {"value"} else text
+        how = f"has no keys below it; set {dotted(trail)} itself"
+        if hints.is_table(trail):
+            how = f"should be a table; give {self.instead(trail, node) or f'keys below [{dotted(trail)}]'}"
+        raise UserError(f"{self.place(trail)} = {show(node)} {how}")

@@ -3,6 +3,8 @@
 import datetime
 import math
 import re
+import tomllib
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +13,26 @@ from dbmpi.text import has_control, nearest, show
 
 UNSET = "none"  # the word that unsets an optional key
 DURATION = re.compile(r"(?:(\d{1,6})-)?(\d{1,6}):([0-5]\d):([0-5]\d)")
+
+
+def from_text(text: str) -> Any:
+    """Read the value of an override as TOML; what is no TOML is a bare word, taken as a string.
+
+    Raises
+    ------
+    ValueError
+        If it begins as TOML does, and is none; the text says what is wrong with it.
+    """
+    text = text.strip()
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except RecursionError:
+        raise ValueError("is nested too deeply; give a TOML value") from None
+    except ValueError as error:
+        if text[:1] in tuple("[{\"'"):
+            raise ValueError(f"is not valid TOML: {error}") from None
+        return text
+    return parsed["value"] if parsed.keys() == {"value"} else text
 
 
 def scalar(key: Key, value: Any) -> Any:
@@ -87,6 +109,17 @@ def _check_limits(key: Key, value: float) -> None:
         raise ValueError("is even")
     if key.kind is int and value > LARGEST_INTEGER:
         raise ValueError(f"is above {LARGEST_INTEGER}")
+
+
+def intended(key: Key, value: Any) -> str:
+    """Return the text of a value that was put in quotes, after two =, or in capitals; empty where none is."""
+    text = value.strip("=:, ") if isinstance(value, str) else ""
+    for one in (text, text.lower()):
+        with suppress(ValueError):
+            if one and key.kind is not str:
+                scalar(key, from_text(one))
+                return one
+    return ""
 
 
 def remedy(key: Key, value: Any) -> str:

@@ -5,8 +5,8 @@ FAILED = (
     " its negative gradient; the model is the best that was found. Look for values in the data that are not "
     'finite or very large, or take model.dtype = "float64"'
 )
-SCALED = "see that values of the data, targets too, are some ones in size (attributes scale and offset of x)"
-MATCHED = "the rows of y belong to those of x"
+SCALED = "see that inputs and float targets are of the order of 1 (attributes scale and offset of x)"
+MATCHED = "see that row i of y belongs to row i of x"
 DIVERGED = {
     "downpour": "lower downpour.learning_rate, begin with downpour.warmstart, set downpour.max_gradient_norm",
     "sync": "lower downpour.learning_rate, give downpour.schedule a warm-up, set downpour.max_gradient_norm",
@@ -27,15 +27,16 @@ def diverged(seen: str, algorithm: str) -> str:
 def not_learning(loss: float, chance: float, algorithm: str) -> str:
     """Say that a run does no better than chance, and what to do."""
     return (
-        f"warning: the run does not learn: its training loss stays at {loss:.4g}, where the same answer for "
-        f"every example has {chance:.4g}; {NOT_LEARNING[algorithm]}, or {SCALED}, and that {MATCHED}"
+        f"warning: the run does not learn: its training loss stays at {loss:.4g}, and one and the same "
+        f"answer for every example would cost {chance:.4g}. Of the data: {MATCHED}, and {SCALED}. Of the "
+        f"settings: {NOT_LEARNING[algorithm]}"
     )
 
 
 def by_heart(loss: float, chance: float) -> str:
     """Say that what was learned from the training set is no good for the test set."""
     return (
-        f"warning: the test loss is {loss:.4g}, where the same answer for every example has {chance:.4g}, "
-        "though the training loss is below: the training set is learned by heart; take more examples, a "
-        f"smaller network or model.l2, and see that {MATCHED}"
+        "warning: the training set is learned by heart: one and the same answer for every example would cost "
+        f"{chance:.4g}; the training loss is below that, and the test loss above, {loss:.4g}. Take more "
+        f"examples, fewer epochs, a smaller network or a larger model.l2, and {MATCHED}"
     )

@@ -23,6 +23,7 @@ from dbmpi.files import writing
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.reminder import reminding
 
+WHAT_THEN = "the next one is taken when it is due: look at the space and the quota there until then"
 AlgorithmState = DownpourState | SandblasterState
 
 
@@ -77,7 +78,7 @@ class CheckpointManager:
         self._state_trigger = IntervalTrigger(0, settings.mirror_s)
         self._pending: PendingCheckpoint | None = None
         self._last: _Moment | None = None  # which the last one was taken of
-        self.problem, self.last, self.retaken = "", 0, False
+        self.problem, self.last, self.retaken, self._is_told = "", 0, False, False
 
     def start(self) -> None:
         """Begin to count from where the log is, once it is restored."""
@@ -158,8 +159,11 @@ class CheckpointManager:
         self._pending = pending
 
     def _warn(self, number: int, problem: str) -> None:
+        """Tell that there is no checkpoint; the first time, in training, also what can be done."""
         self.problem = problem
-        self._log.event(f"warning: checkpoint {number} could not be taken: {problem}")
+        more = "" if self._is_told or self._stopping.reason else f"; training goes on, and {WHAT_THEN}"
+        self._is_told = True
+        self._log.event(f"warning: checkpoint {number} could not be taken: {problem}{more}")
 
     def _run_state(self, state: AlgorithmState) -> RunState:
         """Return the state of all that the coordinator has."""

@@ -70,7 +70,7 @@ class CoordinatorService:
         self.shards = ShardGroup(
             self._channel, topology, self.dispatcher, log, shard_every_s, self.fencing, mirrored
         )
-        self._handled = 0  # dead ranks
+        self._log, self._handled = log, 0  # dead ranks
         self._lost: set[int] = set()  # replicas
 
     def drive(self, activity: Activity) -> None:
@@ -116,6 +116,7 @@ class CoordinatorService:
         self._heed_signal()  # first: this rank may be fenced, and must write nothing then
         report = self._channel.take(Tag.REPORT, REPORT)
         if report is not None:
+            self._log.hear(report, f"replica {report['replica']} partition {report['partition']}")
             activity.receive(report)
         return self.shards.receive() or report is not None
 

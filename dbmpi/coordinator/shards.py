@@ -92,6 +92,7 @@ class ShardGroup:
         index = int(report["shard"])
         if index in self.owners.living:  # else it was sent before the shard died
             self._heard[index] = awake()
+            self._log.hear(report, f"shard {index}")
             if index not in self._reported:  # what comes later is a sign of life
                 self._log.shard(report)
             if report["last"]:

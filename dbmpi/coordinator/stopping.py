@@ -45,7 +45,7 @@ class Stopping:
     chance, examples
         The loss of chance, 0 where it is not known, and over how many examples the loss must fall below it.
     tell
-        Tells the user that a run does not learn; called once.
+        Tells the user that a run does not learn, once, or that it is told to stop.
     """
 
     def __init__(
@@ -115,7 +115,8 @@ class Stopping:
 
     def check_signals(self) -> None:
         """Stop when a signal has been received, here or by another rank."""
-        if self._signals.number:
+        if self._signals.number and not self.reason:
+            self._tell(f"{self._signals.name}: the run stops, with a checkpoint")
             self._stop("signal")
 
     def check_silence(self) -> None:

@@ -18,6 +18,7 @@ from dbmpi.errors import UserError
 Count = int | Literal["auto"]
 RANKS_PER_SHARD = 8  # of an "auto" cluster: one shard for about so many ranks that compute
 SMALLEST_WORLD = 3
+MPIRUN = "mpirun -n"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def assign_roles(
     replicas: Count = "auto",
     partitions: Count = "auto",
     nodes: Sequence[int] | None = None,
+    option: str = MPIRUN,
 ) -> Topology:
     """Give every rank its role.
 
@@ -98,6 +100,8 @@ def assign_roles(
         unless the caller says so (`run.splitting`): whether that pays depends on the network.
     nodes
         The node number of each world rank; None means one node.
+    option
+        By which the user says how many ranks there are.
 
     Raises
     ------
@@ -105,12 +109,12 @@ def assign_roles(
         If the world cannot hold what was asked for; the text has the equation with its numbers.
     """
     if size == 1:
-        return _serial(shards, replicas, partitions)
-    s, r, p = _counts(size, shards, replicas, partitions)
+        return _serial(shards, replicas, partitions, option)
+    s, r, p = _counts(size, shards, replicas, partitions, option)
     return _arrange(size, s, r, p, list(nodes) if nodes is not None else [0] * size)
 
 
-def _serial(shards: Count, replicas: Count, partitions: Count) -> Topology:
+def _serial(shards: Count, replicas: Count, partitions: Count, option: str) -> Topology:
     wanted = {"shards": shards, "replicas": replicas, "partitions": partitions}
     given = [f"cluster.{name} = {count}" for name, count in wanted.items() if count not in ("auto", 1)]
     if given:
@@ -118,12 +122,14 @@ def _serial(shards: Count, replicas: Count, partitions: Count) -> Topology:
         alone = " ".join(f"{one.split(' ')[0]}=auto" for one in given)
         raise UserError(
             f"{', '.join(given)}, but the program runs as 1 process, which trains serially: start it with "
-            f"mpirun -n {needed}, or add --set {alone}"
+            f"{option} {needed}, or add --set {alone}"
         )
     return Topology(1, (0,), ((0,),))
 
 
-def _counts(size: int, shards: Count, replicas: Count, partitions: Count) -> tuple[int, int, int]:
+def _counts(
+    size: int, shards: Count, replicas: Count, partitions: Count, option: str
+) -> tuple[int, int, int]:
     """Choose what is left to "auto", and check that all fits."""
     s_least, r_least = int(_or_one(shards)), int(_or_one(replicas))
     partitions = _or_one(partitions)
@@ -136,21 +142,23 @@ def _counts(size: int, shards: Count, replicas: Count, partitions: Count) -> tup
     r = max(1, (size - 1 - s) // partitions) if replicas == "auto" else replicas
     if shards == replicas == "auto":
         s = max(s, size - 1 - r * partitions)
-    _check(size, s, r, partitions)
+    _check(size, s, r, partitions, option)
     return s, r, partitions
 
 
-def _check(size: int, shards: int, replicas: int, partitions: int) -> None:
+def _check(size: int, shards: int, replicas: int, partitions: int, option: str) -> None:
     needed = 1 + shards + replicas * partitions
     if needed <= size:
         return
     raise UserError(
         f"{needed} ranks = 1 coordinator + {_plural(shards, 'shard')} + {_plural(replicas, 'replica')} x "
-        f"{_plural(partitions, 'partition')}; mpirun started {size}: "
+        f"{_plural(partitions, 'partition')}; "
+        + (f"mpirun started {size}: " if option == MPIRUN else f"these are {size}: ")
         + (
-            f"start at least {SMALLEST_WORLD} ranks, or 1 to train serially"
+            f"start at least {SMALLEST_WORLD} ranks ({option} {SMALLEST_WORLD}), or 1 to train serially"
             if size < SMALLEST_WORLD
-            else f"start {needed}, or lower cluster.shards, cluster.replicas or cluster.partitions"
+            else f"start {needed} ({option} {needed}), or lower cluster.shards, cluster.replicas or "
+            "cluster.partitions"
         )
     )
 

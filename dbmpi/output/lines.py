@@ -32,21 +32,28 @@ class LineFile:
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
         self._path, self._warn = path, warn
         self._lines: Queue[bytes | None] = Queue()  # None: no more
+        self._changing, self._closed = threading.Lock(), False
         self._accepted = self._sent = 0  # bytes
         self._waiting, self._failing, self.lost = b"", False, 0
         with writing(path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
             _remove_unfinished(self._descriptor)
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def write(self, line: str) -> None:
-        """Append a line, which ends with a newline; while 16 MiB of lines wait, it is lost. Does not wait."""
+        """Append a line, which ends with a newline. Does not wait; from any thread.
+
+        It is lost while 16 MiB of lines wait, and when the file is closed.
+        """
         text = line.encode()
-        if self._accepted - self._sent + len(text) > MOST_BYTES:
-            self.lost += 1
-            text = b""  # but try to write what waits
-        self._accepted += len(text)
-        self._lines.put(text)
+        with self._changing:
+            if self._closed or self._accepted - self._sent + len(text) > MOST_BYTES:
+                self.lost += 1
+                text = b""  # but try to write what waits
+            if not self._closed:
+                self._accepted += len(text)
+                self._lines.put(text)
 
     def flush(self) -> None:
         """Wait until what was written is in the file, or waits for a disk that is full."""
@@ -54,9 +61,13 @@ class LineFile:
 
     def close(self) -> None:
         """Close the file; what cannot be written now is lost."""
-        self.write("")
-        self.flush()
-        self._lines.put(None)
+        with self._changing:
+            if self._closed:
+                return
+            self._closed = True
+            self._lines.put(b"")  # what waits is tried once more
+            self._lines.put(None)
+        self._thread.join()
         try:
             os.close(self._descriptor)
         except OSError as error:
@@ -77,6 +88,7 @@ class LineFile:
                     )
                 self._failing = True
             self._lines.task_done()
+        self._lines.task_done()
 
     def _send(self) -> None:
         while self._waiting:

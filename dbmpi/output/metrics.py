@@ -89,6 +89,8 @@ class MetricsLog:
     ----------
     empty
         Sums over no rows yet.
+    unshown
+        What of this run's output could not be shown, and why.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class MetricsLog:
         self.rows_again = self.rows_lost = self.updates_lost = self.examples_dropped = 0
         self.discarded_s = 0.0
         self.batch: dict[str, Any] = {}
-        self._unshown: list[str] = []
+        self.unshown: list[str] = []
 
     def start(self, now: float) -> None:
         """Training begins."""
@@ -204,7 +206,7 @@ class MetricsLog:
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
         self._now = now
-        self._note_unshown()
+        self.note_unshown(unshown(waiting=False))
         if self.elapsed_s - self._interval.since_s >= self._every_s and self._interval.sums.rows:
             self._write_interval()
 
@@ -214,11 +216,16 @@ class MetricsLog:
         if self._interval.sums.rows:
             self._write_interval()
 
-    def _note_unshown(self) -> None:
-        """Record, once, that an output of this process cannot show all that it should."""
-        for text in unshown():
-            if text not in self._unshown:
-                self._unshown.append(text)
+    def hear(self, report: Record, name: str) -> None:
+        """Take in whether the output of another rank lacks something, as its report says."""
+        if report["unshown"]:
+            self.note_unshown([f"output of {name}: it lacks some lines"])
+
+    def note_unshown(self, texts: Sequence[str]) -> None:
+        """Record, once of each, that an output cannot show all that it should: `standard output: why`."""
+        for text in texts:
+            if text not in self.unshown:
+                self.unshown.append(text)
                 self.record("event", text=f"not everything could be shown: {text}")
 
     def _write_interval(self) -> None:
@@ -334,5 +341,5 @@ class MetricsLog:
     def close(self) -> None:
         """Close the file, and leave the terminal as it was."""
         self._progress.close()
-        self._note_unshown()
+        self.note_unshown(unshown(waiting=False))
         self._file.close()

@@ -13,6 +13,7 @@ from dbmpi.data.portions import examples_in
 BLOCKS, ASCII_BLOCKS = ("█", "░"), ("#", "-")
 
 
+DUMB = "", "dumb"  # TERM where a line cannot be drawn again
 WHOLE_LINES = "PMIX_RANK"  # set by launchers that pass on whole lines alone
 
 
@@ -186,7 +187,7 @@ def on_terminal(out: TextIO) -> bool:
     parent's output must be a terminal too, where that can be seen. That of Open MPI 5 keeps back what is no
     whole line, as a bar never is.
     """
-    if not out.isatty() or WHOLE_LINES in os.environ:
+    if not out.isatty() or WHOLE_LINES in os.environ or os.environ.get("TERM", "") in DUMB:
         return False
     try:
         return os.readlink(f"/proc/{os.getppid()}/fd/1").startswith(("/dev/pts", "/dev/tty"))

@@ -8,7 +8,6 @@ from typing import Any
 from dbmpi.output.goodput import goodput
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
-from dbmpi.screen import unshown
 from dbmpi.text import several
 
 ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
@@ -39,7 +38,7 @@ def summary(
         "examples_dropped": log.examples_dropped,
         **log.service.shown(),
         **log.batch,
-        "unshown": unshown(),
+        "unshown": log.unshown,
     }
     return {name: plain(value) for name, value in result.items()}
 

@@ -14,6 +14,7 @@ from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors
 from dbmpi.replica.client import ParameterClient
 from dbmpi.replica.loader import Loader
+from dbmpi.screen import losses
 
 Handler = Callable[[Record, Record], None]  # does what an ASSIGNMENT orders, and fills in its REPORT
 UrgentHandler = Callable[[Record], None]  # does at once what an ASSIGNMENT says
@@ -179,6 +180,7 @@ class PartitionWorker:
         report = np.zeros((), REPORT)
         report["work"] = work
         report["replica"], report["partition"] = self._indices
+        report["unshown"] = losses()
         return report
 
     def retire(self) -> None:

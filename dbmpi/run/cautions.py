@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dbmpi.config.sections import Config
+from dbmpi.text import several
 
 # Rules with a memory of old gradients, and the most replicas with which they learned at a usual rate.
 MOST_REPLICAS = {"momentum": 8, "adam": 8}
@@ -29,6 +30,11 @@ def expectations(config: Config, replicas: int) -> Iterator[str]:
     if config.sync:
         minibatch = config.train.minibatch
         yield f"a step is of {replicas * minibatch} examples: train.minibatch = {minibatch} of each replica"
+        steps = config.train.steps
+        if steps is not None:
+            made, rest = -(-steps // replicas), steps % replicas
+            last = f", the last one of {several(rest, 'minibatch', 'minibatches')}" if rest else ""
+            yield f"train.steps = {steps} minibatches make {several(made, 'step')} of all replicas{last}"
     why = "replicas are asynchronous"
     if config.batch:
         why = "" if config.sandblaster.deterministic else "gradients are added up as they come"

@@ -8,6 +8,7 @@ from dbmpi.data.fits import check_fits, doubts
 from dbmpi.errors import UserError
 from dbmpi.layout.network import Network
 from dbmpi.run.cautions import caution
+from dbmpi.run.effects import without_effect
 
 
 def check_data(config: Config, network: Network, data: Description) -> None:
@@ -20,7 +21,10 @@ def check_data(config: Config, network: Network, data: Description) -> None:
         )
 
 
-def warnings(config: Config, network: Network, data: Description, replicas: int) -> Iterator[str]:
-    """Yield what a run may suffer from; the configuration is complete."""
+def warnings(
+    given: Config, config: Config, network: Network, data: Description, replicas: int
+) -> Iterator[str]:
+    """Yield what a run may suffer from, by its configuration as given, and complete."""
     yield from data.warnings
     yield from filter(None, (doubts(data, network.outputs), caution(config, replicas)))
+    yield from without_effect(given, config, data.train_rows, replicas, data.chunk_rows)

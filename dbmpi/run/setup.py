@@ -232,7 +232,7 @@ def _go_on(
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
         chosen = complete(as_before(config, saved), network, rows, replicas)
-    for text in (*refused, *warnings(chosen, network, description, replicas)):
+    for text in (*refused, *warnings(config, chosen, network, description, replicas)):
         say_warning(text)
     if reason := ended(owned.path):
         text = f"the run in {owned.path} has ended ({reason}); it goes on as far as limits are higher now"

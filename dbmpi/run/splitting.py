@@ -16,7 +16,7 @@ from dbmpi.errors import UserError
 from dbmpi.layout.decomposition import ITEM_BYTES, decompose
 from dbmpi.layout.network import Network
 from dbmpi.layout.speed import step_s
-from dbmpi.layout.topology import Topology, assign_roles
+from dbmpi.layout.topology import MPIRUN, Topology, assign_roles
 from dbmpi.run.choices import complete
 from dbmpi.run.memory import PROCESS_BYTES, MemoryReport
 from dbmpi.run.tables import counted, quantity
@@ -49,6 +49,7 @@ def choose_roles(
     size: int,
     node: Node,
     nodes: Sequence[int] | None = None,
+    option: str = MPIRUN,
 ) -> Choice:
     """Give every rank its role, and choose the number of partitions if that is left to the program.
 
@@ -60,15 +61,16 @@ def choose_roles(
         World size.
     node
         What a node has.
-    nodes
-        The node number of each world rank; None means one node.
+    nodes, option
+        See `assign_roles`.
 
     Raises
     ------
     UserError
         See `assign_roles`; or rounds would wait for nobody.
     """
-    chooser, partitions = _Chooser(config, network, data, size, node, nodes), config.cluster.partitions
+    chooser = _Chooser(config, network, data, size, node, nodes, option)
+    partitions = config.cluster.partitions
     if partitions != "auto" or size == 1:
         choice = Choice(chooser.topology(partitions), "")
     else:
@@ -98,17 +100,18 @@ class _Chooser:
         size: int,
         node: Node,
         nodes: Sequence[int] | None,
+        option: str,
     ) -> None:
         self._config = complete(
             config, network, data.train_rows, 1
         )  # about so, whatever is chosen afterwards
-        self._network, self._data, self._node = network, data, node
+        self._network, self._data, self._node, self._option = network, data, node, option
         self._size, self._nodes = size, [0] * size if nodes is None else list(nodes)
 
     def topology(self, partitions: "int | str") -> Topology:
         cluster = self._config.cluster
         count = 1 if partitions == "auto" else int(partitions)
-        return assign_roles(self._size, cluster.shards, cluster.replicas, count, self._nodes)
+        return assign_roles(self._size, cluster.shards, cluster.replicas, count, self._nodes, self._option)
 
     def choose(self) -> Choice:
         """Take the fewest partitions that fit, or more of them where that is faster.

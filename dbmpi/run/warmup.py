@@ -76,7 +76,6 @@ def _announce(setup: "Setup") -> None:
         print(f"dbmpi: chosen{kept}: {setup.chosen}", flush=True)
     for line in expectations(setup.config, len(setup.topology.replicas)):
         print(f"dbmpi: {line}", flush=True)
-    print("dbmpi: loading kernels; the first run on a machine compiles them, in a minute or so", flush=True)
 
 
 def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
@@ -89,12 +88,22 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     setup, rank = context.setup, comm.Get_rank()
     role, timeout_s = setup.topology.roles[rank], max(context.config.cluster.timeout_s, COMPILE_S)
     if rank in compilers(setup):
+        if rank == setup.topology.replicas[0][0]:
+            _announce_compilation()
         rehearse(context, role)
     meet(comm, "the end of compilation", timeout_s)
     if rank not in compilers(setup):
         rehearse(context, role)
     meet(comm, "the start of training", timeout_s)
     warn(comm, _problems(), timeout_s)
+
+
+def _announce_compilation() -> None:
+    """Have it said that kernels are compiled, if they are. Local."""
+    from kernels.image import store
+
+    text = "dbmpi: compiling kernels, in a minute or so; later runs on this machine load them"
+    store.compiling.append(lambda: print(text, flush=True))
 
 
 def _problems() -> list[str]:

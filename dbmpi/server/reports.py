@@ -9,6 +9,7 @@ import numpy as np
 from dbmpi.comm.messages import Endpoint
 from dbmpi.comm.protocol import Tag
 from dbmpi.comm.wait import SIGN
+from dbmpi.screen import losses
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
 
@@ -65,6 +66,7 @@ class Reporter:
         record, handler = self._shard.report(), self._handler
         record["clients"], record["busy_s"], record["last"] = len(handler.clients), self.busy_s, last
         record["bytes_in"], record["bytes_out"] = handler.bytes_in, handler.bytes_out
+        record["unshown"] = losses()
         to, content = self._endpoint.coordinator, record.reshape(1).view(np.uint8)
         self._report = self._endpoint.comm.Isend(content, to, Tag.SHARD)
 

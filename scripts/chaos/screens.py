@@ -9,6 +9,9 @@ import json
 import os
 import pty
 import signal
+import socket
+import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +33,7 @@ BAR = ("output.progress=bar",)
 UGLY = "Traceback", "BrokenPipe", "Exception ignored", "UnicodeEncodeError"
 FULL_PIPE = "head -c 65536 /dev/zero"  # what a pipe holds
 NO_MORE = "sh -c 'echo $$ >reader; exec sleep 60'"  # reads nothing
+LARGE = "head -c 1048576 /dev/zero >out; ulimit -f 1024"  # no file may be larger
 NO_WAIT = "import os, sys; os.set_blocking(1, False); os.execv(sys.argv[1], sys.argv[1:])"
 UTF8_OFF = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 DEADLINE_S = 100
@@ -79,11 +83,14 @@ def _helped(what: str) -> str:
 WAYS = {
     "stdout_closed": Way('exec "$@" >&-'),
     "stderr_closed": Way('exec "$@" 2>&-'),
+    "both_closed": Way('exec "$@" >&- 2>&-'),
     "all_closed": Way('exec "$@" <&- >&- 2>&-'),
     "stdout_full": Way('exec "$@" >/dev/full'),
     "all_full": Way('exec "$@" >/dev/full 2>&1'),
     "bar_full": Way('exec "$@" >/dev/full', settings=(*SHORT, *BAR)),
     "not_open_for_writing": Way('exec "$@" 1</dev/null 2</dev/null'),
+    "file_too_large": Way(f'{LARGE}; exec "$@" >>out'),
+    "connection_reset": Way(_helped("--reset")),
     "reader_gone": Way(_piped("true")),
     "readers_gone": Way(_piped("true", to="2>&1")),
     "reader_reads_no_more": Way(_piped(NO_MORE, FULL_PIPE)),
@@ -91,6 +98,11 @@ WAYS = {
         _piped(NO_MORE, f"{FULL_PIPE}; set -- {sys.executable} -c '{NO_WAIT}' \"$@\"")
     ),
     "ascii": Way(environment={"PYTHONIOENCODING": "ascii"}, settings=(*SHORT, *BAR), run=UMLAUT),
+    "strictly_ascii": Way(
+        'exec "$@" 2>/dev/full',
+        environment={"PYTHONIOENCODING": "ascii:strict", "PYTHONUNBUFFERED": "1"},
+        run=UMLAUT,
+    ),
     "latin_1": Way(
         environment={"PYTHONIOENCODING": "latin-1"}, settings=(*SHORT, *BAR), run=UMLAUT, told=False
     ),
@@ -197,6 +209,18 @@ def lose_terminal(command: Sequence[str], hang_up: bool) -> int:
     return os.waitstatus_to_exitcode(ended[1])
 
 
+def reset_connection(command: Sequence[str]) -> int:
+    """Start a command whose output is a connection that the other side resets, and return its status."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as output:
+            started = subprocess.Popen(list(command), stdout=output.fileno())
+        reader, _ = server.accept()
+    with reader:
+        reader.recv(1)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return started.wait()
+
+
 def _empty(master: int) -> None:
     """Read what is shown, so that it can go on."""
     try:
@@ -206,4 +230,5 @@ def _empty(master: int) -> None:
 
 
 if __name__ == "__main__":  # as a helper of a way
-    sys.exit(lose_terminal(sys.argv[2:], hang_up=sys.argv[1] == "--hang-up"))
+    what, *words = sys.argv[1:]
+    sys.exit(reset_connection(words) if what == "--reset" else lose_terminal(words, what == "--hang-up"))

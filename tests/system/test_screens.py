@@ -16,8 +16,8 @@ from tests.runner import ROOT
 # Those left out differ little from one that is here; `scripts/chaos screens` runs all.
 TRIED = [
     "all_closed", "stdout_full", "all_full", "reader_gone", "readers_gone", "reader_reads_no_more",
-    "pipe_that_does_not_wait", "ascii", "no_locale", "terminal_gone", "hangup_alone", "mistake_unseen",
-    "ranks_terminal_gone",
+    "pipe_that_does_not_wait", "strictly_ascii", "connection_reset", "no_locale", "terminal_gone",
+    "hangup_alone", "mistake_unseen", "ranks_terminal_gone",
 ]  # fmt: skip
 REPORTS = {
     "help": ["-m", "dbmpi.train", "--help"],

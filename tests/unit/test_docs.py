@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dbmpi import errors
+from dbmpi.errors import STATUSES
 from tests import ROOT
 
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -17,6 +19,13 @@ def test_the_table_of_boundary_traffic_is_that_of_the_plan():
     command = [sys.executable, ROOT / "scripts" / "boundary_table.py"]
     table = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert table in (ROOT / "docs" / "images.md").read_text()
+
+
+def test_every_exit_status_is_told():
+    page = (ROOT / "README.md").read_text()
+    assert not [one for one in STATUSES.items() if "| {} | {} |".format(*one) not in page]
+    given = {str(value) for name, value in vars(errors).items() if name.startswith("STATUS_")}
+    assert len(given) > 7 and given <= STATUSES.keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

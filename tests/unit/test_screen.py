@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from dbmpi import screen
 from dbmpi.screen import Screen, reported, screens, unshown
 
 
@@ -86,3 +87,32 @@ def test_screens_within_screens_are_the_same(capsys):
         with screens():
             assert sys.stdout is first and isinstance(first, Screen)
         assert sys.stdout is first
+
+
+def test_a_reader_that_paused_and_then_reads_gets_all(monkeypatch):
+    monkeypatch.setattr(screen, "PATIENCE_S", 0.01)
+    reader, writer = os.pipe()
+    text = "x" * 99 + "\n"
+    with os.fdopen(writer, "w") as stream, os.fdopen(reader) as read:
+        shown = Screen("standard output", stream)
+        for _ in range(1000):  # more than a pipe holds
+            shown.write(text)
+        shown.flush()
+        assert shown.problem == "" and shown.unread == "it was not read for 0 s"
+        assert [read.readline() for _ in range(1000)] == 1000 * [text]
+        shown.drain()
+        assert shown.problem == shown.unread == ""
+
+
+def test_what_never_will_be_read_is_told(monkeypatch):
+    monkeypatch.setattr(screen, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(screen, "MOST_BYTES", 1 << 17)
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stream:
+        shown = Screen("standard output", stream)
+        for _ in range(3):
+            shown.write("x" * (1 << 17) + "\n")
+            shown.flush()
+        assert shown.problem.startswith("it was not read for ")
+        os.close(reader)  # lets the thread go on
+        shown.release()

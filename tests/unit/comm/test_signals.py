@@ -24,7 +24,8 @@ def detector():
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "XCPU", "USR2"])
 def test_a_signal_stops_the_run(detector, name):
-    detector.install("USR2")
+    shown = []
+    detector.install("USR2", shown.append)
     stopping = Stopping(Train(), detector)
     stopping.check_signals()
     assert not stopping.reason
@@ -32,6 +33,7 @@ def test_a_signal_stops_the_run(detector, name):
     stopping.check_signals()
     assert (stopping.reason, stopping.status, stopping.hasty) == ("signal", STATUS_STOPPED, True)
     assert not stopping.finished and detector.name == f"SIG{name}"
+    assert len(shown) == (name in ("TERM", "INT"))  # which launchers pass on as they end
 
 
 def test_the_signal_of_the_configuration_alone_is_taken(detector):

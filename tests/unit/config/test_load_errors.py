@@ -10,9 +10,9 @@ from dbmpi.errors import UserError
 CASES = {
     # what is given: what the message has to say
     "trian.minibatch=1": ["--set trian", "no such section", "train"],
-    "train.minibach=1": ["--set train.minibach", "no such key", '"minibatch"'],
+    "train.minibach=1": ["--set train.minibach:", "no such key", "--set train.minibatch=1"],
     "train.learning_rate=1": ["--set train.learning_rate", "downpour.learning_rate"],
-    "train.target.acuracy=1": ["--set train.target.acuracy", '"accuracy"'],
+    "train.target.acuracy=1": ["--set train.target.acuracy:", "--set train.target.accuracy=1"],
     "train.minibatch=0": ["--set train.minibatch = 0", "too small", "at least 1", "examples"],
     "train.minibatch=2.0": ["--set train.minibatch = 2.0", "floating-point", "an integer"],
     "train.minibatch=true": ["train.minibatch = true", "is true or false", "an integer"],
@@ -27,7 +27,7 @@ CASES = {
     "downpour.learning_rate=0": ["= 0", "too small", "above 0"],
     "downpour.momentum=1": ["= 1", "too large", "below 1"],
     "downpour.rule=adagrd": ['"adagrd"', 'did you mean "adagrad"', '"momentum"'],
-    "downpour.overlap=True": ['"True"', "true, false"],
+    "downpour.overlap=yes": ['"yes"', "true, false"],
     "downpour.overlap=1": ["is an integer", "true, false"],
     "model.loss=1": ["is an integer", '"softmax"'],
     "cluster.shards=aut": ['"aut"', 'did you mean "auto"'],
@@ -52,7 +52,7 @@ CASES = {
     "model.layers=[{type=['dense']}]": ["model.layers.0.type"],
     "model.layers.2.units=3": ["--set model.layers.2", "has 2 (from 0)"],
     "model.layers.-1.units=3": ["no number -1"],
-    "model.layers.0.unit=3": ["--set model.layers.0.unit", '"units"'],
+    "model.layers.0.unit=3": ["--set model.layers.0.unit:", "--set model.layers.0.units=3"],
     "model.layers.1.activation=relu": [
         "--set model.layers.1.activation",
         '"relu" on the last layer',
@@ -90,7 +90,7 @@ CASES = {
     "train.minibatch.x=3": ["--set train.minibatch", "is a table"],
     "train.minibatch": ["give section.key=value"],
     "minibatch=3": ["give section.key=value"],
-    "train.=3": ["give section.key=value"],
+    "train.=3": ["train is a section", "--set train.epochs=3"],
     "=": ["give section.key=value"],
     "": ["give section.key=value"],
     "train.'x y'=3": ["no such key"],

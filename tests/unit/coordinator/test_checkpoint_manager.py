@@ -14,7 +14,7 @@ from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
 from dbmpi.config.sections import Checkpoint, Config, Model
-from dbmpi.coordinator.checkpoint_manager import CheckpointManager
+from dbmpi.coordinator.checkpoint_manager import WHAT_THEN, CheckpointManager
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Owners, cut
@@ -55,7 +55,7 @@ class Shards:
 class Anything:
     """A metrics log, or why a run ends."""
 
-    lost, examples, elapsed_s, last_evaluation = False, 0, 0.0, None
+    lost, examples, elapsed_s, last_evaluation, reason = False, 0, 0.0, None, ""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -159,16 +159,21 @@ def test_one_that_is_late_is_a_warning_and_is_taken_all_the_same(checkpoints: An
 
 
 def test_one_that_a_shard_cannot_write_is_a_warning_and_goes(checkpoints: Any, tmp_path: Path) -> None:
-    checkpoints.save(STATE)
-    pending = checkpoints._pending
-    for shard in range(3):
-        checkpoints._shards.written(shard) if shard else pending.written(Written(1, 0, None, "a full disk"))
-    checkpoints.finish()
+    for number in (1, 2):
+        checkpoints.save(STATE)
+        pending = checkpoints._pending
+        for shard in range(3):
+            failed = Written(number, 0, None, "a full disk")
+            checkpoints._shards.written(shard) if shard else pending.written(failed)
+        checkpoints.finish()
     assert checkpoints.problem == "a full disk" and checkpoints.last == 0 and parts(tmp_path) == []
-    assert "warning: checkpoint 1 could not be taken: a full disk" in checkpoints.log
+    assert [text for text in checkpoints.log if "warning" in text] == [
+        f"warning: checkpoint 1 could not be taken: a full disk; training goes on, and {WHAT_THEN}",
+        "warning: checkpoint 2 could not be taken: a full disk",
+    ]
     checkpoints.save(STATE)
     checkpoints.finish()
-    assert (checkpoints.problem, checkpoints.last) == ("", 2)
+    assert (checkpoints.problem, checkpoints.last) == ("", 3)
 
 
 def test_how_long_one_may_take(tmp_path: Path) -> None:

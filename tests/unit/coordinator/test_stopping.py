@@ -182,7 +182,7 @@ def test_an_epoch_at_chance_is_told_once_and_changes_no_status():
         assert len(told) == (n >= 3)
     stopping.check_limit("epochs")
     assert stopping.status == STATUS_OK and stopping.verdict["learned"] is False
-    assert "stays at 2.29, where the same answer for every example has 2.3" in told[0]
+    assert "stays at 2.29, and one and the same answer for every example would cost 2.3" in told[0]
     assert "downpour.learning_rate" in told[0]
 
 

@@ -151,7 +151,7 @@ def test_a_world_too_small_is_told_the_equation(size):
 
 
 def test_two_ranks_are_too_few_for_any_configuration():
-    with pytest.raises(UserError, match="start at least 3 ranks, or 1 to train serially"):
+    with pytest.raises(UserError, match=r"start at least 3 ranks \(mpirun -n 3\), or 1 to train serially"):
         assign_roles(2)
 
 

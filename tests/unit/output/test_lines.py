@@ -75,3 +75,15 @@ def test_an_unfinished_line_is_removed(tmp_path: Path) -> None:
     file.write("three\n")
     file.close()
     assert (tmp_path / "a").read_text() == "one\nthree\n"
+
+
+def test_a_line_that_comes_too_late_is_lost_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    file = LineFile(tmp_path / "a", lambda text: None)
+    file.write("one\n")
+    file.close()
+    taken = os.open(tmp_path / "b", os.O_RDWR | os.O_CREAT)  # by the descriptor that is free now
+    file.write("late\n")
+    file.flush()
+    file.close()
+    os.close(taken)
+    assert (file.lost, (tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == (1, "one\n", "")

@@ -260,6 +260,18 @@ def test_conclusion_says_why_how_good_and_where(tmp_path):
     assert "ended by target" in text and "accuracy 90.00%" in text and str(tmp_path) in text
 
 
+def test_what_other_ranks_cannot_show_is_told_once_of_each(tmp_path):
+    log = new_log(tmp_path)
+    for unshown in (0, 1, 2):
+        log.hear(shard_report(1, unshown=unshown), "shard 1")
+        log.hear(report(unshown=unshown), "replica 0 partition 2")
+    log.close()
+    names = [f"output of {name}: it lacks some lines" for name in ("shard 1", "replica 0 partition 2")]
+    assert summary(log, "epochs", 0)["unshown"] == names
+    events = [record["text"] for record in records(tmp_path) if record["kind"] == "event"]
+    assert events == [f"not everything could be shown: {name}" for name in names]
+
+
 def test_user_sees_progress_and_events(tmp_path):
     shown = Shown()
     log = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, shown)

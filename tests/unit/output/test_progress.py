@@ -130,14 +130,18 @@ class Terminal(io.StringIO):
     [("/dev/pts/3", True), ("/dev/tty1", True), ("/tmp/log", False), ("pipe:[7]", False)],
 )
 def test_a_terminal_of_the_launcher_s_making_is_not_watched(monkeypatch, parent_writes_to, watched):
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress.os, "readlink", lambda path: parent_writes_to)
     assert on_terminal(Terminal()) is watched
+    monkeypatch.setenv("TERM", "dumb")
+    assert not on_terminal(Terminal())
 
 
 def test_a_terminal_whose_parent_cannot_be_seen_is_watched(monkeypatch):
     def refuse(path: str) -> str:
         raise PermissionError
 
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress.os, "readlink", refuse)
     assert on_terminal(Terminal())
 

@@ -8,7 +8,7 @@ import pytest
 
 from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE
-from dbmpi.errors import UserError
+from dbmpi.errors import STATUSES, UserError
 from dbmpi.run.cli import Arguments, parse
 
 
@@ -73,6 +73,7 @@ def test_help_has_examples_and_says_where_the_defaults_are(
         "--dry-run",
         str(DEFAULT_FILE),
         "docs/configuration.md",
+        *STATUSES,
     ]:
         assert part in text
 
