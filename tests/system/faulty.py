@@ -128,8 +128,6 @@ def broken(method: Callable[..., Any], fault: str, at: int) -> Callable[..., Any
 def main(argv: list[str]) -> int:
     """Break what is to be broken, and run the program."""
     fault, place, rank, at, *arguments = argv
-    if place == "library":
-        train.START_S = 3.0
     if os.environ.get(NO_SHARING):
         importlib.import_module("dbmpi.replica.rooms").Rooms._new = lambda rooms, size: None
     if os.environ.get(OUT_OF_REACH):

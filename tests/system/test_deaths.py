@@ -13,6 +13,7 @@ import pytest
 from dbmpi.checkpoint import manifest, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS, INDEX, checkpoint_directory
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
+from dbmpi.train import START
 from scripts import launcher
 from scripts.chaos.victims import Killer
 from tests.system.conftest import launch_in
@@ -355,7 +356,8 @@ def test_a_rank_that_does_not_come_before_the_roles_split_is_named(launch_in_ft,
 
 
 def test_a_rank_that_dies_while_mpi_starts_ends_the_job(launch_in_ft, tmp_path):
-    done = launch_in_ft(tmp_path)(4, "kill", "library", 2, 1, *QUIET, module=FAULTY, timeout=BOUND_S)
+    fault = ("kill", "library", 2, 1)
+    done = launch_in_ft(tmp_path)(4, *fault, *QUIET, module=FAULTY, timeout=BOUND_S, env={START: "3"})
     assert done.status == 1  # it is missed, or MPI waits for it
 
 

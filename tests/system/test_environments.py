@@ -2,8 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from scripts.chaos import environments
 from scripts.chaos.failing.surroundings import ALL
+
+pytestmark = pytest.mark.beside
 
 
 def test_every_environment_works_or_ends_in_one_line(tmp_path):

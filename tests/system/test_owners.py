@@ -9,7 +9,7 @@ from scripts.chaos import two_jobs
 from tests import ROOT
 
 
-@pytest.mark.parametrize(("kind", "ranks"), [("at once", 4), ("requeued", 4), ("waiting", 1)])
+@pytest.mark.parametrize(("kind", "ranks"), [("at once", 4), ("killed", 1), ("requeued", 4), ("waiting", 1)])
 def test_one_job_runs_and_the_other_changes_nothing(environment, tmp_path, monkeypatch, kind, ranks):
     # At once the first must still run when the other, on a busy machine, has come so far as to look.
     monkeypatch.setattr(two_jobs, "RUN_S", 6.0 if kind == "at once" else 1.5)

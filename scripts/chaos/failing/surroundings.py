@@ -1,5 +1,6 @@
 """Environments that runs are started in, as shell commands before the program; see `chaos environments`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 USER = "exec unshare -U --map-user=54321 --map-group=54321"  # without a passwd entry; modes count for it
@@ -54,19 +55,26 @@ def _slow(name: str, shell: str, status: int = 0, says: str = "", command: str =
     return Surrounding(name, shell, status, says, command, True)
 
 
+def _set(
+    variable: str, value: str, what: str = "", says: str = "", make: Callable[..., Surrounding] = _run
+) -> Surrounding:
+    """Return an environment in which a variable has a value; `what` stands for that in the name."""
+    return make(f"{variable}: {what or value}", f"export {variable}={value}", says=says)
+
+
 HOMES = [
     _run("HOME: absent", "unset HOME"),
-    _run("HOME: empty", "export HOME="),
-    _run("HOME: not there", "export HOME=/nonexistent"),
-    _run("HOME: cannot be written to", "export HOME=/proc/self"),
-    _run("HOME: a file", "export HOME=/etc/passwd"),
+    _set("HOME", "", what="empty"),
+    _set("HOME", "/nonexistent", what="not there"),
+    _set("HOME", "/proc/self", what="cannot be written to"),
+    _set("HOME", "/etc/passwd", what="a file"),
     _slow("user: no passwd entry, no HOME", f'{USER} env -u HOME "$@"'),
     Surrounding("user: no passwd entry", f'{USER} "$@"'),
 ]
 TEMPORARY = [
-    _run("TMPDIR: not there", "export TMPDIR=/nonexistent", says="TMPDIR = '/nonexistent' is no directory"),
-    _run("TMPDIR: a file", "export TMPDIR=/etc/passwd", says="is not used"),
-    _run("TMPDIR: cannot be written to", "export TMPDIR=/proc", says="is not used"),
+    _set("TMPDIR", "/nonexistent", what="not there", says="TMPDIR = '/nonexistent' is no directory"),
+    _set("TMPDIR", "/etc/passwd", what="a file", says="is not used"),
+    _set("TMPDIR", "/proc", what="cannot be written to", says="is not used"),
     _slow("TMPDIR: blanks, no ASCII, long", 'export TMPDIR="$PWD/a é$(printf %0100d 0)"; mkdir "$TMPDIR"'),
     _slow(
         "TMPDIR: 64 kB",
@@ -94,34 +102,34 @@ CACHES = [
     ),
 ]
 NUMBA = [
-    _run("NUMBA_DISABLE_JIT: 1", "export NUMBA_DISABLE_JIT=1"),
-    _run("NUMBA_THREADING_LAYER: unknown", "export NUMBA_THREADING_LAYER=unknown"),
-    _run("NUMBA_NUM_THREADS: 0", "export NUMBA_NUM_THREADS=0"),
-    _run("NUMBA_NUM_THREADS: text", "export NUMBA_NUM_THREADS=many"),
-    _slow("NUMBA_OPT: text", "export NUMBA_OPT=many", says="'NUMBA_OPT' is defined but"),
+    _set("NUMBA_DISABLE_JIT", "1"),
+    _set("NUMBA_THREADING_LAYER", "unknown"),
+    _set("NUMBA_NUM_THREADS", "0"),
+    _set("NUMBA_NUM_THREADS", "many", what="text"),
+    _set("NUMBA_OPT", "many", what="text", says="'NUMBA_OPT' is defined but", make=_slow),
     _slow(
         "NUMBA_OPT: text, warnings are errors",
         "export NUMBA_OPT=many PYTHONWARNINGS=error",
         says="'NUMBA_OPT'",
     ),
-    _slow("NUMBA_CPU_NAME: generic", "export NUMBA_CPU_NAME=generic"),
-    _slow("NUMBA_CPU_FEATURES: unknown", "export NUMBA_CPU_FEATURES=+unknown"),
+    _set("NUMBA_CPU_NAME", "generic", make=_slow),
+    _set("NUMBA_CPU_FEATURES", "+unknown", what="unknown", make=_slow),
 ]
 THREADS = [
     _run("OMP, OPENBLAS: 0", "export OMP_NUM_THREADS=0 OPENBLAS_NUM_THREADS=0"),
     _run("OMP, OPENBLAS: negative", "export OMP_NUM_THREADS=-3 OPENBLAS_NUM_THREADS=-3"),
     _run("OMP, OPENBLAS: text", "export OMP_NUM_THREADS=many OPENBLAS_NUM_THREADS=many OMP_STACKSIZE=x"),
-    Surrounding("OPENBLAS_CORETYPE: unknown", "export OPENBLAS_CORETYPE=unknown"),
+    _set("OPENBLAS_CORETYPE", "unknown", make=Surrounding),
 ]
 PYTHON = [
-    Surrounding("PYTHONHASHSEED: 1", "export PYTHONHASHSEED=1"),
-    _slow("PYTHONOPTIMIZE: 2", "export PYTHONOPTIMIZE=2"),
-    _run("PYTHONWARNINGS: error", "export PYTHONWARNINGS=error"),
-    _run("PYTHONDEVMODE: 1", "export PYTHONDEVMODE=1"),
-    Surrounding("PYTHONSAFEPATH: 1", "export PYTHONSAFEPATH=1"),
-    _run("HDF5_USE_FILE_LOCKING: TRUE", "export HDF5_USE_FILE_LOCKING=TRUE"),
-    _run("HDF5_USE_FILE_LOCKING: text", "export HDF5_USE_FILE_LOCKING=unknown"),
-    Surrounding("HDF5_PLUGIN_PATH: not there", "export HDF5_PLUGIN_PATH=/nonexistent"),
+    _set("PYTHONHASHSEED", "1", make=Surrounding),
+    _set("PYTHONOPTIMIZE", "2", make=_slow),
+    _set("PYTHONWARNINGS", "error"),
+    _set("PYTHONDEVMODE", "1"),
+    _set("PYTHONSAFEPATH", "1", make=Surrounding),
+    _set("HDF5_USE_FILE_LOCKING", "TRUE"),
+    _set("HDF5_USE_FILE_LOCKING", "unknown", what="text"),
+    _set("HDF5_PLUGIN_PATH", "/nonexistent", what="not there", make=Surrounding),
 ]
 LIMITS = [
     Surrounding("umask: 0777", f'umask 0777; {USER} "$@"', 2, "Permission denied", "run"),
@@ -150,7 +158,7 @@ FOLDERS = [
 ]
 LAUNCHERS = [
     _run("SLURM_NTASKS: 4", "export SLURM_NTASKS=4", 2, "SLURM_NTASKS = 4"),
-    _run("SLURM_NTASKS: text", "export SLURM_NTASKS=many"),
+    _set("SLURM_NTASKS", "many", what="text"),
     _run(
         "SLURM: a job of one task", "export SLURM_JOB_ID=1 SLURM_NODELIST=node7 SLURM_NTASKS=1 SLURM_NNODES=1"
     ),
