@@ -13,7 +13,7 @@ from scripts.chaos.shapes import Shape
 
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
 START_S = 12  # for MPI to start, longer than a rank may stand still: those whose peer died then wait so long
-LIMIT_S = START_S + 100.0  # of a job: what takes longer hangs
+LIMIT_S = START_S + 150.0  # of a job: what takes longer hangs
 During = Callable[[Callable[[], list[int]]], None]
 
 

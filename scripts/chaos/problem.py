@@ -14,7 +14,7 @@ ROWS, TEST_ROWS = 1600, 4000
 SEED = 7
 PORTION = 8  # minibatches
 MINIBATCH = 16
-EPOCHS = {"downpour": 100, "sync": 60}  # rounds take longer
+EPOCHS = {"downpour": 100, "sync": 40}  # rounds take longer
 ITERATIONS = 60
 
 CHECKPOINT_S, MIRROR_S = 1.0, 0.2

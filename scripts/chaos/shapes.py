@@ -54,4 +54,4 @@ class Shape:
         return "+".join(roles)
 
 
-SHAPES = [Shape.of(text) for text in ("2+2x1", "2+3x1", "1+3x1", "3+2x1", "2+1x2", "2+2x2", "1+2x1", "4+1x1")]
+SHAPES = [Shape.of(text) for text in ("2+2x1", "2+3x1", "1+3x1", "3+2x1", "2+1x2", "2+2x2", "1+2x1")]

@@ -357,7 +357,7 @@ def test_a_rank_that_does_not_come_before_the_roles_split_is_named(launch_in_ft,
 
 def test_a_rank_that_dies_while_mpi_starts_ends_the_job(launch_in_ft, tmp_path):
     fault = ("kill", "library", 2, 1)
-    done = launch_in_ft(tmp_path)(4, *fault, *QUIET, module=FAULTY, timeout=BOUND_S, env={START: "3"})
+    done = launch_in_ft(tmp_path)(4, *fault, *QUIET, module=FAULTY, timeout=BOUND_S, env={START: "1"})
     assert done.status == 1  # it is missed, or MPI waits for it
 
 

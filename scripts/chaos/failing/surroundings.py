@@ -36,7 +36,8 @@ class Surrounding:
     command
         "dry" for a dry run, "run" for some steps in one process, "ranks" for 3 ranks under Open MPI.
     slow
-        Whether it compiles kernels, starts ranks, or needs root, so that it is not tried in every test.
+        Whether it compiles kernels, starts ranks, needs root, or differs little from another one, so that it
+        is not tried in every test.
     """
 
     name: str
@@ -64,16 +65,16 @@ def _set(
 
 HOMES = [
     _run("HOME: absent", "unset HOME"),
-    _set("HOME", "", what="empty"),
+    _set("HOME", "", what="empty", make=_slow),
     _set("HOME", "/nonexistent", what="not there"),
-    _set("HOME", "/proc/self", what="cannot be written to"),
+    _set("HOME", "/proc/self", what="cannot be written to", make=_slow),
     _set("HOME", "/etc/passwd", what="a file"),
     _slow("user: no passwd entry, no HOME", f'{USER} env -u HOME "$@"'),
     Surrounding("user: no passwd entry", f'{USER} "$@"'),
 ]
 TEMPORARY = [
     _set("TMPDIR", "/nonexistent", what="not there", says="TMPDIR = '/nonexistent' is no directory"),
-    _set("TMPDIR", "/etc/passwd", what="a file", says="is not used"),
+    _set("TMPDIR", "/etc/passwd", what="a file", says="is not used", make=_slow),
     _set("TMPDIR", "/proc", what="cannot be written to", says="is not used"),
     _slow("TMPDIR: blanks, no ASCII, long", 'export TMPDIR="$PWD/a é$(printf %0100d 0)"; mkdir "$TMPDIR"'),
     _slow(
@@ -87,11 +88,11 @@ LOCALES = [
     Surrounding("locale: C", "export LC_ALL=C"),
     Surrounding("locale: unknown", "export LC_ALL=xx_YY.UTF-8"),
     _run("locale: POSIX, ASCII alone", "export LC_ALL=POSIX PYTHONUTF8=0 PYTHONCOERCECLOCALE=0"),
-    _run("encoding: ASCII", "export PYTHONIOENCODING=ascii"),
+    _slow("encoding: ASCII", "export PYTHONIOENCODING=ascii"),
 ]
 CACHES = [
     _run("kernel cache: not there", "export NUMBA_CACHE_DIR=/proc/nothere"),
-    _run("kernel cache: a file", "export NUMBA_CACHE_DIR=/etc/passwd"),
+    _slow("kernel cache: a file", "export NUMBA_CACHE_DIR=/etc/passwd"),
     _slow("kernel cache: relative", "export NUMBA_CACHE_DIR=cache"),
     _slow("kernel cache: anybody may write", FULL + "export NUMBA_CACHE_DIR=$PWD/m"),
     _slow("kernel cache: 16 kB", mounted("size=16k", "m", "export NUMBA_CACHE_DIR=$PWD/m"), 0, "not kept"),
@@ -104,7 +105,7 @@ CACHES = [
 NUMBA = [
     _set("NUMBA_DISABLE_JIT", "1"),
     _set("NUMBA_THREADING_LAYER", "unknown"),
-    _set("NUMBA_NUM_THREADS", "0"),
+    _set("NUMBA_NUM_THREADS", "0", make=_slow),
     _set("NUMBA_NUM_THREADS", "many", what="text"),
     _set("NUMBA_OPT", "many", what="text", says="'NUMBA_OPT' is defined but", make=_slow),
     _slow(
@@ -116,8 +117,8 @@ NUMBA = [
     _set("NUMBA_CPU_FEATURES", "+unknown", what="unknown", make=_slow),
 ]
 THREADS = [
-    _run("OMP, OPENBLAS: 0", "export OMP_NUM_THREADS=0 OPENBLAS_NUM_THREADS=0"),
-    _run("OMP, OPENBLAS: negative", "export OMP_NUM_THREADS=-3 OPENBLAS_NUM_THREADS=-3"),
+    _slow("OMP, OPENBLAS: 0", "export OMP_NUM_THREADS=0 OPENBLAS_NUM_THREADS=0"),
+    _slow("OMP, OPENBLAS: negative", "export OMP_NUM_THREADS=-3 OPENBLAS_NUM_THREADS=-3"),
     _run("OMP, OPENBLAS: text", "export OMP_NUM_THREADS=many OPENBLAS_NUM_THREADS=many OMP_STACKSIZE=x"),
     _set("OPENBLAS_CORETYPE", "unknown", make=Surrounding),
 ]
@@ -125,9 +126,9 @@ PYTHON = [
     _set("PYTHONHASHSEED", "1", make=Surrounding),
     _set("PYTHONOPTIMIZE", "2", make=_slow),
     _set("PYTHONWARNINGS", "error"),
-    _set("PYTHONDEVMODE", "1"),
+    _set("PYTHONDEVMODE", "1", make=_slow),
     _set("PYTHONSAFEPATH", "1", make=Surrounding),
-    _set("HDF5_USE_FILE_LOCKING", "TRUE"),
+    _set("HDF5_USE_FILE_LOCKING", "TRUE", make=_slow),
     _set("HDF5_USE_FILE_LOCKING", "unknown", what="text"),
     _set("HDF5_PLUGIN_PATH", "/nonexistent", what="not there", make=Surrounding),
 ]
@@ -137,11 +138,11 @@ LIMITS = [
     _run("ulimit -v: 300 MB", "ulimit -v 300000", 2, "the limit of memory addresses is"),
     _run("ulimit -v: 700 MB", "ulimit -v 700000"),
     _run("ulimit -n: 12", "ulimit -n 12", 2, "the limit of open files is 12"),
-    _run("ulimit -n: 40", "ulimit -n 40"),
-    _run("ulimit -s: unlimited", "ulimit -s unlimited"),
+    _slow("ulimit -n: 40", "ulimit -n 40"),
+    _slow("ulimit -s: unlimited", "ulimit -s unlimited"),
     _run("ulimit -f: 1 kB", "ulimit -f 2", 2, "File too large"),
-    _run("ulimit -l: 0", "ulimit -l 0"),
-    _run("ulimit -c: 0, -t: 60", "ulimit -c 0; ulimit -t 60"),
+    _slow("ulimit -l: 0", "ulimit -l 0"),
+    _slow("ulimit -c: 0, -t: 60", "ulimit -c 0; ulimit -t 60"),
     _slow(
         "control group: no second thread", grouped("pids", "pids.max", 1), 2, "raise the limit of processes"
     ),
@@ -163,6 +164,6 @@ LAUNCHERS = [
         "SLURM: a job of one task", "export SLURM_JOB_ID=1 SLURM_NODELIST=node7 SLURM_NTASKS=1 SLURM_NNODES=1"
     ),
     _run("OMPI_MCA_btl, OMPI_MCA_pml: unknown", "export OMPI_MCA_btl=unknown OMPI_MCA_pml=unknown"),
-    _run("OMPI_MCA_mpi_ft_enable: left over", "export OMPI_MCA_mpi_ft_enable=1"),
+    _slow("OMPI_MCA_mpi_ft_enable: left over", "export OMPI_MCA_mpi_ft_enable=1"),
 ]
 ALL = [*HOMES, *TEMPORARY, *LOCALES, *CACHES, *NUMBA, *THREADS, *PYTHON, *LIMITS, *FOLDERS, *LAUNCHERS]
