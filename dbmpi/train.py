@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from dbmpi.run.setup import Setup
     from dbmpi.server.shard import Shard
 
-START_S = 300.0  # until MPI has started on all ranks
+START_S = 300  # until MPI has started on all ranks; the variable names another number of seconds
+START = "DBMPI_START_S"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,7 +93,7 @@ def _main(argv: Sequence[str], started: float) -> int:
 
 @contextmanager
 def _bounded() -> Iterator[None]:
-    """End this process with status 1 if MPI takes longer than `START_S` to start; rank 0 says where it stood.
+    """End this process with status 1 if MPI takes longer than START_S to start; rank 0 says where it stood.
 
     The library waits in C for all ranks, for ever, where one has died: no thread of Python could end that. On
     the launcher's host another process ends it much sooner.
@@ -101,7 +102,8 @@ def _bounded() -> Iterator[None]:
 
     with watched(os.environ), open(os.devnull, "w") as nothing:
         shown = 2 if launch.env_rank(os.environ) == 0 else nothing  # standard error, also where it is closed
-        faulthandler.dump_traceback_later(START_S, exit=True, file=shown)
+        patience_s = launch.number(os.environ.get(START)) or START_S
+        faulthandler.dump_traceback_later(patience_s, exit=True, file=shown)
         try:
             yield
         finally:

@@ -102,25 +102,40 @@ def wait_for_none(token: str, limit_s: float) -> list[int]:
     return left
 
 
+def send(number: int, pids: Iterable[int]) -> list[int]:
+    """Send a signal to processes; return those that were there."""
+    there = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, number)
+            there.append(pid)
+    return there
+
+
+@contextlib.contextmanager
+def stopped(pids: Sequence[int]) -> Iterator[list[int]]:
+    """Let processes stand still meanwhile; gives a list, of those that were there to be woken afterwards."""
+    woken: list[int] = []
+    send(signal.SIGSTOP, pids)
+    try:
+        yield woken
+    finally:
+        woken += send(signal.SIGCONT, pids)
+
+
 def kill_all(living: Callable[[], Iterable[int]], limit_s: float = math.inf) -> None:
     """Kill processes, those that they start meanwhile included, until there are none; give up in time."""
     deadline = time.monotonic() + limit_s
     while (left := living()) and time.monotonic() < deadline:
-        for pid in left:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        send(signal.SIGKILL, left)
         time.sleep(0.05)
 
 
 def end(process: "subprocess.Popen[bytes]", token: str) -> None:
     """End a program that is past its deadline: politely, so that it removes its files, then surely."""
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):  # then surely
         process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        pass
     kill_all(lambda: carriers(token))
     process.wait()
 

@@ -31,6 +31,7 @@ KINDS = ("lint", "unit", "mpi", "system")
 TIMEOUT_S = {"lint": 300.0, "unit": 600.0, "mpi": 300.0, "system": 1200.0}
 COLLECT_TIMEOUT_S = 120.0
 SPREAD = "--numprocesses auto --maxprocesses 4 --dist loadfile".split()  # a file's kernels are compiled once
+PAIRED = "--numprocesses 2 --dist loadfile".split()
 TORCH = ["torch==2.13.0", "scipy"]
 
 
@@ -219,18 +220,22 @@ def mpi_pass(
 
 
 def system_passes(environments: list[Environment], extra: list[str]) -> list[Result]:
-    """Whole programs: every test with Open MPI, those marked both_mpis with MPICH as well."""
+    """Whole programs: every test with Open MPI, those marked both_mpis with MPICH as well.
+
+    Those marked beside are made two at a time.
+    """
     results = []
     for environment in environments:
-        select = [] if environment == environments[0] else ["-m", "both_mpis"]
-        result, _ = pytest_pass(
-            f"system {environment.mpi}",
-            environment,
-            ["tests/system", *select, *extra],
-            timeout_s=TIMEOUT_S["system"],
-            may_be_empty=bool(extra),
-        )
-        results.append(result)
+        both = "" if environment == environments[0] else "both_mpis and "
+        for name, mark, spread in (("", "not beside", []), (", side by side", "beside", PAIRED)):
+            result, _ = pytest_pass(
+                f"system {environment.mpi}{name}",
+                environment,
+                ["tests/system", "-m", f"{both}{mark}", *spread, *extra],
+                timeout_s=TIMEOUT_S["system"],
+                may_be_empty=bool(extra),
+            )
+            results.append(result)
     return results
 
 
@@ -278,7 +283,7 @@ def report(results: list[Result]) -> int:
     """Print each pass and the total; return the exit status."""
     print("\n== summary")
     for result in results:
-        print(f"{result.name:24} {result}  ({result.wall_s:.1f} s)")
+        print(f"{result.name:28} {result}  ({result.wall_s:.1f} s)")
         for problem in result.problems:
             print(f"    FAILED {problem}")
     total = Result("all")

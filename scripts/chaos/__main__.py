@@ -26,7 +26,7 @@ from dbmpi.screen import reported, screens
 from scripts import processes
 from scripts.chaos import promises, report
 from scripts.chaos.jobs import Mode, Workshop
-from scripts.chaos.kinds import KINDS
+from scripts.chaos.kinds import KINDS, LAUNCHERS
 from scripts.chaos.lines import Line, read
 from scripts.chaos.problem import ALGORITHMS
 from scripts.chaos.series import Series
@@ -54,17 +54,24 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=inf, help="no try is begun after so long")
     made.add_argument("--out", type=Path, metavar="FILE", help="where the lines are added")
     made.add_argument("--algorithm", choices=ALGORITHMS, action="append", help="all, if none is given")
-    made.add_argument("--launcher", choices=("plain", "ulfm"), action="append", help="both, if none is given")
+    made.add_argument(
+        "--launcher", choices=LAUNCHERS, action="append", help="those that there are, if none is given"
+    )
+    made.add_argument("--mpich", type=Path, metavar="FOLDER", help="a virtual environment with MPICH")
     made.add_argument("--only", type=int, metavar="TRY", action="append", help="these tries alone, again")
+    made.add_argument(
+        "--jobs", type=int, default=1, help="tries at a time, of kinds whose deadlines are long (1)"
+    )
     made.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the runs there")
     return made
 
 
 def modes(shop: Workshop, given: argparse.Namespace) -> list[Mode]:
-    """Return how runs are made: under MPICH no launcher lets ranks die."""
-    launchers = given.launcher or ["plain", "ulfm"]
-    some = [one == "ulfm" for one in launchers if one == "plain" or shop.environment.mpi == "openmpi"]
-    return [Mode(algorithm, ulfm) for algorithm in given.algorithm or ALGORITHMS for ulfm in some]
+    """Return how runs are made; SystemExit where there is no such launcher."""
+    launchers = [one for one in given.launcher or LAUNCHERS if one in shop.launchers]
+    if not launchers:
+        raise SystemExit(f"the launchers here are: {', '.join(shop.launchers)}")
+    return [Mode(algorithm, one) for algorithm in given.algorithm or ALGORITHMS for one in launchers]
 
 
 def told(line: Line) -> str:
@@ -80,9 +87,9 @@ def told(line: Line) -> str:
 
 def run(given: argparse.Namespace, folder: Path) -> int:
     """Make the tries; return 1 if one was not as promised."""
-    shop = Workshop(folder)
+    shop = Workshop(folder, given.mpich)
     names = given.kinds or list(KINDS)
-    series = Series(shop, given.out, given.seed, modes(shop, given), given.keep is not None)
+    series = Series(shop, given.out, given.seed, modes(shop, given), given.keep is not None, given.jobs)
     bad = 0
     for line in series.tries(names, given.tries, time.monotonic() + given.seconds, given.only):
         print(told(line), flush=True)

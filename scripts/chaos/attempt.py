@@ -2,6 +2,8 @@
 
 import random
 import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from scripts import processes
 from scripts.chaos import judge
 from scripts.chaos.failing import audit
 from scripts.chaos.jobs import PLAIN, Surroundings, Workshop, summary
-from scripts.chaos.kinds import Kind
+from scripts.chaos.kinds import PATIENT, Kind
 from scripts.chaos.plan import Calm, Plan
 from scripts.chaos.promises import kept, promised
 from scripts.chaos.scene import Scene
@@ -55,7 +57,6 @@ class Attempt:
     ) -> None:
         self._shop, self._name, self._kind, self._plan = shop, name, kind, plan
         self._run_dir, self._calm = run_dir, calm
-        self._settings = [f"cluster.timeout_s={kind.timeout_s}"]
         after_s = calm.after_s(plan.moment)
         victims, gap_s = plan.victims, plan.gap_s
         done = partial(judge.trained, run_dir, plan.mode.algorithm)
@@ -107,7 +108,8 @@ class Attempt:
     def _job(
         self, shape: Shape, around: Surroundings = PLAIN, scene: Scene | None = None
     ) -> processes.Finished:
-        done = self._shop.run(self._plan.mode, shape, self._run_dir, self._settings, around, scene)
+        settings = [f"cluster.timeout_s={self._kind.timeout_s if scene else PATIENT}"]
+        done = self._shop.run(self._plan.mode, shape, self._run_dir, settings, around, scene)
         self._jobs.append(done)
         self.tried.statuses.append(done.status)
         self.tried.available_s += shape.replicas * shape.partitions * done.wall_s
@@ -118,25 +120,32 @@ class Attempt:
         for _ in range(AGAIN):
             if self.tried.statuses[-1] == 0 or "hang" in self.tried.wrong:
                 return
-            self.tried.wrong += self._loads_what_was_saved()
-            done = self._job(self._plan.again)
-            self.tried.wrong += [f"then {text}" for text in judge.manners(done)]
+            with ThreadPoolExecutor(1) as beside:
+                found = beside.submit(self._loading())
+                done = self._job(self._plan.again)
+                self.tried.wrong += found.result() + [f"then {text}" for text in judge.manners(done)]
             if done.status:
                 self.tried.wrong.append(f"status {done.status} of a job that nothing disturbed")
 
-    def _loads_what_was_saved(self) -> list[str]:
-        """Say whether a job that has nothing to do leaves another model than the checkpoint it began from."""
+    def _loading(self) -> Callable[[], list[str]]:
+        """Copy the run; return what says whether a job that has nothing to do leaves what was saved."""
         newest = judge.newest(dict(audit.checkpoints(self._run_dir)))
         batch = self._plan.mode.algorithm == "sandblaster"
         if newest is None or (newest.iterations if batch else newest.steps) < 1:
-            return []
+            return list
         copy = self._run_dir.with_name(f"{self._run_dir.name}-copy")
         shutil.copytree(self._run_dir, copy)
-        limits = ["sandblaster.iterations=1"] if batch else ["train.steps=1", *NO_RATE]
-        done = self._shop.run(self._plan.mode, self._plan.again, copy, [*self._settings, *limits])
-        wrong = judge.loaded(done, self._run_dir, copy, newest.number)
-        shutil.rmtree(copy, ignore_errors=True)
-        return wrong
+        saved = audit.tensors(copy / "checkpoints" / f"{newest.number:06d}")
+        settings = ["sandblaster.iterations=1"] if batch else ["train.steps=1", *NO_RATE]
+        settings.append(f"cluster.timeout_s={PATIENT}")
+
+        def load() -> list[str]:
+            done = self._shop.run(self._plan.mode, self._plan.again, copy, settings)
+            wrong = judge.loaded(done, saved, copy, newest.number)
+            shutil.rmtree(copy, ignore_errors=True)
+            return wrong
+
+        return load
 
     def _judge_end(self) -> None:
         """Judge the end of the run, and take its figures."""

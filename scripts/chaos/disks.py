@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 
+from scripts.chaos.disturbances import kill
 from scripts.chaos.failing import preload
 from scripts.chaos.jobs import Surroundings, Workshop
 from scripts.chaos.scene import Scene
@@ -19,24 +20,36 @@ def without_compiler() -> str:
 
 def full(shop: Workshop, scene: Scene) -> Surroundings:
     """Return what makes the disk full while the scene's mark is there."""
-    return _under(shop, scene, "full", errno.ENOSPC)
+    return _under(scene, "full", errno.ENOSPC)
+
+
+def full_alone(shop: Workshop, scene: Scene) -> Surroundings:
+    """Return what makes the disk of rank 0 alone full while the scene's mark is there."""
+    return _under(scene, "own", errno.ENOSPC)
 
 
 def failing(shop: Workshop, scene: Scene) -> Surroundings:
     """Return what lets all that is written fail while the scene's mark is there."""
-    return _under(shop, scene, "full", errno.EIO)
+    return _under(scene, "full", errno.EIO)
 
 
 def slow(shop: Workshop, scene: Scene) -> Surroundings:
     """Return what lets flushing a file take up to 1.5 deadlines while the scene's mark is there."""
     seconds = scene.timeout_s * scene.draw.uniform(0.2, SLOWEST)
-    return _under(shop, scene, "slow", int(1000 * seconds))
+    return _under(scene, "slow", int(1000 * seconds))
 
 
 def begin(scene: Scene) -> None:
     """Disturb the disk from now on."""
     mark(scene).touch()
     scene.settle()
+
+
+def begin_and_kill(scene: Scene) -> None:
+    """Disturb the disk from now on, and kill the victims a moment later."""
+    begin(scene)
+    scene.wait(scene.draw.uniform(0.0, scene.gap_s))
+    kill(scene)
 
 
 def for_a_while(bounds_s: tuple[float, float]) -> Callable[[Scene], None]:
@@ -55,10 +68,8 @@ def mark(scene: Scene) -> Path:
     return scene.run_dir.with_suffix(".hit")
 
 
-def _under(shop: Workshop, scene: Scene, mode: str, number: int) -> Surroundings:
-    library = shop.folder / "preload.so"
-    if not library.exists():
-        preload.build(shop.folder)
-    fault = "\t".join(["0", "none", "none", "1", mode, str(number)])  # a call that is never made
+def _under(scene: Scene, mode: str, number: int) -> Surroundings:
+    library = preload.build(scene.run_dir.parent)
+    fault = "\t".join(["0", "none", "none", "1", mode, str(number)])  # of rank 0 a call that is never made
     told = {"fail": fault, "hit": mark(scene)}
     return Surroundings(words=preload.under(library, {"run": scene.run_dir}, **told))

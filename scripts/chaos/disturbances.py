@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from dbmpi.checkpoint.directory import under_construction
+from scripts import processes
 from scripts.chaos.scene import Scene
 
 SHORT, LONG = (0.2, 0.7), (2.8, 3.5)  # pauses, in deadlines: silence is judged after 1.5 to 2.5
@@ -28,40 +29,53 @@ def kill(scene: Scene) -> None:
 
 def kill_writing(scene: Scene) -> None:
     """Kill the victims while a checkpoint is under construction, if one is in time."""
+    _wait_for_writing(scene)
+    scene.meet()
+    kill(scene)
+
+
+def kill_emergency(scene: Scene) -> None:
+    """Kill the coordinator while nothing is written, and a shard as soon as a checkpoint is again."""
+    coordinator, shard = scene.victims
+    deadline = scene.now_s + GIVE_UP_S
+    while under_construction(scene.run_dir) and scene.now_s < deadline:
+        scene.wait(0.002)
+    scene.meet()
+    scene.send(coordinator, signal.SIGKILL)
+    _wait_for_writing(scene)
+    scene.send(shard, signal.SIGKILL)
+    scene.settle()
+
+
+def _wait_for_writing(scene: Scene) -> None:
+    """Wait until a checkpoint is under construction, if one is in time, and a moment more."""
     deadline = scene.now_s + GIVE_UP_S
     while not under_construction(scene.run_dir) and scene.now_s < deadline and scene.living():
         scene.wait(0.002)
     scene.wait(scene.draw.uniform(0.0, LONGEST_WRITE_S))
-    scene.meet()
-    kill(scene)
 
 
 def pause(deadlines: tuple[float, float]) -> Callable[[Scene], None]:
     """Return what stops the victims for so many deadlines, between two bounds, and lets them go on."""
 
     def act(scene: Scene) -> None:
-        for rank in scene.victims:
-            scene.send(rank, signal.SIGSTOP)
-        scene.settle()
-        scene.wait(scene.timeout_s * scene.draw.uniform(*deadlines))
-        for rank in scene.victims:
-            scene.send(rank, signal.SIGCONT)
+        with processes.stopped(scene.met):
+            scene.settle()
+            scene.wait(scene.timeout_s * scene.draw.uniform(*deadlines))
 
     return act
 
 
 def suspend(scene: Scene) -> None:
     """Stop the whole job for two deadlines, as a batch system does, and let it go on."""
-    scene.send_all(signal.SIGSTOP)
-    scene.wait(SUSPENDED * scene.timeout_s)
-    scene.send_all(signal.SIGCONT)
+    with processes.stopped(scene.living()):
+        scene.wait(SUSPENDED * scene.timeout_s)
     scene.settle()
 
 
 def stop(scene: Scene) -> None:
     """Tell a rank to stop in order."""
-    for rank in scene.victims:
-        scene.send(rank, signal.SIGUSR1)
+    processes.send(signal.SIGUSR1, scene.met)
     scene.settle()
 
 
@@ -116,7 +130,7 @@ def _version_2() -> bool:
 
 
 def _group(scene: Scene) -> Path:
-    return group_place() / f"dbmpi-chaos-{os.getpid()}-{scene.run_dir.name}"
+    return group_place() / f"dbmpi-chaos-{os.getpid()}-{scene.run_dir.parent.name}"
 
 
 def _remove(scene: Scene, group: Path) -> None:

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
     """Try all environments, or those whose name a pattern is found in."""
     form = options.parser("environments", __doc__)
     form.add_argument("--only", default="", metavar="PATTERN", help="a regular expression")
-    form.add_argument("--fast", action="store_true", help="those alone that neither compile nor need root")
+    form.add_argument("--fast", action="store_true", help="those alone that are tried in every test")
     form.add_argument("--verbose", action="store_true", help="show what broken ones have printed")
     given = form.parse_args(arguments)
     chosen = [one for one in ALL if re.search(given.only, one.name) and not (given.fast and one.slow)]

@@ -6,26 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dbmpi.train import START
 from scripts import launcher, processes
 from scripts.chaos import problem
 from scripts.chaos.shapes import Shape
 
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
-LIMIT_S = 120.0  # of a job: what takes longer hangs
+START_S = 12  # for MPI to start, longer than a rank may stand still: those whose peer died then wait so long
+LIMIT_S = START_S + 150.0  # of a job: what takes longer hangs
 During = Callable[[Callable[[], list[int]]], None]
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How a run is made: by which algorithm, and whether its launcher lets ranks die."""
+    """How a run is made: by which algorithm, under which launcher, as the table of promises calls it."""
 
     algorithm: str
-    ulfm: bool
-
-    @property
-    def launcher(self) -> str:
-        """What the table of promises calls the launcher."""
-        return "ulfm" if self.ulfm else "plain"
+    launcher: str
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.launcher}"
@@ -58,16 +55,24 @@ PLAIN = Surroundings()
 
 @dataclass
 class Workshop:
-    """A folder with the data, in which jobs are made; SystemExit where there is no MPI."""
+    """A folder with the data, in which jobs are made; SystemExit where there is no MPI.
+
+    `mpich` is a virtual environment with that MPI, where this program's has another. `launchers` has the
+    environment of each launcher that there is.
+    """
 
     folder: Path
-    environment: launcher.Environment = field(init=False)
+    mpich: Path | None = None
+    launchers: dict[str, launcher.Environment] = field(init=False)
 
     def __post_init__(self) -> None:
         found = launcher.this_environment()
         if found is None:
             raise SystemExit("needs an MPI: no mpiexec in this environment or on the PATH")
-        self.environment, self.data = found, self.folder / "data.h5"
+        self.launchers = dict.fromkeys(("plain", "ulfm") if found.mpi == "openmpi" else ("mpich",), found)
+        if self.mpich is not None:
+            self.launchers["mpich"] = launcher.Environment("mpich", self.mpich.resolve())
+        self.data = self.folder / "data.h5"
         if not self.data.exists():
             problem.write(self.data)
 
@@ -81,20 +86,22 @@ class Workshop:
         during: During | None = None,
     ) -> processes.Finished:
         """Make one job of a run, to its end; `more` are further settings."""
+        environment = self.launchers[mode.launcher]
         settings = [f"data.path={self.data}", *problem.COMMON, *problem.ALGORITHMS[mode.algorithm]]
         settings += [*shape.settings, *around.settings, *more]
-        program = [*around.words, str(self.environment.python), "-m", "dbmpi.train"]
+        program = [*around.words, str(environment.python), "-m", "dbmpi.train"]
         program += ["--run-dir", str(run_dir), "--set", *settings]
-        started = self.environment.mpiexec(shape.ranks)
+        started = environment.mpiexec(shape.ranks)
         command = [
             *around.around,
             started[0],
-            *(FT if mode.ulfm else []),
+            *(FT if mode.launcher == "ulfm" else []),
             *around.flags,
             *started[1:],
             *program,
         ]
-        env = {"PYTHONPATH": str(launcher.ROOT), **self.environment.variables(), **self._own_places()}
+        env = {"PYTHONPATH": str(launcher.ROOT), **environment.variables(), **self._own_places()}
+        env[START] = str(START_S)
         return processes.run(command, timeout_s=LIMIT_S, env=env, cwd=self.folder, during=during)
 
     def _own_places(self) -> dict[str, str]:

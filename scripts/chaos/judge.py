@@ -42,12 +42,11 @@ def lost_work(seconds: float) -> list[str]:
     return [f"lost work: {seconds:.1f} s, with a checkpoint every {problem.CHECKPOINT_S:g} s"]
 
 
-def loaded(done: processes.Finished, run_dir: Path, copy: Path, number: int) -> list[str]:
-    """Say whether a job that only loads checkpoint `number` leaves another model; it ran in `copy`."""
+def loaded(done: processes.Finished, saved: audit.Vectors, run_dir: Path, number: int) -> list[str]:
+    """Say whether a job that only loads leaves another model than the one that checkpoint `number` holds."""
     if done.timed_out or done.status:
         return [f"status {done.status} of a job that only loads"]
-    saved = audit.tensors(run_dir / "checkpoints" / f"{number:06d}")
-    if audit.same(saved, audit.model_tensors(copy / "model.h5")):
+    if audit.same(saved, audit.model_tensors(run_dir / "model.h5")):
         return []
     return [f"damage: another model than checkpoint {number} was loaded"]
 
@@ -86,8 +85,8 @@ def ledger(mode: Mode, summary: Mapping[str, Any], quiet: bool, portions: int) -
     wrong = [f"damage: {summary[name]} {name}" for name, limit in most.items() if summary[name] > limit]
     if quiet and summary["updates_lost"]:
         wrong.append(f"damage: {summary['updates_lost']} updates_lost")
-    expected = problem.EPOCHS * problem.ROWS
-    if mode.algorithm != "sandblaster" and summary["examples"] != expected:
+    expected = problem.EPOCHS.get(mode.algorithm, 0) * problem.ROWS
+    if expected and summary["examples"] != expected:
         wrong.append(f"damage: {summary['examples']} examples of {expected}")
     return wrong
 
@@ -105,7 +104,7 @@ def trained(run_dir: Path, algorithm: str) -> float:
             max((one["iteration"] for one in known if one["kind"] == "iteration"), default=0)
             / problem.ITERATIONS
         )
-    return known[-1]["examples"] / (problem.EPOCHS * problem.ROWS) if known else 0.0
+    return known[-1]["examples"] / (problem.EPOCHS[algorithm] * problem.ROWS) if known else 0.0
 
 
 def losses(run_dir: Path) -> list[float]:

@@ -7,14 +7,17 @@ Modules are loaded when a try needs them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from scripts.chaos import disks, disturbances, links
 from scripts.chaos.jobs import PLAIN, Surroundings, Workshop
 from scripts.chaos.scene import Scene
 
 Act = Callable[[Scene], None]
+Around = Callable[[Workshop, Scene], Surroundings]
 QUICK, PATIENT = 2.0, 10.0  # cluster.timeout_s: of runs whose deadline matters, and of others
 ANYBODY = "coordinator", "shard", "replica"
+LAUNCHERS = "plain", "ulfm", "mpich"
 
 
 def nothing(scene: Scene) -> None:
@@ -44,7 +47,11 @@ class Kind:
     roles
         Whom it may meet; empty: nobody in particular.
     victims
-        How many it meets.
+        How many it meets; 0: one of each role, in that order.
+    shards
+        How many shards there are at least.
+    launchers
+        Under which it can be tried.
     timeout_s
         `cluster.timeout_s`.
     around
@@ -63,87 +70,80 @@ class Kind:
     act: Act = nothing
     roles: tuple[str, ...] = ANYBODY
     victims: int = 1
+    shards: int = 1
+    launchers: tuple[str, ...] = LAUNCHERS
     timeout_s: float = PATIENT
-    around: Callable[[Workshop, Scene], Surroundings] = plain
+    around: Around = plain
     missing: Callable[[], str] = possible
     weight: int = 2
     deaths: bool = True
     own: str = ""
 
+    @property
+    def alone(self) -> bool:
+        """Whether a try must have the machine for itself: its deadline is short, or its names are its own."""
+        return self.timeout_s < PATIENT or self.around is links.hosts or bool(self.own)
+
+
+def disk(what: str, around: Around, act: Act, **more: Any) -> Kind:
+    """Return a kind that disturbs the disk; it needs a C compiler."""
+    return Kind(what, act, around=around, missing=disks.without_compiler, **{"roles": (), **more})
+
+
+def link(what: str, act: Act, **more: Any) -> Kind:
+    """Return a kind that disturbs the link between two hosts, of which one has a replica."""
+    hosts, why, mpi = links.hosts, links.no_namespaces, LAUNCHERS[:2]
+    return Kind(what, act, ("replica",), launchers=mpi, around=hosts, missing=why, **more)
+
 
 D, K = disturbances, Kind
+FEW = "coordinator", "shard"
+SHORTLY: dict[str, Any] = {"timeout_s": QUICK, "deaths": False}
 KINDS = {
     "none": K("nothing happens", roles=(), deaths=False),
     "kill": K("a rank is killed", D.kill, weight=8),
     "kill-writing": K(
-        "the coordinator or a shard is killed while a checkpoint is written",
-        D.kill_writing,
-        ("coordinator", "shard"),
-        weight=3,
+        "the coordinator or a shard is killed while a checkpoint is written", D.kill_writing, FEW, weight=3
+    ),
+    "kill-emergency": K(
+        "the coordinator is killed, and a shard while the shards write a checkpoint",
+        D.kill_emergency,
+        FEW,
+        victims=0,
+        shards=3,
+        launchers=("ulfm",),
     ),
     "double-kill": K("two ranks are killed, at once or soon after one another", D.kill, victims=2, weight=5),
     "out-of-memory": K("a rank gets no more memory", D.out_of_memory, missing=D.no_memory_groups),
-    "pause-short": K(
-        "a rank stands still, for less than the deadline", D.pause(D.SHORT), timeout_s=QUICK, deaths=False
-    ),
+    "pause-short": K("a rank stands still, for less than the deadline", D.pause(D.SHORT), **SHORTLY),
     "pause-long": K(
         "a rank stands still, for longer than the deadline", D.pause(D.LONG), timeout_s=QUICK, weight=4
     ),
-    "suspend": K(
-        "the whole job stands still for two deadlines", D.suspend, (), timeout_s=QUICK, weight=3, deaths=False
-    ),
+    "suspend": K("the whole job stands still for two deadlines", D.suspend, (), weight=3, **SHORTLY),
     "stop": K("a rank is told to stop", D.stop, weight=3, deaths=False),
-    "disk-slow": K(
+    "disk-slow": disk(
         "flushing takes up to 1.5 deadlines, for a while",
+        disks.slow,
         disks.for_a_while(disks.LATER),
-        (),
-        timeout_s=QUICK,
-        around=disks.slow,
-        missing=disks.without_compiler,
-        deaths=False,
+        **SHORTLY,
     ),
-    "disk-full": K(
-        "the disk is full from then on", disks.begin, (), around=disks.full, missing=disks.without_compiler
+    "disk-full": disk("the disk is full from then on", disks.full, disks.begin),
+    "disk-full-for-a-while": disk(
+        "the disk is full, and is freed", disks.full, disks.for_a_while(disks.SOON)
     ),
-    "disk-full-for-a-while": K(
-        "the disk is full, and is freed",
-        disks.for_a_while(disks.SOON),
-        (),
-        around=disks.full,
-        missing=disks.without_compiler,
+    "disk-full-coordinator": disk(
+        "the coordinator's disk is full from then on", disks.full_alone, disks.begin
     ),
-    "disk-failing": K(
-        "nothing can be written from then on",
-        disks.begin,
-        (),
-        around=disks.failing,
-        missing=disks.without_compiler,
+    "kill-disk-full": disk(
+        "the disk is full from then on, and the coordinator is killed",
+        disks.full,
+        disks.begin_and_kill,
+        roles=("coordinator",),
     ),
+    "disk-failing": disk("nothing can be written from then on", disks.failing, disks.begin),
     "two-jobs": K("a second job is started in the same directory", own="scripts.chaos.second:attempt"),
-    "link-lossy": K(
-        "a host's link loses packets",
-        links.lossy,
-        ("replica",),
-        around=links.hosts,
-        missing=links.no_namespaces,
-        deaths=False,
-    ),
-    "link-cut-short": K(
-        "a host's link is cut, for less than the deadline",
-        links.cut(D.SHORT),
-        ("replica",),
-        timeout_s=QUICK,
-        around=links.hosts,
-        missing=links.no_namespaces,
-        deaths=False,
-    ),
-    "link-cut": K(
-        "a host's link is cut, for longer than the deadline",
-        links.cut(D.LONG),
-        ("replica",),
-        timeout_s=QUICK,
-        around=links.hosts,
-        missing=links.no_namespaces,
-    ),
+    "link-lossy": link("a host's link loses packets", links.lossy, deaths=False),
+    "link-cut-short": link("a host's link is cut for less than the deadline", links.cut(D.SHORT), **SHORTLY),
+    "link-cut": link("a host's link is cut for longer than the deadline", links.cut(D.LONG), timeout_s=QUICK),
     "calls": K("one call of the file system fails", own="scripts.chaos.calls:attempt"),
 }

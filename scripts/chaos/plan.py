@@ -42,15 +42,18 @@ class Plan:
 
     @classmethod
     def drawn(cls, kind: Kind, draw: random.Random, modes: list[Mode]) -> "Plan":
-        """Draw a plan for a kind."""
-        mode, shape = draw.choice(modes), draw.choice(SHAPES)
+        """Draw a plan for a kind; SystemExit where no mode fits it."""
+        fitting = [mode for mode in modes if mode.launcher in kind.launchers]
+        if not fitting:
+            raise SystemExit(f"the launcher must be one of {', '.join(kind.launchers)}")
+        mode = draw.choice(fitting)
+        shape = draw.choice([shape for shape in SHAPES if shape.shards >= kind.shards])
         again = shape if draw.random() < SAME else draw.choice(SHAPES)
-        ranks = sorted({rank for role in kind.roles for rank in shape.ranks_of(role)})
         some: list[int] = []
-        while (
-            ranks and len(some) < kind.victims
-        ):  # roles are drawn first: there are more replicas than others
-            one = draw.choice(shape.ranks_of(draw.choice(kind.roles)))
+        while kind.roles and len(some) < (kind.victims or len(kind.roles)):
+            # Roles are drawn first: there are more replicas than others.
+            role = draw.choice(kind.roles) if kind.victims else kind.roles[len(some)]
+            one = draw.choice(shape.ranks_of(role))
             some += [one] if one not in some else []
         gap_s = draw.choice([0.0, draw.uniform(0.0, GAP_S)])
         return cls(mode, shape, again, some, draw.random(), gap_s)

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Any
 
 from scripts.chaos import problem
+from scripts.chaos.judge import SLACK_S
 
 Line = dict[str, Any]
 VERDICTS = (
@@ -54,48 +55,59 @@ def goodput(lines: Sequence[Line]) -> float | None:
     return sum(one["applied_s"] for one in some) / available_s if available_s else None
 
 
-def accuracy(lines: Sequence[Line]) -> list[str]:
-    """Compare the accuracy of the disturbed runs of each algorithm with that of undisturbed ones."""
-    text = []
-    for algorithm in problem.ALGORITHMS:
-        some = [one for one in lines if one.get("algorithm") == algorithm and "accuracy" in one]
-        calm = [one["accuracy"] for one in some if one["kind"] == "none"]
-        others = [one["accuracy"] for one in some if one["kind"] != "none"]
-        if calm and others:
-            apart, below = mean(others) - mean(calm), min(calm) - min(others)
-            kept = "kept" if abs(apart) <= BEST and below <= WORST else "NOT KEPT"
-            each = f"{_of(others, 'disturbed')}, {_of(calm, 'undisturbed')}"
-            text.append(f"accuracy, {algorithm}: {each}: {100 * apart:+.2f} points, {kept}")
+def aims(disturbed: Sequence[Line], calm: Sequence[Line]) -> list[str]:
+    """Return what is wanted of a series, what it has come to, and whether that is so."""
+    count = Counter(one["verdict"] for one in [*disturbed, *calm])
+    text = [f"aims, of {len(disturbed)} disturbed and {len(calm)} undisturbed tries:"]
+    text += [_aim(f"{name}: {count[name]}, of 0", not count[name]) for name in VERDICTS[1:]]
+    lost = [one["lost_s"] for one in disturbed if "lost_s" in one]
+    if lost:
+        most_s, every_s = (
+            problem.CHECKPOINT_S + SLACK_S,
+            f"with a checkpoint every {problem.CHECKPOINT_S:g} s",
+        )
+        found = f"{max(lost):.1f} s at most, {mean(lost):.2f} s on average"
+        text.append(_aim(f"work: {found}, of {most_s:g} s, {every_s}", max(lost) <= most_s))
+    for algorithm in (None, *problem.ALGORITHMS):
+        text += accuracy(disturbed, calm, algorithm)
     return text
 
 
-def _of(some: Sequence[float], name: str) -> str:
-    return f"{len(some)} {name} {mean(some):.2%} (worst {min(some):.2%})"
+def accuracy(disturbed: Sequence[Line], calm: Sequence[Line], algorithm: str | None) -> list[str]:
+    """Compare the accuracy of disturbed runs with that of undisturbed ones, by an algorithm, or by all."""
+    one, other = (
+        [line["accuracy"] for line in some if "accuracy" in line and algorithm in (None, line["algorithm"])]
+        for some in (disturbed, calm)
+    )
+    if not one or not other:
+        return []
+    apart, below = mean(one) - mean(other), min(other) - min(one)
+    by = f"accuracy, {algorithm or 'all'}"
+    means = f"mean {mean(one):.2%} of {len(one)} runs, {mean(other):.2%} of {len(other)} undisturbed"
+    worst = f"worst {min(one):.2%}, {min(other):.2%} undisturbed"
+    return [
+        _aim(f"{by}: {means}: {100 * apart:+.2f} points, of {100 * BEST:g}", abs(apart) <= BEST),
+        _aim(f"{by}: {worst}: {-100 * below:+.2f} points, of -{100 * WORST:g}", below <= WORST),
+    ]
+
+
+def _aim(text: str, kept: bool) -> str:
+    return f"  {text}: {'kept' if kept else 'NOT KEPT'}"
 
 
 def report(lines: Sequence[Line]) -> str:
     """Return the whole report."""
     tries = made(lines)
-    count = Counter(one["verdict"] for one in tries)
     disturbed = [one for one in tries if one["kind"] != "none"]
     calm = [one for one in tries if one["kind"] == "none"]
-    text = [table(tries), ""]
-    text.append(f"{len(tries)} tries, {count['as promised']} ended as promised")
-    text += [f"{name}: {count[name]}" for name in VERDICTS[1:]]
-    commits = Counter(one["commit"] for one in tries)
-    text.append("commits: " + ", ".join(f"{name} ({number})" for name, number in commits.items()))
-    lost = [one["lost_s"] for one in disturbed if "lost_s" in one]
-    if lost:
-        text.append(
-            f"lost work: {max(lost):.1f} s at most, {mean(lost):.2f} s on average, "
-            f"with a checkpoint every {problem.CHECKPOINT_S:g} s"
-        )
+    kept, commits = sum(not one["wrong"] for one in tries), Counter(one["commit"] for one in tries)
+    text = [table(tries), "", f"{len(tries)} tries, {kept} ended as promised", *aims(disturbed, calm)]
     for name in ("rows_again", "rows_lost", "updates_lost"):
         text.append(f"{name}: {max((one.get(name, 0) for one in disturbed), default=0)} at most")
-    text += accuracy(tries)
     for name, some in (("disturbed", disturbed), ("undisturbed", calm)):
         found = goodput(some)
         text += [f"goodput, {name} runs: {found:.1%}"] if found is not None else []
+    text.append("commits: " + ", ".join(f"{name} ({number})" for name, number in commits.items()))
     text += [_bad(one) for one in tries if one["wrong"]]
     impossible = Counter((one["kind"], one["notes"][0]) for one in lines if one["verdict"] == IMPOSSIBLE)
     text += [f"{kind}: {why} ({number} tries)" for (kind, why), number in impossible.items()]

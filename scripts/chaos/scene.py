@@ -1,14 +1,13 @@
 """The moment at which something befalls a run: whom it meets, when, and how far the run was."""
 
-import os
 import random
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts import processes
 from scripts.chaos.shapes import Shape
 from scripts.chaos.victims import by_rank, segments
 
@@ -110,18 +109,15 @@ class Scene:
         """The process ids of the ranks that live."""
         return by_rank(self.living())
 
+    @property
+    def met(self) -> list[int]:
+        """The process ids of the victims that live; where it meets nobody in particular, all of the job."""
+        found = self.pids
+        return [found[rank] for rank in self.victims if rank in found] if self.victims else self.living()
+
     def send(self, rank: int, number: signal.Signals) -> None:
         """Send a rank a signal, if it lives."""
-        pid = self.pids.get(rank)
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def send_all(self, number: signal.Signals) -> None:
-        """Send a signal to all processes of the job, the launcher's too."""
-        for pid in self.living():
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        processes.send(number, [pid for one, pid in self.pids.items() if one == rank])
 
     def wait(self, seconds: float) -> None:
         """Let the run go on for so long, and look at it meanwhile."""

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,10 +224,8 @@ def reset_connection(command: Sequence[str]) -> int:
 
 def _empty(master: int) -> None:
     """Read what is shown, so that it can go on."""
-    try:
+    with suppress(OSError):  # nothing new, or the command has ended, and its terminal with it
         os.read(master, 65536)
-    except OSError:
-        pass
 
 
 if __name__ == "__main__":  # as a helper of a way

@@ -21,7 +21,7 @@ NAME = "two-jobs"
 def attempt(draw: random.Random, folder: Path) -> Tried:
     """Make a try of the kind."""
     shop, run_dir = Workshop(folder), folder / "run"
-    mode = Mode(draw.choice(list(ALGORITHMS)), ulfm=False)
+    mode = Mode(draw.choice(list(ALGORITHMS)), next(iter(shop.launchers)))
     after_s, others = draw.uniform(0.0, LATEST_S), []
 
     def start_second(living: Callable[[], list[int]]) -> None:

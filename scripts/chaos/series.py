@@ -3,10 +3,14 @@
 import platform
 import random
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +23,7 @@ from scripts.chaos.plan import Calm, Plan
 from scripts.chaos.tried import Tried, figures, verdict
 
 RECENT = 3
+BLOCK = 50  # tries: of each, those that may be are made side by side, and the others after them
 
 
 def chosen(names: Sequence[str], seed: int, number: int) -> str:
@@ -45,6 +50,8 @@ class Series:
         How runs are made.
     keep
         Whether the folders of the tries stay.
+    jobs
+        How many tries are made at a time, of kinds that need not have the machine for themselves.
     """
 
     shop: Workshop
@@ -52,8 +59,9 @@ class Series:
     seed: int
     modes: list[Mode]
     keep: bool = False
+    jobs: int = 1
     _lines: list[Line] = field(default_factory=list)
-    _last: Path | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         self._commit = lines.commit()
@@ -76,12 +84,17 @@ class Series:
 
         `only` some, if they are named: those are made again.
         """
-        for number in only or range(count):
-            if only is not None or not self.made(names, number):
-                if time.monotonic() >= until:
-                    return
-                name = chosen(names, self.seed, number)
-                yield self._one(name, number, " ".join(names))
+        wanted = only or [number for number in range(count) if not self.made(names, number)]
+        for _, block in groupby(wanted, lambda number: number // BLOCK):
+            some = [(chosen(names, self.seed, number), number) for number in block]
+            together = [one for one in some if self.jobs > 1 and not KINDS[one[0]].alone]
+            make = partial(self._in_time, " ".join(names), until)
+            with ThreadPoolExecutor(self.jobs) as pool:
+                yield from filter(None, pool.map(make, together))
+            yield from filter(None, map(make, (one for one in some if one not in together)))
+
+    def _in_time(self, names: str, until: float, one: tuple[str, int]) -> Line | None:
+        return self._one(*one, names) if time.monotonic() < until else None
 
     def _one(self, name: str, number: int, names: str) -> Line:
         began, draw = time.time(), random.Random(f"{self.seed} {number} {name}")
@@ -92,6 +105,8 @@ class Series:
             missing = str(error)
         if missing:
             tried = Tried(notes=[f"not possible here: {missing}"])
+        if not self.keep:
+            shutil.rmtree(self._place(name, number), ignore_errors=True)
         return self._add(name, number, names, began, tried, skipped=bool(missing))
 
     def _make(self, name: str, number: int, draw: random.Random) -> Tried:
@@ -101,20 +116,19 @@ class Series:
             made: Tried = getattr(import_module(module), function)(draw, self._folder(name, number))
             return made
         plan = Plan.drawn(kind, draw, self.modes)
-        calm = self._calm(
-            plan.mode, name
-        )  # may make a run of its own, in a folder that takes this one's place
+        with self._lock:  # one at a time finds out about undisturbed runs
+            calm = self._calm(plan.mode, name)
         run_dir = self._folder(name, number) / "run"
         return Attempt(self.shop, name, kind, plan, run_dir, draw, calm).make()
 
     def _folder(self, name: str, number: int) -> Path:
-        """Make the folder of a try; that of the one before is removed."""
-        if not self.keep and self._last is not None:
-            shutil.rmtree(self._last, ignore_errors=True)
-        self._last = self.shop.folder / f"{name}-{number}"
-        shutil.rmtree(self._last, ignore_errors=True)
-        self._last.mkdir()
-        return self._last
+        """Make the folder of a try."""
+        shutil.rmtree(self._place(name, number), ignore_errors=True)
+        self._place(name, number).mkdir()
+        return self._place(name, number)
+
+    def _place(self, name: str, number: int) -> Path:
+        return self.shop.folder / f"{name}-{number}"
 
     def _calm(self, mode: Mode, name: str) -> Calm:
         """Return what is known of undisturbed runs; make one first where nothing is."""
@@ -170,7 +184,8 @@ class Series:
             "wrong": tried.wrong,
             **said,
         }
-        self._lines.append(line)
-        if self.out is not None:
-            lines.add(self.out, line)
+        with self._lock:
+            self._lines.append(line)
+            if self.out is not None:
+                lines.add(self.out, line)
         return line

@@ -1,8 +1,9 @@
-"""Start two jobs on one run directory, again and again: `two_jobs [N] [--seed S]` (N = 50).
+"""Start two jobs on one run directory, again and again: `owners [N] [--seed S] [--jobs 2]` (N = 50).
 
-Each try is one of three kinds, in turn, in one process or on 4 ranks, on the embedded digits:
+Each try is one of four kinds, in turn, in one process or on 4 ranks, on the embedded digits:
 
     at once    the second begins a random time after the first: one runs, the other says who has it
+    killed     the first is killed as a whole, and another job begins: it has the directory at once
     requeued   the first is stopped as a whole (SIGSTOP); the same Slurm job, back from the queue, begins
     waiting    likewise, and the second is another job that waits (--wait) until the lease is over
 
@@ -14,7 +15,6 @@ line of JSON; the status is 1 if one was not good. About 10 s a try.
 
 import hashlib
 import json
-import os
 import random
 import signal
 import tempfile
@@ -32,7 +32,6 @@ from scripts.chaos import options
 from scripts.chaos.failing import audit
 from scripts.chaos.victims import by_rank
 
-KINDS = "at once", "requeued", "waiting"
 LEASE_S, RUN_S, TIMEOUT_S, RANKS = 2.0, 4.0, 60.0, 4
 SETTINGS = [
     "train.epochs=100000",
@@ -79,7 +78,10 @@ class Pair:
         command = [str(self.environment.python), "-m", "dbmpi.train", "--run-dir", str(self.run_dir), *words]
         job = ["env", "SLURM_JOB_ID=7", f"SLURM_RESTART_COUNT={slurm}"] if slurm else []
         ranks = self.environment.mpiexec(self.ranks) if self.ranks > 1 else []
-        changes = {**self.environment.variables(), "PYTHONPATH": str(launcher.ROOT)}
+        shared = {
+            "OMPI_MCA_btl_sm_backing_directory": str(self.run_dir.parent)
+        }  # what is killed leaves files
+        changes = {**self.environment.variables(), **shared, "PYTHONPATH": str(launcher.ROOT)}
         return processes.run([*ranks, *job, *command], timeout_s=TIMEOUT_S, env=changes, during=during)
 
     def files(self) -> dict[str, str]:
@@ -126,25 +128,15 @@ class Sleeper:
 
     def __init__(self, pair: Pair, delay_s: float) -> None:
         self._pair, self._delay_s = pair, delay_s
-        self._stopped: list[int] = []
         self.asleep, self.awake = threading.Event(), threading.Event()
 
     def __call__(self, living: Callable[[], list[int]]) -> None:
         """Stop them, and wait to be told."""
-        if self._pair.wait_for("checkpoints/0*"):
-            time.sleep(self._delay_s)
-            self._stopped = list(by_rank(living()).values()) or living()
-            self._send(signal.SIGSTOP)
-        self.asleep.set()
-        self.awake.wait(TIMEOUT_S)
-        self._send(signal.SIGCONT)
-
-    def _send(self, number: int) -> None:
-        for pid in self._stopped:
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+        there = self._pair.wait_for("checkpoints/0*")
+        time.sleep(self._delay_s)
+        with processes.stopped(list(by_rank(living()).values()) or living() if there else []):
+            self.asleep.set()
+            self.awake.wait(TIMEOUT_S)
 
 
 def taken_over(pair: Pair, outcome: Outcome) -> None:
@@ -178,6 +170,24 @@ def taken_over(pair: Pair, outcome: Outcome) -> None:
         outcome.wrong.append("a traceback")
 
 
+def killed(pair: Pair, outcome: Outcome) -> None:
+    """A job whose processes are gone loses the directory at once."""
+
+    def kill(living: Callable[[], list[int]]) -> None:
+        pair.wait_for("checkpoints/0*")
+        time.sleep(outcome.delay_s)
+        processes.send(signal.SIGKILL, living())
+
+    ended = [pair.start("--set", *SETTINGS, during=kill)]
+    ended.append(pair.start("--set", *SETTINGS, f"train.max_time={RUN_S}"))
+    outcome.statuses = [job.status for job in ended]
+    if outcome.statuses[1] != STATUS_STOPPED or "goes on from checkpoint" not in ended[1].out:
+        outcome.wrong.append("the second job should have gone on at once")
+
+
+TRIED = {"at once": at_once, "killed": killed, "requeued": taken_over, "waiting": taken_over}
+
+
 def judge(run_dir: Path) -> list[str]:
     """Say what is wrong with what two jobs have left."""
     wrong = [str(one) for _, one in audit.checkpoints(run_dir) if isinstance(one, audit.Broken)]
@@ -196,10 +206,10 @@ def attempt(
 ) -> Outcome:
     """Make one try in a folder, which is empty; `kind` as above."""
     outcome = Outcome(kind, ranks, round(draw.uniform(0, 2.0), 3), 0.0)
-    if kind != "at once":
+    if TRIED[kind] is taken_over:
         outcome.wake_s = round(draw.choice([draw.uniform(0, 3), 2 * RUN_S + LEASE_S]), 3)
     pair = Pair(environment, folder / "run", ranks)
-    (at_once if kind == "at once" else taken_over)(pair, outcome)
+    TRIED[kind](pair, outcome)
     outcome.wrong += judge(pair.run_dir)
     return outcome
 
@@ -209,19 +219,22 @@ def main(arguments: Sequence[str]) -> int:
     parser = options.parser("owners", __doc__)
     parser.add_argument("tries", type=int, nargs="?", default=50, help="number of tries (default 50)")
     parser.add_argument("--seed", type=int, default=1, help="of the delays (default 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="tries at a time (default 1)")
     given = parser.parse_args(arguments)
-    environment, draw = launcher.this_environment(), random.Random(given.seed)
+    environment = launcher.this_environment()
     if environment is None:
         raise SystemExit("no mpiexec in this environment or on the PATH")
+
+    def one(number: int) -> Outcome:
+        kind, ranks = list(TRIED)[number % len(TRIED)], RANKS if number // len(TRIED) % 2 else 1
+        with tempfile.TemporaryDirectory() as folder:
+            draw = random.Random(f"{given.seed} {number}")
+            return attempt(environment, Path(folder), draw, kind, ranks)
+
     bad = 0
-    for number in range(given.tries):
-        with (
-            processes.ended_in_order(),
-            tempfile.TemporaryDirectory() as folder,
-        ):  # jobs end by their deadline
-            ranks = RANKS if number % 2 else 1
-            outcome = attempt(environment, Path(folder), draw, KINDS[number % len(KINDS)], ranks)
-        print(json.dumps(asdict(outcome)), flush=True)
-        bad += not outcome.good
+    with processes.ended_in_order(), ThreadPoolExecutor(given.jobs) as pool:  # jobs end by their deadline
+        for outcome in pool.map(one, range(given.tries)):
+            print(json.dumps(asdict(outcome)), flush=True)
+            bad += not outcome.good
     print(f"{given.tries - bad} of {given.tries} good")
     return 1 if bad else 0

@@ -1,12 +1,13 @@
 """Find the ranks of a run among its processes, and kill one of them from outside. Standard library only."""
 
-import os
 import random
 import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from scripts.processes import send
 
 RANK = "OMPI_COMM_WORLD_RANK="
 MPICH_RANK = "PMI_RANK="
@@ -75,12 +76,8 @@ class Killer:
         pids = self._wait_for_training(living)
         self._segments = set().union(*map(segments, pids.values()))
         time.sleep(self.after_s)
-        try:
-            if self.rank in pids and f"{RANK}{self.rank}" in environment(pids[self.rank]):
-                os.kill(pids[self.rank], signal.SIGKILL)
-                self.killed = True
-        except ProcessLookupError:
-            pass
+        living_still = self.rank in pids and f"{RANK}{self.rank}" in environment(pids[self.rank])
+        self.killed = bool(living_still and send(signal.SIGKILL, [pids[self.rank]]))
 
     def _wait_for_training(self, living: Callable[[], list[int]], limit_s: float = 60.0) -> dict[int, int]:
         deadline = time.monotonic() + limit_s

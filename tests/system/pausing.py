@@ -1,14 +1,12 @@
 """Pause a job, or some of its ranks, from outside, and let it go on. Standard library only."""
 
-import os
-import signal
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.chaos.victims import by_rank
+from scripts.processes import stopped
 
 LIMIT_S = 60.0  # for training to begin
 
@@ -52,10 +50,9 @@ class Pauser:
         pids = living()
         found = by_rank(pids)
         self.paused = pids if self.ranks is None else [found[rank] for rank in self.ranks if rank in found]
-        _send(signal.SIGSTOP, self.paused)
-        time.sleep(self.pause_s)
-        self._begun()
-        self.left = _send(signal.SIGCONT, self.paused)
+        with stopped(self.paused) as self.left:
+            time.sleep(self.pause_s)
+            self._begun()
 
     def _begun(self) -> bool:
         """Look into metrics.jsonl; return whether what has to be there is."""
@@ -63,13 +60,3 @@ class Pauser:
         if path.exists():
             self.metrics = path.read_bytes()
         return path.exists() and self.after in self.metrics
-
-
-def _send(number: int, pids: Sequence[int]) -> list[int]:
-    """Send a signal; return the processes that were there."""
-    there = []
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-            there.append(pid)
-    return there

@@ -8,7 +8,10 @@ from scripts.chaos import calls
 from scripts.chaos.failing import preload
 from scripts.chaos.failing.laboratory import Laboratory
 
-pytestmark = pytest.mark.skipif(preload.compiler() is None, reason="needs a C compiler: cc or gcc")
+pytestmark = [
+    pytest.mark.beside,
+    pytest.mark.skipif(preload.compiler() is None, reason="needs a C compiler: cc or gcc"),
+]
 # Of each pattern the first run that it is found in.
 SOME = [
     r"fresh .* create run/\.owner/000001/\.config\.toml\.tmp .* ENOSPC",

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,11 +14,10 @@ from tests import ROOT
 from tests.system.test_failures import FAULTY, wait_for
 
 
-@pytest.mark.parametrize(("kind", "ranks"), [("at once", 4), ("requeued", 4), ("waiting", 1)])
-def test_one_job_runs_and_the_other_changes_nothing(environment, tmp_path, monkeypatch, kind, ranks):
-    # At once the first must still run when the other, on a busy machine, has come so far as to look.
-    monkeypatch.setattr(two_jobs, "RUN_S", 6.0 if kind == "at once" else 1.5)
-    outcome = two_jobs.attempt(environment, tmp_path, random.Random(ranks), kind, ranks)
+def test_one_job_runs_and_the_other_says_who_has_the_directory(environment, tmp_path, monkeypatch):
+    # The first must still run when the other, on a busy machine, has come so far as to look.
+    monkeypatch.setattr(two_jobs, "RUN_S", 6.0)
+    outcome = two_jobs.attempt(environment, tmp_path, random.Random(4), "at once", 4)
     assert outcome.good, outcome
 
 
@@ -34,6 +34,19 @@ def test_a_job_that_leaves_before_training_gives_its_directory_up(launch, tmp_pa
     done = launch(ranks, *fault, 1, "--run-dir", "run", module=FAULTY, during=during)
     (record,) = (tmp_path / "run").glob(".owner/*/owner.json")
     assert done.status and json.loads(record.read_text())["ended"]
+
+
+def test_a_job_takes_over_and_the_one_before_changes_nothing(environment, tmp_path, monkeypatch):
+    """Three pairs of jobs, side by side: most of the time they wait."""
+    monkeypatch.setattr(two_jobs, "RUN_S", 1.5)
+
+    def attempt(kind, ranks):
+        (tmp_path / kind).mkdir()
+        return two_jobs.attempt(environment, tmp_path / kind, random.Random(ranks), kind, ranks)
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(attempt, ["requeued", "waiting", "killed"], [4, 1, 1]))
+    assert all(one.good for one in outcomes), outcomes
 
 
 def test_what_only_reads_takes_no_ownership(launch, tmp_path):

@@ -16,6 +16,8 @@ from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
 from dbmpi.run.cautions import caution
 from tests.system.reading import QUIET, one_message
 
+pytestmark = pytest.mark.beside
+
 RNG = np.random.default_rng(3)
 ROWS, OUTPUTS = 60, 10
 X = RNG.normal(size=(ROWS, 4)).astype("f4")

@@ -13,6 +13,8 @@ import pytest
 from tests import ROOT
 from tests.system.reading import QUIET, messages, parameters, records, summary
 
+pytestmark = pytest.mark.beside
+
 SAVED = sorted((ROOT / "tests" / "saved").glob("*/*/"))
 UNFINISHED = [path for path in SAVED if not (path / "finished").exists()]
 SERIAL = ("cluster.shards=auto", "cluster.replicas=auto", "cluster.partitions=auto")

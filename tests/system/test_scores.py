@@ -11,6 +11,8 @@ from dbmpi.checkpoint.directory import INDEX
 from dbmpi.data import digits
 from tests.system.reading import summary
 
+pytestmark = pytest.mark.beside
+
 LAYERS = 'model.layers=[{type="dense",units=20,activation="tanh"},{type="dense",units=10}]'
 COMMON = ("--set", LAYERS, "checkpoint.keep=999", "output.progress=none", "--run-dir", "run")
 

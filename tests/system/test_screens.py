@@ -1,7 +1,5 @@
 """Showing never ends a run, and what only shows is quiet where nobody looks any more."""
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +9,10 @@ import pytest
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_STOPPED
 from scripts.chaos import screens
+from scripts.processes import send
 from tests.runner import ROOT
+
+pytestmark = pytest.mark.beside
 
 # Those left out differ little from one that is here; `scripts/chaos screens` runs all.
 TRIED = [
@@ -66,9 +67,7 @@ def test_a_signal_before_training_stops_the_run(launch, tmp_path, ranks, number)
         while not any(b"dbmpi.train" in _command(pid) for pid in living()):
             time.sleep(0.01)
         time.sleep(1.0 if ranks else 0.3)  # it is among imports; a launcher takes its time
-        for pid in living():
-            if not ranks or b"python" not in _command(pid).split(b"\0")[0]:
-                _send(pid, number)
+        send(number, [pid for pid in living() if not ranks or b"python" not in _command(pid).split(b"\0")[0]])
 
     run = tmp_path / "run"
     done = launch(ranks, "--run-dir", run, "--set", "train.epochs=100000", during=stop)
@@ -83,8 +82,3 @@ def _command(pid: int) -> bytes:
             return file.read()
     except OSError:
         return b""
-
-
-def _send(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

@@ -15,6 +15,8 @@ from tests import ROOT
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, one_message, parameters, summary
 
+pytestmark = pytest.mark.beside
+
 RANKS, RANK, SHARD = 4, 2, 1
 COMMAND = (
     *QUIET, "cluster.shards=2", "cluster.replicas=1", "train.epochs=1", "downpour.rule=adagrad",

@@ -8,6 +8,8 @@ import pytest
 
 from tests.system.reading import messages, one_message
 
+pytestmark = pytest.mark.beside
+
 # Arguments, and what the message must name.
 MISTAKES = {
     "misspelt key": (["--set", "train.minibach=8"], ["train.minibach", '"minibatch"']),

@@ -7,9 +7,10 @@
 
    A call is named by what it does and to what, and which of those it is in its process: threads change
    nothing in that. Modes: "once"; "stays": every one like it from then on; "full": from then on every call
-   that needs space, of any rank; "short": half of the bytes are read or written, once.
+   that needs space, of any rank; "own": likewise, of this rank alone; "short": half of the bytes are read or
+   written, once.
 
-   "full" lasts while CALLS_HIT is there: who makes that file fills the disk, and who removes it frees it. So
+   "full" and "own" last while CALLS_HIT is there: who makes that file fills the disk, and who removes it frees it. So
    does "slow": as long as it is there flushing a file in "run" takes as many milliseconds as the errno says.
 */
 #define _GNU_SOURCE
@@ -163,7 +164,8 @@ static int judge(const char *kind, const char *where, long size) {
     if (!strcmp(fail_mode, "slow")) return wait_if_slow(kind, where);
     int this = rank == fail_rank && !strcmp(name, fail_name);
     int fails = this && (occurrence == fail_at || (occurrence > fail_at && !strcmp(fail_mode, "stays")));
-    if (!fails && !strcmp(fail_mode, "full") && needs_space(kind) && !strncmp(where, "run", 3))
+    int full = !strcmp(fail_mode, "full") || (!strcmp(fail_mode, "own") && rank == fail_rank);
+    if (!fails && full && needs_space(kind) && !strncmp(where, "run", 3))
         fails = is_hit();
     if (!fails) return PASS;
     if (this) mark_hit(name, occurrence, size);

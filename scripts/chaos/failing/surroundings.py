@@ -1,5 +1,6 @@
 """Environments that runs are started in, as shell commands before the program; see `chaos environments`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 USER = "exec unshare -U --map-user=54321 --map-group=54321"  # without a passwd entry; modes count for it
@@ -35,7 +36,8 @@ class Surrounding:
     command
         "dry" for a dry run, "run" for some steps in one process, "ranks" for 3 ranks under Open MPI.
     slow
-        Whether it compiles kernels, starts ranks, or needs root, so that it is not tried in every test.
+        Whether it compiles kernels, starts ranks, needs root, or differs little from another one, so that it
+        is not tried in every test.
     """
 
     name: str
@@ -54,19 +56,26 @@ def _slow(name: str, shell: str, status: int = 0, says: str = "", command: str =
     return Surrounding(name, shell, status, says, command, True)
 
 
+def _set(
+    variable: str, value: str, what: str = "", says: str = "", make: Callable[..., Surrounding] = _run
+) -> Surrounding:
+    """Return an environment in which a variable has a value; `what` stands for that in the name."""
+    return make(f"{variable}: {what or value}", f"export {variable}={value}", says=says)
+
+
 HOMES = [
     _run("HOME: absent", "unset HOME"),
-    _run("HOME: empty", "export HOME="),
-    _run("HOME: not there", "export HOME=/nonexistent"),
-    _run("HOME: cannot be written to", "export HOME=/proc/self"),
-    _run("HOME: a file", "export HOME=/etc/passwd"),
+    _set("HOME", "", what="empty", make=_slow),
+    _set("HOME", "/nonexistent", what="not there"),
+    _set("HOME", "/proc/self", what="cannot be written to", make=_slow),
+    _set("HOME", "/etc/passwd", what="a file"),
     _slow("user: no passwd entry, no HOME", f'{USER} env -u HOME "$@"'),
     Surrounding("user: no passwd entry", f'{USER} "$@"'),
 ]
 TEMPORARY = [
-    _run("TMPDIR: not there", "export TMPDIR=/nonexistent", says="TMPDIR = '/nonexistent' is no directory"),
-    _run("TMPDIR: a file", "export TMPDIR=/etc/passwd", says="is not used"),
-    _run("TMPDIR: cannot be written to", "export TMPDIR=/proc", says="is not used"),
+    _set("TMPDIR", "/nonexistent", what="not there", says="TMPDIR = '/nonexistent' is no directory"),
+    _set("TMPDIR", "/etc/passwd", what="a file", says="is not used", make=_slow),
+    _set("TMPDIR", "/proc", what="cannot be written to", says="is not used"),
     _slow("TMPDIR: blanks, no ASCII, long", 'export TMPDIR="$PWD/a é$(printf %0100d 0)"; mkdir "$TMPDIR"'),
     _slow(
         "TMPDIR: 64 kB",
@@ -79,11 +88,11 @@ LOCALES = [
     Surrounding("locale: C", "export LC_ALL=C"),
     Surrounding("locale: unknown", "export LC_ALL=xx_YY.UTF-8"),
     _run("locale: POSIX, ASCII alone", "export LC_ALL=POSIX PYTHONUTF8=0 PYTHONCOERCECLOCALE=0"),
-    _run("encoding: ASCII", "export PYTHONIOENCODING=ascii"),
+    _slow("encoding: ASCII", "export PYTHONIOENCODING=ascii"),
 ]
 CACHES = [
     _run("kernel cache: not there", "export NUMBA_CACHE_DIR=/proc/nothere"),
-    _run("kernel cache: a file", "export NUMBA_CACHE_DIR=/etc/passwd"),
+    _slow("kernel cache: a file", "export NUMBA_CACHE_DIR=/etc/passwd"),
     _slow("kernel cache: relative", "export NUMBA_CACHE_DIR=cache"),
     _slow("kernel cache: anybody may write", FULL + "export NUMBA_CACHE_DIR=$PWD/m"),
     _slow("kernel cache: 16 kB", mounted("size=16k", "m", "export NUMBA_CACHE_DIR=$PWD/m"), 0, "not kept"),
@@ -94,34 +103,34 @@ CACHES = [
     ),
 ]
 NUMBA = [
-    _run("NUMBA_DISABLE_JIT: 1", "export NUMBA_DISABLE_JIT=1"),
-    _run("NUMBA_THREADING_LAYER: unknown", "export NUMBA_THREADING_LAYER=unknown"),
-    _run("NUMBA_NUM_THREADS: 0", "export NUMBA_NUM_THREADS=0"),
-    _run("NUMBA_NUM_THREADS: text", "export NUMBA_NUM_THREADS=many"),
-    _slow("NUMBA_OPT: text", "export NUMBA_OPT=many", says="'NUMBA_OPT' is defined but"),
+    _set("NUMBA_DISABLE_JIT", "1"),
+    _set("NUMBA_THREADING_LAYER", "unknown"),
+    _set("NUMBA_NUM_THREADS", "0", make=_slow),
+    _set("NUMBA_NUM_THREADS", "many", what="text"),
+    _set("NUMBA_OPT", "many", what="text", says="'NUMBA_OPT' is defined but", make=_slow),
     _slow(
         "NUMBA_OPT: text, warnings are errors",
         "export NUMBA_OPT=many PYTHONWARNINGS=error",
         says="'NUMBA_OPT'",
     ),
-    _slow("NUMBA_CPU_NAME: generic", "export NUMBA_CPU_NAME=generic"),
-    _slow("NUMBA_CPU_FEATURES: unknown", "export NUMBA_CPU_FEATURES=+unknown"),
+    _set("NUMBA_CPU_NAME", "generic", make=_slow),
+    _set("NUMBA_CPU_FEATURES", "+unknown", what="unknown", make=_slow),
 ]
 THREADS = [
-    _run("OMP, OPENBLAS: 0", "export OMP_NUM_THREADS=0 OPENBLAS_NUM_THREADS=0"),
-    _run("OMP, OPENBLAS: negative", "export OMP_NUM_THREADS=-3 OPENBLAS_NUM_THREADS=-3"),
+    _slow("OMP, OPENBLAS: 0", "export OMP_NUM_THREADS=0 OPENBLAS_NUM_THREADS=0"),
+    _slow("OMP, OPENBLAS: negative", "export OMP_NUM_THREADS=-3 OPENBLAS_NUM_THREADS=-3"),
     _run("OMP, OPENBLAS: text", "export OMP_NUM_THREADS=many OPENBLAS_NUM_THREADS=many OMP_STACKSIZE=x"),
-    Surrounding("OPENBLAS_CORETYPE: unknown", "export OPENBLAS_CORETYPE=unknown"),
+    _set("OPENBLAS_CORETYPE", "unknown", make=Surrounding),
 ]
 PYTHON = [
-    Surrounding("PYTHONHASHSEED: 1", "export PYTHONHASHSEED=1"),
-    _slow("PYTHONOPTIMIZE: 2", "export PYTHONOPTIMIZE=2"),
-    _run("PYTHONWARNINGS: error", "export PYTHONWARNINGS=error"),
-    _run("PYTHONDEVMODE: 1", "export PYTHONDEVMODE=1"),
-    Surrounding("PYTHONSAFEPATH: 1", "export PYTHONSAFEPATH=1"),
-    _run("HDF5_USE_FILE_LOCKING: TRUE", "export HDF5_USE_FILE_LOCKING=TRUE"),
-    _run("HDF5_USE_FILE_LOCKING: text", "export HDF5_USE_FILE_LOCKING=unknown"),
-    Surrounding("HDF5_PLUGIN_PATH: not there", "export HDF5_PLUGIN_PATH=/nonexistent"),
+    _set("PYTHONHASHSEED", "1", make=Surrounding),
+    _set("PYTHONOPTIMIZE", "2", make=_slow),
+    _set("PYTHONWARNINGS", "error"),
+    _set("PYTHONDEVMODE", "1", make=_slow),
+    _set("PYTHONSAFEPATH", "1", make=Surrounding),
+    _set("HDF5_USE_FILE_LOCKING", "TRUE", make=_slow),
+    _set("HDF5_USE_FILE_LOCKING", "unknown", what="text"),
+    _set("HDF5_PLUGIN_PATH", "/nonexistent", what="not there", make=Surrounding),
 ]
 LIMITS = [
     Surrounding("umask: 0777", f'umask 0777; {USER} "$@"', 2, "Permission denied", "run"),
@@ -129,11 +138,11 @@ LIMITS = [
     _run("ulimit -v: 300 MB", "ulimit -v 300000", 2, "the limit of memory addresses is"),
     _run("ulimit -v: 700 MB", "ulimit -v 700000"),
     _run("ulimit -n: 12", "ulimit -n 12", 2, "the limit of open files is 12"),
-    _run("ulimit -n: 40", "ulimit -n 40"),
-    _run("ulimit -s: unlimited", "ulimit -s unlimited"),
+    _slow("ulimit -n: 40", "ulimit -n 40"),
+    _slow("ulimit -s: unlimited", "ulimit -s unlimited"),
     _run("ulimit -f: 1 kB", "ulimit -f 2", 2, "File too large"),
-    _run("ulimit -l: 0", "ulimit -l 0"),
-    _run("ulimit -c: 0, -t: 60", "ulimit -c 0; ulimit -t 60"),
+    _slow("ulimit -l: 0", "ulimit -l 0"),
+    _slow("ulimit -c: 0, -t: 60", "ulimit -c 0; ulimit -t 60"),
     _slow(
         "control group: no second thread", grouped("pids", "pids.max", 1), 2, "raise the limit of processes"
     ),
@@ -150,11 +159,11 @@ FOLDERS = [
 ]
 LAUNCHERS = [
     _run("SLURM_NTASKS: 4", "export SLURM_NTASKS=4", 2, "SLURM_NTASKS = 4"),
-    _run("SLURM_NTASKS: text", "export SLURM_NTASKS=many"),
+    _set("SLURM_NTASKS", "many", what="text"),
     _run(
         "SLURM: a job of one task", "export SLURM_JOB_ID=1 SLURM_NODELIST=node7 SLURM_NTASKS=1 SLURM_NNODES=1"
     ),
     _run("OMPI_MCA_btl, OMPI_MCA_pml: unknown", "export OMPI_MCA_btl=unknown OMPI_MCA_pml=unknown"),
-    _run("OMPI_MCA_mpi_ft_enable: left over", "export OMPI_MCA_mpi_ft_enable=1"),
+    _slow("OMPI_MCA_mpi_ft_enable: left over", "export OMPI_MCA_mpi_ft_enable=1"),
 ]
 ALL = [*HOMES, *TEMPORARY, *LOCALES, *CACHES, *NUMBA, *THREADS, *PYTHON, *LIMITS, *FOLDERS, *LAUNCHERS]

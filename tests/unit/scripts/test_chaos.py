@@ -2,20 +2,23 @@
 
 import json
 import random
+import time
+from collections import namedtuple
 
 import pytest
 
 from dbmpi.errors import STATUS_OWNED
 from scripts.chaos import lines, promises, report, series
 from scripts.chaos.jobs import Mode
-from scripts.chaos.kinds import ANYBODY, KINDS
+from scripts.chaos.kinds import ANYBODY, KINDS, LAUNCHERS
 from scripts.chaos.plan import Plan
 from scripts.chaos.promises import PROMISES, kept, promised
 from scripts.chaos.shapes import SHAPES, Shape
-from scripts.chaos.tried import verdict
+from scripts.chaos.tried import Tried, verdict
 from tests import ROOT
 
 PHASES = "launch", "training", "end"
+Place = namedtuple("Place", "folder")
 
 
 def line(number=0, kind="kill", wrong=(), **more):
@@ -29,7 +32,7 @@ def test_something_is_promised_for_every_kind_role_mode_and_phase():
         if kind.own:
             continue
         for number in range(100):
-            plan = Plan.drawn(kind, random.Random(number), [Mode("sync", ulfm) for ulfm in (True, False)])
+            plan = Plan.drawn(kind, random.Random(number), [Mode("sync", launcher) for launcher in LAUNCHERS])
             role = plan.shape.role_of_all(plan.victims)
             for phase in PHASES:
                 rows = [row for row in PROMISES if row.covers(name, role, plan.mode.launcher, phase)]
@@ -92,10 +95,10 @@ def test_the_role_of_ranks_together(shape, ranks, role):
 
 def test_a_plan_follows_from_the_draw_and_meets_the_roles_of_the_kind():
     for name, kind in KINDS.items():
-        plans = [Plan.drawn(kind, random.Random(name), [Mode("sync", True)]) for _ in range(2)]
+        plans = [Plan.drawn(kind, random.Random(name), [Mode("sync", "ulfm")]) for _ in range(2)]
         assert plans[0] == plans[1] and plans[0].shape in SHAPES
         if kind.roles and not kind.own:
-            assert len(set(plans[0].victims)) == kind.victims
+            assert len(set(plans[0].victims)) == kind.victims or len(kind.roles)
             assert set(plans[0].victims) <= {r for role in kind.roles for r in plans[0].shape.ranks_of(role)}
 
 
@@ -143,11 +146,13 @@ def test_the_report_counts_and_compares():
         line(4, "link-cut", verdict="not possible here", notes=["not possible here: no ip"]),
     ]
     text = report.report(calm + disturbed)
-    assert "4 tries, 3 ended as promised" in text and "wrong status: 1" in text and "hang: 0" in text
-    assert "lost work: 0.5 s at most" in text and "rows_again: 7 at most" in text
-    assert (
-        "1 disturbed 90.90% (worst 90.90%), 2 undisturbed 91.00% (worst 91.00%): -0.10 points, kept" in text
-    )
+    assert "4 tries, 3 ended as promised\naims, of 2 disturbed and 2 undisturbed tries:" in text
+    assert "  wrong status: 1, of 0: NOT KEPT" in text and "  hang: 0, of 0: kept" in text
+    assert "work: 0.5 s at most, 0.50 s on average, of 3 s" in text and "rows_again: 7 at most" in text
+    means = "mean 90.90% of 1 runs, 91.00% of 2 undisturbed: -0.10 points, of 0.3: kept"
+    worst = "worst 90.90%, 91.00% undisturbed: -0.10 points, of -0.5: kept"
+    for by in ("all", "downpour"):
+        assert f"  accuracy, {by}: {means}" in text and f"  accuracy, {by}: {worst}" in text
     assert "goodput, disturbed runs: 10.0%" in text and "goodput, undisturbed runs: 25.0%" in text
     assert "kill (try 3 of seed 1, downpour ulfm ): status 1" in text
     assert "link-cut: not possible here: no ip (1 tries)" in text
@@ -155,4 +160,33 @@ def test_the_report_counts_and_compares():
 
 def test_accuracy_too_far_below_is_not_kept():
     calm = [line(number, "none", accuracy=0.91) for number in (0, 1)]
-    assert "NOT KEPT" in report.report([*calm, line(2, accuracy=0.90)])
+    text = report.report([*calm, line(2, accuracy=0.90)])
+    assert "points, of 0.3: NOT KEPT" in text and "points, of -0.5: NOT KEPT" in text
+
+
+def test_tries_of_some_kinds_are_made_side_by_side_and_those_of_others_alone(tmp_path, monkeypatch):
+    together, most = [], {}
+
+    def make(this, name, number, draw):
+        together.append(name)
+        most[name] = max(most.get(name, 0), len(together))
+        time.sleep(0.05)
+        together.remove(name)
+        return Tried()
+
+    monkeypatch.setattr(series.Series, "_make", make)
+    some = series.Series(Place(tmp_path), tmp_path / "series.jsonl", 1, [], jobs=2)
+    found = list(some.tries(["none", "suspend"], 12, time.monotonic() + 60))
+    assert sorted(one["try"] for one in found) == list(range(12))
+    assert most == {"none": 2, "suspend": 1}
+    assert len(lines.read([tmp_path / "series.jsonl"])) == 12
+    assert not list(some.tries(["none", "suspend"], 12, time.monotonic() + 60))  # in another sitting
+    assert not list(some.tries(["none", "suspend"], 20, time.monotonic()))  # there is no time left
+
+
+def test_a_kind_that_meets_one_of_each_role_meets_them_in_order():
+    for number in range(20):
+        plan = Plan.drawn(KINDS["kill-emergency"], random.Random(number), [Mode("sync", "ulfm")])
+        assert plan.shape.shards >= 3 and plan.victims[0] == 0 and 1 <= plan.victims[1] <= plan.shape.shards
+    with pytest.raises(SystemExit, match="ulfm"):
+        Plan.drawn(KINDS["kill-emergency"], random.Random(1), [Mode("sync", "plain")])
