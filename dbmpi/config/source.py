@@ -7,6 +7,7 @@ from typing import Any
 from dbmpi.config.schema import DEFAULT_FILE
 from dbmpi.config.sections import Model
 from dbmpi.errors import UserError
+from dbmpi.files import working_directory
 from dbmpi.text import Trail, dotted, show
 
 
@@ -16,7 +17,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(
-            f"{path}: no such file (in {Path.cwd()}); give an existing TOML file, "
+            f"{path}: no such file (in {working_directory()}); give an existing TOML file, "
             "or none to train the embedded digits"
         ) from None
     except IsADirectoryError:

@@ -11,7 +11,7 @@ from typing import NoReturn
 from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE, MOST_RANKS
 from dbmpi.errors import STATUS_OK, UserError
-from dbmpi.run.launch import env_rank
+from dbmpi.run.launch import speaks
 from dbmpi.screen import reported
 from dbmpi.text import has_control, plain, show
 
@@ -125,7 +125,7 @@ def print_report(arguments: Arguments) -> int:
         from dbmpi.run.dryrun import report
 
         text = report(loaded, arguments.ranks, describe(loaded.data.path))
-    if env_rank(os.environ) == 0:
+    if speaks(os.environ):
         print(text)
     return STATUS_OK
 
@@ -196,6 +196,6 @@ def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None
 
 def _print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
     """Print a text on one rank only, and leave with status 0."""
-    if env_rank(environment) == 0:
+    if speaks(environment):
         sys.stdout.write(text)
     raise SystemExit(reported(STATUS_OK))

@@ -41,7 +41,7 @@ def go_on(arguments: cli.Arguments, run_dir: Path) -> str:
 def announce_end(run_dir: Path) -> None:
     """Say that a run has come to its end before, if it has."""
     with suppress(OSError, UnicodeDecodeError):
-        reason = (run_dir / FINISHED).read_text().strip()
+        reason = (run_dir / FINISHED).read_text("utf-8").strip()
         print(
             f"dbmpi: the run in {run_dir} has ended ({reason}); it goes on as far as limits are higher now",
             flush=True,
