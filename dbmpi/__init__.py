@@ -1,6 +1,14 @@
 """dbmpi: the open DistBelief for CPU clusters (Dean et al., NIPS 2012), as an MPI program."""
 
-import kernels
+import os
+import sys
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, _ROOT)  # the kernels beside this package, whatever else of that name Python would find
+try:
+    import kernels
+finally:
+    sys.path.remove(_ROOT)
 
 __version__ = "0.1.0"
 

@@ -34,6 +34,14 @@ def writing(path: Path) -> Iterator[None]:
         raise CannotWrite(f"{path}: cannot be written: {reason}") from error
 
 
+def working_directory() -> str:
+    """Return the working directory, for a message: it may have been removed. Local."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return "one that is gone"
+
+
 def flush_directory(path: Path) -> None:
     """Flush the names in a directory to disk, where the file system can. Local."""
     try:
@@ -68,7 +76,7 @@ def replacing(path: Path, room: Path | None = None) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all. Raises as `writing`."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")  # whatever the locale
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -25,12 +25,13 @@ PATIENCE_S = 1.0  # for a reader that does not read, the first time
 POLL_S = 5e-4
 NAMES = {"stdout": "standard output", "stderr": "standard error"}
 STRICT = "strict", "surrogateescape"  # ways to encode that raise
+READER_LEFT = errno.EPIPE, errno.ECONNRESET
 
 
 class Screen(io.TextIOBase):
     """One of the two streams. Nothing that is written raises, or waits longer than `PATIENCE_S`.
 
-    A thread writes, begun by the first line; lines go out whole.
+    A thread writes, begun by the first line, or the caller where there can be none; lines go out whole.
 
     Parameters
     ----------
@@ -139,10 +140,18 @@ class Screen(io.TextIOBase):
         if not self._waiting:
             self._moved = time.monotonic()
         self._waiting += self._encoded(text)
-        if not self._writer:
-            self._writer = True
-            threading.Thread(target=self._run, daemon=True).start()
+        if not self._writer and not self._begin():
+            self._waiting = self._waiting[self._attempt(self._waiting) :]
         self._changed.notify()
+
+    def _begin(self) -> bool:
+        """Start the thread; return whether there can be one."""
+        try:
+            threading.Thread(target=self._run, daemon=True).start()
+        except RuntimeError:
+            return False
+        self._writer = True
+        return True
 
     def _encoded(self, text: str) -> bytes:
         try:
@@ -247,7 +256,7 @@ def reported(status: int) -> int:
         return status
     out.flush()
     out.drain()
-    if not out.error or out.error == errno.EPIPE:
+    if not out.error or out.error in READER_LEFT:
         return status
     print(f"dbmpi: error: {out.name}: {out.problem}: it lacks what was to be printed", file=sys.stderr)
     return STATUS_FAILURE if status == STATUS_OK else status

@@ -5,6 +5,11 @@ work of this rank's role, and leave. What a role does stands in `run.coordinator
 `run.replica_rank`. What a role does not use it does not import: 64 processes start at once.
 """
 
+from dbmpi import imports
+
+if __name__ == "__main__":
+    imports.leave_out_working_directory()
+
 import faulthandler
 import os
 import sys
@@ -74,7 +79,7 @@ def _main(argv: Sequence[str], started: float) -> int:
         warnings = [*leftover.warnings(), *surroundings.settle(os.environ)]
     except UserError as error:
         return refuse_on_node(error)
-    if launch.local_rank(os.environ) == 0:
+    if launch.speaks(os.environ, on_node=True):
         surroundings.warn(warnings)
     if not launch.launched(os.environ):
         alone = abort.RankIdentity(0)

@@ -1,5 +1,10 @@
 """`python -m dbmpi.checkpoint`: see `checkpoint.listing`."""
 
+from dbmpi import imports
+
+if __name__ == "__main__":
+    imports.leave_out_working_directory()
+
 import sys
 
 from dbmpi.checkpoint.listing import main

@@ -1,5 +1,10 @@
 """`python -m dbmpi.config` prints docs/configuration.md, `python -m dbmpi.config toml` the default file."""
 
+from dbmpi import imports
+
+if __name__ == "__main__":
+    imports.leave_out_working_directory()
+
 import sys
 
 from dbmpi.config.page import default_toml, markdown

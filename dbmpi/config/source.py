@@ -11,6 +11,7 @@ from dbmpi.config.schema import DEFAULT_FILE, keys
 from dbmpi.config.sections import Config, Model
 from dbmpi.config.values import from_text
 from dbmpi.errors import UserError
+from dbmpi.files import working_directory
 from dbmpi.text import Trail, dotted, show
 
 
@@ -20,7 +21,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise UserError(
-            f"{path}: no such file (in {Path.cwd()}); give an existing TOML file, "
+            f"{path}: no such file (in {working_directory()}); give an existing TOML file, "
             "or none to train the embedded digits"
         ) from None
     except IsADirectoryError:

@@ -17,6 +17,7 @@ import numpy as np
 
 from dbmpi.data.watch import Changed
 from dbmpi.errors import UserError
+from dbmpi.files import working_directory
 from dbmpi.text import SHOWN, has_control, several, show
 
 FORMAT = "docs/data.md describes the format"
@@ -55,7 +56,7 @@ def _check_file(path: Path) -> None:
             mode = os.stat(path).st_mode
         except (FileNotFoundError, NotADirectoryError, ValueError):
             raise UserError(
-                f"{path}: there is no such file (data.path; the working directory is {os.getcwd()}); "
+                f"{path}: there is no such file (data.path; the working directory is {working_directory()}); "
                 'name an HDF5 file, or "digits" for the embedded data set'
             ) from None
         if not stat.S_ISREG(mode):

@@ -128,7 +128,7 @@ class OwnedDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all. Raises as `replacing`."""
         with self.replacing(name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, "utf-8")  # whatever the locale
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a mapping as JSON, whole or not at all. Raises as `replacing`."""

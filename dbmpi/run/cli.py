@@ -13,7 +13,7 @@ from typing import NoReturn
 from dbmpi import __version__
 from dbmpi.config.schema import DEFAULT_FILE, MOST_RANKS
 from dbmpi.errors import STATUS_OK, STATUSES, UserError
-from dbmpi.run.launch import env_rank
+from dbmpi.run.launch import speaks
 from dbmpi.screen import reported
 from dbmpi.text import close, has_control, plain, show
 
@@ -203,6 +203,6 @@ def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None
 
 def _print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
     """Print a text on one rank only, and leave with status 0."""
-    if env_rank(environment) == 0:
+    if speaks(environment):
         sys.stdout.write(text)
     raise SystemExit(reported(STATUS_OK))

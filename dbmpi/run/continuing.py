@@ -46,7 +46,7 @@ def _configuration(saved: "Checkpoint") -> Config:
 def ended(run_dir: Path) -> str:
     """Return why a run came to its end before; nothing where it did not."""
     with suppress(OSError, UnicodeDecodeError):
-        return (run_dir / FINISHED).read_text().strip()
+        return (run_dir / FINISHED).read_text("utf-8").strip()
     return ""
 
 

@@ -15,6 +15,7 @@ from dbmpi.errors import STATUS_INTERRUPTED, STATUS_STOPPED
 from dbmpi.run import launch
 
 STOPS = signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGTERM, signal.SIGHUP
+UNBLOCKED = *STOPS, signal.SIGINT, signal.SIGXCPU  # whoever has started this program may have blocked them
 BY_LAUNCHERS = signal.SIGTERM, signal.SIGHUP  # by which they also end the ranks of a job that has failed
 KILL_S = 3.0  # until a launcher that does so has killed them
 FIRST_S = 4.0  # for rank 0 to say it for all, and to end the job
@@ -41,6 +42,7 @@ class EarlySignals:
         """Let signals end the program from now on; alone, it ignores the loss of its terminal. Local."""
         if self._before:
             return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, UNBLOCKED)
         for one in STOPS:
             self._before[one] = signal.getsignal(one)
             if self._before[one] == signal.SIG_IGN:  # as by nohup

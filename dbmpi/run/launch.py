@@ -1,10 +1,11 @@
-"""What the launcher says in the environment: ranks started, cores given. Pure, without MPI."""
+"""What the launcher says in the environment: ranks started, cores given. Without MPI."""
 
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from dbmpi.comm import ancestry
 from dbmpi.errors import UserError
 from dbmpi.run.tables import counted
 
@@ -58,6 +59,14 @@ def local_rank(env: Mapping[str, str]) -> int:
     """Return the number of this process among those on its node; its rank where the launcher does not say."""
     numbers = (number(env.get(variable)) for variable in LOCAL_VARIABLES)
     return next((local for local in numbers if local is not None), env_rank(env))
+
+
+def speaks(env: Mapping[str, str], on_node: bool = False) -> bool:
+    """Return whether this process says what all ranks would say: rank 0, or the first `on_node`. Local.
+
+    One that no launcher has started says it too: the number of a rank may be left over in its environment.
+    """
+    return (local_rank(env) if on_node else env_rank(env)) == 0 or ancestry.launcher() is None
 
 
 def launched(env: Mapping[str, str]) -> bool:

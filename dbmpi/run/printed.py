@@ -5,7 +5,7 @@ from functools import partial
 
 from dbmpi.errors import STATUS_OK
 from dbmpi.run.cli import Arguments
-from dbmpi.run.launch import env_rank
+from dbmpi.run.launch import speaks
 
 
 def print_report(arguments: Arguments) -> int:
@@ -22,6 +22,6 @@ def print_report(arguments: Arguments) -> int:
 
         find = partial(foresee, arguments, loaded)
         text = report(loaded, arguments.ranks, describe(loaded.data.path), find)
-    if env_rank(os.environ) == 0:
+    if speaks(os.environ):
         print(text)
     return STATUS_OK

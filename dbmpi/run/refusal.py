@@ -133,7 +133,7 @@ def refuse_singleton(error: UserError) -> int:
 
 def refuse_on_node(error: UserError) -> int:
     """Print what is wrong with a node on its first process, without MPI; the others give it time."""
-    if launch.local_rank(os.environ) == 0:
+    if launch.speaks(os.environ, on_node=True):
         _print_error(error)
     else:
         time.sleep(SINGLETON_WAIT_S)
@@ -153,7 +153,7 @@ def refuse_without_mpi(error: Exception) -> int:
 
 def _print_once(error: UserError) -> bool:
     """Print a user error on the first process that was launched; return whether it is this one."""
-    first = launch.env_rank(os.environ) == 0
+    first = launch.speaks(os.environ)
     if first:
         _print_error(error)
     return first

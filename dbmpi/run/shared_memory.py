@@ -7,6 +7,7 @@ SIGBUS, at some message. The segments of `comm.segments` are not there.
 import os
 import tempfile
 from collections.abc import MutableMapping
+from contextlib import suppress
 from pathlib import Path
 
 from dbmpi.errors import UserError
@@ -58,11 +59,19 @@ def _shrink(env: MutableMapping[str, str], ranks: int, free: int) -> list[str]:
     if size >= LEAST_SEGMENT:
         env["OMPI_MCA_btl_sm_segment_size"] = str(size)
         return []
-    elsewhere = tempfile.gettempdir()
-    if free_bytes(Path(elsewhere)) < ranks * SEGMENT:
+    elsewhere = _elsewhere(ranks * SEGMENT)
+    if elsewhere is None:
         return [f"{SHARED} has {mb(free)} free: ranks may be slow, or end by SIGBUS; {_REMEDY}"]
     env["OMPI_MCA_btl_sm_backing_directory"] = elsewhere
     return [f"{SHARED} has {mb(free)} free: ranks share memory in {elsewhere} instead; {_REMEDY}"]
+
+
+def _elsewhere(room: int) -> str | None:
+    """Return a directory of temporary files with so much room; None if there is none."""
+    with suppress(OSError):  # there is no such directory
+        found = tempfile.gettempdir()
+        return found if free_bytes(Path(found)) >= room else None
+    return None
 
 
 def free_bytes(directory: Path) -> int:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 
 from dbmpi.comm.scarcity import REMEDIES, address_limit, lacking
 from dbmpi.errors import UserError
+from dbmpi.imports import unloadable
 from dbmpi.run import shared_memory
 from dbmpi.run.shared_memory import mb
 
@@ -25,6 +26,8 @@ LEAST_FILES, ENOUGH_FILES = 32, 4096
 POOLS = 2  # of threads that compute: those of BLAS and of kernels
 OTHER_THREADS = 3  # that read ahead, write checkpoints, wait for MPI
 LEAST_ADDRESSES = 550 << 20
+# How mpi4py starts MPI: with threads, and errors that are exceptions, whatever the environment says.
+OF_MPI4PY = [f"MPI4PY_RC_{name}" for name in "INITIALIZE THREADS THREAD_LEVEL FINALIZE ERRORS".split()]
 
 
 def settle(env: MutableMapping[str, str]) -> list[str]:
@@ -41,7 +44,10 @@ def settle(env: MutableMapping[str, str]) -> list[str]:
         For what cannot be set right.
     """
     _check_limits()
+    _check_working_directory()
     _provide_home(env)
+    for name in OF_MPI4PY:
+        env.pop(name, None)
     return [*_provide_temporary(env), *shared_memory.provide(env)]
 
 
@@ -64,6 +70,14 @@ def _check_limits() -> None:
             f"maps {mb(LEAST_ADDRESSES)}: raise it (ulimit -v unlimited); a job's memory is better limited "
             "by the batch system"
         )
+
+
+def _check_working_directory() -> None:
+    """Refuse a working directory that is gone: names of files are counted from there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(f"the working directory: {error.strerror}: start in one that is there") from None
 
 
 def _spare_addresses() -> None:
@@ -147,17 +161,17 @@ def startable(threads: int) -> bool:
 
 @contextmanager
 def scarcity() -> Iterator[None]:
-    """Say what a process has too little of instead of what a library says of it. Local.
+    """Say what a process has too little of, or cannot load, instead of what a library says of it. Local.
 
     Raises
     ------
     UserError
-        In place of an error that tells of too little memory, files, threads or space.
+        In place of an error that tells of too little memory, files, threads or space, or of a module.
     """
     try:
         yield
     except Exception as error:
-        what = lacking(error)
+        what = lacking(error) or unloadable(error)
         if what is None:
             raise
         raise UserError(what) from error

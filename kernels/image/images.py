@@ -50,6 +50,8 @@ def _compiled(dispatcher: Any, arguments: Sequence[Any]) -> Linked:
 
     from kernels.image import entry
 
+    if not hasattr(dispatcher, "typeof_pyval"):
+        raise Unsupported("Numba is told to compile nothing, in its own file")
     types = tuple(dispatcher.typeof_pyval(value) for value in arguments)
     with global_compiler_lock:
         compiled = dispatcher._compiler.compile(types, None)

@@ -67,8 +67,11 @@ def _usable() -> bool:
 
 def images_used() -> bool:
     """Return whether kernels come from images here."""
-    told = os.environ.get("NUMBA_DISABLE_JIT", "")
-    return _usable() and not (told.strip().isdigit() and int(told))
+    try:  # as Numba reads it
+        told = int(os.environ.get("NUMBA_DISABLE_JIT", ""))
+    except ValueError:
+        told = 0
+    return _usable() and not told
 
 
 @cache

@@ -13,7 +13,6 @@ import pytest
 from dbmpi.checkpoint import manifest, resume
 from dbmpi.checkpoint.directory import CHECKPOINTS, INDEX, checkpoint_directory
 from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
-from dbmpi.train import START
 from scripts import launcher
 from scripts.chaos.victims import Killer
 from tests.system.conftest import launch_in

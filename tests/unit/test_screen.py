@@ -1,8 +1,11 @@
 """Output that cannot fail: every kind of stream in place of standard output and error."""
 
+import errno
 import io
 import os
 import sys
+import threading
+from unittest.mock import Mock
 
 import pytest
 
@@ -74,11 +77,18 @@ def test_a_device(stdout, name, status):
         assert (len(stdout(stream)[0]), stdout(stream)[1]) == (status, status)
 
 
-def test_a_reader_that_has_left_is_no_failure(stdout):
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as stream:
-        assert stdout(stream) == (["standard output: Broken pipe"], 0)
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET])
+def test_a_reader_that_has_left_is_no_failure(stdout, monkeypatch, number):
+    monkeypatch.setattr(os, "write", Mock(side_effect=OSError(number, "gone")))
+    with open(os.devnull, "w") as stream:
+        assert stdout(stream) == (["standard output: gone"], 0)
+
+
+def test_where_no_thread_can_be_started_the_caller_writes(stdout, monkeypatch, tmp_path):
+    monkeypatch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+    with (tmp_path / "out").open("w", encoding="utf-8") as stream:
+        assert stdout(stream) == ([], 0)
+    assert (tmp_path / "out").read_text("utf-8").count("\n") == 2
 
 
 def test_screens_within_screens_are_the_same(capsys):
