@@ -198,10 +198,12 @@ def _serial(context: "RunContext", started: float) -> int:
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
     from dbmpi.comm import ulfm
+    from dbmpi.comm.meeting import while_loading
     from dbmpi.comm.world import World
     from dbmpi.process import kill
 
-    with World(context.setup.topology, comm, context.config.cluster.timeout_s) as world:
+    timeout_s = while_loading(context.config.cluster.timeout_s)
+    with World(context.setup.topology, comm, timeout_s) as world:
         who.comms = world.comms
         status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():

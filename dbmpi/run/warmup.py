@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbmpi.comm.alone import Alone
+from dbmpi.comm.meeting import gathered, while_loading
 from dbmpi.errors import UserError
 from dbmpi.run.capacity import limits
 from dbmpi.run.cautions import expectations
@@ -30,9 +31,8 @@ COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.time
 
 def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     """Write the resolved configuration and run.json. Collective over `comm`."""
-    from dbmpi.comm.meeting import gathered
-
-    threads = gathered(comm, setup.threads, "writing run.json", setup.config.cluster.timeout_s)
+    timeout_s = while_loading(setup.config.cluster.timeout_s)
+    threads = gathered(comm, setup.threads, "writing run.json", timeout_s)
     if threads is None:
         return
     from dbmpi.output.run_directory import CONFIG, describe_run
@@ -87,7 +87,7 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     if rank not in compilers(setup):
         rehearse(context, role)
     _meet(context, comm, "the start of training")
-    warn(comm, _problems(), context.config.cluster.timeout_s)
+    warn(comm, _problems(), while_loading(context.config.cluster.timeout_s))
 
 
 def _problems() -> list[str]:
