@@ -133,7 +133,7 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
         return comm.Abort
     who.leave_alone = ulfm.die_silently
     who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
-    return lambda status: ulfm.end_job([comm, *who.comms], status)
+    return lambda status: ulfm.end_job([comm, *who.comms], status, who.end)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
@@ -202,19 +202,14 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm.world import World
     from dbmpi.process import kill
 
-    timeout_s = while_loading(context.config.cluster.timeout_s)
+    timeout_s, places = while_loading(context.config.cluster.timeout_s), context.setup.places
+    who.end = lambda rank: kill(places[rank].process)
     with World(context.setup.topology, comm, timeout_s) as world:
         who.comms = world.comms
         status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
-            places = context.setup.places
-            ulfm.part(
-                world.service,
-                context.setup.topology.coordinator,
-                context.waiter,
-                status,
-                lambda rank: kill(places[rank].process),
-            )
+            coordinator = context.setup.topology.coordinator
+            ulfm.part(world.service, coordinator, context.waiter, status, who.end)
         _meet_at_the_end(context, world, status)
     return status
 

@@ -52,7 +52,8 @@ class RankIdentity:
     `job` is a text that only the ranks of this job know, once they do; until then all may speak.
     `comms` are its communicators, once it has any;
     `give_way` is what a rank does that is not the first to fail, and `leave_alone` one that the run goes on
-    without: where to leave would end the job, it waits for that end.
+    without: where to leave would end the job, it waits for that end. `end(rank)` kills another rank, if it is
+    known and can be reached from here, and returns whether it is gone.
     """
 
     def __init__(self, rank: int) -> None:
@@ -60,6 +61,7 @@ class RankIdentity:
         self.comms: Sequence[MPI.Intracomm] = []
         self.give_way: Callable[[], None] = lambda: time.sleep(SECOND_S)
         self.leave_alone: Callable[[], None] = lambda: time.sleep(STILL_S)
+        self.end: Callable[[int], bool] = lambda rank: False
         self._claim: socket.socket | None = None
 
     def __call__(self) -> str:
