@@ -147,7 +147,7 @@ def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
     if ulfm.enabled():
         who.leave_alone = ulfm.die_silently
         who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
-        end = lambda status: ulfm.end_job([comm, *who.comms], status)  # noqa: E731
+        end = lambda status: ulfm.end_job([comm, *who.comms], status, who.end)  # noqa: E731
     return end if MPI.Query_thread() == MPI.THREAD_MULTIPLE else abort.by_main_thread(end)
 
 
@@ -219,21 +219,18 @@ def _serial(context: "RunContext", started: float) -> int:
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Split into roles; each does its work, and all leave together."""
     from dbmpi.comm import ulfm
+    from dbmpi.comm.meeting import while_loading
     from dbmpi.comm.world import World
     from dbmpi.process import kill
 
-    with World(context.setup.topology, comm, context.config.cluster.timeout_s) as world:
+    timeout_s, places = while_loading(context.config.cluster.timeout_s), context.setup.places
+    who.end = lambda rank: kill(places[rank].process)
+    with World(context.setup.topology, comm, timeout_s) as world:
         who.comms = world.comms
         status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
-            places = context.setup.places
-            ulfm.part(
-                world.service,
-                context.setup.topology.coordinator,
-                context.waiter,
-                status,
-                lambda rank: kill(places[rank].process),
-            )
+            coordinator = context.setup.topology.coordinator
+            ulfm.part(world.service, coordinator, context.waiter, status, who.end)
         _meet_at_the_end(context, world, status)
     return status
 

@@ -58,7 +58,8 @@ class RankIdentity:
     `let_go` gives up what this rank holds and other jobs wait for, whichever way it leaves; more than once.
     `comms` are its communicators, once it has any;
     `give_way` is what a rank does that is not the first to fail, and `leave_alone` one that the run goes on
-    without: where to leave would end the job, it waits for that end.
+    without: where to leave would end the job, it waits for that end. `end(rank)` kills another rank, if it is
+    known and can be reached from here, and returns whether it is gone.
     """
 
     def __init__(self, rank: int) -> None:
@@ -67,6 +68,7 @@ class RankIdentity:
         self.let_go: Callable[[], None] = lambda: None
         self.give_way: Callable[[], None] = lambda: time.sleep(SECOND_S)
         self.leave_alone: Callable[[], None] = lambda: time.sleep(STILL_S)
+        self.end: Callable[[int], bool] = lambda rank: False
         self._claim: socket.socket | None = None
 
     def __call__(self) -> str:

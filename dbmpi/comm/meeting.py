@@ -30,6 +30,12 @@ PATIENCE = 1.5  # of the deadline: for rank 0, which may wait for another one, a
 TURN_S = 1.0  # between the ranks that could say that rank 0 is missing: the first ends the job
 LOOK_S = 0.1  # between two looks at the clock
 TIMEOUT_S = 300.0  # before the configuration is read
+LOADING_S = 60.0  # at least, while ranks load libraries, many at once on few cores, and give no sign
+
+
+def while_loading(timeout_s: float) -> float:
+    """Return how long a rank may take that loads libraries, however short the deadline is."""
+    return max(timeout_s, LOADING_S)
 
 
 def gathered(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIMEOUT_S) -> list[T] | None:

@@ -206,6 +206,6 @@ class Outbox:
         self._sends = [request for request in self._sends if not tolerant(request.Test, self._learn, True)]
         return not self._sends
 
-    def drain(self, waiter: Waiter) -> None:
-        """Wait until all have left, those too that are sent meanwhile."""
-        waiter.until(self._drop_left, lambda: "the receiver of a small message")
+    def drain(self, waiter: Waiter, patience: float | None = None) -> None:
+        """Wait until all have left, those too that are sent meanwhile. Raises as `Waiter.until`."""
+        waiter.until(self._drop_left, lambda: "the receiver of a small message", patience)

@@ -45,15 +45,16 @@ class Signals:
     def install(self, name: str, show: Callable[[str], object] = str) -> None:
         """Receive the signals that stop a run from now on. Local.
 
-        They are SIGTERM, SIGINT, SIGXCPU, the signal of this name unless it is "none", and SIGHUP where it is
-        not ignored: by nohup, or by a process that is alone, which goes on without its terminal. Of those
-        that launchers pass on as they end themselves, `show` gets a line.
+        They are SIGTERM, SIGINT, SIGXCPU, the signal of this name unless it is "none", and where they are not
+        ignored those that ranks would die of, as launchers pass them on to all; SIGHUP among them, which
+        nohup ignores, and a process that is alone, as it goes on without its terminal. Of those that
+        launchers pass on as they end themselves, `show` gets a line.
         """
         self._show = show
         # SIGXCPU comes between the soft limit of CPU time and the hard one.
         names = ["TERM", "INT", "XCPU", *([name] if name != "none" else [])]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            names.append("HUP")
+        deadly = "HUP", "USR1", "USR2", "ALRM"
+        names += [one for one in deadly if signal.getsignal(signal.Signals[f"SIG{one}"]) != signal.SIG_IGN]
         for one in names:
             signal.signal(signal.Signals[f"SIG{one}"], self._receive)
 

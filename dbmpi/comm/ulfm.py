@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 ERRORS = {"ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED", "ERR_IN_STATUS"}
 POLL_S = 5e-3
 LAST_S = 3.0  # longest wait for the others to leave a job that ends by a failure
+NEWS_S = 1.0  # for the news that those are dead which were killed, as they did not
 SETTLE_S = 0.2  # for what else is on its way about a failure
 GIVE_WAY_S = 1.0  # for a rank that met the failure first to say so
 
@@ -183,21 +184,23 @@ def enabled() -> bool:
 
 
 def part(
-    comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int, end: Callable[[int], object]
+    comm: MPI.Comm, coordinator: int, waiter: Waiter, status: int, end: Callable[[int], bool]
 ) -> NoReturn:
     """Leave a run that has ended, when the coordinator says that all is written. Collective over `comm`.
 
     Without MPI_Finalize, in which all may wait for ever once a rank has died (seen with Open MPI 5.0.11,
     once in fifteen deaths). The coordinator goes last: an exit may look like a death to those who are left.
-    All is written by now: for one that is silent it does not wait for long, and `end(rank)` sees to it.
+    All is written by now: for one that is silent it does not wait for long, and `end(rank)` sees to it. For
+    one that cannot be ended from here, the launcher would wait for ever: it is told to end the job.
     """
     from dbmpi.comm.protocol import Tag  # numpy, which is not loaded before the number of threads is chosen
 
     nothing = bytearray()
     if comm.Get_rank() == coordinator:
         others = [rank for rank in range(comm.Get_size()) if rank != coordinator]
-        for rank in _dismiss(comm, others, waiter, Tag.FAREWELL):
-            end(rank)
+        ended = [end(rank) for rank in _dismiss(comm, others, waiter, Tag.FAREWELL)]
+        if not all(ended):
+            end_launcher()
     else:
         word = comm.Irecv(nothing, coordinator, Tag.FAREWELL)
         waiter.until(word.Test, partial(str, f"rank {coordinator} (coordinator: the end of the run)"))
@@ -232,20 +235,32 @@ def _ended(requests: list[MPI.Request]) -> bool:
         return True
 
 
-def end_job(comms: Sequence[MPI.Comm], status: int) -> None:
+def end_job(comms: Sequence[MPI.Comm], status: int, end: Callable[[int], object]) -> None:
     """End the job as `Abort` cannot where ranks may die: there it ends one process, and mpirun waits on.
 
-    All that others do on `comms` raises from now on, so that they leave; those that do not (a rank that
-    is stopped) are left to the launcher, where it is seen among the processes that this one descends from.
+    All that others do on `comms` raises from now on, so that they leave. `end(rank)` sees to those that do
+    not, as one that is stopped; what cannot be reached so is left to the launcher, whose status is its own.
     """
     for comm in comms:
         revoke(comm)
-    others = comms[0].Get_size() - 1
-    if not _progress(LAST_S, lambda: len(failed(comms[0])) == others):
-        above = launcher()
-        if above is not None:
-            os.kill(above, signal.SIGTERM)
+    world, me = comms[0], comms[0].Get_rank()
+
+    def left() -> set[int]:
+        return set(range(world.Get_size())) - {me, *failed(world)}
+
+    if not _progress(LAST_S, lambda: not left()):
+        for rank in left():
+            end(rank)
+        if not _progress(NEWS_S, lambda: not left()):
+            end_launcher()
     os._exit(status)
+
+
+def end_launcher() -> None:
+    """Have the launcher end the job, if it is among the processes that this one descends from. Local."""
+    above = launcher()
+    if above is not None:
+        os.kill(above, signal.SIGTERM)
 
 
 def die_silently(after_s: float = 0.0) -> None:

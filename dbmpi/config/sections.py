@@ -218,7 +218,9 @@ class Checkpoint:
     keep: int = key(2, "Keep so many, the newest.", unit="checkpoints", minimum=1)
     best: bool = key(True, "Keep the one with the best result on the test set too.")
     signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
-        "USR1", "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do."
+        "USR1",
+        "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do, and SIGUSR1, SIGUSR2 and "
+        "SIGALRM where they are not ignored.",
     )
     timeout_s: float | Auto = key(
         "auto",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from mpi4py import MPI
@@ -16,7 +17,7 @@ from dbmpi.coordinator.activity import Activity
 from dbmpi.coordinator.commands import CommandChannel, MpiDispatcher
 from dbmpi.coordinator.fencing import Fencing
 from dbmpi.coordinator.shards import ShardGroup
-from dbmpi.errors import STATUS_OK, Fenced
+from dbmpi.errors import STATUS_OK, Fenced, PeerSilent
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.process import Process
@@ -162,4 +163,5 @@ class CoordinatorService:
         for ranks in (*self._topology.replicas, self._topology.spares):
             self.dispatcher.send_to(ranks, leave(status))
         if not self.fencing.absent:  # they may never take it
-            self.dispatcher.out.drain(self._waiter)
+            with suppress(PeerSilent):  # nor a spare rank that is silent: all is written
+                self.dispatcher.out.drain(self._waiter, patience=1.0)

@@ -69,6 +69,7 @@ class ShardGroup:
         self._sign_every_s, self._sign_at = SIGN * timeout_s, 0.0
         self._heard = dict.fromkeys(range(len(topology.shards)), awake())
         self._reported: set[int] = set()  # shards that have sent their last report
+        self._stopped = False
         self._written: Callable[[Written], None] = lambda written: None
         self._unmirrored: set[int] = set()  # shards, of mirror `_mirror`
         self._mirror = 0
@@ -145,8 +146,9 @@ class ShardGroup:
 
     def attend(self) -> None:
         """Give and look for signs of life while something else is waited for. Local."""
-        self.keep_alive()
-        self.check_liveness()
+        if not self._stopped:
+            self.keep_alive()
+            self.check_liveness()
 
     def handle_failures(self) -> bool:
         """Let successors go on for shards that have died; return whether one has. Raises as `Failover`."""
@@ -352,6 +354,7 @@ class ShardGroup:
         return [i for i in self.owners.living if i not in self._reported and ranks[i] not in dead]
 
     def stop(self, status: int) -> None:
-        """Let all shards leave. Local."""
+        """Let all shards leave; nothing is to be heard of them from now on. Local."""
         for rank in self._ranks:
             self._channel.order(rank, Command.STOP, status=status)
+        self._stopped = True

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dbmpi.comm.meeting import while_loading
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology
 from dbmpi.run import launch, surroundings
@@ -46,7 +47,7 @@ def choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlac
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)
     threads, problem = surroundings.possible_threads(threads, config.cluster.threads == "auto")
     os.environ.update(launch.thread_environment(threads))
-    warn(comm, problem, config.cluster.timeout_s)
+    warn(comm, problem, while_loading(config.cluster.timeout_s))
     return threads, ranks > cores
 
 

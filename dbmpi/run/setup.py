@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbmpi.comm.meeting import while_loading
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, cores
@@ -104,8 +105,8 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm", who: "RankIdentity"
         As `agree`.
     """
     config = agree(comm, lambda: _read(arguments, comm.Get_size()), "reading the configuration")
-    timeout_s = config.cluster.timeout_s
-    places = _survey(comm, timeout_s)
+    places = _survey(comm, config.cluster.timeout_s)
+    timeout_s = while_loading(config.cluster.timeout_s)
     threads, crowded = cores.choose_threads(comm, config, places)
     given, what = config, "looking at the data"
     chosen, topology, (data, network) = agree(comm, lambda: _inspect(given, places), what, timeout_s)
@@ -147,7 +148,7 @@ def _own(
         model = model_of(network, config.model.dtype, description.train_rows)
         opening = Opening(arguments, config, model, _keeper(comm))
         who.let_go = EARLY.let_go = opening.close  # from here on, whichever way this process leaves
-    what, timeout_s = "opening the run directory", config.cluster.timeout_s
+    what, timeout_s = "opening the run directory", while_loading(config.cluster.timeout_s)
     look = opening.attempt if opening is not None else _nothing
     while (owned := agree(comm, look, what, timeout_s)) is None:
         time.sleep(pause_s)

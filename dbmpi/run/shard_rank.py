@@ -164,8 +164,10 @@ def write_emergency_checkpoint(
 ) -> None:
     """As a shard, write a checkpoint of what the coordinator sent last, and end: `EmergencyCheckpoint`."""
     from dbmpi.checkpoint.coordinator_state import read
+    from dbmpi.process import kill
     from dbmpi.server.emergency import EmergencyCheckpoint
 
+    setup = context.setup
     emergency = EmergencyCheckpoint(
         checkpoint_writer(context),
         among,
@@ -174,7 +176,8 @@ def write_emergency_checkpoint(
         context.waiter,
         service,
         context.config.output.lease_s,
-        context.setup.go_on,
+        setup.go_on,
+        lambda shard: kill(setup.places[setup.topology.shards[shard]].process),
     )
     states = [read(state) for state in service.states[:-1]]
     states += [read(state, b"".join(service.notes)) for state in service.states[-1:]]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dbmpi.comm.alone import Alone
+from dbmpi.comm.meeting import gathered, meet, shared, while_loading
 from dbmpi.errors import UserError
 from dbmpi.run.capacity import limits
 from dbmpi.run.cautions import expectations
@@ -30,9 +31,8 @@ COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.time
 
 def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     """Write the resolved configuration and run.json. Collective over `comm`."""
-    from dbmpi.comm.meeting import gathered, shared
-
-    what, timeout_s, library = "writing run.json", setup.config.cluster.timeout_s, _library(comm)
+    what, library = "writing run.json", _library(comm)
+    timeout_s = while_loading(setup.config.cluster.timeout_s)
     threads = gathered(comm, setup.threads, what, timeout_s)
     shared(comm, lambda: _describe(setup, threads or [], library), what, timeout_s)
 
@@ -83,8 +83,6 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     No rank trains before all have them: the others would do the work of one that still loads.
     """
-    from dbmpi.comm.meeting import meet
-
     setup, rank = context.setup, comm.Get_rank()
     role, timeout_s = setup.topology.roles[rank], max(context.config.cluster.timeout_s, COMPILE_S)
     if rank in compilers(setup):

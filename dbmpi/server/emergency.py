@@ -3,9 +3,9 @@
 The first living shard leads. It takes the run directory over, so that a coordinator that was only stopped
 can change nothing there. It has what the coordinator sent last (`coordinator_state`); it asks the others what
 they could write, lets them write their slices, as for a checkpoint, and completes it. If shards have died,
-their successors take over from the mirrors first, as they would have by order; and if one dies on the way, it
-is all done again without it. Whatever a shard waits for, reads or writes meanwhile, the others get signs of
-life.
+their successors take over from the mirrors first, as they would have by order; and if one dies on the way, or
+is silent, it is all done again without it: a silent one is killed by those of its host. Whatever a shard
+waits for, reads or writes meanwhile, the others get signs of life.
 
 The parameters are newer than the state: notes say what was learned in between. What no note says, of the
 portions that were outstanding, will be learned again.
@@ -13,7 +13,7 @@ portions that were outstanding, will be learned again.
 A batch method's parameters must be of one mirror that all have: the last one, or the one before it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -35,7 +35,6 @@ from dbmpi.checkpoint.directory import (
 from dbmpi.checkpoint.pruning import looks_whole
 from dbmpi.checkpoint.resume import last_whole
 from dbmpi.checkpoint.writer import CheckpointWriter
-from dbmpi.comm import ulfm
 from dbmpi.comm.ancestry import launcher
 from dbmpi.comm.protocol import EMERGENCY, Emergency
 from dbmpi.comm.wait import Waiter
@@ -84,6 +83,8 @@ class EmergencyCheckpoint:
         For how long this shard owns the run directory before it has to renew its record.
     go_on
         Says what goes on from a checkpoint.
+    end
+        Ends a shard that is silent, if it can be reached from here.
     """
 
     def __init__(
@@ -96,9 +97,10 @@ class EmergencyCheckpoint:
         held: Slice,
         lease_s: float,
         go_on: str,
+        end: Callable[[int], object] = lambda shard: None,
     ) -> None:
         self._writer, self._comm, self._index, self._owners = writer, comm, index, owners
-        self._gathering, self._held = Gathering(comm, waiter), held
+        self._gathering, self._held = Gathering(comm, waiter, end), held
         self._lease_s, self._go_on = lease_s, go_on
         self._lease: Lease | None = None  # of the run directory, on the first shard
         self._lost = False  # a slice, for which this shard is the successor
@@ -129,7 +131,7 @@ class EmergencyCheckpoint:
         """
         with self._gathering.attending(self._others):
             while True:
-                self._take_over(ulfm.failed(self._comm))
+                self._take_over(self._gathering.dead)
                 root, *others = self._owners.living
                 if self._index == root:
                     self._lead(states, others, died)
@@ -139,7 +141,7 @@ class EmergencyCheckpoint:
     def _others(self) -> list[int]:
         return [shard for shard in self._owners.living if shard != self._index]
 
-    def _take_over(self, dead: Sequence[int]) -> None:
+    def _take_over(self, dead: Iterable[int]) -> None:
         """Take note of deaths, in the order that all shards have."""
         for shard in sorted(set(dead).intersection(self._owners.living)):
             self._lost |= self._held.take_over(shard)
@@ -162,6 +164,8 @@ class EmergencyCheckpoint:
             return
         saved = saved or meanwhile(self._earlier)
         self._gathering.tell(others, Emergency.END)
+        if silent := self._gathering.silent:
+            died = f"{died}; also silent: {', '.join(f'shard {shard}' for shard in sorted(silent))}"
         if self._lease is not None:
             self._lease.release()
         if not saved:

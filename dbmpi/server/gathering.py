@@ -15,7 +15,7 @@ from dbmpi.comm.background import Background
 from dbmpi.comm.messages import Outbox, complete, tolerant
 from dbmpi.comm.protocol import EMERGENCY, EMERGENCY_TAG, Emergency
 from dbmpi.comm.wait import WATCHED, Waiter
-from dbmpi.errors import JobEnded
+from dbmpi.errors import JobEnded, PeerSilent
 
 T = TypeVar("T")
 
@@ -41,11 +41,22 @@ class Gathering:
         The shards' communicator.
     waiter
         How to wait.
+    end
+        Ends a shard that is silent, if it can be reached from here.
+
+    Attributes
+    ----------
+    silent
+        The shards that have given no sign of life: they count as dead.
     """
 
-    def __init__(self, comm: MPI.Intracomm, waiter: Waiter) -> None:
-        self._comm, self._waiter = comm, waiter
+    def __init__(
+        self, comm: MPI.Intracomm, waiter: Waiter, end: Callable[[int], object] = lambda shard: None
+    ) -> None:
+        self._comm, self._waiter, self._end = comm, waiter, end
         self._out = Outbox(comm, self._learn)
+        self.silent: set[int] = set()
+        self._abandoned: list[tuple[MPI.Request, Record]] = []  # receives of what may yet come
 
     @contextmanager
     def attending(self, others: Callable[[], Sequence[int]]) -> Iterator[None]:
@@ -71,13 +82,7 @@ class Gathering:
             self._out.send(content, shard, EMERGENCY_TAG)
 
     def next(self, shard: int) -> Letter | None:
-        """Return the next message of a shard but for signs of life; None if it has died.
-
-        Raises
-        ------
-        PeerSilent
-            It has given no sign of life within the deadline.
-        """
+        """Return the next message of a shard but for signs of life; None if it has died, or is silent."""
         while (record := self._receive(np.zeros(1, EMERGENCY), shard)) is not None:
             count = int(record[0]["count"])
             numbers = self._receive(np.zeros(count, np.int64), shard) if count > 0 else np.zeros(0, np.int64)
@@ -101,13 +106,27 @@ class Gathering:
     def _receive(self, into: Record, shard: int) -> Record | None:
         what = "what to do without the coordinator"
 
-        def receive() -> Record:
+        def receive() -> Record | None:
             request = self._comm.Irecv(into.view(np.uint8), shard, EMERGENCY_TAG)
             peer = partial(str, f"shard {shard} ({what})")
-            complete(request, into, shard, what, self._waiter, peer, patience=WATCHED)
+            try:
+                complete(request, into, shard, what, self._waiter, peer, patience=WATCHED)
+            except PeerSilent:
+                self._abandoned.append((request, into))
+                self._count_as_dead(shard)
+                return None
             return into
 
         return tolerant(receive, self._learn, None)
+
+    def _count_as_dead(self, shard: int) -> None:
+        self.silent.add(shard)
+        self._end(shard)
+
+    @property
+    def dead(self) -> set[int]:
+        """The shards that have died, or count as dead."""
+        return self.silent.union(ulfm.failed(self._comm))
 
     def _learn(self, error: MPI.Exception) -> None:
         ulfm.raise_unless_death(self._comm, error)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dbmpi.comm import meeting
-from dbmpi.comm.meeting import bounded, exchanged, gathered, shared
+from dbmpi.comm.meeting import bounded, exchanged, gathered, shared, while_loading
 from dbmpi.errors import PeerSilent, UserError
 from dbmpi.run.refusal import Refused, agree, warn
 
@@ -77,6 +77,10 @@ def test_a_rank_0_that_does_not_come_is_named(comm: Any) -> None:
         with pytest.raises(PeerSilent, match=r"from rank 0 \(the feast\)"):
             shared(comm, lambda: None, "the feast", SHORT_S)
     comm.Barrier()
+
+
+def test_ranks_have_time_to_load_libraries_however_short_the_deadline() -> None:
+    assert while_loading(SHORT_S) == meeting.LOADING_S and while_loading(300.0) == 300.0
 
 
 def test_what_blocks_is_ended_by_a_thread(comm: Any, monkeypatch: Any) -> None:

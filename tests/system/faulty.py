@@ -73,10 +73,11 @@ def wrong(fault: str) -> None:
     elif fault == "kill next":  # the rank after this one; and the news of it travels
         os.kill(by_rank(carriers(os.environ[TOKENS]))[launch.env_rank(os.environ) + 1], signal.SIGKILL)
         time.sleep(NEWS_S)
-    elif fault.startswith("kill "):  # several ranks at once
+    elif fault.startswith(("kill ", "stop ")):  # several ranks at once
+        number = signal.SIGKILL if fault.startswith("kill") else signal.SIGSTOP
         processes = by_rank(carriers(os.environ[TOKENS]) + [os.getpid()])
         for rank in sorted(map(int, fault.split()[1:]), key=lambda rank: processes[rank] == os.getpid()):
-            os.kill(processes[rank], signal.SIGKILL)
+            os.kill(processes[rank], number)
     elif fault == "sleep":
         time.sleep(SLEEP_S)
     elif fault.startswith("full"):  # no file may grow: EFBIG, which reaches the program as ENOSPC does

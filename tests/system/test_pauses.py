@@ -76,12 +76,14 @@ def test_a_silent_shard_that_nobody_can_kill_finds_out_when_it_wakes(launch_ft, 
     one_message(done, "rank 2 (shard 1)", "the run goes on without it, and it leaves")
 
 
-def test_a_silent_coordinator_is_killed_and_the_shards_write_its_checkpoint(launch_ft, tmp_path):
-    fault = ("stop", "booking", 0, 140)
-    done = launch_ft(5, *fault, *COMMON, *ALGORITHMS["downpour"], module=FAULTY, timeout=BOUND_S)
+@pytest.mark.parametrize(("fault", "too"), [("stop", ""), ("stop 0 1 3", "; also silent: shard 0")])
+def test_a_silent_coordinator_is_killed_and_the_shards_write_its_checkpoint(launch_ft, tmp_path, fault, too):
+    """Also if the shard that would lead them is silent itself, and a replica, which has to be ended then."""
+    arguments = fault, "booking", 0, 140, *COMMON, *ALGORITHMS["downpour"]
+    done = launch_ft(5, *arguments, module=FAULTY, timeout=BOUND_S)
     assert done.status == 85
-    one_message(done, "no sign of life for 1.5 s from rank 0 (coordinator)", "checkpoint 1, after")
-    assert "has died" not in done.err
+    one_message(done, "no sign of life for 1.5 s from rank 0 (coordinator)", f"{too}; checkpoint ")
+    assert "rank 0 has died" not in done.err
     (saved,) = resume.whole(tmp_path / "run")
     assert isinstance(saved, manifest.Checkpoint), saved
     assert not list((tmp_path / "run" / CHECKPOINTS).glob(".*"))

@@ -15,14 +15,14 @@ from dbmpi.errors import STATUS_STOPPED
 @pytest.fixture
 def detector():
     stops = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGXCPU)
-    numbers = (*stops, signal.SIGUSR1, signal.SIGUSR2)
+    numbers = (*stops, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
     before = {number: signal.getsignal(number) for number in numbers}
     yield Signals()
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("name", ["TERM", "INT", "XCPU", "USR2"])
+@pytest.mark.parametrize("name", ["TERM", "INT", "XCPU", "USR2", "ALRM"])
 def test_a_signal_stops_the_run(detector, name):
     shown = []
     detector.install("USR2", shown.append)
@@ -36,7 +36,7 @@ def test_a_signal_stops_the_run(detector, name):
     assert len(shown) == (name in ("TERM", "INT"))  # which launchers pass on as they end
 
 
-def test_the_signal_of_the_configuration_alone_is_taken(detector):
+def test_a_signal_that_is_ignored_is_no_word_to_stop(detector):
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     detector.install("none")
     os.kill(os.getpid(), signal.SIGUSR1)
