@@ -104,7 +104,7 @@ class EmergencyCheckpoint:
         self._lease_s, self._go_on = lease_s, go_on
         self._lease: Lease | None = None  # of the run directory, on the first shard
         self._lost = False  # a slice, for which this shard is the successor
-        self._attempts = 0
+        self._attempts = self._begun = 0  # also of those that came to write
 
     def write(self, states: Sequence[CoordinatorState], died: str) -> None:
         """Make the checkpoint, and end. Collective over the living shards.
@@ -256,12 +256,12 @@ class EmergencyCheckpoint:
         return number
 
     def _begin(self) -> tuple[int, Path]:
-        """Make the directory of a checkpoint; return its number, another one for each attempt, and it.
+        """Make the directory of a checkpoint; return its number, another one each time, and it.
 
-        Others may still write what belongs to the attempt before.
+        Others may still write what belongs to the one before.
         """
-        owned = self._writer.owned
-        number = self._attempts + max(checkpoint_numbers(owned.path), default=0)
+        owned, self._begun = self._writer.owned, self._begun + 1
+        number = self._begun + max(checkpoint_numbers(owned.path), default=0)
         directory = construction_directory(owned, number)
         with owned.guarded(), writing(directory):
             directory.mkdir()
