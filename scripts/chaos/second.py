@@ -30,7 +30,7 @@ def attempt(draw: random.Random, folder: Path) -> Tried:
 
     first = shop.run(mode, SHAPE, run_dir, during=start_second)
     second = others[0]
-    over = f"the run in {run_dir} has ended" in second.out
+    over = f"the run in {run_dir} has come to its end" in second.out
     tried = Tried(
         role="second",
         algorithm=mode.algorithm,
