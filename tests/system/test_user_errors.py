@@ -6,14 +6,14 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.system.reading import messages, one_message
+from tests.system.reading import QUIET, messages, one_message
 
 pytestmark = pytest.mark.beside
 
 # Arguments, and what the message must name.
 MISTAKES = {
-    "misspelt key": (["--set", "train.minibach=8"], ["train.minibach", '"minibatch"']),
-    "misspelt section": (["--set", "trian.minibatch=8"], ["trian", '"train"']),
+    "misspelt key": (["--set", "train.minibach=8"], ["train.minibach", "--set train.minibatch=8"]),
+    "misspelt section": (["--set", "trian.minibatch=8"], ["trian", "--set train.minibatch=8"]),
     "wrong type": (["--set", "train.minibatch=many"], ["train.minibatch", '"many"', "integer"]),
     "out of range": (["--set", "downpour.learning_rate=-1"], ["downpour.learning_rate", "-1", "above 0"]),
     "not an assignment": (["--set", "train.epochs"], ["train.epochs", "section.key=value"]),
@@ -94,7 +94,7 @@ IMPOSSIBLE = {
         ["cluster.replicas=2", "cluster.partitions=2", "cluster.shards=1"],
         [
             "6 ranks = 1 coordinator + 1 shard + 2 replicas x 2 partitions",
-            "started 4: start 6, or lower cluster.",
+            "started 4: start 6 (mpirun -n 6), or lower cluster.",
         ],
     ),
     "shards without mpirun": (0, ["cluster.shards=2"], ["cluster.shards = 2", "1 process", "mpirun -n 4"]),
@@ -111,12 +111,21 @@ def test_impossible_rank_count_prints_the_equation(launch, case):
 
 
 @pytest.mark.both_mpis
-@pytest.mark.parametrize("variable", ["SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
-def test_launcher_that_starts_singletons_is_told(launch, variable):
+def test_launcher_that_starts_singletons_is_told(launch):
     # Without the launcher's own variables MPI starts a world of one, as it does under a foreign launcher.
-    done = launch(0, env={variable: "4"}, timeout=30)
+    done = launch(0, "--run-dir", "a b", env={"SLURM_NTASKS": "4"}, timeout=30)
     assert done.status == 2
-    one_message(done, f"{variable} = 4", "world has size 1", "4 separate programs", f"{variable}=1 python")
+    again = "SLURM_NTASKS=1 python -m dbmpi.train --run-dir 'a b'"
+    one_message(done, "SLURM_NTASKS = 4", "world has size 1", "4 separate programs", again)
+
+
+def test_a_launcher_that_is_gone_is_not_believed(launch):
+    server = {"PMIX_RANK": "3", "PMIX_SERVER_URI41": "prterun-x-1@0.0;tcp4://127.0.0.1:9"}
+    gone = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4", **server}
+    done = launch(0, *QUIET, "train.steps=1", env=gone)
+    assert done.status == 0 and "left over from a launcher that is gone" in done.err
+    assert "dbmpi: everything is in" in done.out
+    assert "usage: " in launch(0, "--help", env={"OMPI_COMM_WORLD_RANK": "3"}).out
 
 
 def test_only_the_first_singleton_speaks(launch):
@@ -162,7 +171,7 @@ def test_dry_run_finds_the_same_mistakes(launch, place):
         one_message(done, *words)
     done = launch(0, "--dry-run", "--ranks", "2", timeout=20)
     assert done.status == 2
-    one_message(done, "3 ranks = 1 coordinator")
+    one_message(done, "3 ranks = 1 coordinator", "--ranks 3")
 
 
 @pytest.fixture
