@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and what a failure to write one is called."""
 
+import errno
 import json
 import os
 import platform
@@ -12,6 +13,12 @@ from typing import Any
 
 from dbmpi import __version__
 from dbmpi.errors import UserError
+
+NO_ROOM = (
+    "look at the space and the quota there (checkpoint.keep keeps fewer checkpoints), or begin in another "
+    "place with --run-dir"
+)
+TOO_LARGE = "raise the limit of the size of files (ulimit -f), or begin on another file system with --run-dir"
 
 
 @contextmanager
@@ -31,10 +38,8 @@ def writing(path: Path) -> Iterator[None]:
         said = re.search(r"errno = (\d+)", str(error))  # by HDF5
         number = int(said[1]) if said else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error).partition("\n")[0]
-        raise UserError(
-            f"{path}: cannot be written: {reason}; look at the space and the quota there (checkpoint.keep "
-            "keeps fewer checkpoints), or begin in another place with --run-dir"
-        ) from error
+        remedy = TOO_LARGE if number == errno.EFBIG else NO_ROOM
+        raise UserError(f"{path}: cannot be written: {reason}; {remedy}") from error
 
 
 def working_directory() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from dbmpi import process
 
 LONGEST = 120  # characters of a name that the environment gives
+MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Identity:
         job = env.get("SLURM_JOB_ID", "")
         if job:
             job = f"{job}@{env.get('SLURM_CLUSTER_NAME', '')}"[:LONGEST].rstrip("@")
-        restarts = env.get("SLURM_RESTART_COUNT", "")
+        restarts = env.get("SLURM_RESTART_COUNT", "")[:MOST_DIGITS]
         pid = os.getpid()
         return cls(
             *_place(), pid, process.started(pid) or 0, job, int(restarts) if restarts.isdecimal() else 0

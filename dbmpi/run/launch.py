@@ -1,7 +1,8 @@
 """What the launcher says in the environment: ranks started, cores given. Without MPI."""
 
 import re
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, MutableMapping
 from typing import Literal
 
 from dbmpi.comm import ancestry
@@ -71,6 +72,28 @@ def speaks(env: Mapping[str, str], on_node: bool = False) -> bool:
 def launched(env: Mapping[str, str]) -> bool:
     """Return whether a launcher may have started this process, one that is known or one like them."""
     return any(LAUNCHED.fullmatch(name) for name in env)
+
+
+def forget_gone(env: MutableMapping[str, str]) -> list[str]:
+    """Take out what a launcher has left that is gone, in a shell that it started; return warnings. Local.
+
+    Open MPI would look for it, and end by SIGSEGV.
+    """
+    servers = [text for name, text in env.items() if name.startswith("PMIX_SERVER_URI")]
+    if not servers or ancestry.launcher() is not None or any(map(_answers, servers)):
+        return []
+    for name in [name for name in env if name.startswith(("PMIX_", "OMPI_COMM_"))]:
+        del env[name]
+    return ["the launcher that PMIX_SERVER_URI tells of is gone: this process is alone"]
+
+
+def _answers(server: str) -> bool:
+    """Return whether there is something at an address as PMIx writes it: `job@0.0;tcp4://127.0.0.1:4711`."""
+    found = re.search(r"://\[?([^\]/]+)\]?:(\d{1,5})$", server)
+    try:
+        return found is not None and socket.create_connection((found[1], int(found[2])), 1.0).close() is None
+    except (OSError, OverflowError):
+        return False
 
 
 def check_world(env: Mapping[str, str], size: int) -> None:
