@@ -90,8 +90,11 @@ def forget_gone(env: MutableMapping[str, str]) -> list[str]:
 def _answers(server: str) -> bool:
     """Return whether there is something at an address as PMIx writes it: `job@0.0;tcp4://127.0.0.1:4711`."""
     found = re.search(r"://\[?([^\]/]+)\]?:(\d{1,5})$", server)
+    if found is None:
+        return False
     try:
-        return found is not None and socket.create_connection((found[1], int(found[2])), 1.0).close() is None
+        with socket.create_connection((found[1], int(found[2])), 1.0):
+            return True
     except (OSError, OverflowError):
         return False
 

@@ -1,5 +1,6 @@
 """What the launcher says, and what follows for threads."""
 
+import socket
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from dbmpi.errors import UserError
 from dbmpi.run.launch import (
     check_world,
     env_rank,
+    forget_gone,
     launcher_size,
     resolve_overlap,
     resolve_threads,
@@ -143,3 +145,11 @@ def test_ranks_that_sleep_need_no_core() -> None:
 )
 def test_overlap_suits_replicas_nodes_and_cores(setting, replicas, nodes, ranks, cores, expected):
     assert resolve_overlap(setting, replicas, nodes, ranks, cores) is expected
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_a_launcher_that_is_gone_has_left_is_taken_out(gone: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        uri = f"job@0.0;tcp4://127.0.0.1:{1 if gone else server.getsockname()[1]}"
+        env = {"PMIX_RANK": "1", "PMIX_SERVER_URI2": uri, "OMPI_COMM_WORLD_SIZE": "4", "HOME": "/"}
+        assert bool(forget_gone(env)) == (env.keys() == {"HOME"}) == gone
