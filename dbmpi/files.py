@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and what a failure to write one is called."""
 
+import errno
 import json
 import os
 import platform
@@ -12,6 +13,8 @@ from typing import Any
 
 from dbmpi import __version__
 from dbmpi.errors import CannotWrite
+
+TOO_LARGE = "raise the limit of the size of files (ulimit -f), or begin on another file system with --run-dir"
 
 
 @contextmanager
@@ -31,7 +34,10 @@ def writing(path: Path) -> Iterator[None]:
         said = re.search(r"errno = (\d+)", str(error))  # by HDF5
         number = int(said[1]) if said else getattr(error, "errno", None)
         reason = os.strerror(number) if number else str(error).partition("\n")[0]
-        raise CannotWrite(f"{path}: cannot be written: {reason}") from error
+        problem = CannotWrite(f"{path}: cannot be written: {reason}")
+        if number == errno.EFBIG:
+            problem.remedy = TOO_LARGE
+        raise problem from error
 
 
 def working_directory() -> str:

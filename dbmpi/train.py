@@ -67,8 +67,10 @@ def _main(argv: Sequence[str], started: float) -> int:
         arguments = cli.parse(argv)
         from dbmpi.run import surroundings  # not for --help, and after Ctrl-C is taken care of
 
+        warnings = surroundings.settle_process(os.environ)
         if arguments.dry_run or arguments.print_config:
             EARLY.over()
+            surroundings.warn(warnings)
             with surroundings.scarcity():
                 from dbmpi.run.printed import print_report
 
@@ -76,11 +78,10 @@ def _main(argv: Sequence[str], started: float) -> int:
     except UserError as error:
         return refuse(error)
     try:
-        warnings = [*leftover.warnings(), *surroundings.settle(os.environ)]
+        warnings += [*leftover.warnings(), *surroundings.settle(os.environ)]
     except UserError as error:
         return refuse_on_node(error)
-    if launch.speaks(os.environ, on_node=True):
-        surroundings.warn(warnings)
+    surroundings.warn(warnings)
     if not launch.launched(os.environ):
         alone = abort.RankIdentity(0)
         return abort.guarded(lambda: _train_alone(arguments, alone, started), alone, abort.leave)

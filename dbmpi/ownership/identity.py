@@ -13,6 +13,7 @@ from dbmpi.text import has_control, plain
 
 LONGEST = 120  # characters of a name that the environment gives
 LARGEST = 2**63 - 1  # of what the system counts
+MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Identity:
         job = env.get("SLURM_JOB_ID", "")
         if job:
             job = plain(f"{job}@{env.get('SLURM_CLUSTER_NAME', '')}", LONGEST).rstrip("@")
-        restarts = env.get("SLURM_RESTART_COUNT", "")
+        restarts = env.get("SLURM_RESTART_COUNT", "")[:MOST_DIGITS]
         count = int(restarts) if restarts.isdecimal() else 0
         (pid, start), kept = (_process(number) for number in (os.getpid(), keeper))
         return cls(*_place(), pid, start, job, count, *kept)

@@ -43,6 +43,7 @@ class EarlySignals:
         if self._before:
             return
         signal.pthread_sigmask(signal.SIG_UNBLOCK, UNBLOCKED)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a terminal that stops who writes from the background
         for one in STOPS:
             self._before[one] = signal.getsignal(one)
             if self._before[one] == signal.SIG_IGN:  # as by nohup

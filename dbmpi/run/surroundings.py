@@ -15,10 +15,10 @@ import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 
-from dbmpi.comm.scarcity import REMEDIES, address_limit, lacking
+from dbmpi import imports
+from dbmpi.comm.scarcity import REMEDIES, address_limit, data_limit, lacking
 from dbmpi.errors import UserError
-from dbmpi.imports import unloadable
-from dbmpi.run import shared_memory
+from dbmpi.run import launch, shared_memory
 from dbmpi.run.shared_memory import mb
 
 M_ARENA_MAX = -8  # of mallopt(3)
@@ -26,8 +26,32 @@ LEAST_FILES, ENOUGH_FILES = 32, 4096
 POOLS = 2  # of threads that compute: those of BLAS and of kernels
 OTHER_THREADS = 3  # that read ahead, write checkpoints, wait for MPI
 LEAST_ADDRESSES = 550 << 20
+LEAST_DATA = 280 << 20
+LEAST_STACK, STACK, MOST_STACK = 1 << 20, 8 << 20, 256 << 20
+SIZE_OF_ATTRIBUTES = 256  # more than that of pthread_attr_t
 # How mpi4py starts MPI: with threads, and errors that are exceptions, whatever the environment says.
 OF_MPI4PY = [f"MPI4PY_RC_{name}" for name in "INITIALIZE THREADS THREAD_LEVEL FINALIZE ERRORS".split()]
+
+
+def settle_process(env: MutableMapping[str, str]) -> list[str]:
+    """Set right what libraries of every command stumble over; return warnings. Local, before they load."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    _bound_stacks()
+    return imports.settle(env)
+
+
+def _bound_stacks() -> None:
+    """Give threads stacks of a usual size; the C library's are as large as ulimit -s lets the first be."""
+    limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    if limit == resource.RLIM_INFINITY or LEAST_STACK <= limit <= MOST_STACK:
+        return
+    threading.stack_size(STACK)
+    libc, attributes = ctypes.CDLL(None), ctypes.create_string_buffer(SIZE_OF_ATTRIBUTES)
+    if hasattr(libc, "pthread_setattr_default_np") and not libc.pthread_attr_init(attributes):
+        libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(STACK))
+        libc.pthread_setattr_default_np(attributes)
 
 
 def settle(env: MutableMapping[str, str]) -> list[str]:
@@ -69,6 +93,12 @@ def _check_limits() -> None:
             f"the limit of memory addresses is {mb(addresses)} (ulimit -v), and Python with its libraries "
             f"maps {mb(LEAST_ADDRESSES)}: raise it (ulimit -v unlimited); a job's memory is better limited "
             "by the batch system"
+        )
+    data = data_limit()
+    if data is not None and data < LEAST_DATA:
+        raise UserError(
+            f"the limit of data is {mb(data)} (ulimit -d), and Python with its libraries takes "
+            f"{mb(LEAST_DATA)}: raise it (ulimit -d unlimited)"
         )
 
 
@@ -171,13 +201,13 @@ def scarcity() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        what = lacking(error) or unloadable(error)
+        what = lacking(error) or imports.unloadable(error)
         if what is None:
             raise
         raise UserError(what) from error
 
 
 def warn(warnings: list[str]) -> None:
-    """Print warnings."""
-    for text in warnings:
+    """Print warnings, on one rank of a node."""
+    for text in warnings if launch.speaks(os.environ, on_node=True) else []:
         print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)

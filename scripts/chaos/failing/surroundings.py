@@ -131,6 +131,13 @@ PYTHON = [
     _set("HDF5_USE_FILE_LOCKING", "TRUE", make=_slow),
     _set("HDF5_USE_FILE_LOCKING", "unknown", what="text"),
     _set("HDF5_PLUGIN_PATH", "/nonexistent", what="not there", make=Surrounding),
+    Surrounding("HDF5_DRIVER: unknown", "export HDF5_DRIVER=unknown", says="is not used"),
+    Surrounding(
+        "NPY_ENABLE_CPU_FEATURES, NPY_DISABLE_CPU_FEATURES: both",
+        "export NPY_ENABLE_CPU_FEATURES=AVX2 NPY_DISABLE_CPU_FEATURES=AVX2",
+        2,
+        "numpy._core cannot be loaded: Both",
+    ),
 ]
 LIMITS = [
     Surrounding("umask: 0777", f'umask 0777; {USER} "$@"', 2, "Permission denied", "run"),
@@ -140,6 +147,8 @@ LIMITS = [
     _run("ulimit -n: 12", "ulimit -n 12", 2, "the limit of open files is 12"),
     _slow("ulimit -n: 40", "ulimit -n 40"),
     _slow("ulimit -s: unlimited", "ulimit -s unlimited"),
+    _slow("ulimit -s: 40 GB", "ulimit -s 40000000"),
+    _slow("ulimit -d: 150 MB", "ulimit -d 150000", 2, "the limit of data is"),
     _run("ulimit -f: 1 kB", "ulimit -f 2", 2, "File too large"),
     _slow("ulimit -l: 0", "ulimit -l 0"),
     _slow("ulimit -c: 0, -t: 60", "ulimit -c 0; ulimit -t 60"),
@@ -151,6 +160,19 @@ LIMITS = [
     _slow("control group: 1 GB", grouped("memory", "memory.limit_in_bytes", 10**9)),
 ]
 FOLDERS = [
+    _run(
+        "working directory: deleted, and a run", "mkdir gone; cd gone; rmdir ../gone", 2, "start in one that"
+    ),
+    _run(
+        "modules of the user's",
+        "mkdir dbmpi; echo 1 >kernels.py; cp kernels.py numpy.py; cp kernels.py random.py",
+    ),
+    Surrounding(
+        "a numpy.py first",
+        "mkdir p; echo 1 >p/numpy.py; export PYTHONPATH=$PWD/p",
+        2,
+        "numpy cannot be loaded",
+    ),
     Surrounding("working directory: deleted", "mkdir gone; cd gone; rmdir ../gone"),
     Surrounding("working directory: unreadable", f'mkdir shut; cd shut; chmod 0 .; {USER} "$@"'),
     _run("standard input: closed", "exec <&-"),
@@ -158,6 +180,12 @@ FOLDERS = [
     _slow("/dev/shm: full", mounted("size=4k", "/dev/shm"), 0, "ranks share memory in", "ranks"),
 ]
 LAUNCHERS = [
+    _run(
+        "PMIX: a launcher that is gone",
+        "export PMIX_RANK=1 PMIX_SERVER_URI2='a@0.0;tcp4://127.0.0.1:1'",
+        0,
+        "is gone",
+    ),
     _run("SLURM_NTASKS: 4", "export SLURM_NTASKS=4", 2, "SLURM_NTASKS = 4"),
     _set("SLURM_NTASKS", "many", what="text"),
     _run(
