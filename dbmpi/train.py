@@ -19,17 +19,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from dbmpi.run import leftover
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
-    leftover.forget(os.environ)
     EARLY.listen()  # before other imports, which take a moment
 
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
-from dbmpi.run import cli, launch
+from dbmpi.run import cli, launch, leftover
 from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
 from dbmpi.screen import reported, screens
 
@@ -50,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     with screens():
         try:
-            leftover.forget(os.environ)
+            if leftover.forget(os.environ):
+                EARLY.over()  # who is alone listens to less
             EARLY.listen()
             abort.interrupt_once()
             return _main(sys.argv[1:] if argv is None else argv, started)

@@ -1,7 +1,6 @@
 """What the launcher says in the environment: ranks started, cores given. Without MPI."""
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -94,6 +93,8 @@ def check_world(env: Mapping[str, str], size: int, words: Sequence[str] = ()) ->
     said = launcher_size(env)
     if size != 1 or said is None or said[1] <= 1:
         return
+    import shlex  # here: signals are taken care of once this module is loaded
+
     variable, count = said
     raise UserError(
         f"{variable} = {count}, but the MPI world has size {size}: the launcher started {count} separate "

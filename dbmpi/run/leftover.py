@@ -18,17 +18,18 @@ PATIENCE_S = 1.0
 forgotten: list[str] = []  # names, for who can say so
 
 
-def forget(env: MutableMapping[str, str]) -> None:
-    """Remove the variables of a launcher from the environment if it is certainly gone. Local.
+def forget(env: MutableMapping[str, str]) -> bool:
+    """Remove the variables of a launcher from the environment if it is certainly gone; return whether. Local.
 
     It is where none is among the processes that this one descends from, and none can be reached.
     """
     names = sorted(name for name in env if OF_RANKS.fullmatch(name))
     if not names or any(map(OTHERS.fullmatch, env)) or not ancestry.unlaunched() or _reachable(env):
-        return
+        return False
     for name in names:
         del env[name]
     forgotten.extend(names)
+    return True
 
 
 def warnings() -> list[str]:
