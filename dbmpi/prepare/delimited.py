@@ -149,7 +149,7 @@ class DelimitedFile:
             raw = gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
         except OSError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror or error}") from error
-        return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[type-var]
+        return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
     def _lines(self, file: IO[str], most: int) -> list[str]:
         try:

@@ -127,6 +127,94 @@ def _table(given: argparse.Namespace) -> "Source":
     return TableSource([DelimitedFile(path, not given.no_header) for path in _files(given.files)], wanted)
 
 
+def _add_arrays(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="several, or a pattern in quotes, are one set"
+    )
+    for split in ("", "validation-", "test-"):
+        of = f" of the split {split[:-1]}" if split else ""
+        parser.add_argument(f"--{split}inputs", metavar="NAME", help=f"array of the inputs{of}, (N, ...)")
+        parser.add_argument(
+            f"--{split}targets", metavar="NAME", help=f"array of the labels or targets{of}, (N,) or (N, T)"
+        )
+    parser.add_argument(
+        "--task",
+        choices=("classes", "one-hot", "members", "numbers"),
+        help="what the targets are (by the first ones)",
+    )
+    parser.add_argument("--groups", metavar="NAME", help="array (N,): rows of one value stay in one split")
+    parser.add_argument("--channels-first", action="store_true", help="images are (N, C, H, W)")
+
+
+def _arrays(given: argparse.Namespace) -> "Source":
+    from dbmpi.prepare.arrays import ArraySource, Wanted, usual_names
+
+    files = _files(given.files)
+    options = vars(given)
+    named = {
+        split: (options[f"{prefix}inputs"], options[f"{prefix}targets"])
+        for split, prefix in (("train", ""), ("validation", "validation_"), ("test", "test_"))
+    }
+    for split, names in named.items():
+        if (names[0] is None) != (names[1] is None):
+            raise UserError(
+                f"--inputs and --targets belong together: one of them is missing for the split {split}"
+            )
+    found = {split: pair for split, pair in named.items() if pair[0]}
+    if found and "train" not in found:
+        raise UserError("--inputs and --targets, of the training rows, are missing")
+    return ArraySource(
+        files, Wanted(found or usual_names(files[0]), given.groups, given.channels_first, given.task)
+    )
+
+
+def _add_speech(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        metavar="DIR",
+        type=Path,
+        help="folder of WAV files, or a CSV with the columns path, label, split, group",
+    )
+    parser.add_argument(
+        "--names",
+        metavar="PATTERN",
+        help="of the files, as '{label}_{group}_{}': {} is any text; those of one group stay in one split",
+    )
+    parser.add_argument(
+        "--test-names", metavar="PATTERN", help="of the files of the split test, as '*_[0-4]'"
+    )
+    parser.add_argument(
+        "--frame-labels",
+        metavar="DIR",
+        type=Path,
+        help="folder of NAME.txt for each NAME.wav: a label for each frame",
+    )
+    parser.add_argument(
+        "--states",
+        metavar="N",
+        type=int,
+        default=1,
+        help="parts of a recording that are classes of their own (1)",
+    )
+    parser.add_argument(
+        "--context", metavar="N", type=int, default=5, help="frames on either side that are inputs too (5)"
+    )
+    _add_jobs(parser)
+
+
+def _speech(given: argparse.Namespace) -> "Source":
+    from dbmpi.prepare.recordings import by_names, by_table
+    from dbmpi.prepare.speech import SpeechSource
+
+    if given.files.is_file():
+        recordings = by_table(given.files)
+    else:
+        recordings = by_names(given.files, given.names, given.test_names)
+    return SpeechSource(
+        recordings, given.context, given.states, given.frame_labels, _jobs(given), [given.files]
+    )
+
+
 def _files(names: Sequence[str]) -> list[Path]:
     """Return the files of names, some of which may be patterns. Raises UserError where there is none."""
     found = []
@@ -195,5 +283,35 @@ KINDS = {
         _add_table,
         _table,
         scaling="features",
+    ),
+    "speech": Kind(
+        "recordings of speech (WAV), a label for each or for each frame",
+        "Frames of 25 ms every 10 ms, 40 log mel energies each; with 5 frames on either side 440 inputs.\n"
+        "All frames of a recording are in one split.",
+        "recordings/ digits.h5 --names '{label}_{}_{}' --test-names '*_[0-4]' --states 3",
+        _add_speech,
+        _speech,
+        scaling="features",
+    ),
+    "npz": Kind(
+        "arrays of NumPy",
+        "Names such as x_train and y_train, train_images and train_labels, x and y are found by themselves.",
+        "mnist.npz mnist.h5",
+        _add_arrays,
+        _arrays,
+    ),
+    "mat": Kind(
+        "arrays of MATLAB",
+        "Those of version 7.3 are read by h5py, older ones by SciPy.",
+        "digits.mat digits.h5 --inputs X --targets y",
+        _add_arrays,
+        _arrays,
+    ),
+    "hdf5": Kind(
+        "data sets of any HDF5 file",
+        "Names such as train/x and train/y, x_train and y_train, or x and y are found by themselves.",
+        "own.h5 data.h5 --inputs images/pixels --targets images/label",
+        _add_arrays,
+        _arrays,
     ),
 }

@@ -12,18 +12,8 @@ from dbmpi.arrays import Array
 CROP, PAD, STRETCH = FITS = ("crop", "pad", "stretch")
 TEN_BITS_AND_MORE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 # What Pillow raises of files that are no image, damaged, or too large to be one.
-ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    IndexError,
-    MemoryError,
-    EOFError,
-    KeyError,
-    OverflowError,
-)
-ERRORS += (Image.DecompressionBombError, Image.DecompressionBombWarning, ZeroDivisionError)
+TOO_LARGE = Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError, OverflowError
+ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ZeroDivisionError, *TOO_LARGE)
 
 
 class NoPicture(Exception):
@@ -59,7 +49,7 @@ def read_picture(path: Path, form: Form) -> Array:
     """Read one image, uint8 (H, W) or (H, W, 3). Raises NoPicture.
 
     A JPEG that is much larger than wanted is decoded at an eighth, a quarter or half of its size (`draft`),
-    which is faster and changes pixels slightly. An image is turned as its camera says, and loses transparency.
+    which is faster and changes pixels slightly. An image is turned as its camera says; transparency is lost.
     """
     try:
         with warnings.catch_warnings():

@@ -12,7 +12,8 @@ from typing import TypeVar
 from dbmpi.errors import UserError
 
 AHEAD = 4  # tasks that wait for each process: it never stands idle, and few results wait
-Task, Result = TypeVar("Task"), TypeVar("Result")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def usable_cores() -> int:

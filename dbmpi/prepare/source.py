@@ -46,22 +46,23 @@ class Layout:
 
 
 class Source(Protocol):
-    """Files of one kind.
+    """Files of one kind."""
 
-    Attributes
-    ----------
-    record
-        The type of a record: a structured one. The field `y` of integers is a class and of floats a target;
-        a field `group` of integers is a group whose rows stay together.
-    expected
-        About how many records there will be in each split, for progress and the size of what is kept.
-    files
-        What they are read from, as the data file names it.
-    """
+    @property
+    def record(self) -> np.dtype:
+        """The type of a record: a structured one.
 
-    record: np.dtype
-    files: Sequence[Path]
-    expected: Mapping[str, int]
+        The field `y` of integers is a class, and of floats a target. A field `group` of integers is a group,
+        whose rows stay in one split.
+        """
+
+    @property
+    def expected(self) -> Mapping[str, int]:
+        """About how many records each split has, for progress and the size of what is kept."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """What it is read from, for the data file to say."""
 
     def batches(self) -> Iterator[Batch]:
         """Yield all records once, in the order of the files. Raises UserError for what is wrong with them."""

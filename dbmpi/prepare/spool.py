@@ -4,6 +4,7 @@ Each row is put into a bucket that is drawn for it, and each bucket is shuffled 
 are equally likely.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,8 +94,7 @@ class Spool:
         rows = np.empty(sum(count for _, count in pieces), self._record)
         done = 0
         for start, count in pieces:
-            self._file.seek(start)
-            self._file.readinto(memoryview(rows[done : done + count].view(np.uint8)))  # type: ignore[attr-defined]
+            os.preadv(self._file.fileno(), [rows[done : done + count].view(np.uint8).data], start)
             done += count
         return rows
 

@@ -108,7 +108,7 @@ class TableSource:
         return CATEGORY if few and len(self._wanted.targets) == 1 else NUMBER
 
     def _record(self) -> np.dtype:
-        fields = [
+        fields: list[tuple[str, type, tuple[int, ...]]] = [
             ("number", np.float32, (len(self._numbers),)),
             ("category", np.int32, (len(self._categories),)),
         ]

@@ -72,7 +72,8 @@ def write(out: Path, source: Source, options: Options, progress: Progress) -> di
     rng = np.random.default_rng(options.seed)
     with _new(out, options.replace) as temporary:
         spools, tallies = _read(source, out.parent, None if options.keep_order else rng, progress)
-        layout, rows = source.layout(), {}
+        layout = source.layout()
+        rows: dict[str, int] = {}
         with writing(out), h5py.File(temporary, "w", libver="latest") as file:
             file.attrs.update(_about(layout, options))
             for given, spool in spools.items():
