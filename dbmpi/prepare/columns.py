@@ -1,7 +1,7 @@
-"""Columns of a table: what each is, and how its cells become numbers."""
+"""Columns of a table: what each is, and how its cells become numbers or texts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from dbmpi.text import show
 
 MISSING = frozenset(("", "NA", "N/A", "n/a", "na", "<NA>", "NaN", "nan", "NULL", "null", "None", "?"))
 MISSING_CATEGORY = "missing"
-NUMBER, CATEGORY = "number", "category"
+NUMBER, CATEGORY, WHOLE = "number", "category", "whole"  # WHOLE: a class that is written as a whole number
 REFUSE, DROP, MEAN = REMEDIES = ("refuse", "drop", "mean")
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -20,11 +20,31 @@ class BadCell(Exception):
     """A cell that cannot be taken: its row among those that were given, its column, and what is wrong."""
 
     def __init__(self, row: int, name: str, problem: str) -> None:
-        super().__init__(problem)
+        super().__init__(row, name, problem)
         self.row, self.name, self.problem = row, name, problem
 
 
-@dataclass
+@dataclass(frozen=True)
+class Texts:
+    """Cells of a column of texts.
+
+    Attributes
+    ----------
+    distinct
+        The texts.
+    places
+        For each row that of its text, int32; -1 where it is missing.
+    """
+
+    distinct: list[str]
+    places: Array
+
+    def coded(self, codes: Codes) -> Array:
+        """Return the number of each text, the same in all blocks; -1 for what is missing."""
+        return np.array([codes[text] for text in self.distinct] + [-1], np.int32)[self.places]
+
+
+@dataclass(frozen=True)
 class Column:
     """One column.
 
@@ -35,23 +55,35 @@ class Column:
     place
         From the left, from 0.
     kind
-        NUMBER or CATEGORY.
+        NUMBER, CATEGORY or WHOLE.
     missing
-        What happens to empty cells: REFUSE, an error; DROP, nan or the code -1, as their row is left out;
-        MEAN, nan or a category of their own.
-    codes
-        Of the categories that came so far.
+        What happens to empty cells: REFUSE, an error; DROP, their row is left out; MEAN, a number is filled
+        in later, and a text is a category of its own.
     """
 
     name: str
     place: int
     kind: str
     missing: str = REFUSE
-    codes: Codes = field(default_factory=Codes)
 
-    def values(self, cells: Sequence[str]) -> Array:
-        """Return float64 numbers, nan where one is missing, or int32 codes, -1 likewise. Raises BadCell."""
-        return self._numbers(cells) if self.kind == NUMBER else self._categories(cells)
+    def values(self, cells: Sequence[str]) -> Array | Texts:
+        """Return float64 numbers, nan where one is missing; or texts. Raises BadCell."""
+        if self.kind == CATEGORY:
+            return self._texts(cells)
+        return self.taken(self._numbers(cells))
+
+    def taken(self, numbers: Array) -> Array | Texts:
+        """Return numbers, nan where one is missing, as the column has them. Raises BadCell."""
+        if self.kind == NUMBER:
+            return numbers
+        distinct, places = np.unique(numbers, return_inverse=True)
+        there = ~np.isnan(distinct)
+        if (distinct[there] % 1).any():
+            row = int(np.flatnonzero(numbers % 1 > 0)[0])
+            remedy = "mend it, or add --task numbers"
+            raise BadCell(row, self.name, f"is {numbers[row]:g}, where others are whole numbers; {remedy}")
+        names = [str(int(one)) for one in distinct[there]]
+        return Texts(names, np.where(there[places], places, -1).astype(np.int32))
 
     def _numbers(self, cells: Sequence[str]) -> Array:
         try:
@@ -70,27 +102,21 @@ class Column:
             number = float(cell)
         except ValueError:
             remedy = f"mend it, or add --categorical {self.name}"
-            raise BadCell(
-                row, self.name, f"is {show(cell)}, where other rows have a number; {remedy}"
-            ) from None
+            raise BadCell(row, self.name, f"is {show(cell)}, where others are numbers; {remedy}") from None
         if not abs(number) <= LARGEST:
             raise BadCell(row, self.name, f"is {show(cell)}: not finite, or beyond 32 bits; mend it")
         return number
 
-    def _categories(self, cells: Sequence[str]) -> Array:
+    def _texts(self, cells: Sequence[str]) -> Texts:
+        codes = Codes()
         texts = [cell.strip() for cell in cells]
-        if not MISSING.isdisjoint(texts):
-            texts = [self._category(row, text) for row, text in enumerate(texts)]
-        found = np.fromiter(map(self.codes.__getitem__, texts), np.int32, len(texts))
-        if self.missing == DROP and "" in self.codes:
-            found[found == self.codes[""]] = -1
-        return found
-
-    def _category(self, row: int, text: str) -> str:
-        if text not in MISSING:
-            return text
-        self._check_missing(row)
-        return "" if self.missing == DROP else MISSING_CATEGORY
+        places = np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts))
+        gone = [code for text, code in codes.items() if text in MISSING]
+        if gone:
+            self._check_missing(int(np.isin(places, gone).argmax()))
+            if self.missing == DROP:
+                places[np.isin(places, gone)] = -1
+        return Texts([MISSING_CATEGORY if text in MISSING else text for text in codes], places)
 
     def _check_missing(self, row: int) -> None:
         if self.missing == REFUSE:

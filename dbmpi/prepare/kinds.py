@@ -115,6 +115,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-header", action="store_true", help="the first line has no names: they are 1, 2, 3, ..."
     )
+    _add_jobs(parser)
 
 
 def _table(given: argparse.Namespace) -> "Source":
@@ -124,7 +125,9 @@ def _table(given: argparse.Namespace) -> "Source":
     wanted = Wanted(
         given.target, given.task, given.drop, given.categorical, given.groups, given.split, given.missing
     )
-    return TableSource([DelimitedFile(path, not given.no_header) for path in _files(given.files)], wanted)
+    return TableSource(
+        [DelimitedFile(path, not given.no_header) for path in _files(given.files)], wanted, _jobs(given)
+    )
 
 
 def _add_arrays(parser: argparse.ArgumentParser) -> None:
@@ -240,7 +243,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", metavar="N", type=int, help="processes that decode (one for each core)")
+    parser.add_argument("--jobs", metavar="N", type=int, help="processes that read (one for each core)")
 
 
 def _jobs(given: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ class Moments:
         if not n:
             return
         mean = flat.mean(axis=0, dtype=np.float64)
-        squares = flat.var(axis=0, dtype=np.float64) * n
+        squares = np.square(flat - mean).sum(axis=0)
         delta, total = mean - self._mean, self._n + n
         self._squares = self._squares + squares + delta**2 * (self._n * n / total)
         self._mean = self._mean + delta * (n / total)

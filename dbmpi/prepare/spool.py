@@ -37,7 +37,7 @@ class Spool:
     def __init__(
         self, record: np.dtype, expected: int, rng: np.random.Generator | None, folder: Path
     ) -> None:
-        self._record, self._rng, self._folder = record, rng, folder
+        self.record, self._rng, self._folder = record, rng, folder
         self._buckets = min(max(1, -(-expected * record.itemsize // BUCKET_BYTES)), MOST_BUCKETS)
         self._pending: list[Array] = []
         self._pending_bytes, self._end = 0, 0
@@ -91,7 +91,7 @@ class Spool:
 
     def _read(self, pieces: list[tuple[int, int]]) -> Array:
         assert self._file is not None
-        rows = np.empty(sum(count for _, count in pieces), self._record)
+        rows = np.empty(sum(count for _, count in pieces), self.record)
         done = 0
         for start, count in pieces:
             os.preadv(self._file.fileno(), [rows[done : done + count].view(np.uint8).data], start)

@@ -8,8 +8,22 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
-from dbmpi.prepare.columns import CATEGORY, DROP, MEAN, NUMBER, REFUSE, BadCell, Column, kind_of
+from dbmpi.prepare.columns import (
+    CATEGORY,
+    DROP,
+    MEAN,
+    MISSING,
+    NUMBER,
+    REFUSE,
+    WHOLE,
+    BadCell,
+    Column,
+    Texts,
+    kind_of,
+)
 from dbmpi.prepare.delimited import Block, DelimitedFile
+from dbmpi.prepare.labels import Codes
+from dbmpi.prepare.pool import mapped
 from dbmpi.prepare.source import SPLITS, TRAIN, Batch, Layout, smallest_dtype
 from dbmpi.text import listed, nearest, several, show
 
@@ -51,14 +65,16 @@ class TableSource:
     Raises UserError where a column is missing, or none is left to learn from.
     """
 
-    def __init__(self, files: Sequence[DelimitedFile], wanted: Wanted) -> None:
-        self._tables, self._wanted, self.files = files, wanted, [one.path for one in files]
+    def __init__(self, files: Sequence[DelimitedFile], wanted: Wanted, jobs: int) -> None:
+        self._tables, self._wanted, self._jobs = files, wanted, jobs
+        self.files = [one.path for one in files]
         self._names = files[0].names
         self._check_names()
         first = next(files[0].blocks(), None)
         if first is None:
             raise UserError(f"{files[0].path}: has no row below its header; nothing is written")
         self._columns = {name: self._column(name, first) for name in self._names}
+        self._codes = {name: Codes() for name in self._names}
         self._targets = [self._columns[name] for name in wanted.targets]
         special = {*wanted.targets, *wanted.drop, wanted.groups, wanted.split}
         inputs = [column for name, column in self._columns.items() if name not in special]
@@ -98,21 +114,21 @@ class TableSource:
         return Column(name, place, kind, missing if name in wanted.targets else wanted.missing)
 
     def _target_kind(self, cells: Sequence[str]) -> str:
-        """Return CATEGORY for classes: texts, or integers of few values."""
-        if self._wanted.task is not None:
-            return CATEGORY if self._wanted.task == CLASSES else NUMBER
-        if kind_of(cells) == CATEGORY:
-            return CATEGORY
-        distinct = {cell.strip() for cell in cells}
-        few = len(distinct) <= MOST_CLASSES and all(cell.lstrip("+-").isdigit() for cell in distinct)
-        return CATEGORY if few and len(self._wanted.targets) == 1 else NUMBER
+        """Return CATEGORY for classes as texts, WHOLE for whole numbers of few values, else NUMBER."""
+        if self._wanted.task == NUMBERS or kind_of(cells) == CATEGORY:
+            return NUMBER if self._wanted.task == NUMBERS else CATEGORY
+        distinct = {cell.strip() for cell in cells} - MISSING
+        whole = all(cell.lstrip("+-").isdigit() for cell in distinct)
+        if self._wanted.task == CLASSES:
+            return WHOLE if whole else CATEGORY
+        return WHOLE if whole and len(distinct) <= MOST_CLASSES and len(self._wanted.targets) == 1 else NUMBER
 
     def _record(self) -> np.dtype:
         fields: list[tuple[str, type, tuple[int, ...]]] = [
             ("number", np.float32, (len(self._numbers),)),
             ("category", np.int32, (len(self._categories),)),
         ]
-        if self._targets[0].kind == CATEGORY:
+        if any(one.kind != NUMBER for one in self._targets):
             if len(self._targets) > 1:
                 raise UserError(
                     "several columns are to be learned, and one of them has classes: give one --target"
@@ -126,23 +142,14 @@ class TableSource:
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows, but those that are left out."""
-        for table in self._tables:
-            for block in table.blocks():
-                try:
-                    values = self._values(block)
-                    yield from self._by_split(self._records(values), values)
-                except BadCell as bad:
-                    raise UserError(f"{block.where(bad.row)}: {show(bad.name)} {bad.problem}") from None
-
-    def _values(self, block: Block) -> dict[str, Array]:
-        """Return each column that is needed: all at once where they are all finite numbers."""
-        names = [name for name in self._columns if name not in self._wanted.drop]
-        columns = [self._columns[name] for name in names]
-        if all(column.kind == NUMBER for column in columns):
-            found = block.numbers([column.place for column in columns])
-            if found is not None:
-                return dict(zip(names, found.T, strict=True))
-        return {column.name: column.values(block.cells(column.place)) for column in columns}
+        columns = [column for name, column in self._columns.items() if name not in self._wanted.drop]
+        blocks = (block for table in self._tables for block in table.blocks())
+        for found in mapped(partial(_values, columns=columns), blocks, self._jobs):
+            values = {
+                name: one.coded(self._codes[name]) if isinstance(one, Texts) else one
+                for name, one in found.items()
+            }
+            yield from self._by_split(self._records(values), values)
 
     def _records(self, values: Mapping[str, Array]) -> Array:
         records = np.empty(len(values[self._targets[0].name]), self.record)
@@ -151,30 +158,30 @@ class TableSource:
             ("category", self._categories),
             ("y", self._targets),
         ):
-            for place, column in enumerate(columns):
-                (records[field][:, place] if records[field].ndim > 1 else records[field])[...] = values[
-                    column.name
-                ]
+            if columns:
+                block = np.stack([values[column.name] for column in columns], axis=1)
+                records[field] = block if records[field].ndim > 1 else block[:, 0]
         if self._wanted.groups:
             records["group"] = values[self._wanted.groups]
         return records
 
     def _by_split(self, records: Array, values: Mapping[str, Array]) -> Iterator[Batch]:
         """Yield records by the split that their row names, without rows that are to be left out."""
-        keep = np.ones(len(records), bool)
+        keep = slice(None)
         if self._wanted.missing == DROP:
-            for column in values.values():
-                keep &= column >= 0 if column.dtype == np.int32 else np.isfinite(column)
-        self._left_out += len(keep) - int(keep.sum())
+            keep = np.all(
+                [one >= 0 if one.dtype == np.int32 else np.isfinite(one) for one in values.values()], axis=0
+            )
+            self._left_out += len(records) - int(keep.sum())
         if not self._wanted.split:
             yield TRAIN, self._counted(records[keep])
             return
-        for name, code in self._columns[self._wanted.split].codes.items():
+        for name, code in self._codes[self._wanted.split].items():
             if name not in SPLITS:
                 raise UserError(
                     f"the column {show(self._wanted.split)} has {show(name)}; it must be {listed([*SPLITS])}"
                 )
-            chosen = records[keep & (values[self._wanted.split] == code)]
+            chosen = records[keep][values[self._wanted.split][keep] == code]
             yield name, self._counted(chosen) if name == TRAIN else chosen
 
     def _counted(self, records: Array) -> Array:
@@ -187,14 +194,13 @@ class TableSource:
     def layout(self) -> Layout:
         """Return the columns of x: the numbers, then a 0 or 1 for each category."""
         for column in self._categories:
-            if len(column.codes) > MOST_CATEGORIES:
-                raise UserError(
-                    f"the column {show(column.name)} has {several(len(column.codes), 'text')}; leave it out: "
-                    f"--drop {column.name}"
-                )
+            texts = len(self._codes[column.name])
+            if texts > MOST_CATEGORIES:
+                remedy = f"leave it out, --drop {column.name}"
+                raise UserError(f"the column {show(column.name)} has {several(texts, 'text')}; {remedy}")
         means = self._sums / np.maximum(self._rows, 1)
-        encoding = [column.codes.ordered() for column in self._categories]
-        classes = self._targets[0].codes.ordered() if self._targets[0].kind == CATEGORY else None
+        encoding = [self._codes[column.name].ordered() for column in self._categories]
+        classes = self._codes[self._targets[0].name].ordered() if self._targets[0].kind != NUMBER else None
         names = [column.name for column in self._numbers]
         names += [
             f"{column.name}={one}"
@@ -219,6 +225,24 @@ class TableSource:
 
     def _left_out_note(self) -> dict[str, str]:
         return {"left_out": several(self._left_out, "row") + " with missing cells"} if self._left_out else {}
+
+
+def _values(block: Block, columns: Sequence[Column]) -> dict[str, Array | Texts]:
+    """Return each column of a block: numbers all at once where they are all finite. Raises UserError."""
+    numeric = [column for column in columns if column.kind != CATEGORY]
+    try:
+        found = (
+            block.numbers([one.place for one in numeric], alone=len(numeric) == block.width)
+            if numeric
+            else None
+        )
+        if found is None:
+            return {one.name: one.values(block.cells(one.place)) for one in columns}
+        values = {one.name: one.taken(numbers) for one, numbers in zip(numeric, found.T, strict=True)}
+        texts = {one.name: one.values(block.cells(one.place)) for one in columns if one.kind == CATEGORY}
+        return values | texts
+    except BadCell as bad:
+        raise UserError(f"{block.where(bad.row)}: {show(bad.name)} {bad.problem}") from None
 
 
 def _converted(

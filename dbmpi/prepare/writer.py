@@ -18,7 +18,7 @@ from dbmpi.files import versions, writing
 from dbmpi.prepare.cuts import Cuts, Tally, cuts_of
 from dbmpi.prepare.moments import Moments
 from dbmpi.prepare.progress import Progress
-from dbmpi.prepare.source import TRAIN, Layout, Source
+from dbmpi.prepare.source import TRAIN, Layout, Source, batch_rows
 from dbmpi.prepare.spool import Spool
 
 CHUNK_BYTES = 100 << 10  # at most: a read worth its seek, and small beside a portion
@@ -144,7 +144,7 @@ def _about(layout: Layout, options: Options) -> dict[str, str | int | Sequence[s
 def _write_splits(file: h5py.File, spool: Spool, cuts: Cuts, layout: Layout, options: Options) -> None:
     """Write the rows of a spool to the splits that they are cut into."""
     writers = [_SplitWriter(file, name, rows, layout, options) for name, rows in cuts.rows.items()]
-    for records in spool.batches():
+    for records in _pieces(spool.batches(), batch_rows(spool.record)):
         position = cuts.positions(records)
         for number, writer in enumerate(writers):
             chosen = records[position == number] if len(writers) > 1 else records
@@ -152,6 +152,12 @@ def _write_splits(file: h5py.File, spool: Spool, cuts: Cuts, layout: Layout, opt
                 writer.add(*layout.convert(chosen))
     for writer in writers:
         writer.close()
+
+
+def _pieces(batches: Iterator[Array], rows: int) -> Iterator[Array]:
+    """Yield batches in pieces of so many rows: what is made of them takes several times their memory."""
+    for batch in batches:
+        yield from (batch[start : start + rows] for start in range(0, len(batch), rows))
 
 
 class _SplitWriter:

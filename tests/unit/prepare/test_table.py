@@ -26,12 +26,12 @@ ROWS = [*zip(SIZES, COLOURS, KINDS, strict=True)]
 
 @pytest.fixture
 def prepare(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(delimited, "BLOCK", 64)
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1000)
 
     def run(content, *options, name="in.csv"):
         path = tmp_path / name
         path.write_bytes(content) if isinstance(content, bytes) else path.write_text(content)
-        status = main(["table", str(path), str(tmp_path / "out.h5"), "--replace", *options])
+        status = main(["table", str(path), str(tmp_path / "out.h5"), "--replace", "--jobs", "1", *options])
         return status, capsys.readouterr()
 
     run.out = tmp_path / "out.h5"
