@@ -55,11 +55,11 @@ def _parser_of(name: str, kind: Kind) -> argparse.ArgumentParser:
     )
     kind.add_arguments(parser)
     parser.add_argument("out", metavar="OUT.h5", type=Path, help="data file to write")
-    _add_common(parser, kind)
+    _add_common(parser)
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, kind: Kind) -> None:
+def _add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("options of all kinds")
     common.add_argument("--seed", type=int, default=1, help="draws order and splits (default 1)")
     common.add_argument("--keep-order", action="store_true", help="write the rows in the order of the files")
@@ -78,9 +78,9 @@ def _add_common(parser: argparse.ArgumentParser, kind: Kind) -> None:
     )
     common.add_argument(
         "--scaling",
-        choices=("none", "features", "all"),
-        default=kind.scaling,
-        help=f"standardize each of the features of x, or all together (default {kind.scaling})",
+        choices=("none", "columns", "all"),
+        default="none",
+        help="standardize x by the training rows: each column, or all together (none; see data.scaling)",
     )
     common.add_argument("--gzip", action="store_true", help="compress: smaller on disk, slower to read")
     common.add_argument("--replace", action="store_true", help="replace OUT.h5 if it is there")

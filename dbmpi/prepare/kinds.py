@@ -33,8 +33,6 @@ class Kind:
         Adds its arguments to a parser: `files`, and options.
     source
         Makes the source of what was given. Raises UserError.
-    scaling
-        Of the inputs, by default.
     """
 
     summary: str
@@ -42,7 +40,6 @@ class Kind:
     example: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     source: Callable[[argparse.Namespace], "Source"]
-    scaling: str = "none"
 
 
 def _add_idx(parser: argparse.ArgumentParser) -> None:
@@ -285,7 +282,6 @@ KINDS = {
         "diamonds.csv diamonds.h5 --target price",
         _add_table,
         _table,
-        scaling="features",
     ),
     "speech": Kind(
         "recordings of speech (WAV), a label for each or for each frame",
@@ -294,7 +290,6 @@ KINDS = {
         "recordings/ digits.h5 --names '{label}_{}_{}' --test-names '*_[0-4]' --states 3",
         _add_speech,
         _speech,
-        scaling="features",
     ),
     "npz": Kind(
         "arrays of NumPy",

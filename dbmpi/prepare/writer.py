@@ -22,7 +22,7 @@ from dbmpi.prepare.source import TRAIN, Layout, Source, batch_rows
 from dbmpi.prepare.spool import Spool
 
 CHUNK_BYTES = 100 << 10  # at most: a read worth its seek, and small beside a portion
-NONE, FEATURES, ALL = SCALINGS = ("none", "features", "all")
+NONE, COLUMNS, ALL = "none", "columns", "all"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Options:
     keep_order
         Write the rows in the order of the files.
     scaling
-        Of the inputs: "none", or mean 0 and deviation 1 of each of the "features" or of "all" together.
+        Of the inputs: "none", or mean 0 and deviation 1 of each of the "columns" or of "all" together.
     compression
         A filter of HDF5, such as "gzip".
     replace
@@ -199,7 +199,7 @@ class _SplitWriter:
         """Write what is known when all rows are written."""
         if self._scaling != NONE:
             scale, offset = self._moments.scale_and_offset()
-            shape = self._x.shape[1:] if self._scaling == FEATURES else ()
+            shape = self._x.shape[1:] if self._scaling == COLUMNS else ()
             self._x.attrs["scale"], self._x.attrs["offset"] = scale.reshape(shape), offset.reshape(shape)
 
 

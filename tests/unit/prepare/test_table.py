@@ -51,10 +51,8 @@ def test_numbers_and_categories(prepare, form):
         text = lines((size, f'"{colour}"', f'"{kind}"') for size, colour, kind in ROWS)
     content = {"tab": text.replace(",", "\t"), "bom": "\ufeff" + text}.get(form, text)
     name = "in.csv.gz" if form == "gzip" else "in.csv"
-    assert (
-        prepare(gzip.compress(text.encode()) if form == "gzip" else content, "--target", "kind", name=name)[0]
-        == 0
-    )
+    content = gzip.compress(text.encode()) if form == "gzip" else content
+    assert prepare(content, "--target", "kind", "--scaling", "columns", name=name)[0] == 0
     found = read(prepare.out)
     assert found["attrs"]["columns"].tolist() == ["size", "colour=blue", "colour=green", "colour=red"]
     x = np.concatenate([found["train/x"], found["test/x"]])
@@ -70,7 +68,7 @@ def test_numbers_and_categories(prepare, form):
 
 
 def test_a_number_is_a_target_and_the_same_seed_gives_the_same_file(prepare):
-    options = "--target", "size", "--scaling", "none", "--validation-fraction", "0.2"
+    options = "--target", "size", "--validation-fraction", "0.2"
     assert prepare(lines(ROWS), *options)[0] == 0
     first = prepare.out.read_bytes()
     found = describe(prepare.out)
