@@ -16,6 +16,7 @@ from dbmpi.errors import UserError
 
 if TYPE_CHECKING:
     from dbmpi.prepare.source import Source
+    from dbmpi.prepare.table import TableFile
 
 
 MOST_PIXELS = 1 << 14  # of a side
@@ -85,7 +86,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="FILE",
         nargs="+",
-        help="CSV or TSV, gzipped or not; several, or a pattern in quotes, are one table",
+        help="CSV or TSV, gzipped or not, or parquet; several, or a pattern in quotes, are one table",
     )
     parser.add_argument(
         "--target",
@@ -116,15 +117,23 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
 
 
 def _table(given: argparse.Namespace) -> "Source":
-    from dbmpi.prepare.delimited import DelimitedFile
     from dbmpi.prepare.table import TableSource, Wanted
 
     wanted = Wanted(
         given.target, given.task, given.drop, given.categorical, given.groups, given.split, given.missing
     )
-    return TableSource(
-        [DelimitedFile(path, not given.no_header) for path in _files(given.files)], wanted, _jobs(given)
-    )
+    files = [_table_file(path, not given.no_header) for path in _files(given.files)]
+    return TableSource(files, wanted, _jobs(given))
+
+
+def _table_file(path: Path, header: bool) -> "TableFile":
+    if path.suffix == ".parquet":
+        with _extra("pyarrow"):
+            from dbmpi.prepare.parquet import ParquetFile
+        return ParquetFile(path)
+    from dbmpi.prepare.delimited import DelimitedFile
+
+    return DelimitedFile(path, header)
 
 
 def _add_arrays(parser: argparse.ArgumentParser) -> None:
@@ -276,7 +285,7 @@ KINDS = {
         _images,
     ),
     "table": Kind(
-        "a table of numbers and texts (CSV, TSV)",
+        "a table of numbers and texts (CSV, TSV, parquet)",
         "Columns of texts become a 0 or 1 for each text. The target is a class where it has texts or few\n"
         "different integers, else a number.",
         "diamonds.csv diamonds.h5 --target price",

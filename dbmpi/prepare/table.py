@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -21,7 +23,6 @@ from dbmpi.prepare.columns import (
     Texts,
     kind_of,
 )
-from dbmpi.prepare.delimited import Block, DelimitedFile
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.pool import mapped
 from dbmpi.prepare.source import SPLITS, TRAIN, Batch, Layout, smallest_dtype
@@ -59,13 +60,43 @@ class Wanted:
     missing: str = REFUSE
 
 
+class Block(Protocol):
+    """Some consecutive rows of a file, as `delimited.Block`."""
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+
+    def numbers(self, places: Sequence[int], alone: bool) -> Array | None:
+        """Return columns of finite numbers, float64 (B, places); None if there is anything else."""
+
+    def cells(self, place: int) -> Sequence[str]:
+        """Return the texts of a column. Raises UserError."""
+
+    def where(self, row: int) -> str:
+        """Name the place of a row."""
+
+
+class TableFile(Protocol):
+    """One file of a table, with the names of its columns."""
+
+    path: Path
+    names: list[str]
+
+    def expected(self) -> int:
+        """Return about how many rows there are."""
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all rows. Raises UserError."""
+
+
 class TableSource:
     """Files of one table, each with the same columns.
 
     Raises UserError where a column is missing, or none is left to learn from.
     """
 
-    def __init__(self, files: Sequence[DelimitedFile], wanted: Wanted, jobs: int) -> None:
+    def __init__(self, files: Sequence[TableFile], wanted: Wanted, jobs: int) -> None:
         self._tables, self._wanted, self._jobs = files, wanted, jobs
         self.files = [one.path for one in files]
         self._names = files[0].names

@@ -136,6 +136,17 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_left(prepare, tmp_path
     assert os.listdir(tmp_path) == ["in.csv"]
 
 
+def test_parquet(prepare, tmp_path, capsys):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {"size": [None, *SIZES[1:]], "colour": [*COLOURS], "kind": [*KINDS]}
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    command = ["table", str(tmp_path / "in.parquet"), str(prepare.out), "--target", "kind"]
+    assert main(command) == 2 and 'in.parquet: row 1: "size" is missing' in capsys.readouterr().err
+    assert main([*command, "--missing", "drop", "--test-fraction", "0"]) == 0
+    with h5py.File(prepare.out) as file:
+        assert np.array_equal(np.sort(file["train/x"][:, 0]), np.sort(SIZES[1:].astype(np.float32)))
+
+
 def test_a_file_that_is_there_is_kept(prepare, tmp_path, capsys):
     prepare.out.write_text("mine")
     (tmp_path / "in.csv").write_text(lines(ROWS))
