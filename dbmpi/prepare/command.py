@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.prepare.kinds import KINDS, Kind
+from dbmpi.prepare.kind import Kind
+from dbmpi.prepare.kinds import KINDS
 
 PROGRAM = "python -m dbmpi.prepare"
 DEFAULT_TEST_FRACTION = 0.1

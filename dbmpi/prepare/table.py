@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +24,7 @@ from dbmpi.prepare.columns import (
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.pool import mapped
 from dbmpi.prepare.source import SPLITS, TRAIN, Batch, Layout, smallest_dtype
+from dbmpi.prepare.table_file import Block, TableFile
 from dbmpi.text import listed, nearest, several, show
 
 MOST_CATEGORIES = 1000  # of a column of inputs: beyond, it rather names the rows
@@ -58,36 +57,6 @@ class Wanted:
     groups: str | None = None
     split: str | None = None
     missing: str = REFUSE
-
-
-class Block(Protocol):
-    """Some consecutive rows of a file, as `delimited.Block`."""
-
-    @property
-    def width(self) -> int:
-        """The number of columns."""
-
-    def numbers(self, places: Sequence[int], alone: bool) -> Array | None:
-        """Return columns of finite numbers, float64 (B, places); None if there is anything else."""
-
-    def cells(self, place: int) -> Sequence[str]:
-        """Return the texts of a column. Raises UserError."""
-
-    def where(self, row: int) -> str:
-        """Name the place of a row."""
-
-
-class TableFile(Protocol):
-    """One file of a table, with the names of its columns."""
-
-    path: Path
-    names: list[str]
-
-    def expected(self) -> int:
-        """Return about how many rows there are."""
-
-    def blocks(self) -> Iterator[Block]:
-        """Yield all rows. Raises UserError."""
 
 
 class TableSource:
