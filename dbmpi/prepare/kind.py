@@ -47,10 +47,12 @@ def found_files(names: Sequence[str]) -> list[Path]:
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add the number of processes to a parser."""
     parser.add_argument("--jobs", metavar="N", type=int, help="processes that read (one for each core)")
 
 
 def jobs(given: argparse.Namespace) -> int:
+    """Return how many processes are to read."""
     from dbmpi.prepare.pool import usable_cores
 
     return max(1, given.jobs or usable_cores())
