@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from dbmpi.arrays import Array
 
@@ -67,7 +67,7 @@ def _fitted(image: Image.Image, form: Form) -> Image.Image:
         height, width = form.size
         side = max(height, width)  # the image may be turned yet
         image.draft(mode, (side, side))
-    turned = _bytes(ImageOps.exif_transpose(image)).convert(mode)
+    turned = _bytes(_turned(image)).convert(mode)
     if form.size is None:
         return turned
     size = form.size[::-1]
@@ -76,6 +76,12 @@ def _fitted(image: Image.Image, form: Form) -> Image.Image:
     if form.fit == PAD:
         return ImageOps.pad(turned, size, Image.Resampling.BILINEAR)
     return turned.resize(size, Image.Resampling.BILINEAR)
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Return an image as its camera was held; Pillow's own function would copy those that need no turn."""
+    upright = image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+    return image if upright else ImageOps.exif_transpose(image)
 
 
 def _bytes(image: Image.Image) -> Image.Image:
