@@ -17,8 +17,8 @@ AS_LOOK = "--as-look"
 LOOK_S = 120
 # In this order: what is asked most comes first.
 PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "rates", "step", "threads", "partitions",
-         "transport", "boundary", "data", "start", "memory", "downpour", "sandblaster", "checkpoints",
-         "lbfgs", "kernels", "spatial")  # fmt: skip
+         "transport", "boundary", "data", "prepare", "start", "memory", "downpour", "sandblaster",
+         "checkpoints", "lbfgs", "kernels", "spatial")  # fmt: skip
 OF_DATA = ("accuracy", "replicas", "defaults", "rates", "sandblaster")  # parts that use --data
 STATUS_USAGE = 2
 ROUNDS = 3  # of a part that does not say

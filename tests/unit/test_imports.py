@@ -23,7 +23,7 @@ LEVELS = {
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
-        ["model", "output"],
+        ["model", "output", "prepare"],
         ["checkpoint"],
         ["server", "coordinator"],
         ["replica", "sandblaster"],
@@ -59,6 +59,7 @@ WITHOUT_MPI = {
     "dbmpi.data": set(),
     "dbmpi.model": {"boundary"},
     "dbmpi.output": set(),
+    "dbmpi.prepare": set(),
     "dbmpi.checkpoint": set(),
     "dbmpi.server": {
         "service",

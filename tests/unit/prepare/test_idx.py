@@ -1,10 +1,10 @@
-"""scripts/prepare_idx.py: from four IDX files to the HDF5 format, or one line that says what is wrong."""
+"""`prepare idx`: from four IDX files to the HDF5 format, or one line that says what is wrong."""
 
 import gzip
-import importlib.util
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 
 from dbmpi.data.describe import describe
 from dbmpi.data.split import Split
+from dbmpi.prepare.command import main
 from tests import ROOT
 from tests.doubles.shared_data import mnist
 
@@ -24,12 +25,8 @@ NAMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def prepare_idx():
-    spec = importlib.util.spec_from_file_location("prepare_idx", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def prepare(folder, out, *options):
+    return main(["idx", str(folder), str(out), "--keep-order", *options])
 
 
 @pytest.fixture
@@ -56,16 +53,16 @@ def folder(tmp_path, arrays):
 
 
 @pytest.mark.parametrize("options", [[], ["--gzip"]])
-def test_round_trip(prepare_idx, folder, arrays, options):
+def test_round_trip(folder, arrays, options):
     out = folder / "out.h5"
-    assert prepare_idx.main([str(folder), str(out), *options]) == 0
+    assert prepare(folder, out, *options) == 0
     for split in ("train", "test"):
         with Split(out, split) as reader:
             rows = [(0, reader.rows)]
             assert np.array_equal(reader.read(rows), arrays[split, "images"].reshape(-1, 20))
             assert np.array_equal(reader.labels(rows), arrays[split, "labels"])
     with h5py.File(out, "r") as file:
-        assert file["train/x"].chunks == (128, 5, 4) and file["train/x"].dtype == np.uint8
+        assert file["train/x"].chunks == (300, 5, 4) and file["train/x"].dtype == np.uint8
         assert file["train/x"].compression == ("gzip" if options else None)
     assert describe(out).scale == 1 / 255
 
@@ -99,44 +96,44 @@ def lengthen(path):
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz"])
 @pytest.mark.parametrize("harm", [remove, wrong_magic, truncate, cut_header, lengthen])
-def test_wrong_input_is_named_and_leaves_nothing_behind(prepare_idx, folder, capsys, name, harm):
+def test_wrong_input_is_named_and_leaves_nothing_behind(folder, capsys, name, harm):
     harm(folder / name)
     before = sorted(folder.iterdir())
-    assert prepare_idx.main([str(folder), str(folder / "out.h5")]) == 2
+    assert prepare(folder, folder / "out.h5") == 2
     message = capsys.readouterr().err
     assert name in message and message.count("\n") == 1
     assert sorted(folder.iterdir()) == before
 
 
-def test_labels_of_another_set_are_refused(prepare_idx, folder, capsys):
+def test_labels_of_another_set_are_refused(folder, capsys):
     (folder / NAMES["train", "labels"]).write_bytes(bytes([0, 0, 8, 1]) + struct.pack(">I", 3) + b"\1\2\3")
-    assert prepare_idx.main([str(folder), str(folder / "out.h5")]) == 2
+    assert prepare(folder, folder / "out.h5") == 2
     assert "3 labels" in capsys.readouterr().err
 
 
-def test_sizes_must_agree(prepare_idx, folder, capsys):
+def test_sizes_must_agree(folder, capsys):
     images = bytes([0, 0, 8, 3]) + struct.pack(">3I", 20, 4, 5) + bytes(400)
     (folder / (NAMES["test", "images"] + ".gz")).write_bytes(gzip.compress(images))
-    assert prepare_idx.main([str(folder), str(folder / "out.h5")]) == 2
+    assert prepare(folder, folder / "out.h5") == 2
     assert "different sizes" in capsys.readouterr().err
 
 
-def test_output_folder_must_exist(prepare_idx, folder, capsys):
-    assert prepare_idx.main([str(folder), str(folder / "none" / "out.h5")]) == 2
+def test_output_folder_must_exist(folder, capsys):
+    assert prepare(folder, folder / "none" / "out.h5") == 2
     assert "folder is missing" in capsys.readouterr().err
 
 
-def test_failed_write_keeps_the_old_file(prepare_idx, folder, monkeypatch):
+def test_failed_write_keeps_the_old_file(folder, monkeypatch):
     out = folder / "out.h5"
     out.write_bytes(b"old")
-    monkeypatch.setattr(prepare_idx.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    assert prepare_idx.main([str(folder), str(out)]) == 2
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    assert prepare(folder, out, "--replace") == 2
     assert out.read_bytes() == b"old" and not list(folder.glob(".*.tmp"))
 
 
-def test_mnist(prepare_idx, tmp_path):
+def test_mnist(tmp_path):
     out = tmp_path / "mnist.h5"
-    assert prepare_idx.main([str(mnist()), str(out)]) == 0
+    assert prepare(mnist(), out) == 0
     found = describe(out)
     assert (found.train_rows, found.test_rows, found.input_shape) == (60000, 10000, (28, 28))
     assert (found.classes, found.chunk_rows) == (10, 128)

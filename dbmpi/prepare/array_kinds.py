@@ -1,0 +1,74 @@
+"""Kinds of input that are named arrays."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from dbmpi.errors import UserError
+from dbmpi.prepare.kind import Kind, found_files
+
+if TYPE_CHECKING:
+    from dbmpi.prepare.source import Source
+
+
+def _add_arrays(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="several, or a pattern in quotes, are one set"
+    )
+    for split in ("", "validation-", "test-"):
+        of = f" of the split {split[:-1]}" if split else ""
+        parser.add_argument(f"--{split}inputs", metavar="NAME", help=f"array of the inputs{of}, (N, ...)")
+        parser.add_argument(
+            f"--{split}targets", metavar="NAME", help=f"array of the labels or targets{of}, (N,) or (N, T)"
+        )
+    parser.add_argument(
+        "--task",
+        choices=("classes", "one-hot", "members", "numbers"),
+        help="what the targets are (by the first ones)",
+    )
+    parser.add_argument("--groups", metavar="NAME", help="array (N,): rows of one value stay in one split")
+    parser.add_argument("--channels-first", action="store_true", help="images are (N, C, H, W)")
+
+
+def _arrays(given: argparse.Namespace) -> "Source":
+    from dbmpi.prepare.arrays import ArraySource, Wanted, usual_names
+
+    files = found_files(given.files)
+    options = vars(given)
+    named = {
+        split: (options[f"{prefix}inputs"], options[f"{prefix}targets"])
+        for split, prefix in (("train", ""), ("validation", "validation_"), ("test", "test_"))
+    }
+    for split, names in named.items():
+        if (names[0] is None) != (names[1] is None):
+            raise UserError(
+                f"--inputs and --targets belong together: one of them is missing for the split {split}"
+            )
+    found = {split: pair for split, pair in named.items() if pair[0]}
+    if found and "train" not in found:
+        raise UserError("--inputs and --targets, of the training rows, are missing")
+    return ArraySource(
+        files, Wanted(found or usual_names(files[0]), given.groups, given.channels_first, given.task)
+    )
+
+
+NPZ = Kind(
+    "arrays of NumPy",
+    "Names such as x_train and y_train, train_images and train_labels, x and y are found by themselves.",
+    "mnist.npz mnist.h5",
+    _add_arrays,
+    _arrays,
+)
+MAT = Kind(
+    "arrays of MATLAB",
+    "Those of version 7.3 are read by h5py, older ones by SciPy.",
+    "digits.mat digits.h5 --inputs X --targets y",
+    _add_arrays,
+    _arrays,
+)
+HDF5 = Kind(
+    "data sets of any HDF5 file",
+    "Names such as train/x and train/y, x_train and y_train, or x and y are found by themselves.",
+    "own.h5 data.h5 --inputs images/pixels --targets images/label",
+    _add_arrays,
+    _arrays,
+)

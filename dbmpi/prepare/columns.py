@@ -1,0 +1,134 @@
+"""Columns of a table: what each is, and how its cells become numbers or texts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.prepare.labels import Codes
+from dbmpi.text import show
+
+MISSING = frozenset(("", "NA", "N/A", "n/a", "na", "<NA>", "NaN", "nan", "NULL", "null", "None", "?"))
+MISSING_CATEGORY = "missing"
+NUMBER, CATEGORY, WHOLE = "number", "category", "whole"  # WHOLE: a class that is written as a whole number
+REFUSE, DROP, MEAN = REMEDIES = ("refuse", "drop", "mean")
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class BadCell(Exception):
+    """A cell that cannot be taken: its row among those that were given, its column, and what is wrong."""
+
+    def __init__(self, row: int, name: str, problem: str) -> None:
+        super().__init__(row, name, problem)
+        self.row, self.name, self.problem = row, name, problem
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Cells of a column of texts.
+
+    Attributes
+    ----------
+    distinct
+        The texts.
+    places
+        For each row that of its text, int32; -1 where it is missing.
+    """
+
+    distinct: list[str]
+    places: Array
+
+    def coded(self, codes: Codes) -> Array:
+        """Return the number of each text, the same in all blocks; -1 for what is missing."""
+        return np.array([codes[text] for text in self.distinct] + [-1], np.int32)[self.places]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes
+    ----------
+    name
+        In the header.
+    place
+        From the left, from 0.
+    kind
+        NUMBER, CATEGORY or WHOLE.
+    missing
+        What happens to empty cells: REFUSE, an error; DROP, their row is left out; MEAN, a number is filled
+        in later, and a text is a category of its own.
+    """
+
+    name: str
+    place: int
+    kind: str
+    missing: str = REFUSE
+
+    def values(self, cells: Sequence[str]) -> Array | Texts:
+        """Return float64 numbers, nan where one is missing; or texts. Raises BadCell."""
+        if self.kind == CATEGORY:
+            return self._texts(cells)
+        return self.taken(self._numbers(cells))
+
+    def taken(self, numbers: Array) -> Array | Texts:
+        """Return numbers, nan where one is missing, as the column has them. Raises BadCell."""
+        if self.kind == NUMBER:
+            return numbers
+        distinct, places = np.unique(numbers, return_inverse=True)
+        there = ~np.isnan(distinct)
+        if (distinct[there] % 1).any():
+            row = int(np.flatnonzero(numbers % 1 > 0)[0])
+            remedy = "mend it, or add --task numbers"
+            raise BadCell(row, self.name, f"is {numbers[row]:g}, where others are whole numbers; {remedy}")
+        names = [str(int(one)) for one in distinct[there]]
+        return Texts(names, np.where(there[places], places, -1).astype(np.int32))
+
+    def _numbers(self, cells: Sequence[str]) -> Array:
+        try:
+            found = np.array(cells, np.float64)
+        except ValueError:
+            found = np.full(len(cells), np.nan)
+        if (np.abs(found) <= LARGEST).all():
+            return found
+        return np.array([self._number(row, cell.strip()) for row, cell in enumerate(cells)])
+
+    def _number(self, row: int, cell: str) -> float:
+        if cell in MISSING:
+            self._check_missing(row)
+            return np.nan
+        try:
+            number = float(cell)
+        except ValueError:
+            remedy = f"mend it, or add --categorical {self.name}"
+            raise BadCell(row, self.name, f"is {show(cell)}, where others are numbers; {remedy}") from None
+        if not abs(number) <= LARGEST:
+            raise BadCell(row, self.name, f"is {show(cell)}: not finite, or beyond 32 bits; mend it")
+        return number
+
+    def _texts(self, cells: Sequence[str]) -> Texts:
+        codes = Codes()
+        texts = [cell.strip() for cell in cells]
+        places = np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts))
+        gone = [code for text, code in codes.items() if text in MISSING]
+        if gone:
+            self._check_missing(int(np.isin(places, gone).argmax()))
+            if self.missing == DROP:
+                places[np.isin(places, gone)] = -1
+        return Texts([MISSING_CATEGORY if text in MISSING else text for text in codes], places)
+
+    def _check_missing(self, row: int) -> None:
+        if self.missing == REFUSE:
+            raise BadCell(row, self.name, "is missing; fill it, or add --missing mean or --missing drop")
+
+
+def kind_of(cells: Sequence[str]) -> str:
+    """Return what a column is, by some of its cells."""
+    for cell in cells:
+        if cell.strip() not in MISSING:
+            try:
+                float(cell)
+            except ValueError:
+                return CATEGORY
+    return NUMBER

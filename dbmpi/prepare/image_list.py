@@ -1,0 +1,92 @@
+"""Which images there are: folders of them, one for each class, or a table of paths and labels."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from dbmpi.errors import UserError
+from dbmpi.prepare.labels import in_order
+from dbmpi.prepare.source import SPLITS, TRAIN
+from dbmpi.text import listed, show
+
+Item = tuple[str, Path, str]  # split, path, class
+Listing = Callable[[], Iterator[Item]]  # lists them anew each time: millions of paths need not be kept
+
+
+def of_folder(folder: Path) -> Iterator[Item]:
+    """List the images of `folder/SPLIT/CLASS/*` or `folder/CLASS/*`, and what is below. Raises UserError."""
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder}: is no folder; give the folder that holds train/CLASS/* or CLASS/*, or a CSV of paths"
+        )
+    splits = {name: folder / name for name in SPLITS if (folder / name).is_dir()} or {TRAIN: folder}
+    for split, top in splits.items():
+        for label in _entries(top):
+            if label.is_dir():
+                yield from ((split, Path(path), label.name) for path in _files(label))
+
+
+def _entries(folder: str | Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """Return what a folder holds, but for hidden names, in order."""
+    with os.scandir(folder) as entries:
+        return sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
+
+
+def _files(folder: os.DirEntry[str]) -> Iterator[str]:
+    for one in _entries(folder):
+        if one.is_dir(follow_symlinks=False):
+            yield from _files(one)
+        elif one.is_file():
+            yield one.path
+
+
+def of_table(path: Path) -> Iterator[Item]:
+    """List the images of a CSV with the columns path and label, and split if it has one. Raises UserError.
+
+    A relative path starts at the folder of the table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f"{path}: has no column {listed(missing)}; line 1 must name them, as in path,label,split"
+                )
+            for row in rows:
+                yield _item(row, path, rows.line_num)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a CSV of paths and labels: {error}") from error
+
+
+def _item(row: Mapping[str, str], table: Path, line: int) -> Item:
+    split = row.get("split") or TRAIN
+    if split not in SPLITS:
+        raise UserError(f"{table}: line {line}: the split is {show(split)}; it must be {listed([*SPLITS])}")
+    if not row["path"] or not row["label"]:
+        raise UserError(f"{table}: line {line}: has no path or no label; write both, or take the line out")
+    return split, table.parent / row["path"], row["label"]
+
+
+def counted(items: Iterator[Item]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the classes in order, and how many images each split has. Raises UserError."""
+    first: dict[str, dict[str, Path]] = {}  # split -> class -> the first of its images
+    rows: Counter[str] = Counter()
+    for split, path, label in items:
+        first.setdefault(split, {}).setdefault(label, path)
+        rows[split] += 1
+    names = first.get(TRAIN)
+    if not names:
+        raise UserError(
+            "there is no image to train with: give the folder that holds train/CLASS/* or CLASS/*"
+        )
+    for classes in first.values():
+        for label, path in classes.items():
+            if label not in names:
+                raise UserError(
+                    f"{path}: is of the class {show(label)}, of which no training image is; add some, or "
+                    "leave it out"
+                )
+    return in_order(names), dict(rows)

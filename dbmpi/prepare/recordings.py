@@ -1,0 +1,128 @@
+"""WAV files and their labels: listed by the names of the files, or in a table."""
+
+import csv
+import fnmatch
+import re
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.errors import UserError
+from dbmpi.prepare.source import SPLITS, TEST, TRAIN
+from dbmpi.text import listed, show
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file.
+
+    Attributes
+    ----------
+    path, label, split
+        Its label is empty where each frame has its own.
+    group
+        Recordings of one group, as of a speaker, stay in one split.
+    """
+
+    path: Path
+    label: str
+    split: str
+    group: str
+
+
+def by_names(folder: Path, pattern: str | None, test: str | None) -> list[Recording]:
+    """List the WAV files in and below a folder.
+
+    Parameters
+    ----------
+    pattern
+        Of their names without the end, as "{label}_{group}_{}", where {} is any text; None for no label.
+    test
+        Pattern of the names of those of the test split, as "*_[0-4]"; None for none.
+
+    Raises
+    ------
+    UserError
+        There is none, or a name is another.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: is no folder; give the folder of the WAV files")
+    found = []
+    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() == ".wav"):
+        said = _matched(path, pattern) if pattern else {}
+        split = TEST if test and fnmatch.fnmatchcase(path.stem, test) else TRAIN
+        found.append(Recording(path, said.get("label", ""), split, said.get("group", str(path))))
+    if not found:
+        raise UserError(f"{folder}: has no file that ends in .wav")
+    return found
+
+
+def _matched(path: Path, pattern: str) -> dict[str, str]:
+    """Return what the name of a file says."""
+    pieces = re.split(r"\{(\w*)\}", pattern)
+    text = "".join(
+        (f"(?P<{piece}>.+?)" if piece else ".*?") if number % 2 else re.escape(piece)
+        for number, piece in enumerate(pieces)
+    )
+    match = re.fullmatch(text, path.stem)
+    if match is None:
+        raise UserError(f"{path}: its name is not as --names {pattern} says; rename it, or give --labels")
+    return match.groupdict()
+
+
+def by_table(table: Path) -> list[Recording]:
+    """List the WAV files of a CSV: path, label and, if it has them, split and group. Raises UserError."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
+            if missing:
+                raise UserError(f"{table}: has no column {listed(missing)}; line 1 must name them")
+            return [_recording(row, table, rows.line_num) for row in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{table}: cannot be read as a CSV of paths and labels: {error}") from error
+
+
+def _recording(row: dict[str, str], table: Path, line: int) -> Recording:
+    split = row.get("split") or TRAIN
+    if split not in SPLITS or not row["path"]:
+        raise UserError(
+            f"{table}: line {line}: the split is {show(split)}, the path {show(row['path'])}; mend it"
+        )
+    return Recording(table.parent / row["path"], row["label"] or "", split, row.get("group") or row["path"])
+
+
+def samples(path: Path) -> tuple[int, int]:
+    """Return the rate and the number of samples of a WAV. Raises UserError unless it is 16-bit mono."""
+    with _opened(path) as file:
+        return file.getframerate(), file.getnframes()
+
+
+def signal(path: Path) -> Array:
+    """Return the samples of a WAV, int16. Raises UserError."""
+    with _opened(path) as file:
+        expected = file.getnframes()
+        found = np.frombuffer(file.readframes(expected), "<i2")
+    if len(found) != expected:
+        raise UserError(
+            f"{path}: ends after {len(found)} of {expected} samples; copy it again, or leave it out"
+        )
+    return found
+
+
+def _opened(path: Path) -> wave.Wave_read:
+    try:
+        file = wave.open(str(path), "rb")
+    except (OSError, EOFError, wave.Error) as error:
+        raise UserError(
+            f"{path}: cannot be read as a WAV: {error}; convert it, as by: sox IN -b 16 -c 1 OUT.wav"
+        ) from error
+    if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+        raise UserError(
+            f"{path}: has {file.getnchannels()} channels of {8 * file.getsampwidth()} bits, not one of 16; "
+            "convert it, as by: sox IN -b 16 -c 1 OUT.wav"
+        )
+    return file

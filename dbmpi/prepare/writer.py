@@ -1,0 +1,211 @@
+"""From a source to a data file: its records are shuffled, cut into splits, converted and written.
+
+The file is written under another name, and gets its own when it is whole.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dbmpi.arrays import Array
+from dbmpi.errors import UserError
+from dbmpi.files import versions, writing
+from dbmpi.prepare.cuts import Cuts, Tally, cuts_of
+from dbmpi.prepare.moments import Moments
+from dbmpi.prepare.progress import Progress
+from dbmpi.prepare.source import TRAIN, Layout, Source, batch_rows
+from dbmpi.prepare.spool import Spool
+
+CHUNK_BYTES = 100 << 10  # at most: a read worth its seek, and small beside a portion
+NONE, COLUMNS, ALL = "none", "columns", "all"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says about input of any kind.
+
+    Attributes
+    ----------
+    fractions
+        Of each split that is cut from the training rows.
+    seed
+        Draws the order and the cuts.
+    keep_order
+        Write the rows in the order of the files.
+    scaling
+        Of the inputs: "none", or mean 0 and deviation 1 of each of the "columns" or of "all" together.
+    compression
+        A filter of HDF5, such as "gzip".
+    replace
+        Whether a file of that name may be replaced.
+    notes
+        Attributes of the data file.
+    """
+
+    fractions: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 1
+    keep_order: bool = False
+    scaling: str = NONE
+    compression: str | None = None
+    replace: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+def write(out: Path, source: Source, options: Options, progress: Progress) -> dict[str, int]:
+    """Write a data file. Local.
+
+    Returns
+    -------
+    dict of str to int
+        Rows of each split.
+
+    Raises
+    ------
+    UserError
+        Something is wrong with the source, or the file cannot be written; a file of that name is as before.
+    """
+    rng = np.random.default_rng(options.seed)
+    with _new(out, options.replace) as temporary:
+        spools, tallies = _read(source, out.parent, None if options.keep_order else rng, progress)
+        layout = source.layout()
+        rows: dict[str, int] = {}
+        with writing(out), h5py.File(temporary, "w", libver="latest") as file:
+            file.attrs.update(_about(layout, options))
+            for given, spool in spools.items():
+                fractions = options.fractions if given == TRAIN else {}
+                cuts = cuts_of(source.record, tallies[given].counts, given, fractions, rng)
+                _write_splits(file, spool, cuts, layout, options)
+                rows |= cuts.rows
+            _write_scaling(file, layout)
+    return rows
+
+
+@contextmanager
+def _new(out: Path, replace: bool) -> Iterator[Path]:
+    """Yield a temporary name; let the file have its own in the end, or nothing be left."""
+    if not out.parent.is_dir() or out.is_dir():
+        raise UserError(f"{out}: cannot be written: its folder is missing, or it is a folder itself")
+    taken = UserError(f"{out}: is there already; give another name, or --replace")
+    if out.exists() and not replace:
+        raise taken
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with writing(out):
+            if replace:
+                temporary.replace(out)
+            else:
+                _name(temporary, out, taken)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _name(temporary: Path, out: Path, taken: UserError) -> None:
+    """Give a file its name, unless somebody else has made one of that name meanwhile."""
+    try:
+        os.link(temporary, out)
+    except FileExistsError:
+        raise taken from None
+    except OSError:  # a file system without hard links
+        temporary.rename(out)
+
+
+def _read(
+    source: Source, folder: Path, rng: np.random.Generator | None, progress: Progress
+) -> tuple[dict[str, Spool], dict[str, Tally]]:
+    """Read all records of a source, and count their classes or groups."""
+    spools = {name: Spool(source.record, n, rng, folder) for name, n in source.expected.items()}
+    tallies = {name: Tally() for name in spools}
+    with progress.over(sum(source.expected.values())) as advance:
+        for split, records in source.batches():
+            spools[split].add(records)
+            tallies[split].add(records)
+            advance(len(records))
+    if not spools[TRAIN].rows:
+        raise UserError("there is no row to train with: nothing is written")
+    return {name: spool for name, spool in spools.items() if spool.rows}, tallies
+
+
+def _about(layout: Layout, options: Options) -> dict[str, str | int | Sequence[str]]:
+    """Return what the file says about itself."""
+    made_by = {
+        f"{name}_version": text for name, text in versions().items() if name in ("dbmpi", "numpy", "h5py")
+    }
+    order = "of the files" if options.keep_order else "shuffled"
+    return {**options.notes, **layout.notes, **made_by, "seed": options.seed, "order": order}
+
+
+def _write_splits(file: h5py.File, spool: Spool, cuts: Cuts, layout: Layout, options: Options) -> None:
+    """Write the rows of a spool to the splits that they are cut into."""
+    writers = [_SplitWriter(file, name, rows, layout, options) for name, rows in cuts.rows.items()]
+    for records in _pieces(spool.batches(), batch_rows(spool.record)):
+        position = cuts.positions(records)
+        for number, writer in enumerate(writers):
+            chosen = records[position == number] if len(writers) > 1 else records
+            if len(chosen):
+                writer.add(*layout.convert(chosen))
+    for writer in writers:
+        writer.close()
+
+
+def _pieces(batches: Iterator[Array], rows: int) -> Iterator[Array]:
+    """Yield batches in pieces of so many rows: what is made of them takes several times their memory."""
+    for batch in batches:
+        yield from (batch[start : start + rows] for start in range(0, len(batch), rows))
+
+
+class _SplitWriter:
+    """Writes x and y of one split, from the first row to the last."""
+
+    def __init__(self, file: h5py.File, name: str, rows: int, layout: Layout, options: Options) -> None:
+        if not rows:
+            raise UserError(f"the split {name} would have no rows: give more rows, or another fraction")
+        self._done, self._scaling = 0, options.scaling if name == TRAIN else NONE
+        self._moments = Moments(together=self._scaling == ALL)
+        self._x = self._dataset(
+            file, f"{name}/x", (rows, *layout.x_shape), layout.x_dtype, options.compression
+        )
+        self._y = self._dataset(
+            file, f"{name}/y", (rows, *layout.y_shape), layout.y_dtype, options.compression
+        )
+        if layout.class_names is not None:
+            self._y.attrs["class_names"] = list(layout.class_names)
+
+    @staticmethod
+    def _dataset(
+        file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype, compression: str | None
+    ) -> h5py.Dataset:
+        """Make a data set of whole rows in chunks, whose checksums let damage be found."""
+        row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=object))
+        most = max(1, CHUNK_BYTES // row_bytes)
+        chunk = (min(shape[0], 1 << most.bit_length() - 1), *shape[1:])
+        return file.create_dataset(name, shape, dtype, chunks=chunk, compression=compression, fletcher32=True)
+
+    def add(self, x: Array, y: Array) -> None:
+        """Write the next rows."""
+        rows = slice(self._done, self._done + len(x))
+        self._x[rows], self._y[rows] = x, y
+        self._done += len(x)
+        if self._scaling != NONE:
+            self._moments.add(x)
+
+    def close(self) -> None:
+        """Write what is known when all rows are written."""
+        if self._scaling != NONE:
+            scale, offset = self._moments.scale_and_offset()
+            shape = self._x.shape[1:] if self._scaling == COLUMNS else ()
+            self._x.attrs["scale"], self._x.attrs["offset"] = scale.reshape(shape), offset.reshape(shape)
+
+
+def _write_scaling(file: h5py.File, layout: Layout) -> None:
+    """Give the inputs of all splits the scale and offset of the training rows, or those of the layout."""
+    found = dict(file[TRAIN]["x"].attrs)
+    for group in file.values():
+        group["x"].attrs["scale"] = found.get("scale", layout.scale)
+        group["x"].attrs["offset"] = found.get("offset", layout.offset)
