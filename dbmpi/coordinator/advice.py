@@ -32,10 +32,10 @@ def not_learning(loss: float, chance: float, algorithm: str) -> str:
     )
 
 
-def by_heart(loss: float, chance: float) -> str:
-    """Say that what was learned from the training set is no good for the test set."""
+def by_heart(loss: float, chance: float, held_out: str) -> str:
+    """Say that what was learned from the training set is no good for what is held out."""
     return (
-        f"warning: the test loss is {loss:.4g}, where the same answer for every example has {chance:.4g}, "
-        "though the training loss is below: the training set is learned by heart; take more examples, a "
-        f"smaller network or model.l2, and see that {MATCHED}"
+        f"warning: the {held_out} loss is {loss:.4g}, where the same answer for every example has "
+        f"{chance:.4g}, though the training loss is below: the training set is learned by heart; take more "
+        f"examples, a smaller network or model.l2, and see that {MATCHED}"
     )

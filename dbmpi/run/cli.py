@@ -122,9 +122,11 @@ def print_report(arguments: Arguments) -> int:
     text = to_toml(loaded)
     if arguments.dry_run:
         from dbmpi.data.describe import describe
+        from dbmpi.data.fields import fields_of
         from dbmpi.run.dryrun import report
 
-        text = report(loaded, arguments.ranks, describe(loaded.data.path))
+        data = describe(loaded.data.path, fields=fields_of(loaded))
+        text = report(loaded, arguments.ranks, data)
     if env_rank(os.environ) == 0:
         print(text)
     return STATUS_OK

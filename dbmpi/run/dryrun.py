@@ -97,7 +97,7 @@ def _heading(
                 for what, of in zip(("partitions of a replica", "chosen"), choices, strict=True)
                 if of
             ),
-            f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
+            f"data: {data.path}, {data.train_rows:,} training and {_held_out(data)} examples",
             *(f"warning: {text}" for text in (*warnings(config, net, data, replicas), crowded) if text),
             *_too_large(config, parts, data),
             *filter(None, [capacity.limits()]),
@@ -216,6 +216,11 @@ def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]
         return [(f"partition {p}", p) for p in everyone]
     most, least = max(everyone, key=size), min(everyone, key=size)
     return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
+
+
+def _held_out(data: Description) -> str:
+    validation = f"{data.validation_rows:,} validation and " if data.validation_rows else ""
+    return f"{validation}{data.test_rows:,} test"
 
 
 def _traffic(config: Config, partitioning: Partitioning, data: Description) -> str:
