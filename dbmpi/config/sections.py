@@ -36,13 +36,13 @@ class Data:
     labels: Literal["auto", "stored", "classes"] = key(
         "auto",
         "What integers are: labels as they are stored, or classes, of which the smallest is label 0, the "
-        "next 1. auto: as they are stored where the last layer has a unit for each. Texts and one-hot rows "
-        "are classes, unless stored is said.",
+        "next 1. auto: classes where they do not count from 0, but are as many as the last layer has units. "
+        "Texts and one-hot rows are classes, unless stored is said.",
     )
     test_fraction: float | Auto = key(
         "auto",
-        "Share of the training rows that is cut for test, where the file has none; auto: a tenth. Classes "
-        "keep their shares.",
+        "Share of the training rows that is cut for test, where the file has none; auto: a tenth, "
+        "but none of a group train, beside which test may have been lost. Classes keep their shares.",
         unit="fraction",
         minimum=0,
         below=1,

@@ -50,8 +50,6 @@ def cut(
                 "others; leave it out"
             )
     if not any(shares.values()):
-        if "test" not in views and fields != Fields():
-            raise UserError(f"{path}: has no rows for test; leave data.test_fraction out, or give {CUT:g}")
         return {**views, "test": views.get("test") or plain("test")}, 0.0
     with Split(path, "train", view=views["train"]) as train:
         train.check_complete(stand_in, inputs=False)

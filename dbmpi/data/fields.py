@@ -15,7 +15,7 @@ import h5py
 from dbmpi.config.schema import Auto
 from dbmpi.config.sections import Config
 from dbmpi.data import digits
-from dbmpi.data.hdf5 import explain_errors, opened
+from dbmpi.data.hdf5 import FORMAT, explain_errors, names, opened
 from dbmpi.data.labels import Labels
 from dbmpi.data.sources import Sources
 from dbmpi.data.stretches import Stretches
@@ -115,12 +115,21 @@ def found(path: str | Path, fields: Fields) -> dict[str, View]:
     UserError
         The file cannot be opened, or has only one of the two data sets of a split.
     """
-    with Opening(path) as (file, sources):
+    with Opening(path) as (file, sources), explain_errors(f"{file.filename}: the file"):
         views = {}
         for split in SPLITS:
             view = _view(file, fields, split)
             if split == "train" or (view is not None and _is_there(view, file, sources, split)):
                 views[split] = view or View(f"train/{fields.inputs}", f"train/{fields.targets}")
+        # In the format of docs/data.md a missing test set is a mistake, in a file of others the rule.
+        cut = not _has(file, "train") if fields.test == "auto" else fields.test
+        train = views["train"]
+        there = sources.leads(train.inputs) and sources.leads(train.targets)
+        if there and "test" not in views and not cut:
+            raise UserError(
+                f"{file.filename}: has no group 'test', only {names(file)}; set data.test_fraction, for "
+                f"instance {CUT:g}, to cut rows of the training set; {FORMAT}"
+            )
         return views
 
 

@@ -17,9 +17,9 @@ SCAN_VALUES = 1 << 20  # of targets in one read
 def labels_of(splits: Sequence[Split], fields: Fields) -> Labels | None:
     """Return what makes labels of the targets of all splits; None where they are used as they are. Local.
 
-    Texts and one-hot rows become labels, and so does a column of them. Integers do where they would be
-    refused as they are, or where `fields.labels` says so. Float targets do where they are one-hot and the
-    loss is one of classes.
+    Texts and one-hot rows become labels, and so does a column of them. Integers do where there are as many as
+    the last layer has units, but not from 0, or where `fields.labels` says so. Float targets do where they
+    are one-hot and the loss is one of classes.
 
     Raises
     ------
@@ -58,8 +58,9 @@ def _of_integers(splits: Sequence[Split], shape: tuple[int, ...], fields: Fields
         if len(seen) > MOST_TEXTS:
             return plain
     gaps = not np.array_equal(seen, np.arange(len(seen)))
-    refused = fields.units is None or seen[0] < 0 or (seen[-1] >= fields.units >= len(seen))
-    if gaps and (fields.labels == "classes" or refused):
+    # As many as there are units, and not all with a unit of their own: neither a mistake nor of use as it is.
+    meant = fields.units is None or len(seen) == fields.units
+    if gaps and (fields.labels == "classes" or meant):
         return of_integers(seen, splits[0].class_names)
     return plain
 

@@ -59,10 +59,9 @@ class Sources:
             It or its group is missing, or lies in a file that cannot be opened.
         """
         path, (name, _, key) = Path(self._main.filename), place.strip("/").rpartition("/")
-        group = self._follow(self._main, name, f"{path}: {name}") if name else self._main["/"]
+        group, found = self._at(name, key)
         if not isinstance(group, h5py.Group):
             raise UserError(f"{path}: has no group {name!r}, only {names(self._main)}; {NAMED}")
-        found = self._follow(group, key, f"{path}: {name}/{key}".replace(": /", ": "))
         if not isinstance(found, h5py.Dataset):
             holder = f"group {name!r} has" if name else "has"
             raise UserError(f"{path}: {holder} no data set {key!r}, only {names(group)}; {NAMED}")
@@ -70,8 +69,16 @@ class Sources:
 
     def leads(self, place: str) -> bool:
         """Return whether a path of the data file leads to a data set. Raises UserError as `data_set`."""
-        where = f"{self._main.filename}: {place.strip('/')}"
-        return isinstance(self._follow(self._main, place, where), h5py.Dataset)
+        name, _, key = place.strip("/").rpartition("/")
+        return isinstance(self._at(name, key)[1], h5py.Dataset)
+
+    def _at(self, name: str, key: str) -> tuple[Any, Any]:
+        """Return a group of the data file, by its path, and what is in it; None for what is not there."""
+        path = Path(self._main.filename)
+        group = self._follow(self._main, name, f"{path}: {name}")
+        if not isinstance(group, h5py.Group):
+            return group, None
+        return group, self._follow(group, key, f"{path}: {name}/{key}" if name else f"{path}: {key}")
 
     def _follow(self, group: h5py.Group, path: str, where: str) -> Any:
         """Return the object that a path leads to, None where there is none."""

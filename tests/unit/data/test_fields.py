@@ -73,7 +73,7 @@ def test_the_splits_of_a_file_by_their_names(tmp_path, sets, keys):
         ({"x": X, "y": Y}, {}),
         ({"images": X, "labels": Y}, {"inputs": "images", "targets": "/labels"}),
         ({"deep__er__images": X, "labels": Y}, {"inputs": "/deep/er/images", "targets": "/labels"}),
-        ({"train__x": X, "train__y": Y}, {}),
+        ({"train__x": X, "train__y": Y}, {"test_fraction": 0.1}),
     ],
 )
 def test_where_there_is_no_test_a_tenth_is_cut(tmp_path, sets, keys):
@@ -114,10 +114,10 @@ def test_groups_stay_on_one_side(tmp_path):
             for name, rows in of.items()
         }
         assert sum(map(len, who.values())) == 12 and all(who.values())
-    with pytest.raises(UserError, match=r"train/y2' has|no data set 'y2'"):
-        described(path, groups="y2")
+    with pytest.raises(UserError, match="group 'train' has no data set 'y2'"):
+        described(path, groups="y2", test_fraction=0.1)
     with pytest.raises(UserError, match=r"train/x \(data.groups\) has shape \(300, 6\)"):
-        described(path, groups="x")
+        described(path, groups="x", test_fraction=0.1)
 
 
 def test_channels_first(tmp_path):
@@ -190,8 +190,8 @@ def test_class_names_of_the_file_give_the_order(tmp_path):
         ({"x": X, "y": np.array([b"a", b"", b"b"] * 100)}, {}, "y holds an empty text in row 1"),
         ({"x": X, "y": np.eye(7, dtype="i4")[Y] + np.eye(7, dtype="i4")[6]}, {}, r"y has shape \(300, 7\)"),
         ({"x": X[:1], "y": Y[:1]}, {}, "of its 1 rows none is left for train"),
-        ({"x": X, "y": Y}, {"test_fraction": 0.0}, "has no rows for test; leave data.test_fraction out"),
-        ({"train__x": X, "y": Y}, {"targets": "/y", "inputs": "x"}, None),
+        ({"x": X, "y": Y}, {"test_fraction": 0.0}, "has no group 'test', only x, y; set data.test_fraction"),
+        ({"train__x": X, "y": Y}, {"targets": "/y", "inputs": "x", "test_fraction": 0.1}, None),
         (
             {"train__x": X, "test__x": X, "y": Y},
             {"targets": "/y"},
@@ -203,6 +203,7 @@ def test_class_names_of_the_file_give_the_order(tmp_path):
             "of another type or shape",
         ),
         ({"train__x": X, "train__y": Y, "test__x": X}, {}, "group 'test' has no data set 'y'"),
+        ({"train__x": X, "train__y": Y}, {}, "no group 'test', only train; set data.test_fraction, for"),
     ],
 )
 def test_what_cannot_be_read_is_one_message(tmp_path, sets, keys, words):
