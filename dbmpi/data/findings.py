@@ -13,6 +13,7 @@ READ_VALUES = 1 << 22  # in one read
 SAMPLE = 64  # stretches, of a set that is not all read
 PORTION, STRETCHES = 1600, 8  # rows read at a time in training, about, and from how many places
 MIXED = 0.5  # of the changes of class that a random order has: with fewer it is no random order
+FEWEST_BYTES, MOST_BYTES = 8192, 16 << 20  # of a chunk: fewer or more make reading slow
 STRETCH = 0.25  # of the rows: what one of four replicas learns from
 
 
@@ -113,6 +114,18 @@ def _added(counts: Array, labels_N: Array) -> Array:
     more = np.bincount(labels_N, minlength=len(counts))
     more[: len(counts)] += counts
     return more
+
+
+def of_chunks(shape: tuple[int, ...], chunks: tuple[int, ...], row_bytes: int) -> str:
+    """Say what is wrong with chunks of inputs, whose row has so many bytes; nothing if they are well."""
+    size = chunks[0] * row_bytes
+    if chunks[1:] != shape[1:]:
+        return "chunks cut rows apart: every chunk of a row is read for it; take chunks of whole rows"
+    if size < FEWEST_BYTES <= shape[0] * row_bytes:
+        return f"chunks of {size:,} bytes are small: reading is slow; take some 100 kB to 1 MB"
+    if size > MOST_BYTES:
+        return f"chunks of {size / 1e6:,.0f} MB are large: all of one is read for any row; take 1 MB or less"
+    return ""
 
 
 def speed_of(train: Split) -> str:

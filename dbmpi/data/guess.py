@@ -68,8 +68,11 @@ def guess(sets: dict[str, h5py.Dataset]) -> Guess | None:
     if y is None:
         return None
     first = x.ndim == 4 and x.shape[1] in CHANNELS and x.shape[3] not in CHANNELS
-    groups = [n for n in beside if n.rpartition("/")[2].lower() in GROUPS]
-    return Guess(_key(name, sets), _key(y[0], sets), first, groups[0] if groups else None)
+    group = next((n for n in beside if n.rpartition("/")[2].lower() in GROUPS), None)
+    if group is not None:
+        there, _, own = group.rpartition("/")
+        group = own if there == home else f"/{group}"
+    return Guess(_key(name, sets), _key(y[0], sets), first, group)
 
 
 def _key(name: str, sets: dict[str, h5py.Dataset]) -> str:

@@ -17,7 +17,7 @@ from dbmpi.config.sections import Config
 from dbmpi.data import digits
 from dbmpi.data.describe import Description, describe
 from dbmpi.data.fields import Fields, Opening, fields_of
-from dbmpi.data.findings import Findings, looked_over, order_of, speed_of
+from dbmpi.data.findings import Findings, looked_over, of_chunks, order_of, speed_of
 from dbmpi.data.guess import Guess, data_sets, guess
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
@@ -128,6 +128,10 @@ def _of_rows(path: str, data: Description, all_rows: bool) -> Iterator[str]:
         if data.targets is None:
             yield from _classes(train, data)
         yield speed_of(train)
+    with Opening(path) as (_, sources):
+        x = sources.data_set(data.view("train").inputs)
+        if x.chunks and (odd := of_chunks(x.shape, x.chunks, data.inputs * x.dtype.itemsize)):
+            yield f"warning: {odd}"
 
 
 def _ranges(found: Findings, train: Split) -> Iterator[str]:

@@ -18,7 +18,7 @@ from dbmpi.data.virtual import Mapping, VirtualRows
 from dbmpi.data.watch import Watch
 from dbmpi.errors import UserError
 
-NAMED = f"name yours by data.inputs and data.targets; {FORMAT}"
+NAMED = f"name yours by data.inputs and data.targets (python -m dbmpi.data FILE shows how); {FORMAT}"
 MOST_LEVELS = 8  # virtual data sets above each other; more is a circle
 LEAST_CACHE_BYTES = 1 << 20  # for the chunks of a source, however many there are
 # What another file is named for, and the variable that says where else it may lie.

@@ -76,7 +76,7 @@ def test_a_cut_survives_resume_on_another_shape(launch, foreign, tmp_path):
 )
 def test_with_patience_the_model_is_the_best_and_test_is_of_it(launch, foreign, tmp_path, ranks, settings):
     keys = ("two.toml", *COMMON, "train.epochs=50", "train.patience=2", "data.validation_fraction=0.2")
-    done = launch(ranks, *keys, "sandblaster.iterations=40", *settings, "--run-dir", "run")
+    done = launch(ranks, *keys, "sandblaster.iterations=15", *settings, "--run-dir", "run")
     run = tmp_path / "run"
     said = summary(run)
     assert done.status == 0 and said["stop_reason"] in ("patience", "converged", "iterations")

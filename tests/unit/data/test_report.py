@@ -66,7 +66,10 @@ def test_a_file_of_others_with_hints(tmp_path, capsys):
             {"train/features": 0, "train/label": 1, "test/features": 0, "test/label": 1},
             ('"features"', '"label"'),
         ),
-        ({"deep/data": 0, "deep/target": 1}, ('"/deep/data"', '"/deep/target"')),
+        (
+            {"deep/data": 0, "deep/target": 1, "deep/patient": 1},
+            ('"/deep/data"', '"/deep/target"', 'groups = "patient"'),
+        ),
     ],
 )
 def test_names_are_guessed(tmp_path, capsys, sets, hints):
@@ -88,3 +91,15 @@ def test_what_is_wrong_is_one_line_and_status_2(tmp_path, capsys):
         file["names"] = np.arange(40)
     status, out, err = shown(capsys, tmp_path / "b.h5")
     assert status == 2 and "name yours by data.inputs and data.targets" in err
+
+
+@pytest.mark.parametrize(
+    ("chunks", "words"),
+    [((1, 20), "chunks of 80 bytes are small"), ((500, 7), "chunks cut rows apart"), ((250, 20), "")],
+)
+def test_chunks_that_make_reading_slow_are_told(tmp_path, capsys, chunks, words):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=RNG.normal(size=(500, 20)).astype("f4"), chunks=chunks)
+        file["y"] = RNG.integers(0, 3, 500)
+    status, out, _ = shown(capsys, tmp_path / "a.h5")
+    assert status == 0 and (f"warning: {words}" in out if words else "warning" not in out), out
