@@ -37,7 +37,7 @@ class Data:
         "auto",
         "What integers are: labels as they are stored, or classes, of which the smallest is label 0, the "
         "next 1. auto: classes where they do not count from 0, but are as many as the last layer has units. "
-        "Texts and one-hot rows are classes, unless stored is said.",
+        "Texts and one-hot rows are classes in any case.",
     )
     test_fraction: float | Auto = key(
         "auto",

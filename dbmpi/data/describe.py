@@ -175,7 +175,7 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
 def _views(path: str | Path, stand_in: bool, fields: Fields) -> tuple[dict[str, View], float]:
     """Find out how each split is read, and what is cut for test: from names, from targets, then by cuts."""
     views = found(path, fields)
-    if fields.labels != "stored":
+    if fields.convert:
         with ExitStack() as files:
             splits = [files.enter_context(Split(path, name, view=view)) for name, view in views.items()]
             for split in splits:

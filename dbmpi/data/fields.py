@@ -39,6 +39,8 @@ class Fields:
         Whether images are (N, C, H, W).
     labels
         `data.labels`.
+    convert
+        Whether labels are made of targets of other types at all.
     units, loss
         Of the last layer, and `model.loss`: they decide what is made of doubtful targets.
     test, validation, seed
@@ -55,6 +57,7 @@ class Fields:
     validation: float = 0.0
     seed: int = 1
     groups: str | None = None
+    convert: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def fields_of(config: Config) -> Fields:
         data.validation_fraction,
         data.cut_seed,
         data.groups,
+        convert=True,
     )
 
 
@@ -145,12 +149,12 @@ def _view(file: h5py.File, fields: Fields, split: str) -> View | None:
             f"{file.filename}: data.{one} = {given[0]} is found for {split}, but data.{other} = {given[1]} "
             f'is not; give both as names in groups, as paths ("/y"), or with {PLACE} for the split'
         )
-    return View(inputs, targets, fields.channels_first, undecided=fields.labels != "stored")
+    return View(inputs, targets, fields.channels_first, undecided=fields.convert)
 
 
 def _is_there(view: View, file: h5py.File, sources: Sources, split: str) -> bool:
-    """Return whether a file has a split: its group, or one of its data sets."""
-    return _has(file, split) or any(sources.leads(place) for place in (view.inputs, view.targets))
+    """Return whether a file has a split: one of its data sets, or a group `test`, which must have both."""
+    return (split == "test" and _has(file, split)) or any(map(sources.leads, (view.inputs, view.targets)))
 
 
 class Opening:

@@ -52,6 +52,8 @@ def labels_of(splits: Sequence[Split], fields: Fields) -> Labels | None:
 def _of_integers(splits: Sequence[Split], shape: tuple[int, ...], fields: Fields) -> Labels | None:
     """Return what makes labels of integers: themselves, or their place among those that occur."""
     plain = Labels() if shape else None
+    if fields.labels == "stored":
+        return plain
     seen = np.zeros(0, np.int64)
     for rows, *_ in _pieces(splits):
         seen = np.union1d(seen, rows)

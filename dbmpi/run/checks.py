@@ -17,7 +17,8 @@ MOST_NAMES = 10  # of classes, in a message
 
 def with_cut(config: Config, data: Description) -> Config:
     """Return the configuration with what was found out of the file in place of "auto"."""
-    labels: Literal["stored", "classes"] = "stored" if data.view("train").labels is None else "classes"
+    made = data.view("train").labels
+    labels: Literal["stored", "classes"] = "stored" if made is None or made.values is None else "classes"
     section = replace(
         config.data,
         labels=labels if config.data.labels == "auto" else config.data.labels,

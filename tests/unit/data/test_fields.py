@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from dbmpi.config.load import loads
+from dbmpi.config.toml import to_toml
 from dbmpi.data import digits
 from dbmpi.data.describe import describe
 from dbmpi.data.fields import fields_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
+from dbmpi.run.checks import with_cut
 
 RNG = np.random.default_rng(11)
 NAMES = ["rose", "daisy", "oak"]
@@ -100,6 +102,8 @@ def test_validation_is_cut_beside_a_test_set_or_is_the_file_s_own(tmp_path):
     assert described(path).validation_rows == 7
     with pytest.raises(UserError, match="has rows for validation of its own"):
         described(path, validation_fraction=0.1)
+    path = written(tmp_path / "c.h5", **sets, validation__notes=X[:7])
+    assert described(path).watched == "test"  # as ever for a file that has something else there
 
 
 def test_groups_stay_on_one_side(tmp_path):
@@ -171,6 +175,17 @@ def test_integers_with_a_unit_each_stay_as_they_were(tmp_path):
     assert described(path, units=4, labels="classes").classes == 3
     with pytest.raises(UserError, match="negative|label -1"):
         described(written(tmp_path / "b.h5", x=X, y=Y - 1), units=3, labels="stored")
+
+
+@pytest.mark.parametrize("name", [*LABELS, "a column from 1"])
+def test_a_saved_configuration_makes_the_same_labels(tmp_path, name):
+    stored = LABELS[name][0] if name in LABELS else Y[:, None] + 1
+    path = written(tmp_path / "a.h5", x=X, y=stored)
+    config = loads(b"", [f'model.layers=[{{type="dense",units={3 + (name not in LABELS)}}}]'])
+    data = describe(path, False, fields_of(config))
+    saved = with_cut(config, data)
+    assert saved.data.labels in ("stored", "classes") and saved.data.test_fraction == 0.1
+    assert describe(path, False, fields_of(loads(to_toml(saved).encode()))).made == data.made
 
 
 def test_class_names_of_the_file_give_the_order(tmp_path):
