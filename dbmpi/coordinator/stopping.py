@@ -105,6 +105,7 @@ class Stopping:
         self._divergence.restore(state.first_loss, state.beyond)
         self._watch.sums, self._watch.learned, self._is_told = state.epoch, state.learned, state.told
         self._best, self._fruitless = state.best, state.fruitless
+        self._check_patience()
 
     @property
     def advice(self) -> str:
@@ -208,9 +209,12 @@ class Stopping:
             self._best, self._fruitless = score, 0
             return True
         self._fruitless += 1
-        if self._fruitless >= self._train.patience:
-            self._stop("patience")
+        self._check_patience()
         return False
+
+    def _check_patience(self) -> None:
+        if self._train.patience is not None and self._fruitless >= self._train.patience:
+            self._stop("patience")
 
     def check_final(self, result: EvaluationSums) -> None:
         """Call the run diverged, whatever ended it, if the last parameters have a loss beyond its limit.

@@ -72,7 +72,11 @@ def test_a_cut_survives_resume_on_another_shape(launch, foreign, tmp_path):
 
 @pytest.mark.parametrize(
     ("ranks", "settings"),
-    [(4, ("cluster.shards=1", "train.minibatch=50")), (0, ("train.algorithm=sandblaster",))],
+    [
+        (4, ("cluster.shards=1", "train.minibatch=50")),
+        (3, ("train.algorithm=sync",)),
+        (0, ("train.algorithm=sandblaster",)),
+    ],
 )
 def test_with_patience_the_model_is_the_best_and_test_is_of_it(launch, foreign, tmp_path, ranks, settings):
     keys = ("two.toml", *COMMON, "train.epochs=50", "train.patience=2", "data.validation_fraction=0.2")

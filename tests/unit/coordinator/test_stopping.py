@@ -317,4 +317,8 @@ def test_patience_counts_evaluations_without_a_better_result_over_all_jobs():
     again.restore(build(StoppingState, json.loads(json.dumps(asdict(stopping.state()))), "stopping"))
     assert not again.improves(EvaluationSums(math.nan, 69, 100))
     assert (again.reason, again.status, again.finished) == ("patience", STATUS_OK, True)
+    for patience, reason in ((3, "patience"), (4, "")):  # the same command again, and with more of it
+        third = Stopping(Train(patience=patience))
+        third.restore(again.state())
+        assert third.reason == reason
     assert not Stopping(Train()).improves(EvaluationSums(1.0, 50, 100))
