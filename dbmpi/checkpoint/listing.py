@@ -24,7 +24,7 @@ PROGRAM = "python -m dbmpi.checkpoint"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     description = "List, verify and show the checkpoints of a run."
-    epilog = "The score is the test accuracy, or minus the test loss, of the very parameters that were saved."
+    epilog = "The score is the accuracy, or minus the loss, of the very parameters that were saved."
     parser = argparse.ArgumentParser(prog=PROGRAM, description=description, epilog=epilog)
     parser.add_argument("run_dir", metavar="RUN", type=Path, help="run directory")
     parser.add_argument("--show", metavar="N", type=int, help="show what checkpoint N holds")

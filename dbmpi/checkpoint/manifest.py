@@ -18,6 +18,7 @@ damaged files.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,15 @@ class Checkpoint:
         return sum(file.bytes for file in self.manifest.files.values())
 
 
-def model_of(network: Network, dtype: str, rows: int) -> dict[str, Any]:
-    """Return what a run must have in common with a checkpoint to go on from it; `rows` to learn from."""
+def model_of(
+    network: Network, dtype: str, rows: int, made: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what a run must have in common with a checkpoint to go on from it.
+
+    `rows` to learn from, and what was `made` of the data file (`Description.made`), if anything.
+    """
     shapes = {tensor.name: list(tensor.shape) for tensor in network.tensors}
-    return {"dtype": dtype, "rows": rows, "tensors": shapes}
+    return {"dtype": dtype, "rows": rows, "tensors": shapes} | ({"made": dict(made)} if made else {})
 
 
 def publish(owned: OwnedDirectory, manifest: Manifest) -> None:

@@ -66,6 +66,8 @@ def _model(value: Any) -> bool:
         and value.get("dtype") in ("float32", "float64")
         and _count(value.get("rows"))
         and _table(value.get("tensors"))
+        and _table(value.get("made", {}))
+        and all(map(_text, value.get("made", {}).values()))
         and all(isinstance(shape, list) and all(map(_count, shape)) for shape in value["tensors"].values())
     )
 

@@ -36,6 +36,7 @@ def write(
     pieces: tuple[Piece, ...],
     read: Callable[[Piece], Array],
     room: Path | None = None,
+    which: str = "last",
 ) -> None:
     """Write the model piece by piece, under a temporary name that is renamed at the end. Local.
 
@@ -49,6 +50,8 @@ def write(
         Returns the values of a piece, `(piece.size,)`.
     room
         The directory of the temporary name, if it is not that of the file.
+    which : {"last", "best"}
+        Which parameters of the run these are.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def write(
         The disk is full, or the file cannot be written for another reason.
     """
     with replacing(path, room) as temporary, creating(temporary, LONG_ATTRIBUTES) as out:
-        out.attrs["format"] = FORMAT
+        out.attrs["format"], out.attrs["parameters"] = FORMAT, which
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
         _describe(out, data)

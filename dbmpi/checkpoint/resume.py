@@ -96,6 +96,10 @@ def _exists(path: Path) -> bool:
 def misfit(found: Checkpoint, model: dict[str, Any]) -> str:
     """Say in what the model of a checkpoint differs from that of the run; nothing if it fits."""
     number, theirs = found.path.name, found.manifest.model
+    there, here = theirs.get("made", {}), model.get("made", {})
+    for key, what in (("labels", "the labels of the classes"), ("cut", "the rows cut from the training set")):
+        if there.get(key) != here.get(key):
+            return f"{number} is of another run: {what} are others there (the data file, or the section data)"
     for key, what in (("dtype", "model.dtype"), ("rows", "the number of training examples")):
         if theirs.get(key) != model[key]:
             return f"{number} is of another run: {what} is {theirs.get(key)} there and {model[key]} here"

@@ -73,6 +73,8 @@ class StoppingState:
         Sums over the epoch under way.
     learned, told
         Whether the last epoch was better than chance, and whether it was told that one was not.
+    best, fruitless
+        With patience, the best score of an evaluation, and how many have come since that were not better.
     """
 
     first_loss: float | None
@@ -80,6 +82,8 @@ class StoppingState:
     epoch: EpochSums = EpochSums()
     learned: bool | None = None
     told: bool = False
+    best: float | None = None
+    fruitless: int = 0
 
 
 @dataclass(frozen=True)

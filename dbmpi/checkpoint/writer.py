@@ -45,6 +45,8 @@ class CheckpointWriter:
         Examples to learn from.
     cluster
         Shards, replicas, partitions.
+    made
+        As `model_of`.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class CheckpointWriter:
         pieces: tuple[Piece, ...],
         rows: int,
         cluster: Mapping[str, int],
+        made: Mapping[str, str] | None = None,
     ) -> None:
         self.owned, self.settings, self.pieces, self.cluster = owned, config.checkpoint, pieces, cluster
         self._configuration, self._versions = to_toml(config), versions()
         self._dtype = np.dtype(config.model.dtype)
-        self._model = model_of(partitioning.network, config.model.dtype, rows)
+        self._model = model_of(partitioning.network, config.model.dtype, rows, made)
         self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
         self._best = best_of(owned.path)
 
@@ -67,6 +70,11 @@ class CheckpointWriter:
     def run_dir(self) -> Path:
         """The run directory, to read in."""
         return self.owned.path
+
+    @property
+    def best(self) -> int:
+        """The number of the checkpoint with the best score; 0 where none has one."""
+        return 0 if self._best is None else self._best[1]
 
     def timeout_s(self, vectors: int) -> float:
         """Return after how long a checkpoint is late; `vectors` of a batch method are saved with it."""

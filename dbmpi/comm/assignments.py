@@ -92,10 +92,13 @@ def fence(rank: int) -> Record:
     return record
 
 
-def evaluation_of(start: int, stop: int) -> Record:
-    """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop)."""
+def evaluation_of(start: int, stop: int, checkpoint: int = 0) -> Record:
+    """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop).
+
+    On the parameters of a `checkpoint`, or with 0 on those that the shards have.
+    """
     record = plain(Work.EVALUATE)
-    record["start"], record["stop"] = start, stop
+    record["start"], record["stop"], record["checkpoint"] = start, stop, checkpoint
     return record
 
 

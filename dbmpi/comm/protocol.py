@@ -246,8 +246,12 @@ ASSIGNMENT = np.dtype(
         ("round", "i8"),  # TRAIN, sync: the first round of the turn,
         ("rounds", "i8"),  # how many it has,
         ("stride", "i8"),  # and the examples in each, of all replicas
-        ("start", "i8"),  # EVALUATE: rows [start, stop) of the held-out set
+        (
+            "start",
+            "i8",
+        ),  # EVALUATE: rows [start, stop) of what is held out: validation's, then those of test,
         ("stop", "i8"),
+        ("checkpoint", "i8"),  # on the parameters of this checkpoint; 0: on those of the shards
         ("status", "i4"),  # LEAVE: the exit status of the run
         ("dead", "i4"),  # FENCE: the world rank; REROUTE: index of the shard that has died,
         ("successor", "i4"),  # and of the one that has its pieces now

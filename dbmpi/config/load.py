@@ -146,6 +146,11 @@ def _check_stopping(config: Config, source: Source) -> None:
             f'{source.place(("train", "epochs"))} = "{UNSET}" leaves no way to stop; '
             "give train.epochs, train.steps, train.max_time or train.target"
         )
+    if train.patience is not None and not (evaluation.enabled and config.checkpoint.best):
+        raise UserError(
+            f"{source.place(('train', 'patience'))} = {train.patience} needs evaluations, and keeps the best "
+            "checkpoint: leave evaluation.every_epochs and checkpoint.best as they are by default"
+        )
     if target and not evaluation.every_epochs and not evaluation.every_s:
         raise UserError(
             f"{source.place(('evaluation', 'every_epochs'))} = 0 leaves train.target without evaluations "

@@ -23,6 +23,44 @@ class Data:
         'HDF5 file with groups train and test; "digits" is the embedded set. A relative path starts at the '
         "directory that the program is started in.",
     )
+    inputs: str = key(
+        "x",
+        "Data set of the inputs: a name in the group of each split, or in the file where it has no group "
+        'train; or a path, as "/images", whose rows are the training set. {split} in it stands for train, '
+        "validation and test.",
+    )
+    targets: str = key("y", "Data set of the labels or targets, named in the same way.")
+    layout: Literal["channels_last", "channels_first"] = key(
+        "channels_last", "Whether images are (N, H, W, C) or (N, C, H, W) in the file."
+    )
+    labels: Literal["auto", "stored", "classes"] = key(
+        "auto",
+        "What integers are: labels as they are stored, or classes, of which the smallest is label 0, the "
+        "next 1. auto: classes where they do not count from 0, but are as many as the last layer has units. "
+        "Texts and one-hot rows are classes in any case.",
+    )
+    test_fraction: float | Auto = key(
+        "auto",
+        "Share of the training rows that is cut for test, where the file has none; auto: a tenth, "
+        "but none of a group train, beside which test may have been lost. Classes keep their shares.",
+        unit="fraction",
+        minimum=0,
+        below=1,
+    )
+    validation_fraction: float = key(
+        0.0,
+        "Share of the training rows that is cut for validation, where the file has none; 0: none.",
+        unit="fraction",
+        minimum=0,
+        below=1,
+    )
+    cut_seed: int = key(1, "Seed of the rows that are cut.", minimum=0)
+    groups: str | None = key(
+        None,
+        "Data set of a group for each training row, an integer or a text: what is cut has all rows of a "
+        'group or none. A name beside the inputs, or a path, as "/speakers".',
+        example="speakers",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,18 +137,18 @@ class Cluster:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Results on the test set that end the run when an evaluation reaches one of them."""
+    """Results that end the run when an evaluation reaches one: on validation rows, or test where are none."""
 
     accuracy: float | None = key(
         None,
-        "Stop when the test accuracy is at least this.",
+        "Stop when the accuracy is at least this.",
         unit="fraction",
         above=0,
         maximum=1,
         example=0.97,
     )
     loss: float | None = key(
-        None, "Stop when the test loss is at most this.", unit="per example", minimum=0, example=0.1
+        None, "Stop when the loss is at most this.", unit="per example", minimum=0, example=0.1
     )
 
 
@@ -170,12 +208,20 @@ class Train:
         "times the loss of its first parameters (or that of chance, if it is larger).",
         above=1,
     )
+    patience: int | None = key(
+        None,
+        "Stop when so many evaluations, one after another, have brought no better result. The model is then "
+        "the best: a checkpoint is written whenever a result is better than all before.",
+        unit="evaluations",
+        minimum=1,
+        example=5,
+    )
     target: Target = key(Target(), "Results that end the run; evaluations look for them.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Loss and accuracy on the test set during the run; there is always one at the end."""
+    """Loss and accuracy during the run, on validation rows, or test where are none; always at its end."""
 
     every_epochs: float = key(1.0, "Evaluate every so many epochs; 0: off.", unit="epochs", minimum=0)
     every_s: float = key(0.0, "Evaluate every so many seconds; 0: off.", unit="s", minimum=0)
@@ -216,7 +262,7 @@ class Checkpoint:
         0, "Write one every so many examples learned from; 0: off.", unit="examples", minimum=0
     )
     keep: int = key(2, "Keep so many, the newest.", unit="checkpoints", minimum=1)
-    best: bool = key(True, "Keep the one with the best result on the test set too.")
+    best: bool = key(True, "Keep the one with the best result of an evaluation too.")
     signal: Literal["USR1", "USR2", "ALRM", "none"] = key(
         "USR1",
         "Signal that ends a run with a checkpoint, as SIGTERM and SIGINT always do, and SIGUSR1, SIGUSR2 and "

@@ -102,11 +102,23 @@ class Activity:
 
 
 class Evaluation(Activity):
-    """Scores the held-out set, one range of its `rows` a replica, on the parameters as they are."""
+    """Scores held-out rows, one range of them a replica.
 
-    def __init__(self, shared: Coordination, rows: int) -> None:
+    Parameters
+    ----------
+    shared
+        As `Activity`.
+    rows
+        How many.
+    first
+        The first of them.
+    checkpoint
+        Whose parameters are scored; 0 for those that the shards have.
+    """
+
+    def __init__(self, shared: Coordination, rows: int, first: int = 0, checkpoint: int = 0) -> None:
         super().__init__(shared)
-        self._rows = rows
+        self._rows, self._first, self._checkpoint = rows, first, checkpoint
         self.result = shared.log.empty
 
     @property
@@ -120,7 +132,8 @@ class Evaluation(Activity):
         cuts = [self._rows * n // max(len(living), 1) for n in range(len(living) + 1)]
         for replica, start, stop in zip(living, cuts, cuts[1:], strict=False):
             if stop > start:
-                self._replicas.order(replica, evaluation_of(start, stop))
+                first = self._first
+                self._replicas.order(replica, evaluation_of(first + start, first + stop, self._checkpoint))
 
     def take(self, job: Job) -> None:
         """Take in the scores of one range."""

@@ -33,10 +33,10 @@ def not_learning(loss: float, chance: float, algorithm: str) -> str:
     )
 
 
-def by_heart(loss: float, chance: float) -> str:
-    """Say that what was learned from the training set is no good for the test set."""
+def by_heart(loss: float, chance: float, held_out: str) -> str:
+    """Say that what was learned from the training set is no good for what is held out."""
     return (
         "warning: the training set is learned by heart: one and the same answer for every example would cost "
-        f"{chance:.4g}; the training loss is below that, and the test loss above, {loss:.4g}. Take more "
-        f"examples, fewer epochs, a smaller network or a larger model.l2, and {MATCHED}"
+        f"{chance:.4g}; the training loss is below that, and the {held_out} loss above, {loss:.4g}. Take "
+        f"more examples, fewer epochs, a smaller network or a larger model.l2, and {MATCHED}"
     )

@@ -80,6 +80,11 @@ class CheckpointManager:
         self._last: _Moment | None = None  # which the last one was taken of
         self.problem, self.last, self.retaken, self._is_told = "", 0, False, False
 
+    @property
+    def best(self) -> int:
+        """The number of the checkpoint with the best score, of all that are kept; 0 where none has one."""
+        return self._writer.best
+
     def start(self) -> None:
         """Begin to count from where the log is, once it is restored."""
         for trigger in (self._trigger, self._state_trigger):

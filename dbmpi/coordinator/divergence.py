@@ -24,6 +24,8 @@ class Divergence:
         `train.divergence_factor`.
     chance
         The loss of chance; 0 where it is not known.
+    held_out
+        The split that TEST losses are of.
 
     Attributes
     ----------
@@ -33,8 +35,8 @@ class Divergence:
         What was seen that shows divergence.
     """
 
-    def __init__(self, factor: float, chance: float) -> None:
-        self._factor, self._chance = factor, chance
+    def __init__(self, factor: float, chance: float, held_out: str = "test") -> None:
+        self._factor, self._chance, self._held_out = factor, chance, held_out
         self.first_loss: float | None = None
         self._row = {TRAINING: 0, TEST: 0}
         self._is_infinite = False  # the loss of the first parameters
@@ -72,15 +74,18 @@ class Divergence:
         self._row[what] = self._row[what] + 1 if seen else 0
         persists = self._row[what] >= PERSISTENCE
         if persists:
-            self._note(f"{what} {seen}, the last of {PERSISTENCE} such losses in a row")
+            self._note(f"{self._named(what)} {seen}, the last of {PERSISTENCE} such losses in a row")
         return persists
 
     def shows(self, loss: float, what: str = TEST) -> bool:
         """Return whether one loss is beyond the limit: where there is no way back from the parameters."""
         seen = self._beyond(loss)
         if seen:
-            self._note(f"{what} {seen}")
+            self._note(f"{self._named(what)} {seen}")
         return bool(seen)
+
+    def _named(self, what: str) -> str:
+        return f"the loss on the {self._held_out} set" if what == TEST else what
 
     def refused(self, shards: Mapping[int, Record], final: bool) -> bool:
         """Return whether a shard refuses more than half of the last pushes as not finite.

@@ -85,6 +85,7 @@ class DownpourActivity(Activity):
         self._warmstart = WarmstartLimit(warmstart) if warmstart.steps or warmstart.time else None
         self._evaluations = IntervalTrigger(every.every_epochs * train_rows, every.every_s)
         self._scores = ScoreKeeper(shared, self._test_rows, every.enabled and config.checkpoint.best)
+        self._patient = final and config.train.patience is not None
         self.phase = Phase.TRAIN
         self._when_idle = {
             Phase.TRAIN: self._pause_or_end,
@@ -176,8 +177,8 @@ class DownpourActivity(Activity):
 
     @property
     def _pausing(self) -> bool:
-        """Whether no more is handed out, so that a checkpoint can be taken."""
-        return self._saving
+        """Whether no more is handed out, so that a checkpoint can be taken, with patience after a score."""
+        return self._saving or (self._patient and self._evaluations.due)
 
     @property
     def _saving(self) -> bool:
@@ -227,10 +228,10 @@ class DownpourActivity(Activity):
         if result is not None:
             self._log.evaluation(result)
             self.stopping.check_evaluation(result)
-            self._save_and_go_on(result.score)
+            self._save_and_go_on(result.score, self._patient and self.stopping.improves(result))
 
-    def _save_and_go_on(self, score: float | None = None) -> None:
-        if self._saving and not self.stopping.lost:
+    def _save_and_go_on(self, score: float | None = None, better: bool = False) -> None:
+        if (self._saving or better) and not self.stopping.lost:
             self._save(score)
         self.phase = Phase.TRAIN
         self._hand_out()

@@ -303,7 +303,7 @@ class ShardGroup:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def save_model(self, checkpoint: int, keep_alive: Callable[[], None]) -> str:
+    def save_model(self, checkpoint: int, keep_alive: Callable[[], None], best: bool = False) -> str:
         """Let the first shard write the model, however long that takes: again, if one dies meanwhile.
 
         Parameters
@@ -313,6 +313,8 @@ class ShardGroup:
             shard has died: its successor may have older values.
         keep_alive
             Called again and again.
+        best
+            Whether the model is made of the checkpoint in any case, as it holds the best parameters.
 
         Returns
         -------
@@ -328,7 +330,8 @@ class ShardGroup:
         while answer is None or answer["status"] == Status.LOST:
             self.handle_failures()
             first = self._ranks[0]
-            number = 0 if len(self.owners.living) == len(self._topology.shards) else checkpoint
+            whole = len(self.owners.living) == len(self._topology.shards)
+            number = 0 if whole and not best else checkpoint
             self._channel.order(first, Command.SAVE, number=number)
             answer = self._channel.answer(first, "writing the model", meanwhile)
         return decoded(answer["problem"].item())

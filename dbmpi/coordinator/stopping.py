@@ -22,6 +22,7 @@ Reason = Literal[
     "steps",
     "max_time",
     "target",
+    "patience",
     "diverged",
     "iterations",
     "converged",
@@ -46,6 +47,8 @@ class Stopping:
         The loss of chance, 0 where it is not known, and over how many examples the loss must fall below it.
     tell
         Tells the user that a run does not learn, once, or that it is told to stop.
+    held_out
+        The split that evaluations are of.
     """
 
     def __init__(
@@ -55,13 +58,16 @@ class Stopping:
         chance: float = 0.0,
         examples: int = 0,
         tell: Callable[[str], None] = lambda text: None,
+        held_out: str = "test",
     ) -> None:
         self._train, self._signals = train, Signals() if signals is None else signals
         self._divergence, self._watch = (
-            Divergence(train.divergence_factor, chance),
+            Divergence(train.divergence_factor, chance, held_out),
             LearningWatch(chance, examples),
         )
-        self._tell, self._is_told = tell, False
+        self._tell, self._is_told, self._held_out = tell, False, held_out
+        self._best: float | None = None
+        self._fruitless = 0
         self.reason: Reason = ""
 
     @property
@@ -89,12 +95,17 @@ class Stopping:
     def state(self) -> StoppingState:
         """Return what the limits depend on, for `restore`."""
         seen, watch = self._divergence, self._watch
-        return StoppingState(seen.first_loss, seen.beyond, watch.sums, watch.learned, self._is_told)
+        told, best = self._is_told, self._best
+        return StoppingState(
+            seen.first_loss, seen.beyond, watch.sums, watch.learned, told, best, self._fruitless
+        )
 
     def restore(self, state: StoppingState) -> None:
         """Go on from `state`."""
         self._divergence.restore(state.first_loss, state.beyond)
         self._watch.sums, self._watch.learned, self._is_told = state.epoch, state.learned, state.told
+        self._best, self._fruitless = state.best, state.fruitless
+        self._check_patience()
 
     @property
     def advice(self) -> str:
@@ -190,6 +201,22 @@ class Stopping:
         if self._divergence.persists(result.loss, TEST) if finite else self._divergence.shows(result.loss):
             self._stop("diverged")
 
+    def improves(self, result: EvaluationSums) -> bool:
+        """Return, with patience, whether a result is better than all before; stop when patience is over."""
+        if self._train.patience is None:
+            return False
+        score = result.score
+        if score is not None and (self._best is None or score > self._best):
+            self._best, self._fruitless = score, 0
+            return True
+        self._fruitless += 1
+        self._check_patience()
+        return False
+
+    def _check_patience(self) -> None:
+        if self._train.patience is not None and self._fruitless >= self._train.patience:
+            self._stop("patience")
+
     def check_final(self, result: EvaluationSums) -> None:
         """Call the run diverged, whatever ended it, if the last parameters have a loss beyond its limit.
 
@@ -198,7 +225,7 @@ class Stopping:
         if not self.lost and self._divergence.shows(result.loss):
             self.reason = "diverged"
         elif self._watch.learned and result.loss > self._watch.chance:
-            self._tell(advice.by_heart(result.loss, self._watch.chance))
+            self._tell(advice.by_heart(result.loss, self._watch.chance, self._held_out))
 
     def check_limit(self, limit: Literal["", "epochs", "steps"]) -> None:
         """Stop when all work that a limit allows was handed out."""

@@ -1,17 +1,22 @@
 """What a data file holds, and whether it fits the model: found out before any role starts.
 
-The format is that of docs/data.md: groups `train` and `test`, in each a data set `x` of inputs and a data set
-`y` of integer labels or float targets.
+Groups `train` and `test`, in each a data set `x` of inputs and a data set `y` of integer labels or float
+targets, as docs/data.md says; or what `[data]` names in a file of others (`data.fields`).
 """
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from dbmpi.data import sizes
 from dbmpi.data.chance import LabelChance, TargetChance
+from dbmpi.data.cuts import cut
+from dbmpi.data.fields import Fields, View, found, plain
+from dbmpi.data.recognize import labels_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
@@ -28,8 +33,8 @@ class Description:
     ----------
     path : str
         The file itself; never "digits".
-    train_rows, test_rows : int
-        Numbers of examples.
+    train_rows, test_rows, validation_rows : int
+        Numbers of examples; there may be none for validation.
     input_shape : tuple of int
         Shape of one example: (features,), (H, W) or (H, W, C).
     inputs : int
@@ -54,6 +59,12 @@ class Description:
         the smallest of them.
     warnings : tuple of str
         What is wrong with the sizes of inputs and targets (`data.sizes`).
+    views : dict
+        How each split is read, by its name.
+    targets_from : str
+        The data sets of the targets, for messages.
+    test_fraction : float
+        What was cut for test of the training set; 0 where the file has a test set.
     """
 
     path: str
@@ -72,9 +83,38 @@ class Description:
     distinct: int | None = None
     smallest: int = 0
     warnings: tuple[str, ...] = ()
+    validation_rows: int = 0
+    views: Mapping[str, View] = field(default_factory=dict)
+    targets_from: str = "train/y and test/y"
+    test_fraction: float = 0.0
+
+    def view(self, name: str) -> View:
+        """Return how a split is read."""
+        return self.views.get(name) or plain(name)
+
+    @property
+    def watched(self) -> str:
+        """The split that evaluations during a run are of."""
+        return "validation" if self.validation_rows else "test"
+
+    def rows(self, name: str) -> int:
+        """Return the number of examples of a split."""
+        return int(getattr(self, f"{name}_rows"))
+
+    @property
+    def made(self) -> dict[str, str]:
+        """What was made of the file, in short: a run that goes on must make the same labels and cuts."""
+        train, short = self.view("train"), {}
+        if train.labels is not None:
+            short["labels"] = train.labels.digest
+        if train.rows is not None:
+            rows = [view.rows for _, view in sorted(self.views.items()) if view.rows is not None]
+            content = b"".join(part.tobytes() for one in rows for part in (one.starts, one.stops))
+            short["cut"] = hashlib.sha256(content).hexdigest()
+        return short
 
 
-def describe(path: str | Path, stand_in: bool = True) -> Description:
+def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = None) -> Description:
     """Look a data file over, all labels or targets and a few rows included. Local.
 
     Parameters
@@ -83,6 +123,8 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
         As `data.path`: an HDF5 file, or "digits".
     stand_in : bool
         Whether nothing but shapes is needed, which does for a dry run.
+    fields : Fields, optional
+        What the configuration says of the file; without it, it is as docs/data.md says.
 
     Returns
     -------
@@ -93,18 +135,23 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
     UserError
         Anything is amiss; the text names file, data set, value and remedy.
     """
-    with Split(path, "train") as train, Split(path, "test") as test:
-        _check_alike(train, test)
-        for split in (train, test):
+    fields = fields or Fields()
+    views, fraction = _views(path, stand_in, fields)
+    with ExitStack() as files:
+        splits = {name: files.enter_context(Split(path, name, view=view)) for name, view in views.items()}
+        train, chances = splits["train"], {}
+        for name, split in splits.items():
+            _check_alike(train, split)
             split.check_complete(stand_in)
             # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
             split.read([(0, 1), (split.rows - 1, split.rows)])
-        found, of_test = _scanned(train), _scanned(test)
-        seen = np.union1d(found.seen, of_test.seen)
+            chances[name] = _scanned(split)
+        seen = np.unique(np.concatenate([chance.seen for chance in chances.values()]))
+        known = len(seen) and all(split.has_labels for split in splits.values())
         return Description(
             path=str(train.path),
             train_rows=train.rows,
-            test_rows=test.rows,
+            test_rows=splits["test"].rows,
             input_shape=train.input_shape,
             inputs=train.inputs,
             classes=None if train.targets_width else int(seen[-1]) + 1,
@@ -114,11 +161,28 @@ def describe(path: str | Path, stand_in: bool = True) -> Description:
             offset=train.offset,
             chunk_rows=train.chunk_rows,
             class_names=train.class_names,
-            chance=found.losses(),
-            distinct=len(seen) if len(seen) and train.has_labels and test.has_labels else None,
+            chance=chances["train"].losses(),
+            distinct=len(seen) if known else None,
             smallest=int(seen[0]) if len(seen) else 0,
             warnings=sizes.warnings(train),
+            validation_rows=splits["validation"].rows if "validation" in splits else 0,
+            views=views,
+            targets_from=" and ".join(dict.fromkeys(view.targets.strip("/") for view in views.values())),
+            test_fraction=fraction,
         )
+
+
+def _views(path: str | Path, stand_in: bool, fields: Fields) -> tuple[dict[str, View], float]:
+    """Find out how each split is read, and what is cut for test: from names, from targets, then by cuts."""
+    views = found(path, fields)
+    if fields.convert:
+        with ExitStack() as files:
+            splits = [files.enter_context(Split(path, name, view=view)) for name, view in views.items()]
+            for split in splits:
+                split.check_complete(stand_in, inputs=False)
+            labels = labels_of(splits, fields)
+        views = {name: replace(view, labels=labels, undecided=False) for name, view in views.items()}
+    return cut(path, views, fields, stand_in)
 
 
 def check_whole(split: Split, description: Description) -> None:
@@ -137,9 +201,9 @@ def check_whole(split: Split, description: Description) -> None:
     ------
     UserError
     """
-    rows = description.train_rows if split.name == "train" else description.test_rows
+    view = description.view(split.name)
     for what, now, then in (
-        ("rows", split.rows, rows),
+        ("rows", split.stored_rows, view.rows.of if view.rows is not None else description.rows(split.name)),
         ("inputs of shape", split.input_shape, description.input_shape),
         ("targets", split.targets_width, description.targets),
         ("type", split.dtype.name, description.dtype),
@@ -154,18 +218,18 @@ def check_whole(split: Split, description: Description) -> None:
     split.check_complete(stand_in=False)
 
 
-def _check_alike(train: Split, test: Split) -> None:
-    """Refuse a test split whose rows would mean something else than those of the train split."""
-    for what, ours, theirs in (
-        ("x: the shape of an example is", train.input_shape, test.input_shape),
-        ("x: the type is", train.dtype.name, test.dtype.name),
-        ("x: the attribute scale is", train.scale, test.scale),
-        ("x: the attribute offset is", train.offset, test.offset),
-        ("y: the number of float targets is", train.targets_width, test.targets_width),
+def _check_alike(train: Split, other: Split) -> None:
+    """Refuse a split whose rows would mean something else than those of the train split."""
+    for key, what, ours, theirs in (
+        ("x", "the shape of an example is", train.input_shape, other.input_shape),
+        ("x", "the type is", train.dtype.name, other.dtype.name),
+        ("x", "the attribute scale is", train.scale, other.scale),
+        ("x", "the attribute offset is", train.offset, other.offset),
+        ("y", "the number of float targets is", train.targets_width, other.targets_width),
     ):
         if ours != theirs:
             raise UserError(
-                f"{train.path}: test/{what} {theirs}, but {ours} in train; write both splits in the same way"
+                f"{other.where(key)}: {what} {theirs}, but {ours} in train; write both splits in the same way"
             )
 
 

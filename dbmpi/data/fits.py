@@ -24,7 +24,7 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
     UserError
         They do not; the text names both numbers and the remedy.
     """
-    where = f"{description.path}: train/y and test/y"
+    where = f"{description.path}: {description.targets_from}"
     if description.targets is not None:
         _check_targets(where, description.targets, outputs, loss)
     if description.classes is not None and description.classes > outputs:
@@ -33,7 +33,7 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
             f"(model.layers), for labels up to {outputs - 1}; {_remedy(description, description.classes)}"
         )
     names = description.class_names
-    if names is not None and len(names) != outputs:
+    if names is not None and len(names) != outputs and not _made(description):
         raise UserError(
             f"{description.path}: the attribute class_names of train/y has {several(len(names), 'name')}, "
             f"but the last layer has {_units(outputs)} (model.layers): give it {len(names)}, or write a name "
@@ -60,13 +60,19 @@ def _check_targets(where: str, targets: int, outputs: int, loss: str) -> None:
 def doubts(description: Description, outputs: int) -> str:
     """Say that the last layer has units that no example is for, and no name; nothing where it has none."""
     seen = description.distinct
-    if description.classes is None or seen is None or description.class_names is not None or seen >= outputs:
+    named = description.class_names is not None and not _made(description)
+    if description.classes is None or seen is None or named or seen >= outputs:
         return ""
     remedy = f"give it {seen}" if seen == description.classes else f"{RENUMBER}, and give it {_units(seen)}"
     return (
-        f"{description.path}: train/y and test/y hold {several(seen, 'label')}, but the last layer has "
-        f"{_units(outputs)} (model.layers), of which {outputs - seen} can learn nothing; {remedy}"
+        f"{description.path}: {description.targets_from} hold {several(seen, 'label')}, but the last layer "
+        f"has {_units(outputs)} (model.layers), of which {outputs - seen} can learn nothing; {remedy}"
     )
+
+
+def _made(description: Description) -> bool:
+    """Return whether the classes, and so their names, were made of what the file holds."""
+    return description.view("train").labels is not None
 
 
 def _remedy(description: Description, classes: int) -> str:

@@ -168,11 +168,17 @@ def examined_y(shape: tuple[int, ...], dtype: np.dtype, rows: int, where: str) -
         allowed = "(N,) for integer labels" if labels else "(N,) or (N, targets) for float targets"
         remedy = _as_labels(shape, dtype) if labels else "y.reshape(len(y), -1)"
         raise UserError(f"{where} has shape {shape}; it must be {allowed}: store {remedy}")
-    if shape[0] != rows:
-        raise UserError(
-            f"{where} has {several(shape[0], 'row')} but x beside it has {rows}; write one for each example"
-        )
+    check_rows(shape, rows, where)
     return None if labels else prod(shape[1:])
+
+
+def check_rows(shape: tuple[int, ...], rows: int, where: str) -> None:
+    """Raise UserError unless targets of such a shape are as many as the rows beside them. Local."""
+    if not shape or shape[0] != rows:
+        raise UserError(
+            f"{where} has {several(shape[0] if shape else 0, 'row')} but x beside it has {rows}; write one "
+            "for each example"
+        )
 
 
 def _as_labels(shape: tuple[int, ...], dtype: np.dtype) -> str:

@@ -35,7 +35,7 @@ def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range
     if not labels.size or (labels.min() >= 0 and (classes is None or labels.max() < classes)):
         return
     at = int(((labels < 0) | (labels >= (classes or np.inf))).argmax())
-    start = f"{where} holds the label {labels[at]} in row {_row(ranges, at)}"
+    start = f"{where} holds the label {labels[at]} in row {row_of(ranges, at)}"
     if labels[at] < 0 or classes is None:
         raise UserError(
             f"{start}; labels count from 0: number the classes 0, 1, 2, ... when you write the file"
@@ -75,9 +75,9 @@ def check_values(
     remedy = "every value must be finite; replace or leave out such rows when you write the file"
     if np.isfinite(value):
         remedy = f"scaled, it is beyond {LARGEST:g}; store it in another unit, or lower the attribute scale"
-    raise UserError(f"{where} holds {value} in row {_row(ranges, at)}, column {column}: {remedy}")
+    raise UserError(f"{where} holds {value} in row {row_of(ranges, at)}, column {column}: {remedy}")
 
 
-def _row(ranges: Sequence[Range], at: int) -> int:
+def row_of(ranges: Sequence[Range], at: int) -> int:
     """Return the row of the file that was read as number `at` of the ranges."""
     return int(np.concatenate([np.arange(*one) for one in ranges])[at])

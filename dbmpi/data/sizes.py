@@ -29,7 +29,7 @@ def warnings(train: Split) -> tuple[str, ...]:
         return ()
     try:
         found = [
-            f"{train.path}: train/{text}; {REMEDY}"
+            f"{train.where(text[0])}{text[1:]}; {REMEDY}"
             for text in (_of_inputs(train, rows), _of_targets(train, rows))
             if text
         ]

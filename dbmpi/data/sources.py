@@ -18,6 +18,7 @@ from dbmpi.data.virtual import Mapping, VirtualRows
 from dbmpi.data.watch import Watch
 from dbmpi.errors import UserError
 
+NAMED = f"name yours by data.inputs and data.targets (python -m dbmpi.data FILE shows how); {FORMAT}"
 MOST_LEVELS = 8  # virtual data sets above each other; more is a circle
 LEAST_CACHE_BYTES = 1 << 20  # for the chunks of a source, however many there are
 # What another file is named for, and the variable that says where else it may lie.
@@ -44,27 +45,40 @@ class Sources:
         self._files = {path: main}
         self._known: dict[tuple[int, str], Rows] = {}
 
-    def data_set(self, name: str, key: str) -> h5py.Dataset:
-        """Return the data set `key` of the group `name` of the data file, wherever links lead.
+    def data_set(self, place: str) -> h5py.Dataset:
+        """Return the data set at a path of the data file, wherever links lead.
 
         Parameters
         ----------
-        name, key : str
-            "train" or "test", and "x" or "y".
+        place : str
+            "train/x", or any other.
 
         Raises
         ------
         UserError
-            Either is missing, or lies in a file that cannot be opened.
+            It or its group is missing, or lies in a file that cannot be opened.
         """
+        path, (name, _, key) = Path(self._main.filename), place.strip("/").rpartition("/")
+        group, found = self._at(name, key)
+        if not isinstance(group, h5py.Group):
+            raise UserError(f"{path}: has no group {name!r}, only {names(self._main)}; {NAMED}")
+        if not isinstance(found, h5py.Dataset):
+            holder = f"group {name!r} has" if name else "has"
+            raise UserError(f"{path}: {holder} no data set {key!r}, only {names(group)}; {NAMED}")
+        return found
+
+    def leads(self, place: str) -> bool:
+        """Return whether a path of the data file leads to a data set. Raises UserError as `data_set`."""
+        name, _, key = place.strip("/").rpartition("/")
+        return isinstance(self._at(name, key)[1], h5py.Dataset)
+
+    def _at(self, name: str, key: str) -> tuple[Any, Any]:
+        """Return a group of the data file, by its path, and what is in it; None for what is not there."""
         path = Path(self._main.filename)
         group = self._follow(self._main, name, f"{path}: {name}")
         if not isinstance(group, h5py.Group):
-            raise UserError(f"{path}: has no group {name!r}, only {names(self._main)}; {FORMAT}")
-        found = self._follow(group, key, f"{path}: {name}/{key}")
-        if not isinstance(found, h5py.Dataset):
-            raise UserError(f"{path}: group {name!r} has no data set {key!r}, only {names(group)}; {FORMAT}")
-        return found
+            return group, None
+        return group, self._follow(group, key, f"{path}: {name}/{key}" if name else f"{path}: {key}")
 
     def _follow(self, group: h5py.Group, path: str, where: str) -> Any:
         """Return the object that a path leads to, None where there is none."""

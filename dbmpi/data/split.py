@@ -13,10 +13,22 @@ import h5py
 import numpy as np
 
 from dbmpi.data import digits
-from dbmpi.data.hdf5 import attribute, class_names, examined_x, examined_y, explain_errors, opened, read_dtype
+from dbmpi.data.fields import View, plain
+from dbmpi.data.hdf5 import (
+    attribute,
+    check_rows,
+    class_names,
+    examined_x,
+    examined_y,
+    explain_errors,
+    opened,
+    read_dtype,
+)
+from dbmpi.data.labels import Labels, is_text
 from dbmpi.data.rows import Rows
 from dbmpi.data.sanity import LARGEST, check_labels, check_values
 from dbmpi.data.sources import Sources
+from dbmpi.data.stretches import CutRows, places_of
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box, Range, extents, volume, whole
 
@@ -30,20 +42,24 @@ class Split:
     ----------
     path : str or Path
         As `data.path`: an HDF5 file, or "digits".
-    name : {"train", "test"}
-        The group.
+    name : {"train", "validation", "test"}
+        The group, if nothing else is said.
     columns : (start, stop), optional
         Of the inputs, flattened in row-major order (H, W, C); all without it. May be empty.
     window : Box, optional
         Instead of columns, a box of every example: ((h0, h1), (w0, w1), (c0, c1)) of an image, one stored
         as (H, W) included; ((i0, i1),) of features. May be empty.
+    view : View, optional
+        How the split is read; without it, as docs/data.md says.
 
     Attributes
     ----------
     rows, inputs : int
         N, and the number of all input columns.
+    stored_rows : int
+        Of the data sets, of which N are this split's.
     input_shape : tuple of int
-        Of one example, as stored.
+        Of one example, channels last.
     dtype : numpy.dtype
         Of what `read` returns: uint8, float32 (also for float16) or float64.
     scale, offset : float
@@ -64,9 +80,15 @@ class Split:
     """
 
     def __init__(
-        self, path: str | Path, name: str, columns: Range | None = None, window: Box | None = None
+        self,
+        path: str | Path,
+        name: str,
+        columns: Range | None = None,
+        window: Box | None = None,
+        view: View | None = None,
     ) -> None:
         self.path, self.name = digits.located(path), name
+        self._view = view or plain(name)
         self.classes: int | None = None
         self._files = ExitStack()
         try:
@@ -80,39 +102,82 @@ class Split:
     def _examine(self, file: h5py.File) -> None:
         """Look at everything but the rows themselves."""
         self._sources = Sources(self.path, file, self._files)
-        x, y = (self._sources.data_set(self.name, key) for key in ("x", "y"))
+        view = self._view
+        x, y = (self._sources.data_set(place) for place in (view.inputs, view.targets))
         self._x, self._y = self._opened("x", x), self._opened("y", y)
-        self.rows, self.input_shape = examined_x(self._x.shape, x.dtype, self._where("x"))
-        self.targets_width = examined_y(self._y.shape, y.dtype, self.rows, self._where("y"))
+        self.stored_rows, stored_shape = examined_x(self._x.shape, x.dtype, self.where("x"))
+        self.input_shape = self._channels_last(stored_shape)
+        self._y_type, self._shape_of_y = y.dtype, self._y.shape
+        self.convert(view.labels, view.undecided)
+        if view.rows is not None:
+            self._x, self._y = CutRows(self._x, view.rows), CutRows(self._y, view.rows)
+        self.rows = self._x.shape[0]
         self.inputs = prod(self.input_shape)
-        self.dtype, self._y_dtype = read_dtype(x.dtype), read_dtype(y.dtype)
+        self.dtype = read_dtype(x.dtype)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
         self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
         self.chunk_rows = int(x.chunks[0]) if x.chunks else None
-        self.class_names = class_names(y, self._where("y"))
+        self.class_names = class_names(y, self.where("y"))
+        if view.labels is not None and view.labels.names is not None:
+            self.class_names = view.labels.names
+
+    def convert(self, labels: Labels | None, undecided: bool = False) -> None:
+        """Say what makes labels of the targets; None where they are integers or floats as they are.
+
+        Raises
+        ------
+        UserError
+            They are not, unless it is still `undecided` what they are.
+        """
+        where, shape, kind = self.where("y"), self._shape_of_y, self._y_type
+        self._labels = labels
+        if labels is None and not undecided:
+            self.targets_width = examined_y(shape, kind, self.stored_rows, where)
+            return
+        check_rows(shape, self.stored_rows, where)
+        self.targets_width = None if labels or kind.kind != "f" else prod(shape[1:])
+
+    @property
+    def stored_targets_type(self) -> tuple[np.dtype, tuple[int, ...]]:
+        """Type of the targets in the file, and the shape of those of one row."""
+        return self._y_type, self._shape_of_y[1:]
+
+    def _channels_last(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of an example, of which the channels may be stored first."""
+        self._axes: tuple[int, ...] = tuple(range(len(shape)))
+        if not self._view.channels_first:
+            return shape
+        if len(shape) != 3:
+            raise UserError(
+                f"{self.where('x')} has shape {(self.stored_rows, *shape)}, but data.layout = "
+                '"channels_first" is of images (N, C, H, W); leave it out'
+            )
+        self._axes = (2, 0, 1)  # where channels, rows and columns stand once they are last
+        return shape[1], shape[2], shape[0]
 
     def _opened(self, key: str, stored: h5py.Dataset) -> Rows:
         """Open all that a data set takes rows from; messages say where it lies if a link led there."""
         lies = Path(stored.file.filename)
-        where = self._where(key) if lies == self.path else f"{self._where(key)} (in {lies})"
+        where = self.where(key) if lies == self.path else f"{self.where(key)} (in {lies})"
         return self._sources.rows(stored, where)
 
     def _attribute(self, x: h5py.Dataset, key: str, default: float) -> float:
         """Return an attribute of `x`, which must have it itself if what it takes rows from has it."""
         if key not in x.attrs and self._x.carries(key):
             raise UserError(
-                f"{self._where('x')} is virtual and has no attribute {key}, but a source of it has: give it "
+                f"{self.where('x')} is virtual and has no attribute {key}, but a source of it has: give it "
                 f"the {key} that all its rows need"
             )
-        return attribute(x, key, default, self._where("x"))
+        return attribute(x, key, default, self.where("x"))
 
-    def check_complete(self, stand_in: bool) -> None:
+    def check_complete(self, stand_in: bool, inputs: bool = True) -> None:
         """Raise UserError unless all rows were written, as far as the index of the file tells.
 
-        With `stand_in` a data set of which nothing at all was written passes too.
+        With `stand_in` a data set of which nothing at all was written passes too; without `inputs` only the
+        targets are looked at.
         """
-        for rows in (self._x, self._y):
+        for rows in (self._x, self._y)[not inputs :]:
             if not (stand_in and rows.blank()):
                 rows.check_complete()
 
@@ -135,10 +200,11 @@ class Split:
         if (window and columns) or not _is_box(self._part, self._space):
             raise ValueError(f"columns {columns}, window {window} of examples {self.input_shape}")
         if window is None:
-            self._stored, self._cut = _window(self.input_shape, *self._part[0])
+            self._box, self._cut = _window(self.input_shape, *self._part[0])
         else:
-            self._stored = window[: len(self.input_shape)]
+            self._box = window[: len(self.input_shape)]
             self._cut = slice(0, volume(window))
+        self._stored = tuple(self._box[axis] for axis in self._axes)
         self._shape = extents(self._part)
 
     def read(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -160,26 +226,37 @@ class Split:
             larger than `LARGEST`.
         """
         rows = self._read(self._x, ranges, self._stored, self.dtype)
-        values = np.ascontiguousarray(rows.reshape(len(rows), volume(self._stored))[:, self._cut])
-        check_values(values, self._bound, ranges, self._where("x"), self._part, self._space)
+        if self._view.channels_first:
+            rows = rows.transpose(0, 2, 3, 1)
+        values = np.ascontiguousarray(rows.reshape(len(rows), volume(self._box))[:, self._cut])
+        check_values(values, self._bound, self._places(ranges), self.where("x"), self._part, self._space)
         return values.reshape(len(rows), *self._shape)
 
     def labels(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read integer labels: int64, shape (N of the ranges,). Parameters and errors as for `read`."""
         if self.targets_width is not None:
-            raise ValueError(f"{self._where('y')} holds float targets, not labels")
-        labels = self._read(self._y, ranges, (), np.dtype(np.int64))
-        check_labels(labels, self.classes, ranges, self._where("y"))
+            raise ValueError(f"{self.where('y')} holds float targets, not labels")
+        labels, where, places = self.stored_targets(ranges), self.where("y"), self._places(ranges)
+        if self._labels is not None:
+            labels = self._labels.decode(labels, places, where)
+        check_labels(labels, self.classes, places, where)
         return labels
+
+    def stored_targets(self, ranges: Sequence[Range]) -> np.ndarray:
+        """Read targets as they are stored, integers as int64. Parameters and errors as for `read`."""
+        kind = self._y_type
+        if not is_text(kind) and kind.kind != "b":
+            kind = np.dtype(np.int64) if kind.kind in "iu" else read_dtype(kind)
+        return self._read(self._y, ranges, whole(self._y.shape[1:]), kind)
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
         if self.targets_width is None:
-            raise ValueError(f"{self._where('y')} holds labels, not float targets")
-        stored = self._read(self._y, ranges, whole(self._y.shape[1:]), self._y_dtype)
+            raise ValueError(f"{self.where('y')} holds labels, not float targets")
+        stored = self.stored_targets(ranges)
         targets_NT = stored.reshape(len(stored), self.targets_width)
         shape = targets_NT.shape[1:]
-        check_values(targets_NT, LARGEST, ranges, self._where("y"), whole(shape), shape)
+        check_values(targets_NT, LARGEST, self._places(ranges), self.where("y"), whole(shape), shape)
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
@@ -211,8 +288,19 @@ class Split:
             self._sources.watch.check()
         return out
 
-    def _where(self, key: str) -> str:
-        return f"{self.path}: {self.name}/{key}"
+    @property
+    def group(self) -> str:
+        """The group of the inputs in the file; empty for the file itself."""
+        return self._view.inputs.strip("/").rpartition("/")[0]
+
+    def _places(self, ranges: Sequence[Range]) -> list[Range]:
+        """Return which rows of the data sets the rows of some ranges are."""
+        return places_of(self._view.rows, ranges)
+
+    def where(self, key: str) -> str:
+        """Return file and data set of the inputs, "x", or the targets, "y", for messages."""
+        place = self._view.inputs if key == "x" else self._view.targets
+        return f"{self.path}: {place.strip('/')}"
 
 
 def _is_box(box: Box, shape: tuple[int, ...]) -> bool:

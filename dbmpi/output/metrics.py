@@ -5,7 +5,7 @@ Every record is one line of JSON with `kind`, `time_s` (since training began), `
 
     train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share, and waits (share of
             a partition's time, by cause: `comm.wait.Cause`): since the last one
-    eval    loss, accuracy, rows, final
+    eval    loss, accuracy, rows, final; where there are validation rows also split: "validation" or "test"
     shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes; the last
             one staleness_histogram; where the rule revises, revised_share (of the steps, how much was taken
             back later) and versions_unknown (updates for which nothing could be)
@@ -91,6 +91,10 @@ class MetricsLog:
         Sums over no rows yet.
     unshown
         What of this run's output could not be shown, and why.
+    watched
+        The split that evaluations are of: "test", or "validation".
+    tested
+        The result of the model on the test set, where evaluations are not that.
     """
 
     def __init__(
@@ -114,6 +118,8 @@ class MetricsLog:
         self.boundary_messages = self.boundary_bytes = 0
         self.partition_time = PartitionTime()
         self.last_evaluation, self.final_evaluation = self.empty, self.empty
+        self.watched = "test"
+        self.tested: EvaluationSums | None = None
         self.shards: dict[int, Record] = {}
         self._new_reports: dict[int, Record] = {}
         self.iterations = self.passes = 0
@@ -248,12 +254,21 @@ class MetricsLog:
         if now < self._progress.next_s:
             return
         counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
-        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations))
+        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations, self.watched))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""
         self.last_evaluation = result
-        self.record("eval", loss=result.loss, accuracy=result.accuracy, rows=result.rows, final=final)
+        self._record_evaluation(result, final, self.watched)
+
+    def _record_evaluation(self, result: EvaluationSums, final: bool, split: str) -> None:
+        values = {"loss": result.loss, "accuracy": result.accuracy, "rows": result.rows, "final": final}
+        self.record("eval", **values, **({"split": split} if self.watched != "test" else {}))
+
+    def test(self, result: EvaluationSums) -> None:
+        """Record the one look at the test set: the result of the model that leaves."""
+        self.tested = result
+        self._record_evaluation(result, True, "test")
 
     def final(self, result: EvaluationSums) -> None:
         """Record the result on the final parameters."""

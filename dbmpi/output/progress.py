@@ -30,6 +30,7 @@ class View:
     test_accuracy: float
     examples_per_s: float
     iteration: int = 0
+    held_out: str = "test"
 
 
 class Progress(Protocol):
@@ -154,7 +155,8 @@ def parts(view: View, limits: ProgressLimits) -> list[str]:
         said.append(f"accuracy {view.accuracy:.2%}")
     if math.isfinite(view.test_loss):
         accurate = math.isfinite(view.test_accuracy)
-        said.append(f"test {view.test_accuracy:.2%}" if accurate else f"test loss {view.test_loss:.4g}")
+        result = f"{view.test_accuracy:.2%}" if accurate else f"loss {view.test_loss:.4g}"
+        said.append(f"{view.held_out} {result}")
     said.append(f"{view.examples_per_s:,.0f} examples/s")
     if share > 0:
         said.append(f"{duration(view.time_s * (1 - share) / share)} left")

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dbmpi.errors import STATUS_STOPPED
 from dbmpi.output.goodput import goodput
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.totals import plain
@@ -21,8 +22,7 @@ def summary(
         "stop_reason": reason,
         "status": status,
         **(verdict or {}),
-        "test_accuracy": log.final_evaluation.accuracy,
-        "test_loss": log.final_evaluation.loss,
+        **_scores(log),
         "examples_per_s": log.examples / log.train_s if log.train_s else 0.0,
         "wall_s": log.wall_s,
         "train_s": log.train_s,
@@ -41,6 +41,21 @@ def summary(
         "unshown": log.unshown,
     }
     return {name: plain(value) for name, value in result.items()}
+
+
+def _scores(log: MetricsLog) -> dict[str, float]:
+    """Return the results of the last parameters, and of the model on the test set if that is another."""
+    watched, tested = log.final_evaluation, log.tested
+    if log.watched == "test":
+        tested = tested or watched
+        return {"test_accuracy": tested.accuracy, "test_loss": tested.loss}
+    tested = tested or log.empty
+    return {
+        "test_accuracy": tested.accuracy,
+        "test_loss": tested.loss,
+        "validation_accuracy": watched.accuracy,
+        "validation_loss": watched.loss,
+    }
 
 
 def _goodput(log: MetricsLog) -> dict[str, Any]:
@@ -78,8 +93,15 @@ def _dropped(summary: Mapping[str, Any]) -> str:
 
 def _tested(summary: Mapping[str, Any]) -> str:
     """Return the line about the last parameters; nothing where there was no time to evaluate them."""
-    accuracy, loss = summary["test_accuracy"], summary["test_loss"]
+    if "validation_loss" not in summary:
+        return _result(summary, "test")
+    unseen = summary["status"] == STATUS_STOPPED  # test is looked at when the run is over
+    return _result(summary, "validation") + ("" if unseen else _result(summary, "test"))
+
+
+def _result(summary: Mapping[str, Any], split: str) -> str:
+    accuracy, loss = summary[f"{split}_accuracy"], summary[f"{split}_loss"]
     if loss is None and summary["stop_reason"] in ("signal", "silence", "death"):
         return ""
     tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
-    return f"dbmpi: test loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"
+    return f"dbmpi: {split} loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"

@@ -25,7 +25,7 @@ Minibatch = tuple[int, Array]  # width, targets; the input is in the model's wor
 
 
 class Loader:
-    """Minibatches of one partition, from the training set (read ahead) and from the held-out set.
+    """Minibatches of one partition, from the training set (read ahead) and from what is held out.
 
     Parameters
     ----------
@@ -37,14 +37,17 @@ class Loader:
 
     def __init__(self, description: Description, model: PartitionModel) -> None:
         self._model = model
-        self._train, self._test = (self._opened(description, name) for name in ("train", "test"))
+        self._train = self._opened(description, "train")
+        held_out = [name for name in ("validation", "test") if description.rows(name)]
+        self._held_out = [self._opened(description, name) for name in held_out]
         self._ahead = Prefetcher(self._train)
         self._expected: deque[Portion] = deque()
         self.labels = self._train.targets_width is None
 
     def _opened(self, description: Description, name: str) -> Split:
         """Open a split for this partition's share of it; what is read of it must suit the network."""
-        split = Split(description.path, name, window=self._model.partitioning.need(0, self._model.partition))
+        window = self._model.partitioning.need(0, self._model.partition)
+        split = Split(description.path, name, window=window, view=description.view(name))
         split.classes = self._model.partitioning.network.outputs
         check_whole(split, description)
         return split
@@ -79,11 +82,17 @@ class Loader:
             yield self._fill(self._train, raw_NI, targets, order[start : start + width])
 
     def evaluation(self, start: int, stop: int, width: int) -> Iterator[Minibatch]:
-        """Yield minibatches of the held-out rows [start, stop), each once."""
+        """Yield minibatches of the held-out rows [start, stop), of one split, each once.
+
+        They are counted through: those for validation first, then those for test.
+        """
+        split = self._held_out[0]
+        if start >= split.rows:
+            start, stop, split = start - split.rows, stop - split.rows, self._held_out[1]
         for first in range(start, stop, width):
             rows = [(first, min(first + width, stop))]
-            raw_NI, targets = self._test.read(rows), self._test.labels_or_targets(rows)
-            yield self._fill(self._test, raw_NI, targets, np.arange(len(raw_NI)))
+            raw_NI, targets = split.read(rows), split.labels_or_targets(rows)
+            yield self._fill(split, raw_NI, targets, np.arange(len(raw_NI)))
 
     def _fill(self, split: Split, raw_NI: Array, targets: Array, rows_B: Array) -> Minibatch:
         x_IB = self._model.workspace(len(rows_B)).states[0].reshape(-1, len(rows_B))
@@ -99,8 +108,8 @@ class Loader:
     def close(self) -> None:
         """End the reading thread and close the files."""
         self._ahead.close()
-        self._train.close()
-        self._test.close()
+        for split in (self._train, *self._held_out):
+            split.close()
 
 
 @lru_cache(maxsize=8)  # a run has few at a time, and looks one up twice a portion

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dbmpi.arrays import Record
+from dbmpi.arrays import Array, Record
 from dbmpi.comm.protocol import REPORT, Work
 from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.model.losses import Score
@@ -84,6 +84,8 @@ class PartitionWorker:
         Called between minibatches: it takes in assignments, and gives a sign of life.
     width
         Examples evaluated at a time (`evaluation.minibatch`).
+    read_saved
+        Reads the parameters of this partition out of a checkpoint, into its vector.
     """
 
     def __init__(
@@ -95,9 +97,11 @@ class PartitionWorker:
         waiter: Waiter,
         on_minibatch: Callable[[], None],
         width: int,
+        read_saved: Callable[[int, Array], None] = lambda number, vector: None,
     ) -> None:
         self._indices, self._model, self._loader = indices, model, loader
         self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
+        self._read_saved = read_saved
         self._use(algorithms)
 
     def _use(self, algorithms: Sequence[AlgorithmClient]) -> None:
@@ -149,8 +153,11 @@ class PartitionWorker:
         return report
 
     def _evaluate(self, assignment: Record, report: Record) -> None:
-        """Score held-out rows on parameters fetched now."""
-        self._algorithm.fetch()
+        """Score held-out rows on parameters fetched now, or on those of a checkpoint."""
+        if assignment["checkpoint"]:
+            self._read_saved(int(assignment["checkpoint"]), self._algorithm.theta.flat)
+        else:
+            self._algorithm.fetch()
         score = Score(0.0, 0)
         start, stop = int(assignment["start"]), int(assignment["stop"])
         for width, targets in self._loader.evaluation(start, stop, self._width):

@@ -1,6 +1,8 @@
 """What is wrong with a configuration for its data: the same for a run and for a dry run. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
 
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description
@@ -9,6 +11,34 @@ from dbmpi.errors import UserError
 from dbmpi.layout.network import Network
 from dbmpi.run.cautions import caution
 from dbmpi.run.effects import without_effect
+from dbmpi.text import several, show
+
+MOST_NAMES = 10  # of classes, in a message
+
+
+def with_cut(config: Config, data: Description) -> Config:
+    """Return the configuration with what was found out of the file in place of "auto"."""
+    made = data.view("train").labels
+    labels: Literal["stored", "classes"] = "stored" if made is None or made.values is None else "classes"
+    section = replace(
+        config.data,
+        labels=labels if config.data.labels == "auto" else config.data.labels,
+        test_fraction=data.test_fraction,
+    )
+    return replace(config, data=section)
+
+
+def made_of(data: Description) -> Iterator[str]:
+    """Yield what was made of a file of others: its cuts, and its classes."""
+    train = data.view("train")
+    if train.rows is not None:
+        rows = [f"{data.rows(name):,} for {name}" for name in ("validation", "test") if data.rows(name)]
+        yield f"{data.train_rows:,} rows to learn from, and {', '.join(rows)} (data.test_fraction, ...)"
+    if train.labels is not None and train.labels.names is not None:
+        names = train.labels.names
+        shown = ", ".join(f"{at}: {show(name)}" for at, name in enumerate(names[:MOST_NAMES]))
+        more = ", ..." if len(names) > MOST_NAMES else ""
+        yield f"{several(len(names), 'class', 'classes')}: {shown}{more}"
 
 
 def check_data(config: Config, network: Network, data: Description) -> None:

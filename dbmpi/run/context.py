@@ -93,11 +93,12 @@ def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
     """Return what writes the checkpoints of this job."""
     from dbmpi.checkpoint.writer import CheckpointWriter
 
-    topology, rows = context.setup.topology, context.setup.description.train_rows
+    topology, data = context.setup.topology, context.setup.description
     shape = {
         "shards": len(topology.shards),
         "replicas": len(topology.replicas),
         "partitions": topology.partitions,
     }
     owned = context.setup.owned
-    return CheckpointWriter(owned, context.config, context.partitioning, context.pieces, rows, shape)
+    parts = context.partitioning, context.pieces
+    return CheckpointWriter(owned, context.config, *parts, data.train_rows, shape, data.made)

@@ -16,6 +16,7 @@ from dbmpi.run.choices import carried_over, told
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
+    from dbmpi.data.describe import Description
     from dbmpi.layout.network import Network
 
 # What ends a batch method, beside the limits of `train`; the rest of its section says how it computes.
@@ -111,7 +112,7 @@ def _asks_no_more(now: Config, saved: "Checkpoint") -> bool:
 
 
 def foresee(
-    arguments: cli.Arguments, config: Config, network: "Network", rows: int
+    arguments: cli.Arguments, config: Config, network: "Network", data: "Description"
 ) -> "tuple[list[str], Checkpoint | None]":
     """Return what a run would find in its directory, in lines, and what it would go on from. It only reads.
 
@@ -126,7 +127,7 @@ def foresee(
     run_directory.check_writable(path)
     if path.is_dir():
         run_directory.check_foreign(path, resume.looks_like_a_run(path))
-    model = manifest.model_of(network, config.model.dtype, rows)
+    model = manifest.model_of(network, config.model.dtype, data.train_rows, data.made)
     try:
         check_unfinished(path, config, model)
     except RunFinished as finished:

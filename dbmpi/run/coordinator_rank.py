@@ -37,7 +37,9 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     path = context.setup.run_dir / run_directory.METRICS
     topology = context.setup.topology
     room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))
-    return MetricsLog(path, rows, context.labels, output.every_s, shown, started, room)
+    log = MetricsLog(path, rows, context.labels, output.every_s, shown, started, room)
+    log.watched = context.setup.description.watched
+    return log
 
 
 def _earlier_s(path: Path) -> float:
@@ -67,6 +69,11 @@ class Coordinator:
         The run, or the warmstart of a batch method; None for a batch method without one.
     sandblaster
         The run of a batch method.
+    looks
+        How many held-out rows are for test, and the first of them, where they are looked at once, at the end;
+        None where evaluations are of them.
+    keeps_best
+        Whether the model is the best checkpoint, and not the last parameters.
     """
 
     cluster: "Cluster"
@@ -74,6 +81,14 @@ class Coordinator:
     checkpoints: "CheckpointManager"
     downpour: "DownpourActivity | None"
     sandblaster: "Sandblaster | None"
+    looks: "tuple[int, int] | None"
+    keeps_best: bool
+
+    @property
+    def model(self) -> int:
+        """The checkpoint that the model is made of; 0 for what the shards have."""
+        best = self.checkpoints.best if self.keeps_best else 0
+        return best or (0 if self.shared.stopping.lost else self.checkpoints.last)
 
 
 def make(
@@ -103,13 +118,16 @@ def make(
     timeout_s = inf if topology.serial else config.cluster.timeout_s  # nobody is silent to oneself
     replicas = ReplicaTable(shape, timeout_s, dispatcher, name)
     chance, examples = context.setup.description.chance.get(config.model.loss, 0.0), _judged_together(context)
-    shared = Coordination(replicas, log, Stopping(config.train, context.signals, chance, examples, log.event))
+    stopping = Stopping(config.train, context.signals, chance, examples, log.event, log.watched)
+    shared = Coordination(replicas, log, stopping)
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
     checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
     downpour = _downpour(context, cluster, shared, checkpoints) if config.uses_downpour else None
     sandblaster = _sandblaster(context, cluster, shared, checkpoints) if config.batch else None
-    return Coordinator(cluster, shared, checkpoints, downpour, sandblaster)
+    keeps_best, data = config.train.patience is not None, context.setup.description
+    looks = (data.test_rows, data.validation_rows) if data.validation_rows or keeps_best else None
+    return Coordinator(cluster, shared, checkpoints, downpour, sandblaster, looks, keeps_best)
 
 
 def _downpour(
@@ -163,9 +181,9 @@ def _judged_together(context: RunContext) -> int:
 
 
 def _rows(context: RunContext) -> tuple[int, int]:
-    """Return the size of the training set, and of the held-out set."""
+    """Return the size of the training set, and of what evaluations are of."""
     description = context.setup.description
-    return description.train_rows, description.test_rows
+    return description.train_rows, description.rows(description.watched)
 
 
 def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stopping":
@@ -207,7 +225,20 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         if shared.replicas.living:
             shared.stopping.check_final(again.result)
             shared.log.final(again.result)
+    if coordinator.looks is not None and shared.stopping.finished and shared.replicas.living:
+        _look_at_test(coordinator, *coordinator.looks)
     return shared.stopping
+
+
+def _look_at_test(coordinator: Coordinator, rows: int, first: int) -> None:
+    """Score the model on the test set."""
+    from dbmpi.coordinator.activity import Evaluation
+
+    shared = coordinator.shared
+    look = Evaluation(shared, rows, first, coordinator.model if coordinator.keeps_best else 0)
+    coordinator.cluster.drive(look)
+    if shared.replicas.living:
+        shared.log.test(look.result)
 
 
 def run_coordinator(context: "RunContext", world: "World", started: float) -> int:
@@ -245,8 +276,7 @@ def _to_the_end(setup: "Setup", service: "CoordinatorService", coordinator: Coor
     if not stopping.hasty:
         stopping.check_refusals(log.shards, final=True)
         with last_word.attempting(run_directory.MODEL):
-            saved = 0 if stopping.lost else checkpoints.last
-            last_word.note(service.shards.save_model(saved, keep_alive))
+            last_word.note(service.shards.save_model(coordinator.model, keep_alive, coordinator.keeps_best))
     status = service.meanwhile(last_word.conclude, keep_alive)
     service.dismiss(status)
     return status

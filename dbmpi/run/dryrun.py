@@ -37,7 +37,7 @@ MOST_ROWS = 16  # partitions that are listed one by one
 Found = tuple[list[str], "Checkpoint | None"]
 
 
-def _nothing(network: Network, rows: int) -> Found:
+def _nothing(network: Network, data: Description) -> Found:
     """Find a directory of which nothing is asked."""
     return [], None
 
@@ -46,7 +46,7 @@ def report(
     config: Config,
     ranks: int | None,
     data: Description,
-    find: Callable[[Network, int], Found] = _nothing,
+    find: Callable[[Network, Description], Found] = _nothing,
 ) -> str:
     """Describe the run that a configuration would make. Local.
 
@@ -71,7 +71,7 @@ def report(
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node, option="--ranks")
-    of_directory, saved = find(network, data.train_rows)
+    of_directory, saved = find(network, data)
     given, config = config, as_before(config, saved)
     config = complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
@@ -125,7 +125,7 @@ def _heading(
                 for what, of in zip(("partitions of a replica", "chosen"), choices, strict=True)
                 if of
             ),
-            f"data: {data.path}, {data.train_rows:,} training and {data.test_rows:,} test examples",
+            f"data: {data.path}, {data.train_rows:,} training and {_held_out(data)} examples",
             *(f"warning: {text}" for text in told if text),
             *_too_large(config, parts, data),
             *filter(None, [capacity.limits()]),
@@ -244,6 +244,11 @@ def _listed(partitions: int, size: Callable[[int], int]) -> list[tuple[str, int]
         return [(f"partition {p}", p) for p in everyone]
     most, least = max(everyone, key=size), min(everyone, key=size)
     return [(f"partition {most} (most of {partitions})", most), (f"partition {least} (least)", least)]
+
+
+def _held_out(data: Description) -> str:
+    validation = f"{data.validation_rows:,} validation and " if data.validation_rows else ""
+    return f"{validation}{data.test_rows:,} test"
 
 
 def _traffic(config: Config, partitioning: Partitioning, data: Description) -> str:

@@ -143,7 +143,8 @@ class MemoryReport:
         """Return the bytes of both workspaces; one that only evaluates never touches its derivatives."""
         spaces = range(len(self.network.spaces))
         states = sum(volume(self.partitioning.held(space, partition)) for space in spaces)
-        widths = {test, self.data.test_rows % test} - {train}  # the last minibatch is narrower
+        held_out = self.data.test_rows, self.data.validation_rows
+        widths = {test, *(rows % test for rows in held_out)} - {train}  # the last minibatch is narrower
         evaluated = (states + self._layer_rows(partition)) * self.item * sum(widths)
         return self.workspace(partition, train) + evaluated
 

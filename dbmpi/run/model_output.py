@@ -1,6 +1,7 @@
 """The model at the end of a run: who writes it, and from where its values come."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,25 +9,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from dbmpi.errors import UserError
-from dbmpi.layout.sharding import Owners, Piece
+from dbmpi.layout.sharding import Owners, Piece, of_partition
 from dbmpi.output import run_directory
 from dbmpi.run.context import RunContext
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+    from dbmpi.checkpoint.reader import Reader
     from dbmpi.server.shard import Shard
 
 
-def save_model(context: RunContext, read: Callable[[Piece], Array]) -> None:
-    """Write model.h5 into the run directory. Raises as `model_file.write`, and TakenOver."""
+def save_model(context: RunContext, read: Callable[[Piece], Array], which: str = "last") -> None:
+    """Write model.h5 into the run directory, as `model_file.write`. Raises as that, and TakenOver."""
     from dbmpi.checkpoint import model_file
 
     setup, owned = context.setup, context.setup.owned
     path, data = owned.path / run_directory.MODEL, setup.description
     with owned.guarded():
-        model_file.write(path, context.config, data, context.partitioning, context.pieces, read, owned.room)
+        parts = context.partitioning, context.pieces
+        model_file.write(path, context.config, data, *parts, read, owned.room, which)
 
 
 def model_writer(
@@ -44,7 +48,7 @@ def model_writer(
     def write(checkpoint: int, meanwhile: Callable[[], None]) -> None:
         def task(call: Callable[[Callable[[], Array]], Array]) -> None:
             if checkpoint:
-                _save_saved(context, checkpoint)
+                save_saved(context, checkpoint)
             else:
                 save_model(context, lambda piece: call(partial(read, piece)))
 
@@ -53,23 +57,48 @@ def model_writer(
     return write
 
 
-def _save_saved(context: RunContext, number: int) -> None:
-    """Write the model of a checkpoint: after a death the shards may have older values than were scored."""
+def save_saved(context: RunContext, number: int) -> None:
+    """Write the model of a checkpoint: the best one, or the last.
+
+    After a death the shards may have older values than were scored.
+    """
+    from dbmpi.checkpoint.pruning import best_of
+
+    best = best_of(context.setup.run_dir) if context.config.train.patience is not None else None
+    which = "best" if best is not None and best[1] == number else "last"
+    with _reading(context, number) as reader:
+
+        def read(piece: Piece) -> Array:
+            values = np.empty(piece.size, context.dtype)
+            reader.read(PARAMETER_VECTOR, piece, values)
+            return values
+
+        save_model(context, read, which)
+
+
+def saved_reader(context: RunContext, partition: int) -> Callable[[int, Array], None]:
+    """Return what reads the parameters of a partition out of a checkpoint, into its vector."""
+
+    def read(number: int, vector: Array) -> None:
+        with _reading(context, number) as reader:
+            for piece in of_partition(context.pieces, partition):
+                reader.read(PARAMETER_VECTOR, piece, vector[piece.start : piece.stop])
+
+    return read
+
+
+@contextmanager
+def _reading(context: RunContext, number: int) -> "Iterator[Reader]":
+    """Open a checkpoint of this run. Raises UserError where it cannot be read."""
     from dbmpi.checkpoint import manifest
     from dbmpi.checkpoint.directory import checkpoint_directory
     from dbmpi.checkpoint.reader import Reader
-    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
     from dbmpi.checkpoint.whole_file import Damaged
-
-    def read(piece: Piece) -> Array:
-        values = np.empty(piece.size, context.dtype)
-        reader.read(PARAMETER_VECTOR, piece, values)
-        return values
 
     try:
         saved = manifest.read(checkpoint_directory(context.setup.run_dir, number))
         with Reader(saved, context.partitioning) as reader:
-            save_model(context, read)
+            yield reader
     except Damaged as problem:
         raise UserError(f"{run_directory.MODEL}: cannot be made of checkpoint {problem}") from None
 

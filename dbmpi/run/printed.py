@@ -17,11 +17,12 @@ def print_report(arguments: Arguments) -> int:
     text = to_toml(loaded)
     if arguments.dry_run:
         from dbmpi.data.describe import describe
+        from dbmpi.data.fields import fields_of
         from dbmpi.run.continuing import foresee
         from dbmpi.run.dryrun import report
 
         find = partial(foresee, arguments, loaded)
-        text = report(loaded, arguments.ranks, describe(loaded.data.path), find)
+        text = report(loaded, arguments.ranks, describe(loaded.data.path, fields=fields_of(loaded)), find)
     if speaks(os.environ):
         print(text)
     return STATUS_OK

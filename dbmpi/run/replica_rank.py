@@ -59,6 +59,7 @@ def partition_worker(
     from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.loader import Loader
     from dbmpi.replica.worker import PartitionWorker
+    from dbmpi.run.model_output import saved_reader
 
     config, labels, l2 = context.config, context.labels, context.config.model.l2
     peers = Peers(comm, context.waiter, client.progress)
@@ -71,8 +72,8 @@ def partition_worker(
         algorithms.append(_downpour(context, model, loader, client, on_minibatch))
     if config.batch:
         algorithms.append(_sandblaster(context, model, loader, client, on_minibatch))
-    width = config.evaluation.minibatch
-    return PartitionWorker(indices, model, loader, algorithms, context.waiter, on_minibatch, width)
+    width, read = config.evaluation.minibatch, saved_reader(context, indices[1])
+    return PartitionWorker(indices, model, loader, algorithms, context.waiter, on_minibatch, width, read)
 
 
 def _downpour(

@@ -20,7 +20,7 @@ from dbmpi.replica.worker import PartitionWorker
 from dbmpi.run import coordinator_rank, replica_rank, shard_rank
 from dbmpi.run.context import RunContext
 from dbmpi.run.last_word import LastWord
-from dbmpi.run.model_output import save_model
+from dbmpi.run.model_output import save_model, save_saved
 from dbmpi.server.shard import Shard
 
 POLL_S = 1e-3
@@ -191,7 +191,10 @@ def run(context: RunContext, log: MetricsLog) -> int:
     if not stopping.hasty:
         stopping.check_refusals(log.shards, final=True)
         with last_word.attempting(run_directory.MODEL):
-            save_model(context, lambda piece: shard.held[piece.index].value)
+            if coordinator.keeps_best and coordinator.model:
+                save_saved(context, coordinator.model)
+            else:
+                save_model(context, lambda piece: shard.held[piece.index].value)
     replica.close()
     return last_word.conclude()
 

@@ -145,7 +145,7 @@ def _own(
         from dbmpi.run.directory import Opening
 
         description, network = data
-        model = model_of(network, config.model.dtype, description.train_rows)
+        model = model_of(network, config.model.dtype, description.train_rows, description.made)
         opening = Opening(arguments, config, model, _keeper(comm))
         who.let_go = EARLY.let_go = opening.close  # from here on, whichever way this process leaves
     what, timeout_s = "opening the run directory", while_loading(config.cluster.timeout_s)
@@ -194,12 +194,14 @@ def _inspect(
 ) -> "tuple[Config, Topology, tuple[Description, Network]]":
     """Look at the data, divide the ranks, and choose what is "auto". On rank 0."""
     from dbmpi.data.describe import describe
+    from dbmpi.data.fields import fields_of
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
-    from dbmpi.run.checks import check_data
+    from dbmpi.run.checks import check_data, with_cut
     from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 
-    description = describe(config.data.path, stand_in=False)
+    description = describe(config.data.path, stand_in=False, fields=fields_of(config))
+    config = with_cut(config, description)
     network = build(config, description.input_shape)
     check_data(config, network, description)
     nodes = [place.node for place in places]
@@ -224,12 +226,13 @@ def _go_on(
 ) -> "tuple[Config, Checkpoint | None]":
     """Return the configuration, complete, and what the run goes on from. On rank 0."""
     from dbmpi.checkpoint import manifest, resume
-    from dbmpi.run.checks import warnings
+    from dbmpi.run.checks import warnings, with_cut
     from dbmpi.run.continuing import as_before, ended
 
     description, network = data
     rows, replicas = description.train_rows, len(topology.replicas)
-    model = manifest.model_of(network, config.model.dtype, rows)
+    config = with_cut(config, description)
+    model = manifest.model_of(network, config.model.dtype, rows, description.made)
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
         chosen = complete(as_before(config, saved), network, rows, replicas)

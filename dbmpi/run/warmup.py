@@ -62,11 +62,15 @@ def _library(comm: "MPI.Intracomm") -> str:
 
 def _announce(setup: "Setup") -> None:
     """Print who does what, where it goes, and what to expect."""
+    from dbmpi.run.checks import made_of  # HDF5: only where it is needed
+
     print(f"dbmpi: {setup.topology.equation()}", flush=True)
     print(f"dbmpi: run directory {setup.run_dir}", flush=True)
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
         print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
+    for line in made_of(setup.description):
+        print(f"dbmpi: {line}", flush=True)
     if limits():
         print(f"dbmpi: {limits()}", flush=True)
     for why, ranks in thread_reasons(setup.config, setup.places).items():

@@ -141,7 +141,8 @@ class Sandblaster:
         result = self._evaluate() if self._evaluations.take() else None
         if self._most_examples is not None and self._log.examples >= self._most_examples:
             self._stopping.check_limit("epochs")
-        self._save_if_due(result)
+        better = result is not None and self._stopping.improves(result)
+        self._save_if_due(result, better)
         if self._stopping.reason:
             raise Interrupted
 
@@ -180,12 +181,14 @@ class Sandblaster:
         self._scores.end()
         return self._scores.evaluation.result
 
-    def _save_if_due(self, result: EvaluationSums | None) -> None:
-        """Save the iterate if it is time, with its score: one is made where it costs little."""
+    def _save_if_due(self, result: EvaluationSums | None, better: bool) -> None:
+        """Save the iterate if it is time, or `better`, with its score: one is made where it costs little."""
         if self._checkpoints is None:
             return
         self._checkpoints.poll()
-        if not self._checkpoints.due or self._stopping.reason:  # else there will be one at the end
+        if (
+            not (self._checkpoints.due or better) or self._stopping.reason
+        ):  # else there will be one at the end
             return
         if result is None and self._scores.worthwhile:
             result = self._evaluate()

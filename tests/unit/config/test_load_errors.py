@@ -136,6 +136,8 @@ def test_overrides(override: str, parts: list[str]) -> None:
          ["run.toml: model.layers.0.activation", "the sigmoid"]),
         (b"[train]\ntarget.loss = 0.1\n[evaluation]\nevery_epochs = 0",
          ["run.toml: evaluation.every_epochs", "train.target"]),
+        (b"[train]\npatience = 3\n[checkpoint]\nbest = false",
+         ["run.toml: train.patience = 3", "checkpoint.best"]),
         (b"[cluster]\ngrid = [2, 3]\npartitions = 5",
          ["run.toml: cluster.grid = [2, 3] has 6 tiles", "cluster.partitions = 5"]),
         (b"[[model.layers]]\ntype = 'conv'\nfilters = 2\nsize = 3\npading = 1",

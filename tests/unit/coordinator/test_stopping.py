@@ -307,3 +307,18 @@ def test_what_is_learned_by_heart_is_told():
     assert not told
     stopping.check_final(EvaluationSums(2.5 * 5, 1, 5))
     assert len(told) == 1 and "learned by heart" in told[0] and not stopping.lost
+
+
+def test_patience_counts_evaluations_without_a_better_result_over_all_jobs():
+    stopping = Stopping(Train(patience=3))
+    found = [stopping.improves(EvaluationSums(1.0, right, 100)) for right in (50, 70, 70, 60)]
+    assert found == [True, True, False, False] and not stopping.reason
+    again = Stopping(Train(patience=3))
+    again.restore(build(StoppingState, json.loads(json.dumps(asdict(stopping.state()))), "stopping"))
+    assert not again.improves(EvaluationSums(math.nan, 69, 100))
+    assert (again.reason, again.status, again.finished) == ("patience", STATUS_OK, True)
+    for patience, reason in ((3, "patience"), (4, "")):  # the same command again, and with more of it
+        third = Stopping(Train(patience=patience))
+        third.restore(again.state())
+        assert third.reason == reason
+    assert not Stopping(Train()).improves(EvaluationSums(1.0, 50, 100))

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbmpi.data.describe import check_whole, describe
+from dbmpi.data.fields import plain
 from dbmpi.data.fits import check_fits
 from dbmpi.data.split import Split, _window
 from dbmpi.errors import UserError
@@ -154,10 +155,12 @@ def test_scale_and_offset(path, kind, attributes, scale, offset):
 def test_description(path):
     found = describe(write(path, chunks=(8, 6, 5, 2)))
     assert set(found.chance) == {"softmax", "logistic", "squared"}
-    assert dataclasses.asdict(found) | {"chance": {}} == {
+    assert found.views == {name: plain(name) for name in ("train", "test")}
+    assert dataclasses.asdict(found) | {"chance": {}, "views": {}} == {
         "path": str(path), "train_rows": 40, "test_rows": 9, "input_shape": (6, 5, 2), "inputs": 60,
         "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
         "class_names": None, "chance": {}, "distinct": 4, "smallest": 0, "warnings": (),
+            "validation_rows": 0, "views": {}, "targets_from": "train/y and test/y", "test_fraction": 0.0,
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)

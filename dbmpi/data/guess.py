@@ -1,0 +1,116 @@
+"""Which data sets of a file of others look like inputs and targets, by name and shape. Local.
+
+Nothing is trained on by a guess: it becomes a hint which keys of `[data]` to set.
+"""
+
+from dataclasses import dataclass
+
+import h5py
+
+from dbmpi.data.fields import PLACE, SPLITS
+from dbmpi.data.labels import is_text
+
+INPUTS = "x", "inputs", "images", "image", "features", "data", "pixels"
+TARGETS = "y", "targets", "labels", "label", "target", "classes", "class"
+GROUPS = "groups", "group", "speaker", "speakers", "subject", "subjects", "patient", "recording", "session"
+CHANNELS = 1, 2, 3, 4  # of images, and so no heights
+MOST_SETS = 1000  # looked at
+
+
+@dataclass(frozen=True)
+class Guess:
+    """Names for `[data]`.
+
+    Attributes
+    ----------
+    inputs, targets
+        What to set.
+    channels_first
+        Whether the inputs look like images (N, C, H, W).
+    groups
+        A data set that looks like groups of rows; None for none.
+    """
+
+    inputs: str
+    targets: str
+    channels_first: bool = False
+    groups: str | None = None
+
+    def assignments(self) -> list[str]:
+        """Return what differs from the default as lines of `[data]`."""
+        lines = [f'inputs = "{self.inputs}"'] if self.inputs != "x" else []
+        lines += [f'targets = "{self.targets}"'] if self.targets != "y" else []
+        return lines + (['layout = "channels_first"'] if self.channels_first else [])
+
+
+def data_sets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the data sets of a file by path, as many as are looked at; not those behind links."""
+    sets: dict[str, h5py.Dataset] = {}
+
+    def look(name: str, item: object) -> bool | None:
+        if isinstance(item, h5py.Dataset):
+            sets[name] = item
+        return True if len(sets) >= MOST_SETS else None
+
+    file.visititems(look)
+    return sets
+
+
+def guess(sets: dict[str, h5py.Dataset]) -> Guess | None:
+    """Return which data sets are inputs and targets, if two of them look so."""
+    inputs = max(filter(_can_be_inputs, sets.items()), key=_as_inputs, default=None)
+    if inputs is None:
+        return None
+    name, x = inputs
+    home = name.rpartition("/")[0]
+    beside = {n: s for n, s in sets.items() if n != name and s.shape[:1] == x.shape[:1]}
+    y = max(filter(_can_be_targets, beside.items()), key=lambda one: _as_targets(one, home), default=None)
+    if y is None:
+        return None
+    first = x.ndim == 4 and x.shape[1] in CHANNELS and x.shape[3] not in CHANNELS
+    group = next((n for n in beside if n.rpartition("/")[2].lower() in GROUPS), None)
+    if group is not None:
+        there, _, own = group.rpartition("/")
+        group = own if there == home else f"/{group}"
+    return Guess(_key(name, sets), _key(y[0], sets), first, group)
+
+
+def _key(name: str, sets: dict[str, h5py.Dataset]) -> str:
+    """Return how `[data]` names a data set: within the group of its split, or as a path."""
+    group, _, own = name.rpartition("/")
+    if group in SPLITS:
+        return own
+    general = name.replace("train", PLACE)
+    if general != name and any(general.replace(PLACE, split) in sets for split in SPLITS[1:]):
+        return general
+    return name if not group else f"/{name}"
+
+
+def _can_be_inputs(one: tuple[str, h5py.Dataset]) -> bool:
+    _, stored = one
+    return (
+        stored.ndim in (2, 3, 4) and (stored.dtype.kind == "f" or stored.dtype == "uint8") and stored.size > 0
+    )
+
+
+def _as_inputs(one: tuple[str, h5py.Dataset]) -> tuple[bool, bool, int]:
+    name, stored = one
+    return "test" not in name and "val" not in name, _named(name, INPUTS), stored.size
+
+
+def _can_be_targets(one: tuple[str, h5py.Dataset]) -> bool:
+    name, stored = one
+    own = name.rpartition("/")[2].lower()
+    return (
+        stored.ndim in (1, 2) and (is_text(stored.dtype) or stored.dtype.kind in "biuf") and own not in GROUPS
+    )
+
+
+def _as_targets(one: tuple[str, h5py.Dataset], home: str) -> tuple[bool, bool, bool, int]:
+    name, stored = one
+    return name.rpartition("/")[0] == home, _named(name, TARGETS), "test" not in name, -stored.size
+
+
+def _named(name: str, words: tuple[str, ...]) -> bool:
+    own = name.rpartition("/")[2].lower()
+    return any(part in words for part in [own, *own.replace("-", "_").split("_")])
