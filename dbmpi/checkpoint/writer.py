@@ -20,6 +20,7 @@ from dbmpi.checkpoint.pruning import best_of, prune
 from dbmpi.checkpoint.run_state import RunState
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
+from dbmpi.data.factors import Scaling
 from dbmpi.errors import UserError
 from dbmpi.files import versions
 from dbmpi.layout.partitioning import Partitioning
@@ -45,6 +46,8 @@ class CheckpointWriter:
         Examples to learn from.
     cluster
         Shards, replicas, partitions.
+    scaling
+        What the run found of its data, for those that go on.
     """
 
     def __init__(
@@ -55,11 +58,14 @@ class CheckpointWriter:
         pieces: tuple[Piece, ...],
         rows: int,
         cluster: Mapping[str, int],
+        scaling: Scaling | None = None,
     ) -> None:
         self.owned, self.settings, self.pieces, self.cluster = owned, config.checkpoint, pieces, cluster
         self._configuration, self._versions = to_toml(config), versions()
         self._dtype = np.dtype(config.model.dtype)
         self._model = model_of(partitioning.network, config.model.dtype, rows)
+        if scaling is not None:
+            self._model |= {"scaling": scaling.to_json()}
         self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
         self._best = best_of(owned.path)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.config.algorithms import REVISING
-from dbmpi.config.layers import LAYERS, Dense, Dropout
+from dbmpi.config.layers import LAYERS, UNITS_OF_DATA, Dense, Dropout
 from dbmpi.config.schema import Key, accepts, keys
 from dbmpi.config.sections import Config
 from dbmpi.config.source import Source, parse, read
@@ -225,6 +225,12 @@ def _with_rounds(config: Config) -> Config:
 
 def _check_output_layer(config: Config, source: Source) -> None:
     model = config.model
+    for index, layer in enumerate(model.layers[:-1]):
+        if isinstance(layer, Dense) and layer.units == UNITS_OF_DATA:
+            raise UserError(
+                f'{source.place(("model", "layers", str(index), "units"))} = "auto" is of the last layer '
+                "alone, whose units are the classes or targets of the data; give a number"
+            )
     last, trail = model.layers[-1], ("model", "layers", str(len(model.layers) - 1))
     if not isinstance(last, Dense):
         raise UserError(
@@ -233,7 +239,8 @@ def _check_output_layer(config: Config, source: Source) -> None:
         )
     if model.loss == "squared" or last.activation == "identity":
         return
-    function = {"softmax": "the softmax", "logistic": "the sigmoid"}[model.loss]
+    functions = {"softmax": "the softmax", "logistic": "the sigmoid", "auto": "a function of its own"}
+    function = functions[model.loss]
     raise UserError(
         f'{source.place((*trail, "activation"))} = "{last.activation}" on the last layer, but model.loss = '
         f'"{model.loss}" applies {function} to its output itself; give "identity" there, or '

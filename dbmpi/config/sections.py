@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dbmpi.config.algorithms import Downpour, Sandblaster
-from dbmpi.config.layers import Dense, Layer
+from dbmpi.config.layers import UNITS_OF_DATA, Dense, Layer
 from dbmpi.config.schema import MOST_RANKS, Auto, key
 
 
@@ -23,16 +23,29 @@ class Data:
         'HDF5 file with groups train and test; "digits" is the embedded set. A relative path starts at the '
         "directory that the program is started in.",
     )
+    weights: str | None = key(
+        None,
+        "Data set beside train/y, a number of at least 0 for each row: what the loss of an example is "
+        "multiplied by in training.",
+        example="weights",
+    )
+    scaling: Literal["none", "columns", "all"] = key(
+        "none",
+        "Bring inputs to a mean of 0 and a deviation of 1, each column for itself or all by one mean and "
+        "deviation, and float targets each for itself; found in the training set at the start of a run, and "
+        "kept in its checkpoints and its model. none: what the file says (scale and offset) is all.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """The network: its layers from input to output, and what it minimizes."""
 
-    loss: Literal["softmax", "logistic", "squared"] = key(
-        "softmax",
+    loss: Literal["auto", "softmax", "logistic", "squared"] = key(
+        "auto",
         'Loss on the last layer: softmax cross-entropy, "logistic" (one-vs-all), "squared" error. Softmax '
-        'and logistic apply their own function, so the last layer must then be "identity".',
+        'and logistic apply their own function, so the last layer must then be "identity". auto: softmax for '
+        "integer labels, logistic for targets of 0 and 1 in several columns, squared for floats.",
     )
     dtype: Literal["float32", "float64"] = key(
         "float32", "Precision of parameters and computation; float64 is for checks."
@@ -43,7 +56,7 @@ class Model:
         minimum=0,
     )
     layers: tuple[Layer, ...] = key(
-        (Dense(units=128, activation="relu"), Dense(units=10)),
+        (Dense(units=128, activation="relu"), Dense(units=UNITS_OF_DATA)),
         "Layers from the first above the input to the output, which is dense; each is a [[model.layers]] "
         "table.",
     )
@@ -169,6 +182,13 @@ class Train:
         "times the loss of its first parameters (or that of chance, if it is larger).",
         above=1,
     )
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = key(
+        None,
+        "What the loss of an example is multiplied by in training, by its class: as many numbers as the last "
+        "layer has units. balanced: the number of rows / (classes x rows of the class).",
+        minimum=0,
+        example="balanced",
+    )
     target: Target = key(Target(), "Results that end the run; evaluations look for them.")
 
 
@@ -179,6 +199,13 @@ class Evaluation:
     every_epochs: float = key(1.0, "Evaluate every so many epochs; 0: off.", unit="epochs", minimum=0)
     every_s: float = key(0.0, "Evaluate every so many seconds; 0: off.", unit="s", minimum=0)
     minibatch: int = key(250, "Examples evaluated at a time.", unit="examples", minimum=1)
+    top: int = key(
+        5,
+        "Of the softmax over more classes: the share of examples whose class is among so many likeliest; 0: "
+        "it is not counted.",
+        unit="classes",
+        minimum=0,
+    )
 
     @property
     def enabled(self) -> bool:

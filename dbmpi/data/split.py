@@ -13,9 +13,10 @@ import h5py
 import numpy as np
 
 from dbmpi.data import digits
+from dbmpi.data.factors import Factor
 from dbmpi.data.hdf5 import attribute, class_names, examined_x, examined_y, explain_errors, opened, read_dtype
 from dbmpi.data.rows import Rows
-from dbmpi.data.sanity import LARGEST, check_labels, check_values
+from dbmpi.data.sanity import LARGEST, check_binary, check_labels, check_values, check_weights
 from dbmpi.data.sources import Sources
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box, Range, extents, volume, whole
@@ -37,6 +38,8 @@ class Split:
     window : Box, optional
         Instead of columns, a box of every example: ((h0, h1), (w0, w1), (c0, c1)) of an image, one stored
         as (H, W) included; ((i0, i1),) of features. May be empty.
+    weights : str, optional
+        Data set beside `y` that holds a weight for each row.
 
     Attributes
     ----------
@@ -46,10 +49,12 @@ class Split:
         Of one example, as stored.
     dtype : numpy.dtype
         Of what `read` returns: uint8, float32 (also for float16) or float64.
-    scale, offset : float
+    scale, offset : float or tuple of I floats
         The value of an input is scale * stored + offset.
     targets_width : int or None
-        T for float targets, None for integer labels.
+        T for float or binary targets, None for integer labels.
+    binary : bool
+        Whether targets are 0 or 1: several labels may be right at once.
     chunk_rows : int or None
         Rows in a chunk of `x`, None where it is not chunked.
     class_names : tuple of str or None
@@ -64,9 +69,14 @@ class Split:
     """
 
     def __init__(
-        self, path: str | Path, name: str, columns: Range | None = None, window: Box | None = None
+        self,
+        path: str | Path,
+        name: str,
+        columns: Range | None = None,
+        window: Box | None = None,
+        weights: str | None = None,
     ) -> None:
-        self.path, self.name = digits.located(path), name
+        self.path, self.name, self._weights_key = digits.located(path), name, weights
         self.classes: int | None = None
         self._files = ExitStack()
         try:
@@ -85,12 +95,30 @@ class Split:
         self.rows, self.input_shape = examined_x(self._x.shape, x.dtype, self._where("x"))
         self.targets_width = examined_y(self._y.shape, y.dtype, self.rows, self._where("y"))
         self.inputs = prod(self.input_shape)
+        self.binary = self.targets_width is not None and y.dtype.kind != "f"
         self.dtype, self._y_dtype = read_dtype(x.dtype), read_dtype(y.dtype)
+        if self.binary:
+            self._y_dtype = np.dtype(bool if y.dtype.kind == "b" else np.int64)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
-        self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
+        scale, offset = np.abs(self.scale), np.abs(self.offset)
+        self._bound = float(np.min((LARGEST - offset) / scale))
+        self._weights = self._opened_weights()
         self.chunk_rows = int(x.chunks[0]) if x.chunks else None
         self.class_names = class_names(y, self._where("y"))
+
+    def _opened_weights(self) -> Rows | None:
+        """Open the weights of the rows, if there are to be any."""
+        if self._weights_key is None:
+            return None
+        stored = self._sources.data_set(self.name, self._weights_key)
+        rows = self._opened(self._weights_key, stored)
+        if rows.shape != (self.rows,) or stored.dtype.kind not in "iuf":
+            raise UserError(
+                f"{self._where(self._weights_key)} (data.weights) has type {stored.dtype} and shape "
+                f"{rows.shape}; store a number for each of the {self.rows} rows"
+            )
+        return rows
 
     def _opened(self, key: str, stored: h5py.Dataset) -> Rows:
         """Open all that a data set takes rows from; messages say where it lies if a link led there."""
@@ -98,7 +126,7 @@ class Split:
         where = self._where(key) if lies == self.path else f"{self._where(key)} (in {lies})"
         return self._sources.rows(stored, where)
 
-    def _attribute(self, x: h5py.Dataset, key: str, default: float) -> float:
+    def _attribute(self, x: h5py.Dataset, key: str, default: float) -> Factor:
         """Return an attribute of `x`, which must have it itself if what it takes rows from has it."""
         if key not in x.attrs and self._x.carries(key):
             raise UserError(
@@ -173,18 +201,33 @@ class Split:
         return labels
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:
-        """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
+        """Read targets: float32, float64 or, if binary, int8, shape (N of the ranges, T). Else as `read`."""
         if self.targets_width is None:
-            raise ValueError(f"{self._where('y')} holds labels, not float targets")
+            raise ValueError(f"{self._where('y')} holds labels, not targets")
         stored = self._read(self._y, ranges, whole(self._y.shape[1:]), self._y_dtype)
         targets_NT = stored.reshape(len(stored), self.targets_width)
         shape = targets_NT.shape[1:]
+        if self.binary:
+            check_binary(targets_NT, ranges, self._where("y"))
+            return targets_NT.astype(np.int8)
         check_values(targets_NT, LARGEST, ranges, self._where("y"), whole(shape), shape)
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read whichever of `labels` and `targets` the file holds."""
         return self.labels(ranges) if self.targets_width is None else self.targets(ranges)
+
+    def weights(self, ranges: Sequence[Range]) -> tuple[np.ndarray, ...]:
+        """Read the weights of rows: float64, shape (N of the ranges,), alone; nothing where there are none.
+
+        Otherwise as `read`.
+        """
+        if self._weights is None:
+            return ()
+        where = self._where(str(self._weights_key))
+        found = self._read(self._weights, ranges, (), np.dtype(np.float64))
+        check_weights(found, ranges, where)
+        return (found,)
 
     def close(self) -> None:
         """Close the file; the split can't be read after it. Raises UserError where the system says so."""

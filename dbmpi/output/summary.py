@@ -24,6 +24,7 @@ def summary(
         **(verdict or {}),
         "test_accuracy": log.final_evaluation.accuracy,
         "test_loss": log.final_evaluation.loss,
+        **{f"test_{name}": value for name, value in log.measured(log.final_evaluation).items()},
         "examples_per_s": log.examples / log.train_s if log.train_s else 0.0,
         "wall_s": log.wall_s,
         "train_s": log.train_s,
@@ -83,4 +84,5 @@ def _tested(summary: Mapping[str, Any]) -> str:
     if loss is None and summary["stop_reason"] in ("signal", "silence", "death"):
         return ""
     tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
-    return f"dbmpi: test loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"
+    accurate, r2 = "" if accuracy is None else f", accuracy {accuracy:.2%}", summary.get("test_r2")
+    return f"dbmpi: test loss {tested}{accurate}{'' if r2 is None else f', R2 {r2:.4f}'}\n"

@@ -4,23 +4,45 @@ from collections.abc import Iterator
 
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description
-from dbmpi.data.fits import check_fits, doubts
+from dbmpi.data.fits import check_fits, doubts, suspicions
 from dbmpi.errors import UserError
 from dbmpi.layout.network import Network
 from dbmpi.run.cautions import caution
+from dbmpi.text import several
 
 
 def check_data(config: Config, network: Network, data: Description) -> None:
     """Raise UserError unless labels or targets suit the network and the limits of the run."""
     check_fits(data, network.outputs, network.loss)
-    if config.train.target.accuracy is not None and data.classes is None:
+    _check_weights(config, network, data)
+    if config.train.target.accuracy is not None and data.targets is not None and not data.binary:
         raise UserError(
             f"train.target.accuracy = {config.train.target.accuracy}, but {data.path} has float targets, "
             "which have no accuracy: leave it out, or give train.target.loss instead"
         )
 
 
+def _check_weights(config: Config, network: Network, data: Description) -> None:
+    """Raise UserError unless there is a weight for each class, if there are any."""
+    weights = config.train.class_weights
+    if weights is None or isinstance(weights, str):
+        return
+    if data.classes is None:
+        raise UserError(
+            f"train.class_weights are of classes, but {data.path} has none: leave them out, or give "
+            "data.weights"
+        )
+    if len(weights) != network.outputs or not any(weights):
+        raise UserError(
+            f"train.class_weights has {several(len(weights), 'number')}, of which "
+            f"{several(sum(weight > 0 for weight in weights), 'is', 'are')} above 0, but the last layer has "
+            f"{several(network.outputs, 'unit')}: give one for each, not all of them 0"
+        )
+
+
 def warnings(config: Config, network: Network, data: Description, replicas: int) -> Iterator[str]:
     """Yield what a run may suffer from; the configuration is complete."""
-    yield from data.warnings
+    if config.data.scaling == "none":
+        yield from data.warnings
+    yield from suspicions(data)
     yield from filter(None, (doubts(data, network.outputs), caution(config, replicas)))

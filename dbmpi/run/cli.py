@@ -124,7 +124,7 @@ def print_report(arguments: Arguments) -> int:
         from dbmpi.data.describe import describe
         from dbmpi.run.dryrun import report
 
-        text = report(loaded, arguments.ranks, describe(loaded.data.path))
+        text = report(loaded, arguments.ranks, describe(loaded.data.path, weights=loaded.data.weights))
     if env_rank(os.environ) == 0:
         print(text)
     return STATUS_OK

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from dbmpi.checkpoint.writer import CheckpointWriter
     from dbmpi.comm.messages import Endpoint
+    from dbmpi.data.measures import Measures
     from dbmpi.data.portions import PortionPlan
     from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.batch import Batch
@@ -73,6 +74,22 @@ def batch_of(context: RunContext) -> "Batch":
     return cut_batch(config.sandblaster, config.train, rows, replicas, chunk_rows)
 
 
+def measures(context: RunContext) -> "Measures":
+    """Return what evaluations count beside the loss."""
+    from dbmpi.data.measures import Measures
+
+    data, network, top = context.setup.description, context.setup.network, context.config.evaluation.top
+    if data.classes is not None:
+        counted = top if network.loss == "softmax" and network.outputs > top else 0
+        return Measures("classes", network.outputs, counted)
+    if data.binary:
+        return Measures("labels", network.outputs)
+    if data.scaling is None or not data.scaling.target_scale:
+        return Measures("targets", network.outputs, centres=data.means)
+    deviations = tuple(1 / scale for scale in data.scaling.target_scale)
+    return Measures("targets", network.outputs, deviations=deviations)
+
+
 def portion_plan(context: RunContext) -> "PortionPlan":
     """Return the order of the examples, in epochs that begin in this job."""
     from dbmpi.data.portions import PortionPlan
@@ -88,11 +105,12 @@ def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
     """Return what writes the checkpoints of this job."""
     from dbmpi.checkpoint.writer import CheckpointWriter
 
-    topology, rows = context.setup.topology, context.setup.description.train_rows
+    topology, data = context.setup.topology, context.setup.description
     shape = {
         "shards": len(topology.shards),
         "replicas": len(topology.replicas),
         "partitions": topology.partitions,
     }
     owned = context.setup.owned
-    return CheckpointWriter(owned, context.config, context.partitioning, context.pieces, rows, shape)
+    plan = context.config, context.partitioning, context.pieces
+    return CheckpointWriter(owned, *plan, data.train_rows, shape, data.scaling)

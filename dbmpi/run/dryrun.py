@@ -23,6 +23,7 @@ from dbmpi.run.choices import complete, told
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
+from dbmpi.run.tasks import with_task
 from dbmpi.text import several
 
 ASSUMED_RANKS = 8
@@ -46,17 +47,18 @@ def report(config: Config, ranks: int | None, data: Description) -> str:
     UserError
         If the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
+    asked, config = config, with_task(config, data)
     network = build(config, data.input_shape)
     check_data(config, network, data)
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node)
-    given, config = config, complete(config, network, data.train_rows, len(topology.replicas))
+    config = complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)
     crowded = scant(node_bytes(config, network, data, topology, [0] * number), node)
     sections = [
-        _heading(config, parts, data, why, [_on_one(split, number), told(given, config)], crowded),
+        _heading(config, parts, data, why, [_on_one(split, number), told(asked, config)], crowded),
         _layers(parts),
         _roles(parts.topology),
         _memory(memory),

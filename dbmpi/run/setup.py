@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology, assign_roles
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.comm.places import RankPlace
     from dbmpi.data.describe import Description
+    from dbmpi.data.factors import Scaling
     from dbmpi.layout.network import Network
     from dbmpi.ownership.identity import Identity
     from dbmpi.ownership.lease import Lease
@@ -109,7 +110,8 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
     owned, lease = _own(comm, arguments, chosen)
     try:
         go_on = partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
-        config, resume = agree(comm, go_on, "looking at the run directory", timeout_s)
+        config, resume, scaling = agree(comm, go_on, "looking at the run directory", timeout_s)
+        data, network = data.scaled(scaling), _network(config, data)
         words, config = told(given, config), cores.with_overlap(config, topology, places)
         plan = config, topology, here, threads, crowded, core_each, data, network
         return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), lease, job)
@@ -117,6 +119,13 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm") -> Setup:
         if lease is not None:
             lease.release()
         raise
+
+
+def _network(config: Config, data: "Description") -> "Network":
+    """Return the network of a run, whose last layer may be that of its checkpoint."""
+    from dbmpi.layout.network import build
+
+    return build(config, data.input_shape)
 
 
 def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") -> tuple[str, str]:
@@ -184,8 +193,10 @@ def _inspect(
     from dbmpi.run.capacity import check_memory, node_memory
     from dbmpi.run.checks import check_data
     from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
+    from dbmpi.run.tasks import with_task
 
-    description = describe(config.data.path, stand_in=False)
+    description = describe(config.data.path, stand_in=False, weights=config.data.weights)
+    config = with_task(config, description)
     network = build(config, description.input_shape)
     check_data(config, network, description)
     nodes = [place.node for place in places]
@@ -207,22 +218,46 @@ def _go_on(
     chosen: Config,
     topology: Topology,
     data: "tuple[Description, Network]",
-) -> "tuple[Config, Checkpoint | None]":
-    """Return the configuration, complete, and what the run goes on from. On rank 0."""
+) -> "tuple[Config, Checkpoint | None, Scaling | None]":
+    """Return the configuration, complete, what the run goes on from, and what scales data. On rank 0."""
     from dbmpi.checkpoint import manifest, resume
-    from dbmpi.run.checks import warnings
+    from dbmpi.layout.network import build
+    from dbmpi.run.checks import check_data, warnings
     from dbmpi.run.naming import announce_end
+    from dbmpi.run.tasks import with_task
 
     description, network = data
     rows, replicas = description.train_rows, len(topology.replicas)
-    model = manifest.model_of(network, config.model.dtype, rows)
+
+    def as_before(found: "Checkpoint") -> "tuple[Config, Network]":
+        before = with_task(_as_before(config, found), description)
+        return before, build(before, description.input_shape)
+
+    def model(found: "Checkpoint") -> dict[str, Any]:
+        return manifest.model_of(as_before(found)[1], config.model.dtype, rows)
+
     saved, refused = resume.find(owned.path, model, wanted)
     if saved is not None:
-        chosen = complete(_as_before(config, saved), network, rows, replicas)
+        before, network = as_before(saved)
+        check_data(before, network, description)
+        chosen = complete(before, network, rows, replicas)
     for text in (*refused, *warnings(chosen, network, description, replicas)):
         say_warning(text)
     announce_end(owned.path)
-    return chosen, saved
+    return chosen, saved, _scaling(chosen.data.scaling, saved, description)
+
+
+def _scaling(mode: str, saved: "Checkpoint | None", description: "Description") -> "Scaling | None":
+    """Return what scales inputs and targets: that of the checkpoint, or what the training set says."""
+    if mode == "none":
+        return None
+    if saved is not None and saved.scaling is not None and saved.scaling.by == mode:
+        return saved.scaling
+    from dbmpi.data.scaling import measure
+    from dbmpi.data.split import Split
+
+    with Split(description.path, "train") as train:
+        return measure(train, mode)
 
 
 def _as_before(config: Config, saved: "Checkpoint") -> Config:

@@ -1,0 +1,123 @@
+"""Runs on data of each kind, by a configuration that names the file alone: what is learned and said."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from dbmpi.checkpoint import manifest
+from dbmpi.config.load import load
+from tests.system.conftest import Launch
+from tests.system.reading import QUIET, messages, one_message, outputs, records, summary
+
+RNG = np.random.default_rng(4)
+ROWS, TEST, COLUMNS = 600, 150, 6
+SIZES = np.array([1, 1e3, 0.01, 5, 1, 1e-3])  # of columns that are far apart
+X = RNG.normal(size=(ROWS + TEST, COLUMNS)) @ RNG.normal(size=(COLUMNS, COLUMNS)) * SIZES + 3 * SIZES
+HIDDEN = np.tanh((X / SIZES - 3) @ RNG.normal(size=(COLUMNS, 4)))
+RELU = ["relu", "identity"]
+SHORT = (*QUIET, "train.epochs=6", "data.scaling=columns")
+
+
+def written(path: Path, y: Any, weights: Any = None) -> Path:
+    """Write a data file."""
+    with h5py.File(path, "w") as file:
+        for name, rows in (("train", slice(0, ROWS)), ("test", slice(ROWS, None))):
+            file[f"{name}/x"], file[f"{name}/y"] = X[rows], y[rows]
+        if weights is not None:
+            file["train/w"] = weights[:ROWS]
+    return path
+
+
+def answers(run: Path) -> Any:
+    """Return what numpy gets of the test set from a saved model, as the model's attributes say: (N, O)."""
+    with h5py.File(run / "model.h5") as file:
+        x = X[ROWS:] * file.attrs["scale"] + file.attrs["offset"]
+    return outputs(run, x.astype(np.float32), RELU)
+
+
+def test_amounts(launch: Launch, tmp_path: Path) -> None:
+    y = np.stack([5e4 + 1e4 * HIDDEN[:, 0], 0.01 * HIDDEN[:, 1]], axis=1)
+    done = launch(0, *SHORT, f"data.path={written(tmp_path / 'a.h5', y)}", "--run-dir", "run")
+    run, true = tmp_path / "run", y[ROWS:]
+    assert done.status == 0 and messages(done) == [] and "model.loss = squared" in done.out
+    assert "model.layers.1.units = 2" in done.out and "R2 0." in done.out
+    with h5py.File(run / "model.h5") as file:
+        scale, offset = file.attrs["target_scale"], file.attrs["target_offset"]
+        np.testing.assert_allclose(file.attrs["scale"], 1 / X[:ROWS].std(axis=0), rtol=1e-9)
+    z = answers(run)
+    error = (z - offset) / scale - true
+    r2 = 1 - (error**2).sum(axis=0) / ((true - true.mean(axis=0)) ** 2).sum(axis=0)
+    said = summary(run)
+    assert said["test_r2"] == pytest.approx(r2.mean(), abs=1e-4) and r2.min() > 0.5
+    assert said["test_mean_absolute_error"] == pytest.approx(np.abs(error).mean(), rel=1e-3)
+    assert said["test_mean_squared_error"] == pytest.approx((error**2).mean(), rel=1e-3)
+    loss = 0.5 * ((z - true * scale - offset) ** 2).sum(axis=1).mean()
+    assert said["test_loss"] == pytest.approx(loss, rel=1e-3) and said["test_accuracy"] is None
+    assert said["chance_loss"] == pytest.approx(1.0)
+
+
+def test_several_labels_on_partitions(launch: Launch, tmp_path: Path) -> None:
+    y = HIDDEN[:, :3] > 0.2
+    done = launch(
+        5, *SHORT, "cluster.partitions=3", f"data.path={written(tmp_path / 'a.h5', y)}", "--run-dir", "run"
+    )
+    run, true = tmp_path / "run", y[ROWS:]
+    assert done.status == 0 and "model.loss = logistic" in done.out
+    z = answers(run)
+    said, right = summary(run), z > 0
+    assert said["test_accuracy"] == pytest.approx((right == true).mean(), abs=2e-3)
+    f1 = [2 * (right & true)[:, k].sum() / (right[:, k].sum() + true[:, k].sum()) for k in range(3)]
+    assert said["test_macro_f1"] == pytest.approx(np.mean(f1), abs=5e-3)
+    loss = (np.logaddexp(0, z) - z * true).sum(axis=1).mean()
+    assert said["test_loss"] == pytest.approx(loss, rel=1e-3)
+
+
+def test_classes_with_weights_go_on_with_the_scaling_of_the_checkpoint(
+    launch: Launch, tmp_path: Path
+) -> None:
+    """On another shape, and the training set being another by then: its columns are not looked at."""
+    labels = np.digitize(HIDDEN[:, 0], [-0.9, 0.0])
+    path = written(tmp_path / "a.h5", labels, np.linspace(0.5, 1.5, ROWS + TEST))
+    settings = (
+        *SHORT,
+        f"data.path={path}",
+        "data.weights=w",
+        "train.class_weights=balanced",
+        "evaluation.top=2",
+    )
+    done = launch(5, *settings, "cluster.partitions=2", "train.steps=40", "--run-dir", "run")
+    assert done.status == 0 and messages(done) == []
+    run = tmp_path / "run"
+    first = manifest.read(max((run / "checkpoints").iterdir()))
+    counts = np.bincount(labels[:ROWS])
+    np.testing.assert_allclose(load(run / "config.toml").train.class_weights, ROWS / (3 * counts))
+
+    with h5py.File(path, "r+") as file:
+        file["train/x"][...] = 2 * X[:ROWS]
+    done = launch(0, *settings, "--run-dir", "run")
+    assert done.status == 0 and "goes on from checkpoint" in done.out
+    last = manifest.read(max((run / "checkpoints").iterdir()))
+    assert last.scaling == first.scaling is not None
+    z, true, said = answers(run), labels[ROWS:], summary(run)
+    recall = [(z.argmax(axis=1) == k)[true == k].mean() for k in range(3)]
+    assert said["test_recall"] == pytest.approx(recall, abs=1e-9)
+    assert said["test_balanced_accuracy"] == pytest.approx(np.mean(recall))
+    best = np.argsort(-z, axis=1)[:, :2]
+    assert said["test_top2_accuracy"] == pytest.approx((best == true[:, None]).any(axis=1).mean())
+    assert records(run, "eval")[-1]["recall"] == said["test_recall"]
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.eye(4, dtype="u1")[np.arange(ROWS + TEST) % 4], "store y.argmax(axis=1) if they are one-hot"),
+        (np.arange(ROWS + TEST) % 2 * 10**6, "most units would have no example"),
+        (np.arange(2 * (ROWS + TEST)).reshape(-1, 2), "if they are amounts, store y.astype('float32')"),
+    ],
+)
+def test_what_auto_would_have_to_guess_is_asked(launch: Launch, tmp_path: Path, y: Any, said: str) -> None:
+    done = launch(0, "--set", f"data.path={written(tmp_path / 'a.h5', y)}", "--dry-run")
+    assert done.status == 2 and said in one_message(done)
