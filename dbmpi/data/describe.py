@@ -235,7 +235,7 @@ def _of_kind(found: Chance, of_test: Chance) -> dict[str, Any]:
     if isinstance(found, TargetChance):
         moments = found.moments
         variances = tuple((moments.squares_C / max(moments.rows, 1)).tolist())
-        few = tuple(sorted(found.few or ()))
+        few = tuple(sorted(found.few or ())) if found.few and len(found.few) > 1 else ()
         return {"means": tuple(moments.mean_C.tolist()), "variances": variances, "few_values": few}
     return {}
 

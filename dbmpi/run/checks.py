@@ -15,9 +15,10 @@ def check_data(config: Config, network: Network, data: Description) -> None:
     """Raise UserError unless labels or targets suit the network and the limits of the run."""
     check_fits(data, network.outputs, network.loss)
     _check_weights(config, network, data)
-    if config.train.target.accuracy is not None and data.targets is not None and not data.binary:
+    answers = data.binary and network.loss == "logistic"
+    if config.train.target.accuracy is not None and data.classes is None and not answers:
         raise UserError(
-            f"train.target.accuracy = {config.train.target.accuracy}, but {data.path} has float targets, "
+            f"train.target.accuracy = {config.train.target.accuracy}, but {data.path} has targets, "
             "which have no accuracy: leave it out, or give train.target.loss instead"
         )
 

@@ -74,6 +74,11 @@ def batch_of(context: RunContext) -> "Batch":
     return cut_batch(config.sandblaster, config.train, rows, replicas, chunk_rows)
 
 
+def has_answers(context: RunContext) -> bool:
+    """Return whether several labels of an example are each said to be right or not."""
+    return context.setup.description.binary and context.setup.network.loss == "logistic"
+
+
 def measures(context: RunContext) -> "Measures":
     """Return what evaluations count beside the loss."""
     from dbmpi.data.measures import Measures
@@ -82,7 +87,7 @@ def measures(context: RunContext) -> "Measures":
     if data.classes is not None:
         counted = top if network.loss == "softmax" and network.outputs > top else 0
         return Measures("classes", network.outputs, counted)
-    if data.binary:
+    if has_answers(context):
         return Measures("labels", network.outputs)
     if data.scaling is None or not data.scaling.target_scale:
         return Measures("targets", network.outputs, centres=data.means)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbmpi.errors import PeerDied, PeerSilent, UserError
 from dbmpi.output import run_directory
-from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, measures, portion_plan
+from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, has_answers, measures, portion_plan
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
@@ -39,8 +39,8 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     path = context.setup.run_dir / run_directory.METRICS
     topology = context.setup.topology
     room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))
-    data, counted = context.setup.description, measures(context)
-    answers = (data.targets or 0) if data.binary else 0
+    counted = measures(context)
+    answers = counted.units if has_answers(context) else 0
     plan = rows, context.labels, output.every_s, shown
     return MetricsLog(path, *plan, started, room, counted, answers)
 
