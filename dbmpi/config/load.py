@@ -169,6 +169,12 @@ def _check_batch_method(config: Config, source: Source) -> None:
             f"{source.place(('train', 'steps'))} counts minibatches of downpour, but train.algorithm = "
             '"sandblaster" counts iterations; give sandblaster.iterations instead'
         )
+    for name, given in (("flip", config.train.flip), ("shift", config.train.shift)):
+        if given:
+            raise UserError(
+                f"{source.place(('train', name))} = {show(given)} gives the batch another loss in each pass, "
+                'which no line search can follow; leave it out, or take train.algorithm = "downpour"'
+            )
     for index, layer in enumerate(config.model.layers):
         if isinstance(layer, Dropout):
             raise UserError(

@@ -189,6 +189,15 @@ class Train:
         minimum=0,
         example="balanced",
     )
+    flip: bool = key(False, "Mirror half of the training images, left to right, anew in each epoch.")
+    shift: int = key(
+        0,
+        "Move each training image by up to so many rows and columns either way, anew in each epoch; what "
+        "comes in repeats the edge.",
+        unit="pixels",
+        minimum=0,
+        maximum=10_000,
+    )
     target: Target = key(Target(), "Results that end the run; evaluations look for them.")
 
 

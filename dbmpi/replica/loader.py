@@ -4,8 +4,8 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,12 +13,13 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.comm.wait import Cause
+from dbmpi.data.augment import Augmentation
 from dbmpi.data.describe import Description, check_whole
 from dbmpi.data.factors import Factor, of_box
 from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
-from dbmpi.layout.boxes import Range
+from dbmpi.layout.boxes import Range, whole
 from dbmpi.model.partition import PartitionModel
 from kernels.layers.input import gather_transpose, gather_transpose_scaled
 
@@ -40,6 +41,8 @@ class Loader:
         Data set of the weights of rows in the training set.
     class_weights
         Of each class; none: all are 1.
+    augmentation
+        What is done with training images: then they are read whole, of whatever tile this partition is.
     """
 
     def __init__(
@@ -48,8 +51,10 @@ class Loader:
         model: PartitionModel,
         weights: str | None = None,
         class_weights: Sequence[float] = (),
+        augmentation: Augmentation | None = None,
     ) -> None:
         self._model, self._class_weights = model, np.asarray(class_weights)
+        self._augmentation, self._tile = augmentation, model.partitioning.need(0, model.partition)
         self._inputs, self._targets = self._scales(description)
         self._train, self._test = (
             self._opened(description, name, by) for name, by in (("train", weights), ("test", None))
@@ -60,7 +65,8 @@ class Loader:
 
     def _opened(self, description: Description, name: str, weights: str | None) -> Split:
         """Open a split for this partition's share of it; what is read of it must suit the network."""
-        window = self._model.partitioning.need(0, self._model.partition)
+        whole_images = name == "train" and self._augmentation is not None
+        window = whole(self._model.partitioning.network.input) if whole_images else self._tile
         split = Split(description.path, name, window=window, weights=weights)
         split.classes = self._model.partitioning.network.outputs
         check_whole(split, description)
@@ -74,8 +80,8 @@ class Loader:
         outputs, scaling = model.outputs, description.scaling
         targets: list[Factor] = [1.0, 0.0]
         if scaling is not None and scaling.target_scale:
-            whole = tuple(scaling.target_scale), tuple(scaling.target_offset)
-            targets = [one[slice(*outputs)] for one in whole]
+            every = tuple(scaling.target_scale), tuple(scaling.target_offset)
+            targets = [one[slice(*outputs)] for one in every]
         return (
             _scale(inputs[0], inputs[1], model.dtype, kinds[0]),
             _scale(targets[0], targets[1], model.dtype, kinds[1]),
@@ -92,7 +98,13 @@ class Loader:
         rows = self.take()
         width = portion.plan.minibatch
         order = _plan(portion.plan).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
-        return self.minibatches(rows, order[: portion.minibatches * width], width)
+        order = order[: portion.minibatches * width]
+        if self._augmentation is None:
+            return self.minibatches(rows, order, width)
+        blocks = _plan(portion.plan).blocks(portion.epoch, portion.part, portion.index)
+        numbers = np.concatenate([np.arange(*block) for block in blocks])
+        cut = partial(self._augmentation.cut, epoch=portion.epoch, tile=self._tile)
+        return self.minibatches(rows, order, width, lambda raw, at_B: cut(raw, at_B, rows_B=numbers[at_B]))
 
     def request(self, ranges: Sequence[Range]) -> None:
         """Begin to read rows of the training set."""
@@ -104,12 +116,19 @@ class Loader:
         with waiter.counted(Cause.DATA):
             return self._ahead.take(waiter.look().passed)
 
-    def minibatches(self, rows: Rows, order: Array, width: int) -> Iterator[Minibatch]:
-        """Yield rows of the training set in an order, minibatch by minibatch."""
+    def minibatches(
+        self, rows: Rows, order: Array, width: int, cut: Callable[[Array, Array], Array] | None = None
+    ) -> Iterator[Minibatch]:
+        """Yield rows of the training set in an order, minibatch by minibatch; `cut` makes others of some."""
         raw_NI, targets, *weights = rows
         for start in range(0, len(order), width):
             rows_B = order[start : start + width]
-            yield self._fill(raw_NI, targets, rows_B, self._weights_of(targets, weights, rows_B))
+            weights_B = self._weights_of(targets, weights, rows_B)
+            if cut is None:
+                yield self._fill(raw_NI, targets, rows_B, weights_B)
+            else:
+                seen = cut(raw_NI, rows_B)
+                yield self._fill(seen, targets[rows_B], np.arange(len(rows_B)), weights_B)
 
     def _weights_of(self, targets: Array, weights: Sequence[Array], rows_B: Array) -> Array | None:
         """Return what the losses of some rows are multiplied by; None where nothing is."""

@@ -15,6 +15,11 @@ def check_data(config: Config, network: Network, data: Description) -> None:
     """Raise UserError unless labels or targets suit the network and the limits of the run."""
     check_fits(data, network.outputs, network.loss)
     _check_weights(config, network, data)
+    if (config.train.flip or config.train.shift) and len(data.input_shape) == 1:
+        raise UserError(
+            f"train.flip and train.shift are of images, but an example of {data.path} is "
+            f"{several(data.inputs, 'feature')}: leave them out, or store x as (N, H, W) or (N, H, W, C)"
+        )
     answers = data.binary and network.loss == "logistic"
     if config.train.target.accuracy is not None and data.classes is None and not answers:
         raise UserError(

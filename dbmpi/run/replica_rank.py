@@ -55,6 +55,7 @@ def partition_worker(
     on_minibatch: Callable[[], None],
 ) -> "PartitionWorker":
     """Make the worker of partition `indices = (replica_index, partition_index)`."""
+    from dbmpi.data.augment import Augmentation
     from dbmpi.model.boundary import Peers
     from dbmpi.model.figures import Figures
     from dbmpi.model.partition import PartitionModel
@@ -68,7 +69,10 @@ def partition_worker(
     model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
     by_class = config.train.class_weights or ()
     assert not isinstance(by_class, str)  # resolved
-    loader = Loader(context.setup.description, model, config.data.weights, by_class)
+    train, augmentation = config.train, None
+    if train.flip or train.shift:
+        augmentation = Augmentation(train.flip, train.shift, train.seed)
+    loader = Loader(context.setup.description, model, config.data.weights, by_class, augmentation)
     algorithms: list[AlgorithmClient] = []
     if config.uses_downpour:
         algorithms.append(_downpour(context, model, loader, client, on_minibatch))

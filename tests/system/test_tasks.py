@@ -114,6 +114,19 @@ def test_classes_with_weights_go_on_with_the_scaling_of_the_checkpoint(
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["data.path=a.h5"], "are of images"),
+        (["train.algorithm=sandblaster"], "another loss in each pass"),
+    ],
+)
+def test_what_cannot_be_moved_is_told(launch: Launch, tmp_path: Path, settings: list[str], said: str) -> None:
+    written(tmp_path / "a.h5", HIDDEN[:, 0])
+    done = launch(0, "--set", "train.flip=true", *settings, "--dry-run")
+    assert done.status == 2 and said in one_message(done)
+
+
+@pytest.mark.parametrize(
     ("y", "said"),
     [
         (np.eye(4, dtype="u1")[np.arange(ROWS + TEST) % 4], "store y.argmax(axis=1) if they are one-hot"),

@@ -10,6 +10,7 @@ import pytest
 
 from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.config.layers import Conv, Dense
+from dbmpi.data.augment import Augmentation
 from dbmpi.data.describe import describe
 from dbmpi.data.scaling import measure
 from dbmpi.data.split import Split
@@ -84,3 +85,26 @@ def test_weights_of_rows_and_classes_are_multiplied_in_training_alone(tmp_path: 
     list(loader.evaluation(0, 4, 4))
     assert model.workspace(4).weights is None
     loader.close()
+
+
+def test_partitions_see_tiles_of_the_images_that_one_sees_whole(tmp_path: Path) -> None:
+    description, made = describe(written(tmp_path / "a.h5", LABELS)), Augmentation(True, 2, 3)
+    numbers = PlanNumbers(30, 8, 1, 1, 2, None)
+
+    def seen(partitions: int, partition: int) -> list[Any]:
+        model = PartitionModel(plan("softmax", partitions), partition, True, np.dtype("f4"), 0.0)
+        loader = Loader(description, model, augmentation=made)
+        loader.prepare(Portion(2, 0, 1, 2, 16, 0, numbers))
+        found = [
+            (model.workspace(width).states[0].copy(), targets, model.partitioning.need(0, partition))
+            for width, targets in loader.train()
+        ]
+        loader.close()
+        return found
+
+    for partition in range(4):
+        for (whole, labels, _), (tile, same, (rows, columns, _)) in zip(
+            seen(1, 0), seen(4, partition), strict=True
+        ):
+            np.testing.assert_array_equal(same, labels)
+            np.testing.assert_array_equal(tile, whole[slice(*rows), slice(*columns)])
