@@ -12,7 +12,8 @@ STATUS_OWNED = 86  # the run directory belongs to another job: this one has not 
 STATUS_TAKEN_OVER = 87  # another job has taken the run directory over: this one has ended
 # What users are told of each; README.md has the same.
 STATUSES = {
-    f"{STATUS_OK}": "done: an epoch or step limit, a target, patience that is over, an optimizer that has converged",
+    f"{STATUS_OK}": "done: an epoch or step limit, a target, patience that is over, an optimizer "
+    "that has converged",
     f"{STATUS_FAILURE}": "failed: an error, or a death or silence that the run cannot survive; also what "
     "Open MPI's mpirun ends with that got Ctrl-C, SIGTERM or SIGHUP itself",
     f"{STATUS_USER_ERROR}": "a mistake in the command line, the configuration or the data, or surroundings "

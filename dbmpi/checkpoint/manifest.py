@@ -34,6 +34,7 @@ from dbmpi.checkpoint.directory import (
 from dbmpi.checkpoint.manifest_schema import misshapen
 from dbmpi.checkpoint.run_state import RunState
 from dbmpi.checkpoint.whole_file import Damaged, WholeFile, open_regular, readable
+from dbmpi.data.factors import Scaling
 from dbmpi.files import flush_directory, write_json, writing
 from dbmpi.layout.network import Network
 from dbmpi.ownership.owned import OwnedDirectory
@@ -56,7 +57,7 @@ class Manifest:
     algorithm
         "downpour" or "sandblaster", at that moment: a warmstart is downpour.
     model
-        `model_of` the run.
+        `model_of` the run, and its `scaling` if it has one.
     cluster
         Shards that wrote it (one that has died does not), replicas and partitions.
     files
@@ -97,6 +98,12 @@ class Checkpoint:
     def open(self, name: str) -> WholeFile:
         """Open one of its files, and compare it with the manifest. Raises Damaged."""
         return WholeFile(self.path / name, self.manifest.files[name])
+
+    @property
+    def scaling(self) -> Scaling | None:
+        """What the run had found of its data; None if it did not scale them."""
+        saved = self.manifest.model.get("scaling")
+        return None if saved is None else Scaling.from_json(saved)
 
     @property
     def bytes(self) -> int:
@@ -167,6 +174,8 @@ def _manifest(content: dict[str, Any], name: str) -> Manifest:
     files = {file: FileRecord(**record) for file, record in content.pop("files").items()}
     try:
         state = RunState.from_json(content.pop("state"))
+        if "scaling" in content["model"]:
+            Scaling.from_json(content["model"]["scaling"])
     except Unlike as problem:
         raise Damaged(f"{name} does not hold what this version of dbmpi wrote: {problem}") from None
     if state.algorithm != content["algorithm"]:

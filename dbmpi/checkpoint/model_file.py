@@ -14,6 +14,7 @@ from dbmpi.arrays import Array
 from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
+from dbmpi.data.factors import array
 from dbmpi.files import replacing, versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
@@ -75,6 +76,10 @@ def write(
 def _describe(out: "h5py.File", data: "Description") -> None:
     """Note what an input has to look like, what the network sees of it, and what its outputs mean."""
     out.attrs["input_shape"], out.attrs["input_dtype"] = data.input_shape, data.dtype
-    out.attrs["scale"], out.attrs["offset"] = data.scale, data.offset
+    for name, value in zip(("scale", "offset"), data.of_inputs, strict=True):
+        out.attrs[name] = array(value, data.input_shape)
+    if data.scaling is not None and data.scaling.target_scale:
+        out.attrs["target_scale"] = data.scaling.target_scale
+        out.attrs["target_offset"] = data.scaling.target_offset
     if data.class_names is not None:
         out.attrs["class_names"] = list(data.class_names)

@@ -35,7 +35,9 @@ def last_whole(run_dir: Path) -> Checkpoint | None:
     return next((found for found in whole(run_dir) if isinstance(found, Checkpoint)), None)
 
 
-def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint | None, list[str]]:
+def find(
+    run_dir: Path, model: Callable[[Checkpoint], dict[str, Any]], wanted: bool
+) -> tuple[Checkpoint | None, list[str]]:
     """Return the checkpoint to go on from, None to begin anew, and warnings about those that cannot be used.
 
     Parameters
@@ -43,7 +45,7 @@ def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint
     run_dir
         An existing directory.
     model
-        `manifest.model_of` this run.
+        `manifest.model_of` this run, if it went on from a checkpoint: what is "auto" is as it was there.
     wanted
         Whether the user insists on going on (--resume).
 
@@ -55,7 +57,7 @@ def find(run_dir: Path, model: dict[str, Any], wanted: bool) -> tuple[Checkpoint
     """
     refused: list[str] = []
     for found in whole(run_dir):
-        problem = str(found) if isinstance(found, Damaged) else misfit(found, model)
+        problem = str(found) if isinstance(found, Damaged) else misfit(found, model(found))
         if not problem and isinstance(found, Checkpoint):
             return old_portions.with_plans(found, run_dir), refused
         refused.append(f"checkpoint {problem}: it is not used")

@@ -20,6 +20,7 @@ from dbmpi.checkpoint.pruning import best_of, prune
 from dbmpi.checkpoint.run_state import RunState
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
+from dbmpi.data.factors import Scaling
 from dbmpi.errors import UserError
 from dbmpi.files import versions
 from dbmpi.layout.partitioning import Partitioning
@@ -47,6 +48,8 @@ class CheckpointWriter:
         Shards, replicas, partitions.
     made
         As `model_of`.
+    scaling
+        What the run found of its data, for those that go on.
     """
 
     def __init__(
@@ -58,11 +61,14 @@ class CheckpointWriter:
         rows: int,
         cluster: Mapping[str, int],
         made: Mapping[str, str] | None = None,
+        scaling: Scaling | None = None,
     ) -> None:
         self.owned, self.settings, self.pieces, self.cluster = owned, config.checkpoint, pieces, cluster
         self._configuration, self._versions = to_toml(config), versions()
         self._dtype = np.dtype(config.model.dtype)
         self._model = model_of(partitioning.network, config.model.dtype, rows, made)
+        if scaling is not None:
+            self._model |= {"scaling": scaling.to_json()}
         self._boxes = [tuple(tensor_boxes(partitioning, piece)) for piece in pieces]
         self._best = best_of(owned.path)
 

@@ -64,21 +64,24 @@ def has_come(request: MPI.Request, status: MPI.Status, expected: int, what: str,
     return True
 
 
-def take(comm: MPI.Intracomm, tag: Tag, layout: np.dtype[Any]) -> tuple[Record, int] | None:
+def take(comm: MPI.Intracomm, tag: Tag, *layouts: np.dtype[Any]) -> tuple[Record, int] | None:
     """Return the next message of a tag as a record, `()`, and who sent it, if there is one. Local.
+
+    Where there are several layouts, the size of the message says which one it has.
 
     Raises
     ------
     ProtocolError
-        It has not the size of the layout.
+        It has not the size of a layout.
     """
     status = MPI.Status()
     message = comm.Improbe(MPI.ANY_SOURCE, tag, status)
     if message is None:
         return None
     source = status.Get_source()
-    if status.Get_count() != layout.itemsize:
-        raise wrong_size(status.Get_count(), layout.itemsize, tag.name, source)
+    layout = next((one for one in layouts if one.itemsize == status.Get_count()), None)
+    if layout is None:
+        raise wrong_size(status.Get_count(), layouts[0].itemsize, tag.name, source)
     record = np.empty(1, layout)
     message.Recv(record.view(np.uint8))
     return record.reshape(()), source

@@ -28,7 +28,8 @@
                                    after MIRROR, and after COVER
     ASSIGNMENT  ASSIGNMENT     coordinator -> partition: see `Work`       replica.service:_arrived
                                coordinator -> spare: LEAVE, ALIVE         replica.service:wait_as_spare
-    REPORT      REPORT         partition -> coordinator: done, or ALIVE   coordinator.service:_receive
+    REPORT      REPORT         partition -> coordinator: done, or ALIVE;  coordinator.service:_receive
+                                   of EVALUATE: `scored`
     SIGNAL      SIGNAL         others -> coordinator: a signal to stop,   coordinator.service:_heed_signal
                                    or that it is fenced
     FAREWELL    nothing        coordinator -> others: exit (`ulfm`)       comm.ulfm:part
@@ -287,6 +288,13 @@ REPORT = np.dtype(
         ("unshown", "i4"),  # outputs of this rank that lack something
     ]
 )
+
+
+def scored(figures: int) -> np.dtype[Any]:
+    """Return the layout of a REPORT of EVALUATE: with so many figures (`data.measures`) at its end."""
+    fields: list[Any] = [(name, REPORT[name]) for name in REPORT.names or ()]
+    return np.dtype([*fields, ("figures", "f8", (figures,))])
+
 
 OPERATION = np.dtype(
     [

@@ -5,10 +5,11 @@ of an image, K side of a window, F filters.
 """
 
 from dataclasses import MISSING, dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from dbmpi.config.schema import key
 
+UNITS_OF_DATA: Any = "auto"  # `units` of the last layer, until the data are known
 Pair: TypeAlias = int | tuple[int, int]
 Activation: TypeAlias = Literal["identity", "sigmoid", "tanh", "relu"]
 
@@ -33,7 +34,14 @@ class Dense:
     """
 
     type: Literal["dense"] = key("dense", "Type of the layer.")
-    units: int = key(MISSING, "Number of units, the layer's outputs.", minimum=1, example=128)
+    units: int = key(
+        MISSING,
+        "Number of units, the layer's outputs. auto, of the last layer alone: one for each class or target "
+        "of the data.",
+        minimum=1,
+        auto=True,
+        example=128,
+    )
     activation: Activation = key("identity", _ACTIVATION)
 
     def __str__(self) -> str:

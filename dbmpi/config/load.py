@@ -13,7 +13,7 @@ from typing import Any
 
 from dbmpi.config.algorithms import REVISING
 from dbmpi.config.hints import every_key
-from dbmpi.config.layers import LAYERS, Dense, Dropout
+from dbmpi.config.layers import LAYERS, UNITS_OF_DATA, Dense, Dropout
 from dbmpi.config.schema import Key, accepts, keys
 from dbmpi.config.sections import Config
 from dbmpi.config.source import Source, parse, read
@@ -167,6 +167,12 @@ def _check_batch_method(config: Config, source: Source) -> None:
             f"{source.place(('train', 'steps'))} counts minibatches of downpour, but train.algorithm = "
             '"sandblaster" counts iterations; give sandblaster.iterations instead'
         )
+    for name, given in (("flip", config.train.flip), ("shift", config.train.shift)):
+        if given:
+            raise UserError(
+                f"{source.place(('train', name))} = {show(given)} gives the batch another loss in each pass, "
+                'which no line search can follow; leave it out, or take train.algorithm = "downpour"'
+            )
     for index, layer in enumerate(config.model.layers):
         if isinstance(layer, Dropout):
             raise UserError(
@@ -223,6 +229,12 @@ def _with_rounds(config: Config) -> Config:
 
 def _check_output_layer(config: Config, source: Source) -> None:
     model = config.model
+    for index, layer in enumerate(model.layers[:-1]):
+        if isinstance(layer, Dense) and layer.units == UNITS_OF_DATA:
+            raise UserError(
+                f'{source.place(("model", "layers", str(index), "units"))} = "auto" is of the last layer '
+                "alone, whose units are the classes or targets of the data; give a number"
+            )
     last, trail = model.layers[-1], ("model", "layers", str(len(model.layers) - 1))
     if not isinstance(last, Dense):
         raise UserError(
@@ -231,7 +243,8 @@ def _check_output_layer(config: Config, source: Source) -> None:
         )
     if model.loss == "squared" or last.activation == "identity":
         return
-    function = {"softmax": "the softmax", "logistic": "the sigmoid"}[model.loss]
+    functions = {"softmax": "the softmax", "logistic": "the sigmoid", "auto": "a function of its own"}
+    function = functions[model.loss]
     raise UserError(
         f'{source.place((*trail, "activation"))} = "{last.activation}" on the last layer, but model.loss = '
         f'"{model.loss}" applies {function} to its output itself; give "identity" there, or '

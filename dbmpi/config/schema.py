@@ -25,7 +25,8 @@ class Key:
 
     `kind` is the Python type beside the `words` (bool, int, float or str; a dataclass for a
     subtable, tuple for an array of tables); None where only the words or a pair are accepted.
-    `pair` says whether `[rows, columns]` is accepted; the limits then hold for each of the two.
+    `pair` says whether `[rows, columns]` is accepted, `numbers` whether an array of numbers is; the limits
+    then hold for each of them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Key:
     words: tuple[str, ...]
     optional: bool
     pair: bool
+    numbers: bool
     doc: str
     unit: str = ""
     minimum: float | None = None
@@ -106,10 +108,12 @@ def _describe(f: "dataclasses.Field[Any]") -> Key:
     words = tuple(word for part in parts if get_origin(part) is Literal for word in get_args(part))
     words += ("auto",) if metadata.pop("auto") else ()
     pair = any(get_origin(part) is tuple and get_args(part)[-1] is int for part in parts)
+    numbers = any(get_origin(part) is tuple and get_args(part)[0] is float for part in parts)
     kinds = [get_origin(part) or part for part in parts if get_origin(part) is not Literal]
     optional = types.NoneType in kinds
-    kind = next((kind for kind in kinds if kind is not types.NoneType and not (pair and kind is tuple)), None)
-    return Key(f.name, f.default, kind, words, optional, pair, **metadata)
+    arrays = {tuple} if pair or numbers else set()
+    kind = next((kind for kind in kinds if kind is not types.NoneType and kind not in arrays), None)
+    return Key(f.name, f.default, kind, words, optional, pair, numbers, **metadata)
 
 
 def summary(section: Any) -> str:
@@ -128,6 +132,8 @@ def accepts(key: Key) -> str:
     choices = [f"{scalar} {limit}".strip() for scalar in scalars]
     if key.pair:
         choices.append("two of these, [rows, columns]" if scalars else f"[rows, columns], integers {limit}")
+    if key.numbers:
+        choices.append(f"an array of numbers {limit}")
     return listed(choices + [f'"{word}"' for word in key.words])
 
 

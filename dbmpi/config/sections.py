@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dbmpi.config.algorithms import Downpour, Sandblaster
-from dbmpi.config.layers import Dense, Layer
+from dbmpi.config.layers import UNITS_OF_DATA, Dense, Layer
 from dbmpi.config.schema import MOST_RANKS, Auto, key
 
 
@@ -61,16 +61,29 @@ class Data:
         'group or none. A name beside the inputs, or a path, as "/speakers".',
         example="speakers",
     )
+    weights: str | None = key(
+        None,
+        "Data set of a number of at least 0 for each training row: what the loss of an example is multiplied "
+        "by in training. Named as the targets are, or beside them.",
+        example="weights",
+    )
+    scaling: Literal["none", "columns", "all"] = key(
+        "none",
+        "Bring inputs to a mean of 0 and a deviation of 1, each column for itself or all by one mean and "
+        "deviation, and float targets each for itself; found in the training set at the start of a run, and "
+        "kept in its checkpoints and its model. none: what the file says (scale and offset) is all.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """The network: its layers from input to output, and what it minimizes."""
 
-    loss: Literal["softmax", "logistic", "squared"] = key(
-        "softmax",
+    loss: Literal["auto", "softmax", "logistic", "squared"] = key(
+        "auto",
         'Loss on the last layer: softmax cross-entropy, "logistic" (one-vs-all), "squared" error. Softmax '
-        'and logistic apply their own function, so the last layer must then be "identity".',
+        'and logistic apply their own function, so the last layer must then be "identity". auto: softmax for '
+        "integer labels, logistic for targets of 0 and 1 in several columns, squared for floats.",
     )
     dtype: Literal["float32", "float64"] = key(
         "float32", "Precision of parameters and computation; float64 is for checks."
@@ -81,7 +94,7 @@ class Model:
         minimum=0,
     )
     layers: tuple[Layer, ...] = key(
-        (Dense(units=128, activation="relu"), Dense(units=10)),
+        (Dense(units=128, activation="relu"), Dense(units=UNITS_OF_DATA)),
         "Layers from the first above the input to the output, which is dense; each is a [[model.layers]] "
         "table.",
     )
@@ -216,6 +229,22 @@ class Train:
         minimum=1,
         example=5,
     )
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = key(
+        None,
+        "What the loss of an example is multiplied by in training, by its class: as many numbers as the last "
+        "layer has units. balanced: the number of rows / (classes x rows of the class).",
+        minimum=0,
+        example="balanced",
+    )
+    flip: bool = key(False, "Mirror half of the training images, left to right, anew in each epoch.")
+    shift: int = key(
+        0,
+        "Move each training image by up to so many rows and columns either way, anew in each epoch; what "
+        "comes in repeats the edge.",
+        unit="pixels",
+        minimum=0,
+        maximum=10_000,
+    )
     target: Target = key(Target(), "Results that end the run; evaluations look for them.")
 
 
@@ -226,6 +255,13 @@ class Evaluation:
     every_epochs: float = key(1.0, "Evaluate every so many epochs; 0: off.", unit="epochs", minimum=0)
     every_s: float = key(0.0, "Evaluate every so many seconds; 0: off.", unit="s", minimum=0)
     minibatch: int = key(250, "Examples evaluated at a time.", unit="examples", minimum=1)
+    top: int = key(
+        5,
+        "Of the softmax over more classes: the share of examples whose class is among so many likeliest; 0: "
+        "it is not counted.",
+        unit="classes",
+        minimum=0,
+    )
 
     @property
     def enabled(self) -> bool:

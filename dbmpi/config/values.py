@@ -47,6 +47,8 @@ def scalar(key: Key, value: Any) -> Any:
         return value
     if key.pair and isinstance(value, list):
         return _pair(key, value)
+    if key.numbers and isinstance(value, list):
+        return _numbers(key, value)
     if key.duration and not isinstance(value, int | float):
         value = _seconds(value)
     if key.kind is float and type(value) is int:
@@ -70,6 +72,14 @@ def _pair(key: Key, value: list[Any]) -> tuple[int, int]:
     except ValueError as problem:
         raise ValueError(f"holds an entry that {problem}") from None
     return rows, columns
+
+
+def _numbers(key: Key, value: list[Any]) -> tuple[float, ...]:
+    one = replace(key, kind=float, numbers=False, words=())
+    try:
+        return tuple(scalar(one, item) for item in value)
+    except ValueError as problem:
+        raise ValueError(f"holds an entry that {problem}") from None
 
 
 def _seconds(value: Any) -> float:

@@ -140,9 +140,9 @@ class CommandChannel:
             self._abandoned.append((request, into))
             return False
 
-    def take(self, tag: Tag, layout: np.dtype[Any]) -> Record | None:
+    def take(self, tag: Tag, *layouts: np.dtype[Any]) -> Record | None:
         """Return the next message of a tag, whoever sent it, if there is one. Local."""
-        message = tolerant(partial(take, self.comm, tag, layout), self.detector.learn, None)
+        message = tolerant(partial(take, self.comm, tag, *layouts), self.detector.learn, None)
         return message[0] if message is not None else None
 
     def _learn(self, rank: int, error: MPI.Exception) -> None:

@@ -9,7 +9,7 @@ from mpi4py import MPI
 
 from dbmpi.comm.assignments import leave
 from dbmpi.comm.background import Background
-from dbmpi.comm.protocol import FENCED, REPORT, SIGNAL, Tag
+from dbmpi.comm.protocol import FENCED, REPORT, SIGNAL, Tag, scored
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.ulfm import FailureDetector
 from dbmpi.comm.wait import IdleBackoff, Waiter
@@ -71,6 +71,7 @@ class CoordinatorService:
         self.shards = ShardGroup(
             self._channel, topology, self.dispatcher, log, shard_every_s, self.fencing, mirrored
         )
+        self._reports = REPORT, scored(log.measures.size if log.measures is not None else 0)
         self._log, self._handled = log, 0  # dead ranks
         self._lost: set[int] = set()  # replicas
 
@@ -115,7 +116,7 @@ class CoordinatorService:
 
     def _receive(self, activity: Activity) -> bool:
         self._heed_signal()  # first: this rank may be fenced, and must write nothing then
-        report = self._channel.take(Tag.REPORT, REPORT)
+        report = self._channel.take(Tag.REPORT, *self._reports)
         if report is not None:
             self._log.hear(report, f"replica {report['replica']} partition {report['partition']}")
             activity.receive(report)

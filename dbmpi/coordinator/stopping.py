@@ -224,7 +224,7 @@ class Stopping:
         """
         if not self.lost and self._divergence.shows(result.loss):
             self.reason = "diverged"
-        elif self._watch.learned and result.loss > self._watch.chance:
+        elif self._watch.learned and self._train.class_weights is None and result.loss > self._watch.chance:
             self._tell(advice.by_heart(result.loss, self._watch.chance, self._held_out))
 
     def check_limit(self, limit: Literal["", "epochs", "steps"]) -> None:

@@ -65,6 +65,8 @@ def cut(
     views = dict(views)
     for name, rows in zip((*names, "train"), parts, strict=True):
         views[name] = replace(views["train"], rows=rows)
+        if name != "train":
+            views[name] = replace(views[name], weights=None)
     return {name: views[name] for name in ("train", "validation", "test") if name in views}, test
 
 

@@ -5,23 +5,27 @@ targets, as docs/data.md says; or what `[data]` names in a file of others (`data
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from dbmpi.data import sizes
-from dbmpi.data.chance import LabelChance, TargetChance
+from dbmpi.data.chance import BinaryChance, LabelChance, TargetChance
 from dbmpi.data.cuts import cut
+from dbmpi.data.factors import Factor, Scaling
 from dbmpi.data.fields import Fields, View, found, plain
 from dbmpi.data.recognize import labels_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
+from dbmpi.text import SHOWN
 
 __all__ = ["Description", "Split", "check_whole", "describe"]
 
+Chance: TypeAlias = LabelChance | BinaryChance | TargetChance
 SCAN_VALUES = 1 << 20  # labels or targets looked at in one read
 
 
@@ -40,13 +44,13 @@ class Description:
     inputs : int
         Number of input columns, the product of `input_shape`.
     classes : int or None
-        Largest integer label + 1; None for float targets.
+        Largest integer label + 1; None for targets.
     targets : int or None
-        Number of float targets of an example; None for integer labels.
+        Number of targets of an example, floats or `binary`; None for integer labels.
     dtype : str
         What a reader gives: "uint8", "float32" or "float64".
-    scale, offset : float
-        The value of an input is scale * stored + offset.
+    scale, offset : float or tuple of floats, one for each input
+        The value of an input is scale * stored + offset, as the file says.
     chunk_rows : int or None
         Rows in a chunk of `train/x`, None where it is not chunked.
     class_names : tuple of str or None
@@ -58,13 +62,25 @@ class Description:
         How many different labels both splits hold, None where that is not known, or for float targets; and
         the smallest of them.
     warnings : tuple of str
-        What is wrong with the sizes of inputs and targets (`data.sizes`).
+        What is wrong with the sizes of inputs and targets (`data.sizes`), where they are not scaled.
     views : dict
         How each split is read, by its name.
     targets_from : str
         The data sets of the targets, for messages.
     test_fraction : float
         What was cut for test of the training set; 0 where the file has a test set.
+    scaling : Scaling or None
+        What the network sees in place of the file's scale and offset, and of its targets.
+    binary : bool
+        Whether targets are 0 or 1.
+    means, variances : tuple of float
+        Of the float targets in the training set.
+    unlearned : tuple of int
+        Labels that only rows for validation and test hold.
+    few_values : tuple of float
+        The values of float targets, if they are whole numbers and few.
+    counts : tuple of int
+        Training rows of each class from 0 on; nothing where there are too many classes to count.
     """
 
     path: str
@@ -75,8 +91,8 @@ class Description:
     classes: int | None
     targets: int | None
     dtype: str
-    scale: float
-    offset: float
+    scale: Factor
+    offset: Factor
     chunk_rows: int | None
     class_names: tuple[str, ...] | None = None
     chance: Mapping[str, float] = field(default_factory=dict)
@@ -87,6 +103,13 @@ class Description:
     views: Mapping[str, View] = field(default_factory=dict)
     targets_from: str = "train/y and test/y"
     test_fraction: float = 0.0
+    scaling: Scaling | None = None
+    binary: bool = False
+    means: tuple[float, ...] = ()
+    variances: tuple[float, ...] = ()
+    unlearned: tuple[int, ...] = ()
+    few_values: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
 
     def view(self, name: str) -> View:
         """Return how a split is read."""
@@ -112,6 +135,19 @@ class Description:
             content = b"".join(part.tobytes() for one in rows for part in (one.starts, one.stops))
             short["cut"] = hashlib.sha256(content).hexdigest()
         return short
+
+    @property
+    def of_inputs(self) -> tuple[Factor, Factor]:
+        """Scale and offset that make what the network sees of the inputs as stored."""
+        return (self.scale, self.offset) if self.scaling is None else self.scaling.of_inputs
+
+    def scaled(self, scaling: Scaling | None) -> "Description":
+        """Return it with what scales inputs and targets, and with the loss of chance that follows."""
+        chance = self.chance
+        if scaling is not None and scaling.target_scale:
+            pairs = zip(self.variances, scaling.target_scale, strict=True)
+            chance = {"squared": 0.5 * sum(variance * scale**2 for variance, scale in pairs)}
+        return replace(self, scaling=scaling, chance=chance)
 
 
 def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = None) -> Description:
@@ -146,7 +182,9 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
             split.read([(0, 1), (split.rows - 1, split.rows)])
             chances[name] = _scanned(split)
-        seen = np.unique(np.concatenate([chance.seen for chance in chances.values()]))
+        of_train = chances.pop("train")
+        learned, held_out = _labels([of_train]), _labels([*chances.values()])
+        seen = np.union1d(learned, held_out)
         known = len(seen) and all(split.has_labels for split in splits.values())
         return Description(
             path=str(train.path),
@@ -161,7 +199,7 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             offset=train.offset,
             chunk_rows=train.chunk_rows,
             class_names=train.class_names,
-            chance=chances["train"].losses(),
+            chance=of_train.losses(),
             distinct=len(seen) if known else None,
             smallest=int(seen[0]) if len(seen) else 0,
             warnings=sizes.warnings(train),
@@ -169,6 +207,9 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             views=views,
             targets_from=" and ".join(dict.fromkeys(view.targets.strip("/") for view in views.values())),
             test_fraction=fraction,
+            binary=train.binary,
+            unlearned=tuple(np.setdiff1d(held_out, learned).tolist()),
+            **_of_kind(of_train),
         )
 
 
@@ -206,13 +247,15 @@ def check_whole(split: Split, description: Description) -> None:
         ("rows", split.stored_rows, view.rows.of if view.rows is not None else description.rows(split.name)),
         ("inputs of shape", split.input_shape, description.input_shape),
         ("targets", split.targets_width, description.targets),
+        ("targets of 0 and 1", split.binary, description.binary),
         ("type", split.dtype.name, description.dtype),
         ("scale", split.scale, description.scale),
         ("offset", split.offset, description.offset),
     ):
         if now != then:
             raise UserError(
-                f"{split.path}: {split.name} has {what} {now} here, but {then} when the run began; leave the "
+                f"{split.path}: {split.name} has {what} {_brief(now)} here, but {_brief(then)} when the run "
+                "began; leave the "
                 "file alone while a run reads it, and put the same file on every host"
             )
     split.check_complete(stand_in=False)
@@ -225,19 +268,48 @@ def _check_alike(train: Split, other: Split) -> None:
         ("x", "the type is", train.dtype.name, other.dtype.name),
         ("x", "the attribute scale is", train.scale, other.scale),
         ("x", "the attribute offset is", train.offset, other.offset),
-        ("y", "the number of float targets is", train.targets_width, other.targets_width),
+        ("y", "the number of targets is", train.targets_width, other.targets_width),
+        ("y", "integers or truth values in several columns are", train.binary, other.binary),
     ):
         if ours != theirs:
             raise UserError(
-                f"{other.where(key)}: {what} {theirs}, but {ours} in train; write both splits in the same way"
+                f"{other.where(key)}: {what} {_brief(theirs)}, but {_brief(ours)} in train; write both "
+                "splits in the same way"
             )
 
 
-def _scanned(split: Split) -> TargetChance | LabelChance:
+def _brief(value: object) -> str:
+    """Return a value in a few words: a number for each input may be many."""
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _labels(chances: Sequence[Chance]) -> "np.ndarray":
+    """Return the different labels of some splits, in order; none where there are targets."""
+    seen = [one.seen for one in chances if isinstance(one, LabelChance)]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *seen]))
+
+
+def _of_kind(of_train: Chance) -> dict[str, Any]:
+    """Return what is known of labels or targets of one kind, by the names of the description."""
+    if isinstance(of_train, LabelChance):
+        return {"counts": of_train.counts}
+    if isinstance(of_train, TargetChance):
+        moments = of_train.moments
+        variances = tuple((moments.squares_C / max(moments.rows, 1)).tolist())
+        few = tuple(sorted(of_train.few or ())) if of_train.few and len(of_train.few) > 1 else ()
+        return {"means": tuple(moments.mean_C.tolist()), "variances": variances, "few_values": few}
+    return {}
+
+
+def _scanned(split: Split) -> Chance:
     """Check all labels or targets in reads of bounded size; return what they are."""
-    chance = TargetChance() if split.targets_width else LabelChance()
+    chance: Chance = LabelChance()
+    if split.targets_width:
+        chance = BinaryChance() if split.binary else TargetChance()
     step = max(1, SCAN_VALUES // (split.targets_width or 1))
     for start in range(0, split.rows if split.has_labels else 1, step):
         rows = (start, min(start + step, split.rows))
         chance.add(split.labels_or_targets([rows]))
+        split.weights([rows])
     return chance

@@ -6,7 +6,7 @@ the name of each split. Local.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +33,8 @@ class Fields:
 
     Parameters
     ----------
-    inputs, targets, groups
-        `data.inputs`, `data.targets`, `data.groups`.
+    inputs, targets, groups, weights
+        `data.inputs`, `data.targets`, `data.groups`, `data.weights`.
     channels_first
         Whether images are (N, C, H, W).
     labels
@@ -42,7 +42,8 @@ class Fields:
     convert
         Whether labels are made of targets of other types at all.
     units, loss
-        Of the last layer, and `model.loss`: they decide what is made of doubtful targets.
+        Of the last layer, None where they follow from the data, and `model.loss`: they decide what is made of
+        doubtful targets.
     test, validation, seed
         `data.test_fraction`, `data.validation_fraction`, `data.cut_seed`.
     """
@@ -57,6 +58,7 @@ class Fields:
     validation: float = 0.0
     seed: int = 1
     groups: str | None = None
+    weights: str | None = None
     convert: bool = False
 
 
@@ -76,6 +78,8 @@ class View:
         Whether that is still to be found out: targets of any type are let pass.
     rows
         Which rows of the data sets are this split's; None for all.
+    weights
+        Path of the weights of all rows; only the training set may have them.
     """
 
     inputs: str
@@ -84,6 +88,7 @@ class View:
     labels: Labels | None = None
     undecided: bool = False
     rows: Stretches | None = None
+    weights: str | None = None
 
 
 def plain(name: str) -> View:
@@ -107,6 +112,7 @@ def fields_of(config: Config) -> Fields:
         data.validation_fraction,
         data.cut_seed,
         data.groups,
+        data.weights,
         convert=True,
     )
 
@@ -128,6 +134,8 @@ def found(path: str | Path, fields: Fields) -> dict[str, View]:
         # In the format of docs/data.md a missing test set is a mistake, in a file of others the rule.
         cut = not _has(file, "train") if fields.test == "auto" else fields.test
         train = views["train"]
+        if fields.weights is not None:
+            views["train"] = replace(train, weights=_beside(file, train, fields.weights))
         there = sources.leads(train.inputs) and sources.leads(train.targets)
         if there and "test" not in views and not cut:
             raise UserError(
@@ -181,6 +189,12 @@ def _place(file: h5py.File, name: str, split: str) -> str | None:
     if _has(file, split):
         return f"{split}/{name}"
     return name if split == "train" and _has(file, name.split("/")[0]) else None
+
+
+def _beside(file: h5py.File, train: View, name: str) -> str:
+    """Return the path of a data set of the training set: by its name, else beside the targets."""
+    beside = f"{train.targets.strip('/').rpartition('/')[0]}/{name}".lstrip("/")
+    return _place(file, name, "train") or beside
 
 
 def _has(file: h5py.File, name: str) -> bool:

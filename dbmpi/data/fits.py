@@ -1,9 +1,13 @@
 """Whether labels or targets suit the last layer and the loss. Each remedy, followed, is the end of it."""
 
+from collections.abc import Iterator
+
 from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
-from dbmpi.text import several
+from dbmpi.text import several, show
 
+MOST_SHOWN = 8  # labels in a message
+MANY_LABELS, FEW_EXAMPLES = 20, 10  # so many labels, with fewer rows each, may be amounts
 RENUMBER = "store numpy.searchsorted(seen, y) as y, with seen = numpy.unique of both y together"
 
 
@@ -17,7 +21,7 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
         Units of the last layer.
     loss : {"softmax", "logistic", "squared"}
         Integer labels suit all three (the latter two compare with 1 at the label's unit and 0 elsewhere),
-        float targets "squared" alone.
+        targets of 0 and 1 the latter two, float targets "squared" alone.
 
     Raises
     ------
@@ -26,7 +30,7 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
     """
     where = f"{description.path}: {description.targets_from}"
     if description.targets is not None:
-        _check_targets(where, description.targets, outputs, loss)
+        _check_targets(where, description.targets, description.binary, outputs, loss)
     if description.classes is not None and description.classes > outputs:
         raise UserError(
             f"{where} hold labels up to {description.classes - 1}, but the last layer has {_units(outputs)} "
@@ -34,17 +38,24 @@ def check_fits(description: Description, outputs: int, loss: str) -> None:
         )
     names = description.class_names
     if names is not None and len(names) != outputs and not _made(description):
+        place = description.view("train").targets.strip("/")
         raise UserError(
-            f"{description.path}: the attribute class_names of train/y has {several(len(names), 'name')}, "
+            f"{description.path}: the attribute class_names of {place} has {several(len(names), 'name')}, "
             f"but the last layer has {_units(outputs)} (model.layers): give it {len(names)}, or write a name "
             "for each unit"
         )
 
 
-def _check_targets(where: str, targets: int, outputs: int, loss: str) -> None:
-    """Raise UserError unless float targets suit the output layer and the loss."""
+def _check_targets(where: str, targets: int, binary: bool, outputs: int, loss: str) -> None:
+    """Raise UserError unless targets suit the output layer and the loss."""
     wider = "" if targets == outputs else f" and give the last layer {_units(targets)} (model.layers)"
-    if loss != "squared":
+    if binary and loss == "softmax":
+        raise UserError(
+            f'{where} say of several labels whether they are right, but model.loss = "softmax" needs integer '
+            "labels; store y.argmax(axis=1) if they are one-hot, or set "
+            f'model.loss = "logistic"{wider}'
+        )
+    if not binary and loss != "squared":
         as_labels = "y.argmax(axis=1) if they are one-hot" if targets > 1 else "y.reshape(-1).astype('int64')"
         raise UserError(
             f'{where} hold float targets, but model.loss = "{loss}" needs integer labels; store {as_labels}, '
@@ -73,6 +84,32 @@ def doubts(description: Description, outputs: int) -> str:
 def _made(description: Description) -> bool:
     """Return whether the classes, and so their names, were made of what the file holds."""
     return description.view("train").labels is not None
+
+
+def suspicions(description: Description) -> Iterator[str]:
+    """Yield what labels or targets may be in truth, and what was not meant to be."""
+    targets = f"{description.path}: {description.targets_from}"
+    if description.unlearned:
+        names = description.class_names or ()
+        labels = [show(names[at]) if at < len(names) else str(at) for at in description.unlearned]
+        shown = ", ".join(labels[:MOST_SHOWN]) + (", ..." if len(labels) > MOST_SHOWN else "")
+        held_out = "validation and test" if description.validation_rows else "test"
+        yield (
+            f"{targets} hold {several(len(labels), 'label')} for {held_out} of which train has no example: "
+            f"{shown}; nothing is learned of them: cut the file again, at random"
+        )
+    seen = description.distinct or 0
+    if seen > MANY_LABELS and description.train_rows < FEW_EXAMPLES * seen:
+        yield (
+            f"{targets} hold {seen} different integers in {description.train_rows} training rows, and each "
+            "is a class of its own; if they are amounts, store y.astype('float32')"
+        )
+    if description.few_values:
+        way = "y.astype('int64')" if description.targets == 1 else "y.astype('uint8') if all are 0 or 1"
+        yield (
+            f"{targets} hold floats, {several(len(description.few_values), 'different whole number')} for "
+            f"train, which are learned as amounts: if they are classes, store {way}"
+        )
 
 
 def _remedy(description: Description, classes: int) -> str:

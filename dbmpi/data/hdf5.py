@@ -15,6 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from dbmpi.data.factors import Factor, factor
 from dbmpi.data.watch import Changed
 from dbmpi.errors import UserError
 from dbmpi.files import working_directory
@@ -142,7 +143,7 @@ def examined_x(shape: tuple[int, ...], dtype: np.dtype, where: str) -> tuple[int
 
 
 def examined_y(shape: tuple[int, ...], dtype: np.dtype, rows: int, where: str) -> int | None:
-    """Return the number of float targets, None for integer labels. Local.
+    """Return the number of targets, None for integer labels. Local.
 
     Parameters
     ----------
@@ -156,10 +157,12 @@ def examined_y(shape: tuple[int, ...], dtype: np.dtype, rows: int, where: str) -
     Raises
     ------
     UserError
-        It is neither integer labels (N,) nor float targets (N,) or (N, T), or N is another than `rows`.
+        It is neither integer labels (N,) nor float targets (N,) or (N, T) nor integers or truth values (N, T)
+        of more than one column, or N is another than `rows`.
     """
-    labels = dtype.kind in "iu"
-    if not labels and not _is_float(dtype):
+    binary = dtype.kind in "iub" and len(shape) == 2 and shape[1] > 1
+    labels = dtype.kind in "iu" and not binary
+    if not labels and not binary and not _is_float(dtype):
         raise UserError(
             f"{where} has type {dtype}; store labels as integers ({_as_labels(shape, dtype)}) or targets as "
             "floats"
@@ -190,8 +193,10 @@ def _as_labels(shape: tuple[int, ...], dtype: np.dtype) -> str:
     return "numpy.searchsorted(names, y), with names = numpy.unique of both y together"
 
 
-def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> float:
-    """Return an attribute of `x` that is one finite number, `default` where it is absent. Local.
+def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> Factor:
+    """Return an attribute of `x`: finite numbers, one or as many as inputs; where it is absent, `default`.
+
+    Local.
 
     Parameters
     ----------
@@ -207,15 +212,32 @@ def attribute(x: h5py.Dataset, key: str, default: float, where: str) -> float:
         It is anything else, or a scale of 0, or nothing that float32 could compute with.
     """
     value = np.asarray(x.attrs[key] if key in x.attrs else default)  # get() takes a failure for absence
-    number = float(value.item()) if value.size == 1 and value.dtype.kind in "iuf" else np.nan
+    numbers = _for_each(value, x.shape[1:]) if value.dtype.kind in "iuf" else None
     least, most = ATTRIBUTE_RANGE
-    if not abs(number) <= most or (key == "scale" and abs(number) < least):
+    if (
+        numbers is None
+        or not (np.abs(numbers) <= most).all()
+        or (key == "scale" and (np.abs(numbers) < least).any())
+    ):
         wanted = f"up to {most:g} in magnitude"
         if key == "scale":
             wanted = f"other than 0, from {least:g} {wanted}"
         given = repr(value.tolist())[:SHOWN]
-        raise UserError(f"{where} has the attribute {key} = {given}; it must be one finite number {wanted}")
-    return number
+        raise UserError(
+            f"{where} has the attribute {key} = {given}; it must be one finite number {wanted}, or an array "
+            f"of such numbers that numpy broadcasts to the shape {x.shape[1:]} of an example"
+        )
+    return factor(numbers)
+
+
+def _for_each(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Return one number as it is, several as many as an example of a shape has; None where that cannot be."""
+    if value.size == 1:
+        return value
+    try:
+        return np.broadcast_to(value, shape)
+    except ValueError:
+        return None
 
 
 def class_names(y: h5py.Dataset, where: str) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from dbmpi.errors import PeerSilent
 from dbmpi.layout.boxes import Range
 
 POLL_S = 5e-3
-Portion = tuple[np.ndarray, np.ndarray]  # rows as stored, and their labels or targets
+Portion = tuple[np.ndarray, ...]  # rows as stored, their labels or targets, and weights where there are any
 
 
 class Prefetcher:
@@ -61,8 +61,10 @@ class Prefetcher:
         -------
         x : array of the split's dtype, shape (N, I) or (N, H, W, C)
             Rows as stored, as `Split.read` returns them.
-        y : int64 array (N,), or float array (N, T)
+        y : int64 array (N,), or float or int8 array (N, T)
             Labels, or targets.
+        weights : float64 array (N,)
+            Where the split has any.
 
         Raises
         ------
@@ -111,6 +113,6 @@ class Prefetcher:
     def _portion(self, ranges: list[Range]) -> Portion | Exception:
         split = self._split
         try:
-            return split.read(ranges), split.labels_or_targets(ranges)
+            return split.read(ranges), split.labels_or_targets(ranges), *split.weights(ranges)
         except Exception as error:  # raised again in take(), by the thread that can act on it
             return error

@@ -59,11 +59,14 @@ def _of_integers(splits: Sequence[Split], shape: tuple[int, ...], fields: Fields
         seen = np.union1d(seen, rows)
         if len(seen) > MOST_TEXTS:
             return plain
+    names = splits[0].class_names
     gaps = not np.array_equal(seen, np.arange(len(seen)))
+    if gaps and fields.units is None and names is not None and 0 <= seen[0] and seen[-1] < len(names):
+        gaps = fields.labels == "classes"  # the names say which classes there are, be they without rows
     # As many as there are units, and not all with a unit of their own: neither a mistake nor of use as it is.
     meant = fields.units is None or len(seen) == fields.units
     if gaps and (fields.labels == "classes" or meant):
-        return of_integers(seen, splits[0].class_names)
+        return of_integers(seen, names)
     return plain
 
 

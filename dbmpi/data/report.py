@@ -115,9 +115,19 @@ def _of_splits(data: Description) -> Iterator[str]:
     cut = "" if train.rows is None else f", cut from the {train.rows.of:,} of {train.inputs.strip('/')}"
     yield f"rows: {data.train_rows:,} to learn from, {', '.join(rows)}{cut}"
     kind = {1: "features", 2: "an image (H, W)", 3: "an image (H, W, C)"}[len(data.input_shape)]
-    yield f"inputs: {data.input_shape} {data.dtype}, {kind}; scale {data.scale:g}, offset {data.offset:g}"
+    yield f"inputs: {data.input_shape} {data.dtype}, {kind}; {_of_factors(data)}"
     if data.targets is not None:
-        yield f'targets: {several(data.targets, "number")} of each row (model.loss = "squared")'
+        what, loss = ("label", "logistic") if data.binary else ("number", "squared")
+        yield f'targets: {several(data.targets, what)} of each row (model.loss = "{loss}")'
+
+
+def _of_factors(data: Description) -> str:
+    """Say what inputs are multiplied by, and what is added; of numbers for each input, the ends."""
+    said = []
+    for name, value in (("scale", data.scale), ("offset", data.offset)):
+        ends = (value,) if isinstance(value, float) else (min(value), max(value))
+        said.append(f"{name} {' to '.join(f'{one:g}' for one in ends)}")
+    return ", ".join(said)
 
 
 def _of_rows(path: str, data: Description, all_rows: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dbmpi.text import several
 
 # No input and no target may be larger: a float32 could not hold its square, nor a gradient that it causes.
 LARGEST = 1e18
+LARGEST_WEIGHT = 1e6
 
 
 def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range], where: str) -> None:
@@ -44,6 +45,51 @@ def check_labels(labels: np.ndarray, classes: int | None, ranges: Sequence[Range
         f"{start}, but the last layer has {several(classes, 'unit')} (model.layers), for labels up to "
         f"{classes - 1}"
     )
+
+
+def check_binary(targets_NT: np.ndarray, ranges: Sequence[Range], where: str) -> None:
+    """Refuse a target of several labels that is neither 0 nor 1.
+
+    Parameters
+    ----------
+    targets_NT : bool or int64 array (N, T)
+    ranges, where
+        As for `check_labels`.
+
+    Raises
+    ------
+    UserError
+    """
+    if targets_NT.dtype == bool or not targets_NT.size or (targets_NT.min() >= 0 and targets_NT.max() <= 1):
+        return
+    at, column = (int(i) for i in np.argwhere((targets_NT != 0) & (targets_NT != 1))[0])
+    raise UserError(
+        f"{where} holds {targets_NT[at, column]} in row {row_of(ranges, at)}, column {column}: integers in "
+        "several columns say which labels are right, 1, and which are not, 0; if they are amounts, store "
+        "y.astype('float32')"
+    )
+
+
+def check_weights(weights_N: np.ndarray, ranges: Sequence[Range], where: str) -> None:
+    """Refuse a weight of a row that is negative, not finite or too large.
+
+    Parameters
+    ----------
+    weights_N : float64 array (N,)
+    ranges, where
+        As for `check_labels`.
+
+    Raises
+    ------
+    UserError
+    """
+    right_N = (weights_N >= 0) & (weights_N <= LARGEST_WEIGHT)
+    if not right_N.all():
+        at = int(right_N.argmin())
+        raise UserError(
+            f"{where} (data.weights) holds {weights_N[at]} in row {row_of(ranges, at)}: a weight is a number "
+            f"from 0 to {LARGEST_WEIGHT:g}"
+        )
 
 
 def check_values(

@@ -17,8 +17,8 @@ SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
 SMALL_TARGET = 0.5  # standard deviation
 FAR_TARGET, FAR_DEVIATIONS = 5.0, 1.5  # mean of a target, when it is beyond both
 REMEDY = (
-    "take away the mean of each column in train and divide by its standard deviation there, where that is "
-    "not 0, as you write both splits"
+    'set data.scaling = "columns", which takes away the mean of each column and divides by its standard '
+    "deviation"
 )
 
 
@@ -41,7 +41,7 @@ def warnings(train: Split) -> tuple[str, ...]:
 def _of_inputs(train: Split, rows: tuple[int, int]) -> str:
     if train.image is not None or train.dtype == np.uint8:
         return ""
-    x_NI = train.read([rows]) * train.scale + train.offset
+    x_NI = train.read([rows]) * np.asarray(train.scale) + np.asarray(train.offset)
     deviations, largest = _deviations(x_NI), _largest(x_NI)
     if deviations.size and deviations.max() > APART * deviations.min():
         return f"x has columns of standard deviations from {deviations.min():.2g} to {deviations.max():.2g}"
@@ -49,7 +49,7 @@ def _of_inputs(train: Split, rows: tuple[int, int]) -> str:
 
 
 def _of_targets(train: Split, rows: tuple[int, int]) -> str:
-    if train.targets_width is None:
+    if train.targets_width is None or train.binary:
         return ""
     targets_NT = train.targets([rows])
     deviations, mean_T = _deviations(targets_NT), np.abs(targets_NT.mean(axis=0, dtype=np.float64))

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from dbmpi.data import digits
+from dbmpi.data.factors import Factor, factor
 from dbmpi.data.fields import View, plain
 from dbmpi.data.hdf5 import (
     attribute,
@@ -26,7 +27,7 @@ from dbmpi.data.hdf5 import (
 )
 from dbmpi.data.labels import Labels, is_text
 from dbmpi.data.rows import Rows
-from dbmpi.data.sanity import LARGEST, check_labels, check_values
+from dbmpi.data.sanity import LARGEST, check_binary, check_labels, check_values, check_weights
 from dbmpi.data.sources import Sources
 from dbmpi.data.stretches import CutRows, places_of
 from dbmpi.errors import UserError
@@ -62,10 +63,12 @@ class Split:
         Of one example, channels last.
     dtype : numpy.dtype
         Of what `read` returns: uint8, float32 (also for float16) or float64.
-    scale, offset : float
+    scale, offset : float or tuple of I floats
         The value of an input is scale * stored + offset.
     targets_width : int or None
-        T for float targets, None for integer labels.
+        T for float or binary targets, None for integer labels.
+    binary : bool
+        Whether targets are 0 or 1: several labels may be right at once.
     chunk_rows : int or None
         Rows in a chunk of `x`, None where it is not chunked.
     class_names : tuple of str or None
@@ -109,14 +112,18 @@ class Split:
         self.input_shape = self._channels_last(stored_shape)
         self._y_type, self._shape_of_y = y.dtype, self._y.shape
         self.convert(view.labels, view.undecided)
+        self._weights = None if view.weights is None else self._opened_weights(view.weights)
         if view.rows is not None:
             self._x, self._y = CutRows(self._x, view.rows), CutRows(self._y, view.rows)
+            self._weights = self._weights and CutRows(self._weights, view.rows)
         self.rows = self._x.shape[0]
         self.inputs = prod(self.input_shape)
+        self.binary = self.targets_width is not None and y.dtype.kind != "f"
         self.dtype = read_dtype(x.dtype)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
-        self._bound = (LARGEST - abs(self.offset)) / abs(self.scale)
+        scale, offset = np.abs(self.scale), np.abs(self.offset)
+        self._bound = float(np.min((LARGEST - offset) / scale))
         self.chunk_rows = int(x.chunks[0]) if x.chunks else None
         self.class_names = class_names(y, self.where("y"))
         if view.labels is not None and view.labels.names is not None:
@@ -156,20 +163,34 @@ class Split:
         self._axes = (2, 0, 1)  # where channels, rows and columns stand once they are last
         return shape[1], shape[2], shape[0]
 
+    def _opened_weights(self, place: str) -> Rows:
+        """Open the weights of all rows of the data sets."""
+        stored = self._sources.data_set(place)
+        rows = self._opened("weights", stored)
+        if rows.shape != (self.stored_rows,) or stored.dtype.kind not in "iuf":
+            raise UserError(
+                f"{self.where('weights')} (data.weights) has type {stored.dtype} and shape {rows.shape}; "
+                f"store a number for each of the {self.stored_rows} rows"
+            )
+        return rows
+
     def _opened(self, key: str, stored: h5py.Dataset) -> Rows:
         """Open all that a data set takes rows from; messages say where it lies if a link led there."""
         lies = Path(stored.file.filename)
         where = self.where(key) if lies == self.path else f"{self.where(key)} (in {lies})"
         return self._sources.rows(stored, where)
 
-    def _attribute(self, x: h5py.Dataset, key: str, default: float) -> float:
+    def _attribute(self, x: h5py.Dataset, key: str, default: float) -> Factor:
         """Return an attribute of `x`, which must have it itself if what it takes rows from has it."""
         if key not in x.attrs and self._x.carries(key):
             raise UserError(
                 f"{self.where('x')} is virtual and has no attribute {key}, but a source of it has: give it "
                 f"the {key} that all its rows need"
             )
-        return attribute(x, key, default, self.where("x"))
+        value = attribute(x, key, default, self.where("x"))
+        if self._view.channels_first and not isinstance(value, float):
+            return factor(np.reshape(value, x.shape[1:]).transpose(1, 2, 0))
+        return value
 
     def check_complete(self, stand_in: bool, inputs: bool = True) -> None:
         """Raise UserError unless all rows were written, as far as the index of the file tells.
@@ -177,8 +198,8 @@ class Split:
         With `stand_in` a data set of which nothing at all was written passes too; without `inputs` only the
         targets are looked at.
         """
-        for rows in (self._x, self._y)[not inputs :]:
-            if not (stand_in and rows.blank()):
+        for rows in (self._x, self._y, self._weights)[not inputs :]:
+            if rows is not None and not (stand_in and rows.blank()):
                 rows.check_complete()
 
     @property
@@ -250,18 +271,32 @@ class Split:
         return self._read(self._y, ranges, whole(self._y.shape[1:]), kind)
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:
-        """Read float targets: float32 or float64, shape (N of the ranges, T). Otherwise as `read`."""
+        """Read targets: float32, float64 or, if binary, int8, shape (N of the ranges, T). Else as `read`."""
         if self.targets_width is None:
-            raise ValueError(f"{self.where('y')} holds labels, not float targets")
+            raise ValueError(f"{self.where('y')} holds labels, not targets")
         stored = self.stored_targets(ranges)
-        targets_NT = stored.reshape(len(stored), self.targets_width)
+        targets_NT, places = stored.reshape(len(stored), self.targets_width), self._places(ranges)
         shape = targets_NT.shape[1:]
-        check_values(targets_NT, LARGEST, self._places(ranges), self.where("y"), whole(shape), shape)
+        if self.binary:
+            check_binary(targets_NT, places, self.where("y"))
+            return targets_NT.astype(np.int8)
+        check_values(targets_NT, LARGEST, places, self.where("y"), whole(shape), shape)
         return targets_NT
 
     def labels_or_targets(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read whichever of `labels` and `targets` the file holds."""
         return self.labels(ranges) if self.targets_width is None else self.targets(ranges)
+
+    def weights(self, ranges: Sequence[Range]) -> tuple[np.ndarray, ...]:
+        """Read the weights of rows: float64, shape (N of the ranges,), alone; nothing where there are none.
+
+        Otherwise as `read`.
+        """
+        if self._weights is None:
+            return ()
+        found = self._read(self._weights, ranges, (), np.dtype(np.float64))
+        check_weights(found, self._places(ranges), self.where("weights"))
+        return (found,)
 
     def close(self) -> None:
         """Close the file; the split can't be read after it. Raises UserError where the system says so."""
@@ -298,9 +333,9 @@ class Split:
         return places_of(self._view.rows, ranges)
 
     def where(self, key: str) -> str:
-        """Return file and data set of the inputs, "x", or the targets, "y", for messages."""
-        place = self._view.inputs if key == "x" else self._view.targets
-        return f"{self.path}: {place.strip('/')}"
+        """Return file and data set of the inputs, "x", the targets, "y", or the weights, for messages."""
+        place = {"x": self._view.inputs, "y": self._view.targets}.get(key, self._view.weights)
+        return f"{self.path}: {str(place).strip('/')}"
 
 
 def _is_box(box: Box, shape: tuple[int, ...]) -> bool:

@@ -208,6 +208,13 @@ class Boundary:
         self._start(self._stats_out)
         self._wait(self._stats_in)
 
+    def exchange_more_stats(self, fill: Callable[[], object]) -> None:
+        """Exchange statistics a second time, once `fill` has written this partition's part."""
+        self._wait(self._stats_out)
+        fill()
+        self._start(self._stats_in)
+        self.exchange_stats()
+
     def sum_shared_gradients(self) -> None:
         """At partition 0: add the others' gradients of shared tensors to its own, in their order."""
         if self._partition != 0:

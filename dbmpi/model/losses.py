@@ -5,7 +5,7 @@ mean loss, in place, and returns this partition's share of the summed loss: the 
 partitions add up to the loss of the minibatch. Shape letters: O own output units, B minibatch.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,6 +34,12 @@ class Loss(Protocol):
 
     def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
         """Return the score; the output becomes d(mean loss)/d(logits), `db_O` its row sums."""
+
+    def each(self, z_OB: Array, workspace: Workspace, targets: Array) -> Array:
+        """Return this partition's share of the loss of each example, float64 (B,).
+
+        `z_OB` is the output that `derivative` has just scored.
+        """
 
 
 class _Split:
@@ -70,6 +76,11 @@ class Softmax(_Split):
         softmax.softmax_delta(workspace.output, self.first, targets, workspace.merged, share, db_O)
         return score
 
+    def each(self, z_OB: Array, workspace: Workspace, targets: Array) -> Array:
+        """See `Loss.each`."""
+        top, total, target = workspace.merged[:3]
+        return top + np.log(total) - target if self.partition == 0 else np.zeros(workspace.width)
+
 
 class Logistic(_Split):
     """One-vs-all logistic loss, summed over units, mean over examples (Dean et al. 2012, section 5)."""
@@ -85,6 +96,14 @@ class Logistic(_Split):
         self._arg_max(workspace, boundary)
         loss = elementwise.logistic_delta(workspace.output, self.first, targets, 1.0 / workspace.width, db_O)
         return Score(loss, self._correct(workspace, targets))
+
+    def each(self, z_OB: Array, workspace: Workspace, targets: Array) -> Array:
+        """See `Loss.each`."""
+        return _logistic_losses(z_OB, self._one_hot(z_OB, targets))
+
+    def _one_hot(self, z_OB: Array, labels_B: Array) -> Array:
+        """Return 1 at the unit that each label names, if it is here, and 0 elsewhere: (O, B)."""
+        return (np.arange(self.first, self.first + len(z_OB))[:, None] == labels_B).astype(z_OB.dtype)
 
     def _arg_max(self, workspace: Workspace, boundary: Boundary) -> None:
         softmax.argmax_stats(workspace.output, self.first, workspace.stats[self.partition])
@@ -107,6 +126,10 @@ class SquaredLabels(Logistic):
         loss = elementwise.squared_labels_delta(workspace.output, self.first, targets, share, db_O)
         return Score(loss, self._correct(workspace, targets))
 
+    def each(self, z_OB: Array, workspace: Workspace, targets: Array) -> Array:
+        """See `Loss.each`."""
+        return _squared_losses(z_OB, self._one_hot(z_OB, targets))
+
 
 class Squared(_Split):
     """Half the squared distance to float targets (own units, B), mean over examples; no exchange."""
@@ -119,6 +142,64 @@ class Squared(_Split):
         """See `Loss.derivative`."""
         return Score(elementwise.squared_delta(workspace.output, targets, 1.0 / workspace.width, db_O), 0)
 
+    def each(self, z_OB: Array, workspace: Workspace, targets: Array) -> Array:
+        """See `Loss.each`."""
+        return _squared_losses(z_OB, targets)
+
+
+class MultiLabel(_Split):
+    """One-vs-all logistic loss of targets of 0 and 1, (own units, B): any of them may be right; no exchange.
+
+    Each right answer of a unit counts as one.
+    """
+
+    def evaluate(self, workspace: Workspace, boundary: Boundary, targets: Array) -> Score:
+        """See `Loss.evaluate`."""
+        right = int(np.count_nonzero((workspace.output > 0) == (targets > 0)))
+        return Score(elementwise.multilabel_loss(workspace.output, targets), right)
+
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+        """See `Loss.derivative`."""
+        right = int(np.count_nonzero((workspace.output > 0) == (targets > 0)))
+        share = 1.0 / workspace.width
+        return Score(elementwise.multilabel_delta(workspace.output, targets, share, db_O), right)
+
+    def each(self, z_OB: Array, workspace: Workspace, targets: Array) -> Array:
+        """See `Loss.each`."""
+        return _logistic_losses(z_OB, targets)
+
+
+class Weighted:
+    """A loss in training, that of each example multiplied by its weight: (1 / B) sum over b of w_b loss_b.
+
+    Parameters
+    ----------
+    loss
+        Without weights.
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+
+    def derivative(self, workspace: Workspace, boundary: Boundary, targets: Array, db_O: Array) -> Score:
+        """See `Loss.derivative`; the weights are those of the workspace."""
+        assert workspace.weights is not None
+        z_OB = workspace.output.copy()
+        correct = self._loss.derivative(workspace, boundary, targets, db_O).correct
+        losses_B = self._loss.each(z_OB, workspace, targets)
+        elementwise.weigh(workspace.output, workspace.weights, db_O)
+        return Score(float(losses_B @ workspace.weights.astype(np.float64)), correct)
+
+
+def _logistic_losses(z_OB: Array, t_OB: Array) -> Array:
+    losses_B = np.empty(z_OB.shape[1])
+    elementwise.logistic_losses(z_OB, t_OB, losses_B)
+    return losses_B
+
+
+def _squared_losses(y_OB: Array, t_OB: Array) -> Array:
+    return 0.5 * np.square(np.subtract(y_OB, t_OB, dtype=np.float64)).sum(axis=0)
+
 
 def make(name: str, labels: bool, partition: int, first: int) -> Loss:
     """Make the loss called `name` for a partition whose first output unit is `first`.
@@ -126,10 +207,10 @@ def make(name: str, labels: bool, partition: int, first: int) -> Loss:
     Parameters
     ----------
     labels
-        Whether targets are class labels (int64, (B,)), or floats ((own units, B)).
+        Whether targets are class labels (int64, (B,)), or floats, also of 0 and 1 ((own units, B)).
     """
-    if name == "softmax":
-        return Softmax(partition, first)
-    if name == "logistic":
-        return Logistic(partition, first)
-    return SquaredLabels(partition, first) if labels else Squared(partition, first)
+    kinds: dict[str, type[Any]] = {"logistic": MultiLabel, "squared": Squared}
+    if labels:
+        kinds = {"softmax": Softmax, "logistic": Logistic, "squared": SquaredLabels}
+    made: Loss = kinds[name](partition, first)
+    return made

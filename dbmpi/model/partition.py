@@ -6,8 +6,9 @@ and `model.spatial`.
 Shape letters: B minibatch, O own output units.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from kernels.layers import activations, dense
 from kernels.parameters import rules
 
 ALONE = Peers()
+Count: TypeAlias = Callable[[Workspace, Boundary], object]
 
 
 @dataclass
@@ -77,6 +79,7 @@ class PartitionModel:
         self.outputs: Range = partitioning.outputs(partition)
         self.peers, self._progress, self._seed, self.position = peers, peers.progress, seed, 0
         self._loss = losses.make(partitioning.network.loss, labels, partition, self.outputs[0])
+        self._weighted = losses.Weighted(self._loss)
         self._widths: dict[int, _Width] = {}
         self._sent_before = 0, 0
 
@@ -111,17 +114,24 @@ class PartitionModel:
         ]
         return _Width(workspace, boundary, layers, *shared)
 
-    def evaluate(self, theta: Tensors, width: int, targets: Array) -> Score:
-        """Return the score of the minibatch in `workspace(width)`. In step with the other partitions."""
+    def evaluate(self, theta: Tensors, width: int, targets: Array, count: Count | None = None) -> Score:
+        """Return the score of the minibatch in `workspace(width)`. In step with the other partitions.
+
+        `count(workspace, boundary)` sees the output after that: `model.figures`.
+        """
         here = self._of(width)
         here.workspace.draw = None
         self._forward(theta, here)
         score = self._loss.evaluate(here.workspace, here.boundary, targets)
+        if count is not None:
+            count(here.workspace, here.boundary)
         here.boundary.finish()
         return score
 
     def differentiate(self, theta: Tensors, gradient: Tensors, width: int, targets: Array) -> Score:
         """Score the minibatch in `workspace(width)`, and overwrite `gradient` with that of the mean loss.
+
+        Where the workspace has weights, the loss of each example is multiplied by its own.
 
         In step with the other partitions of the replica.
 
@@ -139,7 +149,8 @@ class PartitionModel:
         assert db_O is not None
         dy_OB, code = here.workspace.output, here.layers[-1].code
         y_OB = dy_OB.copy() if code != activations.IDENTITY else dy_OB
-        score = self._loss.derivative(here.workspace, here.boundary, targets, db_O)
+        loss = self._loss if here.workspace.weights is None else self._weighted
+        score = loss.derivative(here.workspace, here.boundary, targets, db_O)
         if code != activations.IDENTITY:
             dense.activation_backward(dy_OB, y_OB, db_O, code)
         self._backward(theta, gradient, here)

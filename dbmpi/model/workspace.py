@@ -34,6 +34,8 @@ class Workspace:
         At partition 0: the gradients of shared tensors, as the others send them.
     draw : (seed, counter) or None
         What dropout masks follow from; None in evaluation, when nothing is dropped.
+    weights : (B,) array or None
+        What the losses of the examples are multiplied by in training.
     stats, merged : (P, 4, B) and (4, B) float64 arrays
         The output reduction (`kernels.losses`): each partition's part, and the whole.
     """
@@ -41,6 +43,7 @@ class Workspace:
     def __init__(self, partitioning: Partitioning, partition: int, width: int, dtype: np.dtype[Any]) -> None:
         self.width = width
         self.draw: tuple[int, int] | None = None
+        self.weights: Array | None = None
         spaces = range(len(partitioning.network.spaces))
         self.held: list[Box] = [partitioning.held(space, partition) for space in spaces]
         self.states = [np.zeros((*extents(box), width), dtype) for box in self.held]

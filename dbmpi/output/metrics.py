@@ -3,9 +3,11 @@
 Every record is one line of JSON with `kind`, `time_s` (since training began), `step` and `examples`
 (minibatches and examples reported so far, all replicas together), and:
 
-    train   loss, accuracy (null for float targets), examples_per_s, epoch, wait_share, and waits (share of
-            a partition's time, by cause: `comm.wait.Cause`): since the last one
-    eval    loss, accuracy, rows, final; where there are validation rows also split: "validation" or "test"
+    train   loss, accuracy (null for float targets; of several labels, that of single answers),
+            examples_per_s, epoch, wait_share, and waits (share of a partition's time, by cause:
+            `comm.wait.Cause`): since the last one
+    eval    loss, accuracy, rows, final, and what else is measured of such targets (`data.measures`); where
+            there are validation rows also split: "validation" or "test"
     shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes; the last
             one staleness_histogram; where the rule revises, revised_share (of the steps, how much was taken
             back later) and versions_unknown (updates for which nothing could be)
@@ -27,11 +29,12 @@ import json
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dbmpi.arrays import Record
+from dbmpi.data.measures import Measures
 from dbmpi.output.goodput import NO_ROOM, Fate, Room
 from dbmpi.output.lines import LineFile
 from dbmpi.output.progress import Progress, View
@@ -84,6 +87,10 @@ class MetricsLog:
         When the program was started, `time.monotonic`.
     room
         The partitions there are, for goodput.
+    measures
+        What evaluations count beside the loss.
+    answers
+        As `EvaluationSums`.
 
     Attributes
     ----------
@@ -106,11 +113,13 @@ class MetricsLog:
         progress: Progress,
         born: float | None = None,
         room: Room = NO_ROOM,
+        measures: Measures | None = None,
+        answers: int = 0,
     ) -> None:
         self._born = time.monotonic() if born is None else born
         self._rows, self._every_s, self._progress, self._room = rows, every_s, progress, room
         self._file = LineFile(path, lambda text: self.say(f"warning: {text}"))
-        self.empty = EvaluationSums(labels=labels)
+        self.empty, self.measures = EvaluationSums(labels=labels, answers=answers), measures
         self._interval = _Interval(sums=self.empty)
         self.job_started = self.started = self.ended = self._now = 0.0
         self._before, self._elapsed_before_s, self._wall_before_s = ServiceTotals(), 0.0, 0.0
@@ -136,8 +145,8 @@ class MetricsLog:
 
     def state(self) -> LogState:
         """Return what the records and the summary have added up, for `restore`."""
-        names = (field.name for field in fields(LogState))
-        return LogState(**{name: getattr(self, name) for name in names})
+        values = {field.name: getattr(self, field.name) for field in fields(LogState)}
+        return LogState(**values | {"last_evaluation": replace(self.last_evaluation, figures=())})
 
     def restore(self, state: LogState) -> None:
         """Go on from `state`, before `start`."""
@@ -262,13 +271,18 @@ class MetricsLog:
         self._record_evaluation(result, final, self.watched)
 
     def _record_evaluation(self, result: EvaluationSums, final: bool, split: str) -> None:
-        values = {"loss": result.loss, "accuracy": result.accuracy, "rows": result.rows, "final": final}
-        self.record("eval", **values, **({"split": split} if self.watched != "test" else {}))
+        basis = {"loss": result.loss, "accuracy": result.accuracy, "rows": result.rows, "final": final}
+        of_split = {"split": split} if self.watched != "test" else {}
+        self.record("eval", **basis, **self.measured(result), **of_split)
 
     def test(self, result: EvaluationSums) -> None:
         """Record the one look at the test set: the result of the model that leaves."""
         self.tested = result
         self._record_evaluation(result, True, "test")
+
+    def measured(self, result: EvaluationSums) -> dict[str, Any]:
+        """Return what else is measured of a result, by name."""
+        return self.measures.shown(result.figures, result.rows) if self.measures is not None else {}
 
     def final(self, result: EvaluationSums) -> None:
         """Record the result on the final parameters."""

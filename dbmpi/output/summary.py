@@ -8,7 +8,7 @@ from typing import Any
 from dbmpi.errors import STATUS_STOPPED
 from dbmpi.output.goodput import goodput
 from dbmpi.output.metrics import MetricsLog
-from dbmpi.output.totals import plain
+from dbmpi.output.totals import EvaluationSums, plain
 from dbmpi.text import several
 
 ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
@@ -43,19 +43,18 @@ def summary(
     return {name: plain(value) for name, value in result.items()}
 
 
-def _scores(log: MetricsLog) -> dict[str, float]:
+def _scores(log: MetricsLog) -> dict[str, Any]:
     """Return the results of the last parameters, and of the model on the test set if that is another."""
     watched, tested = log.final_evaluation, log.tested
     if log.watched == "test":
-        tested = tested or watched
-        return {"test_accuracy": tested.accuracy, "test_loss": tested.loss}
-    tested = tested or log.empty
-    return {
-        "test_accuracy": tested.accuracy,
-        "test_loss": tested.loss,
-        "validation_accuracy": watched.accuracy,
-        "validation_loss": watched.loss,
-    }
+        return _of_split(log, "test", tested or watched)
+    return _of_split(log, "test", tested or log.empty) | _of_split(log, "validation", watched)
+
+
+def _of_split(log: MetricsLog, split: str, result: EvaluationSums) -> dict[str, Any]:
+    """Return what was measured of a split, by name."""
+    measured = {"accuracy": result.accuracy, "loss": result.loss, **log.measured(result)}
+    return {f"{split}_{name}": value for name, value in measured.items()}
 
 
 def _goodput(log: MetricsLog) -> dict[str, Any]:
@@ -104,4 +103,5 @@ def _result(summary: Mapping[str, Any], split: str) -> str:
     if loss is None and summary["stop_reason"] in ("signal", "silence", "death"):
         return ""
     tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
-    return f"dbmpi: {split} loss {tested}{'' if accuracy is None else f', accuracy {accuracy:.2%}'}\n"
+    accurate, r2 = "" if accuracy is None else f", accuracy {accuracy:.2%}", summary.get(f"{split}_r2")
+    return f"dbmpi: {split} loss {tested}{accurate}{'' if r2 is None else f', R2 {r2:.4f}'}\n"

@@ -4,24 +4,28 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.comm.assignments import PlanNumbers, Portion
 from dbmpi.comm.wait import Cause
+from dbmpi.data.augment import Augmentation
 from dbmpi.data.describe import Description, check_whole
+from dbmpi.data.factors import Factor, of_box
 from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
-from dbmpi.layout.boxes import Range
+from dbmpi.layout.boxes import Range, whole
 from dbmpi.model.partition import PartitionModel
-from kernels.layers.input import gather_transpose
+from kernels.layers.input import gather_transpose, gather_transpose_scaled
 
-Rows = tuple[Array, Array]  # as stored, and their labels or targets
-Minibatch = tuple[int, Array]  # width, targets; the input is in the model's workspace
+Rows = tuple[Array, ...]  # as stored, their labels or targets, and weights where there are any
+Scale: TypeAlias = tuple[float, float] | tuple[Array, Array]  # and offset
+Minibatch = tuple[int, Array]  # width, targets; the input, and weights, are in the model's workspace
 
 
 class Loader:
@@ -33,10 +37,22 @@ class Loader:
         Of the data file, as it was when the run began.
     model
         Whose workspaces are filled, and whose waiter says how long to wait for the file system.
+    class_weights
+        Of each class; none: all are 1.
+    augmentation
+        What is done with training images: then they are read whole, of whatever tile this partition is.
     """
 
-    def __init__(self, description: Description, model: PartitionModel) -> None:
-        self._model = model
+    def __init__(
+        self,
+        description: Description,
+        model: PartitionModel,
+        class_weights: Sequence[float] = (),
+        augmentation: Augmentation | None = None,
+    ) -> None:
+        self._model, self._class_weights = model, np.asarray(class_weights)
+        self._augmentation, self._tile = augmentation, model.partitioning.need(0, model.partition)
+        self._inputs, self._targets = self._scales(description)
         self._train = self._opened(description, "train")
         held_out = [name for name in ("validation", "test") if description.rows(name)]
         self._held_out = [self._opened(description, name) for name in held_out]
@@ -46,11 +62,27 @@ class Loader:
 
     def _opened(self, description: Description, name: str) -> Split:
         """Open a split for this partition's share of it; what is read of it must suit the network."""
-        window = self._model.partitioning.need(0, self._model.partition)
+        whole_images = name == "train" and self._augmentation is not None
+        window = whole(self._model.partitioning.network.input) if whole_images else self._tile
         split = Split(description.path, name, window=window, view=description.view(name))
         split.classes = self._model.partitioning.network.outputs
         check_whole(split, description)
         return split
+
+    def _scales(self, description: Description) -> tuple[Scale, Scale]:
+        """Return scale and offset of what this partition sees of inputs, and computes of targets."""
+        model, kinds = self._model, (np.dtype(description.dtype), np.dtype(np.float64))
+        shape, window = model.partitioning.network.input, model.partitioning.need(0, model.partition)
+        inputs = [of_box(one, shape, window) for one in description.of_inputs]
+        outputs, scaling = model.outputs, description.scaling
+        targets: list[Factor] = [1.0, 0.0]
+        if scaling is not None and scaling.target_scale:
+            every = tuple(scaling.target_scale), tuple(scaling.target_offset)
+            targets = [one[slice(*outputs)] for one in every]
+        return (
+            _scale(inputs[0], inputs[1], model.dtype, kinds[0]),
+            _scale(targets[0], targets[1], model.dtype, kinds[1]),
+        )
 
     def prepare(self, portion: Portion) -> None:
         """Begin to read a portion; portions are learned from in the order in which they are prepared."""
@@ -63,7 +95,13 @@ class Loader:
         rows = self.take()
         width = portion.plan.minibatch
         order = _plan(portion.plan).order(portion.epoch, portion.part, portion.index)[portion.first * width :]
-        return self.minibatches(rows, order[: portion.minibatches * width], width)
+        order = order[: portion.minibatches * width]
+        if self._augmentation is None:
+            return self.minibatches(rows, order, width)
+        blocks = _plan(portion.plan).blocks(portion.epoch, portion.part, portion.index)
+        numbers = np.concatenate([np.arange(*block) for block in blocks])
+        cut = partial(self._augmentation.cut, epoch=portion.epoch, tile=self._tile)
+        return self.minibatches(rows, order, width, lambda raw, at_B: cut(raw, at_B, rows_B=numbers[at_B]))
 
     def request(self, ranges: Sequence[Range]) -> None:
         """Begin to read rows of the training set."""
@@ -75,11 +113,26 @@ class Loader:
         with waiter.counted(Cause.DATA):
             return self._ahead.take(waiter.look().passed)
 
-    def minibatches(self, rows: Rows, order: Array, width: int) -> Iterator[Minibatch]:
-        """Yield rows of the training set in an order, minibatch by minibatch."""
-        raw_NI, targets = rows
+    def minibatches(
+        self, rows: Rows, order: Array, width: int, cut: Callable[[Array, Array], Array] | None = None
+    ) -> Iterator[Minibatch]:
+        """Yield rows of the training set in an order, minibatch by minibatch; `cut` makes others of some."""
+        raw_NI, targets, *weights = rows
         for start in range(0, len(order), width):
-            yield self._fill(self._train, raw_NI, targets, order[start : start + width])
+            rows_B = order[start : start + width]
+            weights_B = self._weights_of(targets, weights, rows_B)
+            if cut is None:
+                yield self._fill(raw_NI, targets, rows_B, weights_B)
+            else:
+                seen = cut(raw_NI, rows_B)
+                yield self._fill(seen, targets[rows_B], np.arange(len(rows_B)), weights_B)
+
+    def _weights_of(self, targets: Array, weights: Sequence[Array], rows_B: Array) -> Array | None:
+        """Return what the losses of some rows are multiplied by; None where nothing is."""
+        factors = [weights_N[rows_B] for weights_N in weights]
+        if self._class_weights.size:
+            factors.append(self._class_weights[targets[rows_B]])
+        return np.prod(factors, axis=0).astype(self._model.dtype) if factors else None
 
     def evaluation(self, start: int, stop: int, width: int) -> Iterator[Minibatch]:
         """Yield minibatches of the held-out rows [start, stop), of one split, each once.
@@ -92,17 +145,20 @@ class Loader:
         for first in range(start, stop, width):
             rows = [(first, min(first + width, stop))]
             raw_NI, targets = split.read(rows), split.labels_or_targets(rows)
-            yield self._fill(split, raw_NI, targets, np.arange(len(raw_NI)))
+            yield self._fill(raw_NI, targets, np.arange(len(raw_NI)))
 
-    def _fill(self, split: Split, raw_NI: Array, targets: Array, rows_B: Array) -> Minibatch:
-        x_IB = self._model.workspace(len(rows_B)).states[0].reshape(-1, len(rows_B))
+    def _fill(
+        self, raw_NI: Array, targets: Array, rows_B: Array, weights_B: Array | None = None
+    ) -> Minibatch:
+        workspace = self._model.workspace(len(rows_B))
+        workspace.weights, x_IB = weights_B, workspace.states[0].reshape(-1, len(rows_B))
         raw_NI = raw_NI.reshape(len(raw_NI), -1)
-        gather_transpose(raw_NI, rows_B, split.scale, split.offset, x_IB)
+        _gather(raw_NI, rows_B, self._inputs, x_IB)
         if self.labels:
             return len(rows_B), targets[rows_B]
         first, last = self._model.outputs
         t_OB = np.empty((last - first, len(rows_B)), self._model.dtype)
-        gather_transpose(np.ascontiguousarray(targets[:, first:last]), rows_B, 1.0, 0.0, t_OB)
+        _gather(np.ascontiguousarray(targets[:, first:last]), rows_B, self._targets, t_OB)
         return len(rows_B), t_OB
 
     def close(self) -> None:
@@ -110,6 +166,21 @@ class Loader:
         self._ahead.close()
         for split in (self._train, *self._held_out):
             split.close()
+
+
+def _scale(scale: Factor, offset: Factor, dtype: "np.dtype[Any]", stored: "np.dtype[Any]") -> Scale:
+    """Return a scale and an offset as kernels take them: two numbers, or two arrays, a number each column."""
+    if isinstance(scale, float) and isinstance(offset, float):
+        return scale, offset
+    columns = next(len(one) for one in (scale, offset) if not isinstance(one, float))
+    wide = np.float64 if stored == np.float64 else dtype
+    return np.full(columns, scale, wide), np.full(columns, offset, wide)
+
+
+def _gather(raw_NC: Array, rows_B: Array, by: Scale, out_CB: Array) -> None:
+    """Gather rows into the columns of a minibatch, scaled."""
+    kernel = gather_transpose if isinstance(by[0], float) else gather_transpose_scaled
+    kernel(raw_NC, rows_B, *by, out_CB)
 
 
 @lru_cache(maxsize=8)  # a run has few at a time, and looks one up twice a portion

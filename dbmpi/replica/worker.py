@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
 from dbmpi.arrays import Array, Record
-from dbmpi.comm.protocol import REPORT, Work
+from dbmpi.comm.protocol import REPORT, Work, scored
 from dbmpi.comm.wait import Cause, Waiter
+from dbmpi.model.figures import Figures
 from dbmpi.model.losses import Score
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import Tensors
@@ -84,6 +86,8 @@ class PartitionWorker:
         Called between minibatches: it takes in assignments, and gives a sign of life.
     width
         Examples evaluated at a time (`evaluation.minibatch`).
+    figures
+        What is counted of them.
     read_saved
         Reads the parameters of this partition out of a checkpoint, into its vector.
     """
@@ -97,10 +101,12 @@ class PartitionWorker:
         waiter: Waiter,
         on_minibatch: Callable[[], None],
         width: int,
+        figures: Figures,
         read_saved: Callable[[int, Array], None] = lambda number, vector: None,
     ) -> None:
         self._indices, self._model, self._loader = indices, model, loader
         self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
+        self._figures, self._scored = figures, scored(figures.measures.size)
         self._read_saved = read_saved
         self._use(algorithms)
 
@@ -142,7 +148,7 @@ class PartitionWorker:
         start = time.monotonic()
         ordered_s = self._waiter.take_waited()[Cause.COORDINATOR]
         work = Work(int(assignment["work"]))
-        report = self._blank(work)
+        report = self._blank(work, self._scored if work is Work.EVALUATE else REPORT)
         if len(self._algorithms) > 1 and work in self._algorithms[1].handlers():
             self._use(self._algorithms[1:])
         # A run that diverges is found by its loss; numpy's warnings would only hide that message.
@@ -161,7 +167,8 @@ class PartitionWorker:
         score = Score(0.0, 0)
         start, stop = int(assignment["start"]), int(assignment["stop"])
         for width, targets in self._loader.evaluation(start, stop, self._width):
-            score += self._model.evaluate(self._algorithm.theta, width, targets)
+            count = partial(self._figures.add, targets=targets, figures=report["figures"])
+            score += self._model.evaluate(self._algorithm.theta, width, targets, count)
             report["examples"] += width
             self._on_minibatch()
         report["loss_sum"], report["correct"] = score
@@ -183,8 +190,8 @@ class PartitionWorker:
         """Return the `REPORT` that says only that this partition is alive."""
         return self._blank(Work.ALIVE)
 
-    def _blank(self, work: Work) -> Record:
-        report = np.zeros((), REPORT)
+    def _blank(self, work: Work, layout: "np.dtype[Any]" = REPORT) -> Record:
+        report = np.zeros((), layout)
         report["work"] = work
         report["replica"], report["partition"] = self._indices
         report["unshown"] = losses()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description
-from dbmpi.data.fits import check_fits, doubts
+from dbmpi.data.fits import check_fits, doubts, suspicions
 from dbmpi.errors import UserError
 from dbmpi.layout.network import Network
 from dbmpi.run.cautions import caution
@@ -44,10 +44,35 @@ def made_of(data: Description) -> Iterator[str]:
 def check_data(config: Config, network: Network, data: Description) -> None:
     """Raise UserError unless labels or targets suit the network and the limits of the run."""
     check_fits(data, network.outputs, network.loss)
-    if config.train.target.accuracy is not None and data.classes is None:
+    _check_weights(config, network, data)
+    if (config.train.flip or config.train.shift) and len(data.input_shape) == 1:
         raise UserError(
-            f"train.target.accuracy = {config.train.target.accuracy}, but {data.path} has float targets, "
+            f"train.flip and train.shift are of images, but an example of {data.path} is "
+            f"{several(data.inputs, 'feature')}: leave them out, or store x as (N, H, W) or (N, H, W, C)"
+        )
+    answers = data.binary and network.loss == "logistic"
+    if config.train.target.accuracy is not None and data.classes is None and not answers:
+        raise UserError(
+            f"train.target.accuracy = {config.train.target.accuracy}, but {data.path} has targets, "
             "which have no accuracy: leave it out, or give train.target.loss instead"
+        )
+
+
+def _check_weights(config: Config, network: Network, data: Description) -> None:
+    """Raise UserError unless there is a weight for each class, if there are any."""
+    weights = config.train.class_weights
+    if weights is None or isinstance(weights, str):
+        return
+    if data.classes is None:
+        raise UserError(
+            f"train.class_weights are of classes, but {data.path} has none: leave them out, or give "
+            "data.weights"
+        )
+    if len(weights) != network.outputs or not any(weights):
+        raise UserError(
+            f"train.class_weights has {several(len(weights), 'number')}, of which "
+            f"{several(sum(weight > 0 for weight in weights), 'is', 'are')} above 0, but the last layer has "
+            f"{several(network.outputs, 'unit')}: give one for each, not all of them 0"
         )
 
 
@@ -55,6 +80,8 @@ def warnings(
     given: Config, config: Config, network: Network, data: Description, replicas: int
 ) -> Iterator[str]:
     """Yield what a run may suffer from, by its configuration as given, and complete."""
-    yield from data.warnings
+    if config.data.scaling == "none":
+        yield from data.warnings
+    yield from suspicions(data)
     yield from filter(None, (doubts(data, network.outputs), caution(config, replicas)))
     yield from without_effect(given, config, data.train_rows, replicas, data.chunk_rows)

@@ -11,8 +11,9 @@ from math import sqrt
 from typing import Final
 
 from dbmpi.config.algorithms import REVISING
+from dbmpi.config.layers import Dense
 from dbmpi.config.schema import Auto
-from dbmpi.config.sections import Config
+from dbmpi.config.sections import Config, Model
 from dbmpi.layout.network import Network
 
 AUTO: Auto = "auto"
@@ -70,6 +71,7 @@ def carried_over(config: Config, saved: Config) -> Config:
     is not taken where there are none (`config.load` refuses it there); Adagrad goes on with its squares. What
     a minibatch is differs between the algorithms, so it is kept with the algorithm only.
     """
+    config = replace(config, model=_model_as_before(config.model, saved.model))
     train, downpour, had = config.train, config.downpour, saved.downpour
     in_time = config.sync or downpour.average > 1
     same = train.algorithm == saved.train.algorithm
@@ -85,6 +87,16 @@ def carried_over(config: Config, saved: Config) -> Config:
     return replace(config, train=train, downpour=downpour)
 
 
+def _model_as_before(model: Model, saved: Model) -> Model:
+    """Return the model with the loss, and the units of the last layer, that another one had."""
+    last, had = model.layers[-1], saved.layers[-1]
+    if model.loss == AUTO:
+        model = replace(model, loss=saved.loss)
+    if isinstance(last, Dense) and isinstance(had, Dense) and last.units == AUTO:
+        model = replace(model, layers=(*model.layers[:-1], replace(last, units=had.units)))
+    return model
+
+
 def told(given: Config, chosen: Config) -> str:
     """Say what was chosen for each "auto" of a configuration; nothing where there was none."""
     before, after = _values(given), _values(chosen)
@@ -93,7 +105,10 @@ def told(given: Config, chosen: Config) -> str:
 
 def _values(config: Config) -> dict[str, object]:
     """Return the keys of this module that the algorithm uses, by name."""
-    values: dict[str, object] = {"train.minibatch": config.train.minibatch}
+    values: dict[str, object] = {"model.loss": config.model.loss}
+    if isinstance(last := config.model.layers[-1], Dense):
+        values[f"model.layers.{len(config.model.layers) - 1}.units"] = last.units
+    values["train.minibatch"] = config.train.minibatch
     if config.uses_downpour:
         values["downpour.rule"] = config.downpour.rule
         values["downpour.learning_rate"] = config.downpour.learning_rate

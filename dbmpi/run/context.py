@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from dbmpi.checkpoint.writer import CheckpointWriter
     from dbmpi.comm.messages import Endpoint
+    from dbmpi.data.measures import Measures
     from dbmpi.data.portions import PortionPlan
     from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.batch import Batch
@@ -78,6 +79,27 @@ def batch_of(context: RunContext) -> "Batch":
     return cut_batch(config.sandblaster, config.train, rows, replicas, chunk_rows)
 
 
+def has_answers(context: RunContext) -> bool:
+    """Return whether several labels of an example are each said to be right or not."""
+    return context.setup.description.binary and context.setup.network.loss == "logistic"
+
+
+def measures(context: RunContext) -> "Measures":
+    """Return what evaluations count beside the loss."""
+    from dbmpi.data.measures import Measures
+
+    data, network, top = context.setup.description, context.setup.network, context.config.evaluation.top
+    if data.classes is not None:
+        counted = top if network.loss == "softmax" and network.outputs > top else 0
+        return Measures("classes", network.outputs, counted)
+    if has_answers(context):
+        return Measures("labels", network.outputs)
+    if data.scaling is None or not data.scaling.target_scale:
+        return Measures("targets", network.outputs, centres=data.means)
+    deviations = tuple(1 / scale for scale in data.scaling.target_scale)
+    return Measures("targets", network.outputs, deviations=deviations)
+
+
 def portion_plan(context: RunContext) -> "PortionPlan":
     """Return the order of the examples, in epochs that begin in this job."""
     from dbmpi.data.portions import PortionPlan
@@ -100,5 +122,5 @@ def checkpoint_writer(context: RunContext) -> "CheckpointWriter":
         "partitions": topology.partitions,
     }
     owned = context.setup.owned
-    parts = context.partitioning, context.pieces
-    return CheckpointWriter(owned, context.config, *parts, data.train_rows, shape, data.made)
+    parts, rows = (context.partitioning, context.pieces), data.train_rows
+    return CheckpointWriter(owned, context.config, *parts, rows, shape, data.made, data.scaling)

@@ -1,8 +1,9 @@
 """What a run goes on from, and whether it has anything left to do. On rank 0, and for --dry-run."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbmpi.checkpoint import manifest, pruning, resume
 from dbmpi.checkpoint.directory import checkpoint_numbers
@@ -17,7 +18,8 @@ from dbmpi.run.choices import carried_over, told
 if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
     from dbmpi.data.describe import Description
-    from dbmpi.layout.network import Network
+
+ModelOf: TypeAlias = "Callable[[Checkpoint], dict[str, Any]]"
 
 # What ends a batch method, beside the limits of `train`; the rest of its section says how it computes.
 ENDS_BATCH = (
@@ -51,13 +53,26 @@ def ended(run_dir: Path) -> str:
     return ""
 
 
-def check_unfinished(run_dir: Path, config: Config, model: dict[str, Any]) -> None:
+def model_as_before(config: Config, data: "Description") -> ModelOf:
+    """Return which model a run has that goes on from a checkpoint: what is "auto" is as it was there."""
+    from dbmpi.layout.network import build
+    from dbmpi.run.tasks import with_task
+
+    def model(saved: "Checkpoint") -> dict[str, Any]:
+        before = with_task(as_before(config, saved), data)
+        network = build(before, data.input_shape)
+        return manifest.model_of(network, before.model.dtype, data.train_rows, data.made)
+
+    return model
+
+
+def check_unfinished(run_dir: Path, config: Config, model: ModelOf) -> None:
     """See that a run is asked for something that it has not done. Local; it only reads.
 
     Parameters
     ----------
     model
-        `manifest.model_of` this run.
+        `manifest.model_of` this run, if it went on from a checkpoint.
 
     Raises
     ------
@@ -72,7 +87,7 @@ def check_unfinished(run_dir: Path, config: Config, model: dict[str, Any]) -> No
         return
     newest = max(checkpoint_numbers(run_dir), default=0)
     saved = pruning.looks_whole(run_dir, newest) if newest else None
-    if saved is None or resume.misfit(saved, model):
+    if saved is None or resume.misfit(saved, model(saved)):
         return
     if _asks_no_more(config, saved):
         raise RunFinished(
@@ -112,7 +127,7 @@ def _asks_no_more(now: Config, saved: "Checkpoint") -> bool:
 
 
 def foresee(
-    arguments: cli.Arguments, config: Config, network: "Network", data: "Description"
+    arguments: cli.Arguments, config: Config, data: "Description"
 ) -> "tuple[list[str], Checkpoint | None]":
     """Return what a run would find in its directory, in lines, and what it would go on from. It only reads.
 
@@ -127,7 +142,7 @@ def foresee(
     run_directory.check_writable(path)
     if path.is_dir():
         run_directory.check_foreign(path, resume.looks_like_a_run(path))
-    model = manifest.model_of(network, config.model.dtype, data.train_rows, data.made)
+    model = model_as_before(config, data)
     try:
         check_unfinished(path, config, model)
     except RunFinished as finished:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbmpi.output import run_directory
-from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, portion_plan
+from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, has_answers, measures, portion_plan
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
@@ -37,7 +37,10 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     path = context.setup.run_dir / run_directory.METRICS
     topology = context.setup.topology
     room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))
-    log = MetricsLog(path, rows, context.labels, output.every_s, shown, started, room)
+    counted = measures(context)
+    answers = counted.units if has_answers(context) else 0
+    plan = rows, context.labels, output.every_s, shown
+    log = MetricsLog(path, *plan, started, room, counted, answers)
     log.watched = context.setup.description.watched
     return log
 
@@ -117,7 +120,7 @@ def make(
     shape = (len(topology.replicas), topology.partitions)
     timeout_s = inf if topology.serial else config.cluster.timeout_s  # nobody is silent to oneself
     replicas = ReplicaTable(shape, timeout_s, dispatcher, name)
-    chance, examples = context.setup.description.chance.get(config.model.loss, 0.0), _judged_together(context)
+    chance, examples = _chance(context), _judged_together(context)
     stopping = Stopping(config.train, context.signals, chance, examples, log.event, log.watched)
     shared = Coordination(replicas, log, stopping)
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
@@ -160,6 +163,22 @@ def _sandblaster(
     config = context.config
     problem = BatchProblem(config.sandblaster, batch_of(context), cluster, shared)
     return Sandblaster(config, problem, _rows(context), cluster, shared, checkpoints)
+
+
+def _chance(context: RunContext) -> float:
+    """Return the training loss of chance; 0 where it is not known, as with weights of rows."""
+    config, data = context.config, context.setup.description
+    if config.data.weights is not None:
+        return 0.0
+    if config.train.class_weights is None:
+        return data.chance.get(config.model.loss, 0.0)
+    import numpy as np
+
+    from dbmpi.data.chance import losses_of
+
+    counts = np.array(data.counts)
+    weights = counts * np.array(config.train.class_weights[: len(counts)])
+    return float(losses_of(weights).get(config.model.loss, 0.0) * weights.sum() / max(counts.sum(), 1))
 
 
 def _judged_together(context: RunContext) -> int:

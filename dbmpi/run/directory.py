@@ -7,7 +7,6 @@ import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from dbmpi.checkpoint import resume
 from dbmpi.checkpoint.directory import prepare
@@ -20,7 +19,7 @@ from dbmpi.ownership.lease import PATIENCE_S, Lease, abandon
 from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.ownership.record import OWNER
 from dbmpi.run import cli
-from dbmpi.run.continuing import check_unfinished, place
+from dbmpi.run.continuing import ModelOf, check_unfinished, place
 from dbmpi.run.naming import RUNS, absolute, run_name
 from dbmpi.run.refusal import say_warning
 
@@ -35,7 +34,7 @@ class Opening:
     arguments, config
         What was asked for, and the configuration.
     model
-        `manifest.model_of` the run.
+        As `check_unfinished`.
     keeper
         As `Identity.own`.
 
@@ -45,9 +44,7 @@ class Opening:
         Whether the run has begun: its directory describes it. One that has not leaves nothing.
     """
 
-    def __init__(
-        self, arguments: cli.Arguments, config: Config, model: dict[str, Any], keeper: int = 0
-    ) -> None:
+    def __init__(self, arguments: cli.Arguments, config: Config, model: ModelOf, keeper: int = 0) -> None:
         self._arguments, self._config, self._model = arguments, config, model
         self._keeper = keeper
         self._claimant: Claimant | None = None

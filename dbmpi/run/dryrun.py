@@ -14,7 +14,7 @@ from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout import sharding
 from dbmpi.layout.decomposition import ITEM_BYTES, Decomposition, decompose
-from dbmpi.layout.network import IMAGE, Network, build
+from dbmpi.layout.network import IMAGE, build
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
@@ -25,6 +25,7 @@ from dbmpi.run.continuing import as_before
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
 from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
 from dbmpi.run.tables import counted, interval, quantity, spans, table, times
+from dbmpi.run.tasks import with_task
 from dbmpi.text import several
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ MOST_ROWS = 16  # partitions that are listed one by one
 Found = tuple[list[str], "Checkpoint | None"]
 
 
-def _nothing(network: Network, data: Description) -> Found:
+def _nothing(data: Description) -> Found:
     """Find a directory of which nothing is asked."""
     return [], None
 
@@ -46,7 +47,7 @@ def report(
     config: Config,
     ranks: int | None,
     data: Description,
-    find: Callable[[Network, Description], Found] = _nothing,
+    find: Callable[[Description], Found] = _nothing,
 ) -> str:
     """Describe the run that a configuration would make. Local.
 
@@ -66,13 +67,17 @@ def report(
     UserError
         As `find`, and if the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
+    given, config = config, with_task(config, data)
     network = build(config, data.input_shape)
     check_data(config, network, data)
     number, why = _ranks(config, ranks)
     node = Node(capacity.node_memory(), capacity.node_cores())
     topology, split = choose_roles(config, network, data, number, node, option="--ranks")
-    of_directory, saved = find(network, data)
-    given, config = config, as_before(config, saved)
+    of_directory, saved = find(data)
+    if saved is not None:
+        config = with_task(as_before(given, saved), data)
+        network = build(config, data.input_shape)
+        check_data(config, network, data)
     config = complete(config, network, data.train_rows, len(topology.replicas))
     parts = decompose(config, topology, network)
     memory = MemoryReport(config, parts, data)

@@ -186,7 +186,9 @@ class MemoryReport:
         """Return the bytes of the portions that are read ahead: of each example what the partition sees."""
         train, data = self.config.train, self.data
         replicas = len(self.topology.replicas)
-        example = volume(self.partitioning.need(0, partition)) * DATA_BYTES[data.dtype]
+        moved = train.flip or train.shift  # then tiles are cut of whole images
+        seen = data.inputs if moved else volume(self.partitioning.need(0, partition))
+        example = seen * DATA_BYTES[data.dtype]
         if self.config.batch:
             batch = cut_batch(self.config.sandblaster, train, data.train_rows, replicas, data.chunk_rows)
             kept = min(self.config.sandblaster.memory_mb * 10**6, batch.examples * example // replicas)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dbmpi.layout import sharding
-from dbmpi.run.context import RunContext, batch_of
+from dbmpi.run.context import RunContext, batch_of, measures
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -55,7 +55,9 @@ def partition_worker(
     on_minibatch: Callable[[], None],
 ) -> "PartitionWorker":
     """Make the worker of partition `indices = (replica_index, partition_index)`."""
+    from dbmpi.data.augment import Augmentation
     from dbmpi.model.boundary import Peers
+    from dbmpi.model.figures import Figures
     from dbmpi.model.partition import PartitionModel
     from dbmpi.replica.loader import Loader
     from dbmpi.replica.worker import PartitionWorker
@@ -66,14 +68,20 @@ def partition_worker(
     seed = config.train.seed + DRAW_STRIDE * indices[0]
     model = PartitionModel(context.partitioning, indices[1], labels, context.dtype, l2, peers, seed)
     model.prepare(min(config.train.minibatch, context.setup.description.train_rows))
-    loader = Loader(context.setup.description, model)
+    by_class = config.train.class_weights or ()
+    assert not isinstance(by_class, str)  # resolved
+    train, augmentation = config.train, None
+    if train.flip or train.shift:
+        augmentation = Augmentation(train.flip, train.shift, train.seed)
+    loader = Loader(context.setup.description, model, by_class, augmentation)
     algorithms: list[AlgorithmClient] = []
     if config.uses_downpour:
         algorithms.append(_downpour(context, model, loader, client, on_minibatch))
     if config.batch:
         algorithms.append(_sandblaster(context, model, loader, client, on_minibatch))
     width, read = config.evaluation.minibatch, saved_reader(context, indices[1])
-    return PartitionWorker(indices, model, loader, algorithms, context.waiter, on_minibatch, width, read)
+    figures, wait = Figures(measures(context), indices[1], model.outputs[0]), context.waiter
+    return PartitionWorker(indices, model, loader, algorithms, wait, on_minibatch, width, figures, read)
 
 
 def _downpour(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dbmpi.comm.abort import RankIdentity
     from dbmpi.comm.places import RankPlace
     from dbmpi.data.describe import Description
+    from dbmpi.data.factors import Scaling
     from dbmpi.layout.network import Network
     from dbmpi.ownership.owned import OwnedDirectory
     from dbmpi.run.directory import Opening
@@ -113,12 +114,20 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm", who: "RankIdentity"
     warn(comm, cores.thread_warnings(topology, places, threads, comm.Get_rank()), timeout_s)
     core_each, here = cores.core_each(topology, places, comm.Get_rank()), tuple(places)
     job = agree(comm, lambda: secrets.token_hex(16), "a name for the job", timeout_s)
-    owned, opening = _own(comm, arguments, chosen, (data, network), who)
+    owned, opening = _own(comm, arguments, given, chosen, data, who)
     go_on = partial(_go_on, owned, arguments.resume, given, chosen, topology, (data, network))
-    config, resume = agree(comm, go_on, "looking at the run directory", timeout_s)
+    config, resume, scaling = agree(comm, go_on, "looking at the run directory", timeout_s)
+    data, network = data.scaled(scaling), _network(config, data)
     words, config = told(given, config), cores.with_overlap(config, topology, places)
     plan = config, topology, here, threads, crowded, core_each, data, network
     return Setup(*plan, owned, resume, words, *_named(arguments, config, owned), opening, job)
+
+
+def _network(config: Config, data: "Description") -> "Network":
+    """Return the network of a run, whose last layer may be that of its checkpoint."""
+    from dbmpi.layout.network import build
+
+    return build(config, data.input_shape)
 
 
 def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") -> tuple[str, str]:
@@ -131,8 +140,9 @@ def _named(arguments: cli.Arguments, config: Config, owned: "OwnedDirectory") ->
 def _own(
     comm: "MPI.Intracomm",
     arguments: cli.Arguments,
+    given: Config,
     config: Config,
-    data: "tuple[Description, Network]",
+    data: "Description",
     who: "RankIdentity",
 ) -> "tuple[OwnedDirectory, Opening | None]":
     """Make the run directory this job's; return it, and what gives it up on rank 0. Collective over `comm`.
@@ -141,12 +151,10 @@ def _own(
     """
     opening, pause_s = None, min(LOOK_S, config.output.lease_s / LOOKS_A_LEASE)
     if comm.Get_rank() == 0:
-        from dbmpi.checkpoint.manifest import model_of
+        from dbmpi.run.continuing import model_as_before
         from dbmpi.run.directory import Opening
 
-        description, network = data
-        model = model_of(network, config.model.dtype, description.train_rows, description.made)
-        opening = Opening(arguments, config, model, _keeper(comm))
+        opening = Opening(arguments, config, model_as_before(given, data), _keeper(comm))
         who.let_go = EARLY.let_go = opening.close  # from here on, whichever way this process leaves
     what, timeout_s = "opening the run directory", while_loading(config.cluster.timeout_s)
     look = opening.attempt if opening is not None else _nothing
@@ -199,9 +207,10 @@ def _inspect(
     from dbmpi.run.capacity import check_memory, node_memory
     from dbmpi.run.checks import check_data, with_cut
     from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
+    from dbmpi.run.tasks import with_task
 
     description = describe(config.data.path, stand_in=False, fields=fields_of(config))
-    config = with_cut(config, description)
+    config = with_task(with_cut(config, description), description)
     network = build(config, description.input_shape)
     check_data(config, network, description)
     nodes = [place.node for place in places]
@@ -223,22 +232,39 @@ def _go_on(
     chosen: Config,
     topology: Topology,
     data: "tuple[Description, Network]",
-) -> "tuple[Config, Checkpoint | None]":
-    """Return the configuration, complete, and what the run goes on from. On rank 0."""
-    from dbmpi.checkpoint import manifest, resume
-    from dbmpi.run.checks import warnings, with_cut
-    from dbmpi.run.continuing import as_before, ended
+) -> "tuple[Config, Checkpoint | None, Scaling | None]":
+    """Return the configuration, complete, what the run goes on from, and what scales data. On rank 0."""
+    from dbmpi.checkpoint import resume
+    from dbmpi.layout.network import build
+    from dbmpi.run.checks import check_data, warnings, with_cut
+    from dbmpi.run.continuing import as_before, ended, model_as_before
+    from dbmpi.run.tasks import with_task
 
     description, network = data
     rows, replicas = description.train_rows, len(topology.replicas)
     config = with_cut(config, description)
-    model = manifest.model_of(network, config.model.dtype, rows, description.made)
-    saved, refused = resume.find(owned.path, model, wanted)
+    saved, refused = resume.find(owned.path, model_as_before(config, description), wanted)
     if saved is not None:
-        chosen = complete(as_before(config, saved), network, rows, replicas)
+        before = with_task(as_before(config, saved), description)
+        network = build(before, description.input_shape)
+        check_data(before, network, description)
+        chosen = complete(before, network, rows, replicas)
     for text in (*refused, *warnings(config, chosen, network, description, replicas)):
         say_warning(text)
     if reason := ended(owned.path):
         text = f"the run in {owned.path} has ended ({reason}); it goes on as far as limits are higher now"
         print(f"dbmpi: {text}", flush=True)
-    return chosen, saved
+    return chosen, saved, _scaling(chosen.data.scaling, saved, description)
+
+
+def _scaling(mode: str, saved: "Checkpoint | None", description: "Description") -> "Scaling | None":
+    """Return what scales inputs and targets: that of the checkpoint, or what the training set says."""
+    if mode == "none":
+        return None
+    if saved is not None and saved.scaling is not None and saved.scaling.by == mode:
+        return saved.scaling
+    from dbmpi.data.scaling import measure
+    from dbmpi.data.split import Split
+
+    with Split(description.path, "train", view=description.view("train")) as train:
+        return measure(train, mode)

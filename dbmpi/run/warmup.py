@@ -230,7 +230,7 @@ def _rehearse_replica(context: "RunContext", partition: int) -> None:
     from dbmpi.model.partition import PartitionModel
     from dbmpi.model.tensors import tensors
     from dbmpi.server import compression
-    from kernels.layers.input import gather_transpose
+    from kernels.layers.input import gather_transpose, gather_transpose_scaled
     from kernels.parameters import rules
 
     config, dtype, plan = context.config, context.dtype, context.partitioning
@@ -241,6 +241,11 @@ def _rehearse_replica(context: "RunContext", partition: int) -> None:
     x_IB = model.workspace(2).states[0].reshape(-1, 2)
     stored = np.zeros((2, len(x_IB)), context.setup.description.dtype)
     gather_transpose(stored, np.arange(2), 1.0, 0.0, x_IB)
+    if not all(isinstance(one, float) for one in context.setup.description.of_inputs):
+        columns = np.ones(len(x_IB), stored.dtype if stored.dtype == np.float64 else dtype)
+        gather_transpose_scaled(stored, np.arange(2), columns, columns, x_IB)
+    if config.train.class_weights or config.data.weights:
+        model.workspace(2).weights = np.ones(2, dtype)
     model.differentiate(theta, gradient, 2, targets)
     model.evaluate(theta, 2, targets)
     if config.model.l2:

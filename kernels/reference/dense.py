@@ -49,3 +49,10 @@ def accumulate(y_OB: _Array, x_OB: _Array) -> None:
 def gather_transpose(raw_NI: _Array, rows_B: _Array, scale: float, offset: float, out_IB: _Array) -> None:
     """Twin of `kernels.layers.input.gather_transpose`."""
     out_IB[:] = raw_NI[rows_B].T * scale + offset
+
+
+def gather_transpose_scaled(
+    raw_NI: _Array, rows_B: _Array, scale_I: _Array, offset_I: _Array, out_IB: _Array
+) -> None:
+    """Twin of `kernels.layers.input.gather_transpose_scaled`."""
+    out_IB[:] = (raw_NI[rows_B] * scale_I + offset_I).T

@@ -65,6 +65,33 @@ def logistic_delta(z_OB: _Array, first: int, labels_B: _Array, scale: float, db_
     return loss
 
 
+def multilabel_loss(z_OB: _Array, t_OB: _Array) -> float:
+    """Twin of `kernels.losses.elementwise.multilabel_loss`."""
+    z = z_OB.astype(np.float64)
+    return float((np.logaddexp(0, z) - z * t_OB).sum())
+
+
+def multilabel_delta(z_OB: _Array, t_OB: _Array, scale: float, db_O: _Array) -> float:
+    """Twin of `kernels.losses.elementwise.multilabel_delta`."""
+    loss = multilabel_loss(z_OB, t_OB)
+    bias_activation(z_OB, np.zeros(len(z_OB), z_OB.dtype), SIGMOID)
+    z_OB[:] = (z_OB - t_OB) * scale
+    row_sums(z_OB, db_O)
+    return loss
+
+
+def logistic_losses(z_OB: _Array, t_OB: _Array, losses_B: _Array) -> None:
+    """Twin of `kernels.losses.elementwise.logistic_losses`."""
+    z = z_OB.astype(np.float64)
+    losses_B[:] = (np.logaddexp(0, z) - z * t_OB).sum(axis=0)
+
+
+def weigh(dz_OB: _Array, weights_B: _Array, db_O: _Array) -> None:
+    """Twin of `kernels.losses.elementwise.weigh`."""
+    dz_OB *= weights_B
+    row_sums(dz_OB, db_O)
+
+
 def squared_loss(y_OB: _Array, t_OB: _Array) -> float:
     """Twin of `kernels.losses.elementwise.squared_loss`."""
     return float(0.5 * ((y_OB.astype(np.float64) - t_OB) ** 2).sum())

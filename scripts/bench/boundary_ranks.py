@@ -40,7 +40,7 @@ def main(out: Path) -> None:
 
 def measured(comm: MPI.Intracomm, shape: Shape) -> dict[str, list[float]]:
     """Return the seconds of each way, turn by turn."""
-    config = load.load(shape.file, list(shape.settings))
+    config = load.load(shape.file, [*shape.settings, "model.loss=softmax"])
     partitioning = Partitioning(build(config, shape.inputs), 2)
     ways: dict[str, Exchange] = {
         "boundary": boundary(comm, partitioning, crowded=False),

@@ -5,6 +5,7 @@ objects.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from dbmpi.run.choices import complete
 from dbmpi.run.context import RunContext
 from dbmpi.run.serial import LocalClient
 from dbmpi.run.setup import Setup
+from dbmpi.run.tasks import with_task
 
 ROWS = 10_000  # of an epoch: no step depends on it
 SERIAL = ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=1", "downpour.overlap=false"]
@@ -32,10 +34,11 @@ CONSTANT = "downpour.schedule.warmup_epochs=0"  # each step is the first of the 
 def context(file: Path | None, settings: Sequence[str], input_shape: tuple[int, ...]) -> RunContext:
     """Return a serial run of a configuration on examples of a shape, without data and without a directory."""
     config: Config = load.load(file, [*SERIAL, CONSTANT, "cluster.grid=none", *settings])
+    inputs, classes = int(np.prod(input_shape)), 10  # of a last layer that does not say its units itself
+    data = Description("", ROWS, ROWS, input_shape, inputs, classes, None, "uint8", 1.0, 0.0, None)
+    config = with_task(config, data)
     network: Network = build(config, input_shape)
-    config = complete(config, network, ROWS, 1)
-    inputs = int(np.prod(input_shape))
-    data = Description("", ROWS, ROWS, input_shape, inputs, network.outputs, None, "uint8", 1.0, 0.0, None)
+    config, data = complete(config, network, ROWS, 1), replace(data, classes=network.outputs)
     return RunContext(
         Setup(config, assign_roles(1), (), 1, False, False, data, network, OwnedDirectory(Path(), 1))
     )

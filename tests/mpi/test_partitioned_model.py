@@ -1,5 +1,6 @@
 """Invariants 1 and 2: P partitions compute what one computes, and send no more than they must."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 
 from dbmpi.comm.wait import Waiter
 from dbmpi.config.layers import Dense
+from dbmpi.data.measures import Measures
 from dbmpi.layout.boxes import volume, within
 from dbmpi.layout.boxes import whole as full
 from dbmpi.layout.network import Network, from_layers
 from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.model.boundary import Peers
+from dbmpi.model.figures import Figures
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
 
@@ -60,14 +63,15 @@ def one_step(model: PartitionModel, theta: Array, x_IB: Array, targets: Array) -
 
 
 @pytest.mark.parametrize("shape", NETWORKS)
-@pytest.mark.parametrize("targets", ["softmax", "logistic", "squared", "floats"])
+@pytest.mark.parametrize("targets", ["softmax", "logistic", "squared", "floats", "several"])
 @pytest.mark.mpi(ranks=PARTITIONS)
 def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: str) -> None:
-    net = network(shape, "squared" if targets == "floats" else targets)
+    net = network(shape, {"floats": "squared", "several": "logistic"}.get(targets, targets))
     rng = np.random.default_rng(5)
     whole, x_IB = parameters(net), rng.normal(size=(INPUTS, B))
-    labels = targets != "floats"
+    labels = targets not in ("floats", "several")
     t = rng.integers(0, net.outputs, B) if labels else rng.normal(size=(net.outputs, B))
+    t = (t > 0).astype("f8") if targets == "several" else t
 
     alone = PartitionModel(Partitioning(net, 1), 0, labels, np.dtype("f8"), l2=0.01)
     expected = one_step(alone, cut(alone.partitioning, 0, whole), x_IB, t)
@@ -82,6 +86,41 @@ def test_partitions_compute_what_one_computes(comm: Any, shape: str, targets: st
     complete = dict(zip((t.name for t in net.tensors), named, strict=True))
     np.testing.assert_allclose(gradient, cut(plan, comm.rank, complete), rtol=1e-9, atol=1e-12)
     model.free()
+
+
+@pytest.mark.parametrize("shape", NETWORKS)
+@pytest.mark.parametrize("targets", ["softmax", "logistic", "floats", "several"])
+@pytest.mark.mpi(ranks=PARTITIONS)
+def test_what_partitions_count_adds_up_to_what_one_counts(comm: Any, shape: str, targets: str) -> None:
+    """Twice over, as the second exchange of the statistics must leave nothing behind; counts are exact."""
+    net = network(shape, {"floats": "squared", "several": "logistic"}.get(targets, targets))
+    kind: Any = {"floats": "targets", "several": "labels"}.get(targets, "classes")
+    measures = Measures(kind, net.outputs, top=2 if targets == "softmax" else 0)
+    rng = np.random.default_rng(5)
+    whole, x_IB, labels = parameters(net), rng.normal(size=(INPUTS, B)), kind == "classes"
+    t = rng.integers(0, net.outputs, B) if labels else rng.normal(size=(net.outputs, B))
+    t = (t > 0).astype("f8") if targets == "several" else t
+
+    def counted(plan: Partitioning, partition: int, peers: Peers) -> Array:
+        model = PartitionModel(plan, partition, labels, np.dtype("f8"), 0.0, peers)
+        theta = tensors(plan, partition, cut(plan, partition, whole))
+        own = t if labels else np.ascontiguousarray(t[slice(*model.outputs)])
+        figures, losses = np.zeros(measures.size), []
+        counts = Figures(measures, partition, model.outputs[0])
+        for _ in range(2):
+            workspace = model.workspace(B)
+            workspace.states[0][...] = x_IB[within(workspace.held[0], full((INPUTS,)))]
+            count = partial(counts.add, targets=own, figures=figures)
+            losses.append(model.evaluate(theta, B, own, count))
+        assert losses[0] == losses[1]
+        model.free()
+        return figures
+
+    expected = counted(Partitioning(net, 1), 0, Peers())
+    found = comm.allreduce(counted(Partitioning(net, comm.size), comm.rank, Peers(comm, Waiter(30.0))))
+    if labels or targets == "several":
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("targets", ["softmax", "logistic", "floats"])

@@ -172,7 +172,7 @@ def test_a_checkpoint_that_cannot_be_written_is_a_warning(break_it, tmp_path, st
 
 def test_what_was_chosen_is_told_saved_and_kept_on_another_number_of_replicas(launch, tmp_path):
     done = launch(4, *QUIET, "train.epochs=1", "--run-dir", "run")
-    assert done.status == 0 and "dbmpi: chosen: train.minibatch = 16, downpour.rule = adagrad" in done.out
+    assert done.status == 0 and "train.minibatch = 16, downpour.rule = adagrad" in done.out
     first = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     again = launch(0, *QUIET, "train.epochs=2", "--run-dir", "run")
     assert again.status == 0 and "goes on from checkpoint" in again.out

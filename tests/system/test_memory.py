@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from dbmpi.config.load import load
 from dbmpi.data import digits
 from dbmpi.data.describe import describe
 from dbmpi.layout.decomposition import decompose
@@ -12,6 +11,7 @@ from dbmpi.layout.network import build
 from dbmpi.layout.topology import assign_roles
 from dbmpi.run.choices import complete
 from dbmpi.run.memory import MemoryReport
+from tests.doubles.ten_classes import load
 from tests.system.reading import QUIET
 
 FIRST, SECOND = 4096, 3072  # units: 12.9 million parameters

@@ -20,10 +20,11 @@ RNG = np.random.default_rng(1)
 
 def images(folder):
     Image = pytest.importorskip("PIL.Image")
-    for number in range(60):
-        for name, level in (("dark", 60), ("light", 190)):
+    for number in range(300):
+        for name, bright in (("left", np.s_[:, :24]), ("right", np.s_[:, 24:])):
             (folder / "photos" / name).mkdir(parents=True, exist_ok=True)
-            pixels = RNG.integers(level - 50, level + 50, (40, 48, 3), np.uint8)
+            pixels = RNG.integers(0, 100, (40, 48, 3), np.uint8)
+            pixels[bright] += 100
             Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.jpg")
 
 
@@ -36,11 +37,12 @@ def table(folder):
 
 def speech(folder):
     (folder / "recordings").mkdir()
-    for number in range(10):
+    time_s = np.arange(2400) / 8000
+    for number in range(40):
         for name, hz in (("low", 300), ("high", 2000)):
             with wave.open(str(folder / "recordings" / f"{name}_x_{number}.wav"), "wb") as file:
                 file.setparams((1, 2, 8000, 0, "NONE", ""))
-                tone = np.sin(2 * np.pi * hz * np.arange(2400) / 8000) + RNG.normal(size=2400) / 9
+                tone = np.sin(2 * np.pi * hz * (1 + 2 * time_s) * time_s) + RNG.normal(size=2400) / 9
                 file.writeframes((6000 * tone).astype(np.int16).tobytes())
 
 
@@ -52,9 +54,10 @@ def arrays(folder):
 
 def idx(folder):
     (folder / "mnist").mkdir()
-    for prefix, rows in (("train", 300), ("t10k", 60)):
+    for prefix, rows in (("train", 3000), ("t10k", 300)):
         labels = RNG.integers(0, 10, rows, np.uint8)
-        pixels = RNG.integers(0, 20, (rows, 28, 28), np.uint8) + 20 * labels[:, None, None]
+        pixels = RNG.integers(0, 100, (rows, 28, 28), np.uint8)
+        pixels[np.arange(28) // 2 == labels[:, None] + 2] += 150  # two bright rows, which say the class
         for name, values in (("images", pixels), ("labels", labels)):
             header = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
             (folder / "mnist" / f"{prefix}-{name}-idx{values.ndim}-ubyte").write_bytes(

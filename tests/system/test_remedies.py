@@ -11,9 +11,13 @@ import pytest
 from dbmpi.config.load import load
 from dbmpi.data.describe import describe
 from dbmpi.data.fits import check_fits, doubts
+from dbmpi.data.scaling import measure
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.layout.network import build
 from dbmpi.run.cautions import caution
+from dbmpi.run.checks import warnings
+from dbmpi.run.tasks import with_task
 from tests.system.reading import QUIET, one_message
 
 pytestmark = pytest.mark.beside
@@ -70,7 +74,7 @@ LABELS = {
     "one-hot": (np.eye(OUTPUTS, dtype="i8")[CLASSES], 10, "softmax", "argmax"),
     "one-hot bytes": (np.eye(OUTPUTS, dtype="u1")[CLASSES], 10, "softmax", "argmax"),
     "one-hot floats": (np.eye(OUTPUTS, dtype="f4")[CLASSES], 10, "softmax", "argmax"),
-    "one-hot truths": (np.eye(OUTPUTS, dtype=bool)[CLASSES], 10, "logistic", "argmax"),
+    "one-hot truths": (np.eye(OUTPUTS, dtype=bool)[CLASSES], 10, "softmax", "argmax"),
     "a column": (CLASSES[:, None], 10, "softmax", "reshape"),
     "a column of floats": (CLASSES[:, None].astype("f4"), 10, "softmax", "reshape"),
     "floats": (CLASSES.astype("f8"), 10, "softmax", "reshape"),
@@ -146,9 +150,17 @@ def test_columns_and_targets_of_unlike_sizes_are_mended_once(tmp_path, loss):
     x = np.stack([*(X * [1, 1e4, 1e-3, 7]).T, np.full(ROWS, 5.0)], axis=1)
     y = CLASSES if loss == "softmax" else 1e3 + np.stack([CLASSES, np.zeros(ROWS)], axis=1)
     path = written(tmp_path / "a.h5", y, x)
-    assert all("where that is not 0," in text for text in describe(path).warnings) and describe(path).warnings
-    mended = written(tmp_path / "b.h5", y if loss == "softmax" else scaled(y), scaled(x))
-    assert describe(mended).warnings == ()
+    assert all('set data.scaling = "columns"' in text for text in describe(path).warnings)
+    with Split(path, "train") as train:
+        found = measure(train, "columns")
+    np.testing.assert_allclose(x * np.array(found.scale) + np.array(found.offset), scaled(x), atol=1e-5)
+    if loss == "squared":
+        mended = y * np.array(found.target_scale) + np.array(found.target_offset)
+        np.testing.assert_allclose(mended, scaled(y), atol=1e-9)
+    config, data = load(None, ["data.scaling=columns"]), describe(path)
+    network = build(with_task(config, data), data.input_shape)
+    assert len(data.warnings) == (2 if loss == "squared" else 1)
+    assert not set(data.warnings) & set(warnings(config, network, data, 1))
 
 
 @pytest.mark.parametrize("average", [1, 2])

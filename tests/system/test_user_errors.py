@@ -24,11 +24,14 @@ MISTAKES = {
     "no HDF5": (["--set", "data.path=text.h5"], ["text.h5", "not an HDF5 file"]),
     "wrong shape": (["--set", "data.path=shape.h5"], ["shape.h5: train/x", "(5,)", "reshape"]),
     "labels beyond the outputs": (
-        ["--set", "data.path=labels.h5"],
+        ["--set", "data.path=labels.h5", "model.layers.1.units=10"],
         ["labels.h5", "12", "10", "model.layers"],
     ),
     "labels and inputs differ": (["--set", "data.path=rows.h5"], ["rows.h5: train/y", "4 rows", "5"]),
-    "float targets with softmax": (["--set", "data.path=float.h5"], ["float.h5", "model.loss", "squared"]),
+    "float targets with softmax": (
+        ["--set", "data.path=float.h5", "model.loss=softmax"],
+        ["float.h5", "model.loss", "squared"],
+    ),
     "run directory in use": (["--run-dir", "used"], ["used", "no run has made it", "--run-dir"]),
     "run directory is a file": (["--run-dir", "text.h5"], ["text.h5", "--run-dir"]),
     "run directory below a file": (["--run-dir", "text.h5/run"], ["text.h5/run", "--run-dir"]),

@@ -39,7 +39,7 @@ def begun(plan, handed):
 
 
 def resumed(run_dir):
-    found, refused = resume.find(run_dir, manifest.model_of(SMALL, "float32", 430), wanted=True)
+    found, refused = resume.find(run_dir, lambda found: manifest.model_of(SMALL, "float32", 430), wanted=True)
     assert found is not None and refused == []
     return found.manifest.state.downpour.scheduler
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dbmpi.config.layers import Conv, Dense, Dropout, Lcn, Local, Pool
+from dbmpi.config.layers import UNITS_OF_DATA, Conv, Dense, Dropout, Lcn, Local, Pool
 from dbmpi.config.load import load, loads
 from dbmpi.config.sections import Config
 
@@ -95,7 +95,7 @@ def test_nested_overrides() -> None:
 def test_layers_by_index_and_as_a_whole() -> None:
     assert loads(b"", ["model.layers.0.units=64"]).model.layers == (
         Dense(units=64, activation="relu"),
-        Dense(units=10),
+        Dense(units=UNITS_OF_DATA),
     )
     assert loads(ISSUE_EXAMPLE, ["model.layers.1.units=20"]).model.layers[1].units == 20
     layers = "model.layers=[{type='dense', units=5, activation='tanh'}, {type='dense', units=2}]"

@@ -56,7 +56,7 @@ CASES = {
     "model.layers.1.activation=relu": [
         "--set model.layers.1.activation",
         '"relu" on the last layer',
-        "the softmax",
+        "a function of its own",
         '"identity"',
     ],
     "model.layers=[{type='conv', filter=3, size=3}]": [".0.filter: there is no such key", '"filters"'],

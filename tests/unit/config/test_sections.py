@@ -9,10 +9,10 @@ import pytest
 
 from dbmpi.config import page
 from dbmpi.config.algorithms import Downpour
-from dbmpi.config.layers import LAYERS, Conv, Dense, Dropout, Lcn, Local, Pool, pair
+from dbmpi.config.layers import LAYERS, UNITS_OF_DATA, Conv, Dense, Dropout, Lcn, Local, Pool, pair
 from dbmpi.config.load import loads
 from dbmpi.config.schema import Key, accepts, keys
-from dbmpi.config.sections import Cluster, Config, Model, Target
+from dbmpi.config.sections import Cluster, Config, Model, Target, Train
 from dbmpi.config.toml import literal, to_toml
 from tests import ROOT
 
@@ -92,7 +92,7 @@ def test_the_fixed_names_and_defaults_are_there() -> None:
     assert config.data.path == "digits"
     assert config.model.layers == (
         Dense(units=128, activation="relu"),
-        Dense(units=10, activation="identity"),
+        Dense(units=UNITS_OF_DATA, activation="identity"),
     )
     assert (config.train.minibatch, config.train.epochs, config.train.steps) == ("auto", 40.0, None)
     assert (config.cluster.shards, config.cluster.timeout_s) == ("auto", 300.0)
@@ -203,7 +203,8 @@ def test_what_a_key_accepts_reads_well() -> None:
     assert accepts(keys(Cluster)["grid"]) == "[rows, columns], integers of at least 1"
     assert accepts(keys(Lcn)["size"]) == "an odd integer of at least 1 and at most 999"
     assert accepts(keys(Pool)["size"]) == "an integer of at least 1 or two of these, [rows, columns]"
-    assert accepts(keys(Model)["loss"]) == '"softmax", "logistic" or "squared"'
+    assert accepts(keys(Model)["loss"]) == '"auto", "softmax", "logistic" or "squared"'
+    assert accepts(keys(Train)["class_weights"]) == 'an array of numbers of at least 0 or "balanced"'
 
 
 def test_the_page_is_that_of_the_metadata() -> None:

@@ -160,7 +160,9 @@ def test_description(path):
         "path": str(path), "train_rows": 40, "test_rows": 9, "input_shape": (6, 5, 2), "inputs": 60,
         "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
         "class_names": None, "chance": {}, "distinct": 4, "smallest": 0, "warnings": (),
-            "validation_rows": 0, "views": {}, "targets_from": "train/y and test/y", "test_fraction": 0.0,
+        "validation_rows": 0, "views": {}, "targets_from": "train/y and test/y", "test_fraction": 0.0,
+        "scaling": None, "binary": False, "means": (), "variances": (), "unlearned": (),
+        "few_values": (), "counts": (10, 10, 10, 10),
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)
@@ -210,7 +212,7 @@ WRONG = {
     "other test type": ({"x": X, "y": Y, "x_test": X.astype("f4")}, "test/x: the type is float32, but uint8"),
     "other test targets": (
         {"x": X, "y": Y, "y_test": np.zeros(4)},
-        "test/y: the number of float targets is 1",
+        "test/y: the number of targets is 1",
     ),
     "text scale": ({"x": X, "attributes": {"scale": "big"}}, "the attribute scale = 'big'"),
     "zero scale": ({"x": X, "attributes": {"scale": 0.0}}, "scale = 0.0; it must be one finite number other"),

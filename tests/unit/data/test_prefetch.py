@@ -32,6 +32,9 @@ class SlowSplit:
     def labels_or_targets(self, ranges):
         return np.concatenate([np.arange(*one) for one in ranges])
 
+    def weights(self, ranges):
+        return ()
+
 
 @pytest.fixture
 def slow():

@@ -31,13 +31,15 @@ def test_standardized_columns_are_fine_and_one_that_is_constant_says_nothing(tmp
 
 def test_columns_of_far_different_sizes(tmp_path: Path) -> None:
     (text,) = warnings(tmp_path, normal(1, 0.1, 500))
-    assert "train/x has columns of standard deviations from 0.091 to 4.7e+02; take" in text
+    assert "train/x has columns of standard deviations from 0.091 to 4.7e+02; set data.scaling" in text
 
 
 @pytest.mark.parametrize(("scale", "size"), [(1.0, "1e+03"), (0.01, ""), (1e-5, "0.01")])
 def test_columns_that_are_large_or_small_as_they_are_scaled(tmp_path: Path, scale: float, size: str) -> None:
     found = warnings(tmp_path, normal(1, 1) + 1000, scale=scale)
-    assert [f"train/x has columns of size {size}; take" in text for text in found] == [True] * bool(size)
+    assert [f"train/x has columns of size {size}; set data.scaling" in text for text in found] == [
+        True
+    ] * bool(size)
 
 
 def test_targets_that_are_small_or_far_from_zero(tmp_path: Path) -> None:

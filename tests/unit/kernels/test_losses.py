@@ -99,6 +99,25 @@ def test_gradients_equal_pytorch():
         np.testing.assert_allclose(mine, x.grad.numpy().T, rtol=1e-12, atol=1e-14)
 
 
+def test_the_gradient_of_several_labels_equals_pytorch_and_finite_differences():
+    z, _ = _batch(np.float64, seed=7)
+    t = (_batch(np.float64, seed=8)[0] > 1).astype(np.float64)
+    mine, db = z.copy(), np.empty(11)
+    loss = elementwise.multilabel_delta(mine, t, 1.0, db)
+    np.testing.assert_allclose(db, mine.sum(axis=1), atol=1e-13)
+    for o, b in [(0, 0), (5, 9), (10, 36)]:
+        step = np.zeros_like(z)
+        step[o, b] = 1e-5
+        up, down = (elementwise.multilabel_loss(z + sign * step, t) for sign in (1, -1))
+        assert mine[o, b] == pytest.approx((up - down) / 2e-5, rel=1e-4, abs=1e-7)
+    torch = pytest.importorskip("torch")
+    x = torch.from_numpy(z.copy()).requires_grad_()
+    right = torch.nn.functional.binary_cross_entropy_with_logits(x, torch.from_numpy(t), reduction="sum")
+    right.backward()
+    assert loss == pytest.approx(right.item(), rel=1e-12)
+    np.testing.assert_allclose(mine, x.grad.numpy(), rtol=1e-11, atol=1e-13)
+
+
 def test_extreme_logits_neither_overflow_nor_hide_nan():
     z, labels = np.zeros((3, B), np.float32), np.zeros(B, np.int64)
     z[1] = 1e30
@@ -125,6 +144,7 @@ def test_elementwise_losses_equal_their_twins(first, dtype):
         ("logistic", (first, labels)),
         ("squared_labels", (first, labels)),
         ("squared", (target,)),
+        ("multilabel", ((target > 0).astype(dtype),)),
     ):
         mine, right, db, db_right = z.copy(), z.copy(), np.empty(6, dtype), np.empty(6, dtype)
         loss = getattr(elementwise, f"{name}_delta")(mine, *arguments, 0.25, db)

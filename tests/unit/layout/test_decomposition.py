@@ -2,12 +2,12 @@
 
 import pytest
 
-from dbmpi.config.load import load
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.layout import network, sharding
 from dbmpi.layout.decomposition import Decomposition, decompose
 from dbmpi.layout.topology import assign_roles
+from tests.doubles.ten_classes import load
 
 IMAGE = (28, 28)
 

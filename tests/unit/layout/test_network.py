@@ -16,7 +16,9 @@ def test_paper_speech_model():
 
 
 def test_layers_are_chained():
-    network = build(Config(model=Model(layers=(Dense(units=5), Dense(units=3), Dense(units=2)))), (7,))
+    network = build(
+        Config(model=Model(loss="softmax", layers=(Dense(units=5), Dense(units=3), Dense(units=2)))), (7,)
+    )
     assert [(layer.index, layer.inputs, layer.units) for layer in network.layers] == [
         (0, 7, 5),
         (1, 5, 3),

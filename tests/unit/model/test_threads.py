@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from dbmpi.config.load import load
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
 from kernels import jit
+from tests.doubles.ten_classes import load
 
 LAYERS = """model.layers=[
 {type="local", filters=3, size=3, padding=1, activation="relu"}, {type="pool", kind="l2", size=3, stride=2},

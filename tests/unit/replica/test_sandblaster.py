@@ -31,7 +31,9 @@ from dbmpi.server.slices import Slices
 ROWS = 1437
 L2 = 0.1
 CONFIG = Config(
-    model=Model(dtype="float64", l2=L2, layers=(Dense(units=7, activation="tanh"), Dense(units=10))),
+    model=Model(
+        loss="softmax", dtype="float64", l2=L2, layers=(Dense(units=7, activation="tanh"), Dense(units=10))
+    ),
     train=Train(algorithm="sandblaster", minibatch=60),
     sandblaster=Sandblaster(portions=6),
 )

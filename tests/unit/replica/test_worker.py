@@ -11,6 +11,7 @@ import pytest
 from dbmpi.comm.assignments import about, evaluation_of, plain, reroute
 from dbmpi.comm.protocol import Work
 from dbmpi.comm.wait import Waiter
+from dbmpi.data.measures import Measures
 from dbmpi.model.losses import Score
 from dbmpi.replica.worker import PartitionWorker, Retired
 
@@ -77,8 +78,9 @@ class Model:
 
     freed = False
 
-    def evaluate(self, theta: str, width: int, targets: Any) -> Score:
+    def evaluate(self, theta: str, width: int, targets: Any, count: Any) -> Score:
         assert theta == Algorithm.theta
+        count(None, None)
         return Score(width / 2, 1)
 
     def take_sent(self) -> tuple[int, int]:
@@ -101,6 +103,15 @@ class Loader:
         self.closed = True
 
 
+class Counted:
+    """Counts minibatches as the first of three figures."""
+
+    measures = Measures("classes", 1)
+
+    def add(self, workspace: Any, boundary: Any, targets: Any, figures: Any) -> None:
+        figures[0] += 1
+
+
 def downpour(service: Service) -> Algorithm:
     return Algorithm(service, [Work.TRAIN, Work.FLUSH], [])
 
@@ -110,7 +121,7 @@ def sandblaster(service: Service) -> Algorithm:
 
 
 def worker(*algorithms: Algorithm) -> PartitionWorker:
-    given: Any = (3, 1), Model(), Loader(), algorithms, Waiter(30.0), lambda: None, 4
+    given: Any = (3, 1), Model(), Loader(), algorithms, Waiter(30.0), lambda: None, 4, Counted()
     return PartitionWorker(*given)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from dbmpi.config.load import load, loads
+from dbmpi.config.load import loads
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.layout.network import Network, build
 from dbmpi.run.cautions import caution
 from dbmpi.run.choices import carried_over, complete, told
+from tests.doubles.ten_classes import load
 
 WIDE = """model.layers=[
 {type="dense", units=512, activation="relu"}, {type="dense", units=512, activation="relu"},

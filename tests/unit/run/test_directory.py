@@ -33,9 +33,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def nothing(saved: Any) -> dict[str, Any]:
+    """Stand for the model of a run: there are no checkpoints here."""
+    return {}
+
+
 def opened(arguments: Arguments, *settings: str) -> Path:
     """The directory that a command line gets."""
-    opening = Opening(arguments, load(None, settings), {})
+    opening = Opening(arguments, load(None, settings), nothing)
     opening.begun = True
     try:
         owned = opening.attempt()
@@ -146,7 +151,7 @@ def test_a_job_that_waits_says_so_once_and_takes_over_when_the_lease_is_over(
     held(here / "run", lease_s=0.05)
     (here / "run" / "metrics.jsonl").write_text("{}\n")
     before = os.stat(here / "run" / "metrics.jsonl").st_ino
-    opening = Opening(Arguments(run_dir=Path("run"), wait=True), load(None, ["output.lease_s=0.02"]), {})
+    opening = Opening(Arguments(run_dir=Path("run"), wait=True), load(None, ["output.lease_s=0.02"]), nothing)
     tries: list[Any] = []
     while not tries or tries[-1] is None:
         tries.append(opening.attempt())
@@ -181,7 +186,7 @@ def test_a_run_that_does_not_begin_leaves_nothing(here: Path, when: str, words: 
     (here / "mine").mkdir()
     (here / "mine" / "slurm-restarts").touch()
     before = tree(here)
-    opening = Opening(Arguments(run_dir=Path(words[1]) if words else None), load(None), {})
+    opening = Opening(Arguments(run_dir=Path(words[1]) if words else None), load(None), nothing)
     if when != "at once":
         owned = opening.attempt()
         assert owned is not None and tree(here) != before
@@ -199,7 +204,7 @@ def test_nothing_is_left_where_the_directory_cannot_be_owned(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("dbmpi.ownership.record.write_new", full)
-    opening = Opening(Arguments(run_dir=Path("a/b")), load(None), {})
+    opening = Opening(Arguments(run_dir=Path("a/b")), load(None), nothing)
     with pytest.raises(UserError, match="No space left"):
         opening.attempt()
     opening.close()
@@ -207,8 +212,8 @@ def test_nothing_is_left_where_the_directory_cannot_be_owned(
 
 
 def test_a_job_that_waits_takes_the_directory_that_another_has_left(here: Path) -> None:
-    first = Opening(Arguments(run_dir=Path("run")), load(None), {})
-    second = Opening(Arguments(run_dir=Path("run"), wait=True), load(None), {})
+    first = Opening(Arguments(run_dir=Path("run")), load(None), nothing)
+    second = Opening(Arguments(run_dir=Path("run"), wait=True), load(None), nothing)
     assert first.attempt() is not None and second.attempt() is None
     first.close()
     owned = second.attempt()
@@ -218,7 +223,7 @@ def test_a_job_that_waits_takes_the_directory_that_another_has_left(here: Path) 
 
 def test_a_directory_that_had_an_owner_keeps_its_generation(here: Path) -> None:
     opened(Arguments(run_dir=Path("run")))
-    opening = Opening(Arguments(run_dir=Path("run")), load(None), {})
+    opening = Opening(Arguments(run_dir=Path("run")), load(None), nothing)
     assert opening.attempt() is not None
     opening.close()
     assert (here / "run" / ".owner" / "000002").is_dir()

@@ -12,7 +12,6 @@ from dbmpi.comm.protocol import REPLY_HEADER
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.watch import CoordinatorWatch
 from dbmpi.config.algorithms import Downpour
-from dbmpi.config.load import load
 from dbmpi.config.schema import keys
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description, describe
@@ -33,6 +32,7 @@ from dbmpi.run.memory import Memory, MemoryReport
 from dbmpi.server import rules
 from dbmpi.server import service as server
 from dbmpi.server.shard import Shard
+from tests.doubles.ten_classes import load
 
 IMAGE_LAYERS = """model.layers=[
 {type="local", filters=3, size=5, padding=2, activation="relu"}, {type="pool", kind="l2", size=3, stride=2},

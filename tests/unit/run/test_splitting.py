@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from dbmpi.config.load import load
 from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout.network import build
 from dbmpi.run import capacity
 from dbmpi.run.splitting import Choice, Node, choose_roles
 from tests import ROOT
+from tests.doubles.ten_classes import load
 
 
 def dense(*units: int) -> str:
