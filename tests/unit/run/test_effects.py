@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from dbmpi.config.load import load
 from dbmpi.layout.network import build
 from dbmpi.run.choices import complete
 from dbmpi.run.effects import without_effect
+from tests.doubles.ten_classes import load
 
 ROWS = 600
 CASES = [
