@@ -17,6 +17,7 @@ from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
 from dbmpi.layout.network import build
 from dbmpi.run.cautions import caution
 from dbmpi.run.checks import warnings
+from dbmpi.run.choices import complete
 from dbmpi.run.tasks import with_task
 from tests.system.reading import QUIET, one_message
 
@@ -158,9 +159,11 @@ def test_columns_and_targets_of_unlike_sizes_are_mended_once(tmp_path, loss):
         mended = y * np.array(found.target_scale) + np.array(found.target_offset)
         np.testing.assert_allclose(mended, scaled(y), atol=1e-9)
     config, data = load(None, ["data.scaling=columns"]), describe(path)
-    network = build(with_task(config, data), data.input_shape)
+    resolved = with_task(config, data)
+    network = build(resolved, data.input_shape)
+    chosen = complete(resolved, network, ROWS, 1)
     assert len(data.warnings) == (2 if loss == "squared" else 1)
-    assert not set(data.warnings) & set(warnings(config, network, data, 1))
+    assert not set(data.warnings) & set(warnings(config, chosen, network, data, 1))
 
 
 @pytest.mark.parametrize("average", [1, 2])
