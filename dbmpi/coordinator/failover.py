@@ -108,7 +108,7 @@ class Failover:
             self._channel.order(ranks[shard], Command.ADOPT, dead=dead, anew=not self.begun)
         answer = self._channel.answer(ranks[successor], "taking over from another shard")
         if answer is None:
-            raise PeerDied.named([self._dead(dead), self._dead(successor)])
+            raise PeerDied.named([self._dead(shard) for shard in sorted((dead, successor))])
         if answer["status"] != Status.OK:
             raise PeerDied(f"{PeerDied.named([self._dead(dead)])}: no mirror of it was whole yet")
         self._record_death(dead, successor, answer)

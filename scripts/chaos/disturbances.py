@@ -11,7 +11,7 @@ from dbmpi.checkpoint.directory import under_construction
 from scripts import processes
 from scripts.chaos.scene import Scene
 
-SHORT, LONG = (0.2, 0.7), (2.8, 3.5)  # pauses, in deadlines: silence is judged after 1.5 to 2.5
+SHORT, LONG = (0.2, 0.7), (2.8, 3.5)  # pauses, in deadlines: silence is judged after 1.5
 SUSPENDED = 2.0
 MEMORY = Path("/sys/fs/cgroup/memory")  # version 1 of cgroups
 MEMORY_2 = Path("/sys/fs/cgroup")

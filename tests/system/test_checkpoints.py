@@ -194,6 +194,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_tool_says_so(launch, tmp_pa
     file.write_bytes(content)
     tool = launch(0, "run", module="dbmpi.checkpoint")
     assert tool.status == 1 and "checksum differs" in tool.out and tool.out.count("whole") == 1
+    (run / "finished").unlink()
     done = launch(3, *SHORT, "--run-dir", "run", "--resume")
     assert done.status == 0 and f"goes on from checkpoint {before}" in done.out
     assert "dbmpi: warning: checkpoint" in done.err and "it is not used" in done.err

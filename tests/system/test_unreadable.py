@@ -35,8 +35,10 @@ def finished(environment, tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    """A copy of it, which the test may change."""
-    return shutil.copytree(finished, tmp_path / "run")
+    """A copy of it, which the test may change. It does not say that it is over: the command loads it anew."""
+    copy = shutil.copytree(finished, tmp_path / "run")
+    (copy / "finished").unlink()
+    return copy
 
 
 @pytest.fixture(scope="session")

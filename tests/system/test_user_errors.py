@@ -1,11 +1,15 @@
 """Mistakes of the user: one message with place, value and remedy; status 2; no traceback."""
 
 import os
+import shlex
+import shutil
 
 import h5py
 import numpy as np
 import pytest
 
+from scripts import processes
+from tests import ROOT
 from tests.system.reading import QUIET, messages, one_message
 
 pytestmark = pytest.mark.beside
@@ -131,9 +135,15 @@ def test_a_launcher_that_is_gone_is_not_believed(launch):
     assert "usage: " in launch(0, "--help", env={"OMPI_COMM_WORLD_RANK": "3"}).out
 
 
-def test_only_the_first_singleton_speaks(launch):
-    done = launch(0, env={"SLURM_NTASKS": "4", "SLURM_PROCID": "2"}, timeout=30)
-    assert done.status == 2 and messages(done) == []
+@pytest.mark.parametrize(("rank", "spoken"), [(0, 1), (2, 0)])
+def test_only_the_first_singleton_speaks(environment, tmp_path, rank, spoken):
+    """Of those that Slurm started one by one."""
+    step = tmp_path / "slurmstepd"
+    shutil.copy("/bin/sh", step)
+    program = f"{shlex.quote(str(environment.python))} -m dbmpi.train; exit $?"
+    variables = {"PYTHONPATH": str(ROOT), "SLURM_NTASKS": "4", "SLURM_PROCID": str(rank)}
+    done = processes.run([str(step), "-c", program], timeout_s=30, env=variables, cwd=tmp_path)
+    assert done.status == 2 and len(messages(done)) == spoken
 
 
 def test_misspelt_option_in_an_allocation_is_no_hang(launch):
