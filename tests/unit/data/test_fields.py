@@ -246,3 +246,15 @@ def test_the_embedded_digits_are_as_they_were():
     data = described("digits")
     assert (data.train_rows, data.test_rows, data.made) == (1437, 360, {})
     assert data.path == str(digits.path())
+
+
+@pytest.mark.parametrize(("names", "made"), [(None, True), (NAMES, True), ([*NAMES, "elm", "fir"], False)])
+def test_gaps_are_closed_where_the_units_follow_unless_all_labels_have_names(tmp_path, names, made):
+    path = written(tmp_path / "a.h5", x=X, y=np.array([0, 1, 4])[Y])
+    if names is not None:
+        with h5py.File(path, "r+") as file:
+            file["y"].attrs["class_names"] = names
+    data = described(path, units='"auto"')
+    assert (data.classes, data.class_names) == (
+        (3, ("0", "1", "4") if names is None else tuple(NAMES)) if made else (5, tuple(names))
+    )
