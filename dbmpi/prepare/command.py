@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print(_prepare(given, argv))
-    except UserError as error:
+    except (UserError, OSError) as error:  # a folder that may not be read
         print(f"dbmpi: error: {error}", file=sys.stderr)
         return STATUS_USER_ERROR
     except KeyboardInterrupt:

@@ -46,7 +46,7 @@ class Spool:
         self.rows = 0
 
     def add(self, rows: Array) -> None:
-        """Take rows in; they are copied before the next call. Raises UserError where there is no room."""
+        """Take rows in, which stay as they are. Raises UserError where there is no room."""
         self._pending.append(rows)
         self._pending_bytes += rows.nbytes
         self.rows += len(rows)
