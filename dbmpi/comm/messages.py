@@ -166,8 +166,10 @@ class Inbox:
         self._request = comm.Irecv(self._bytes, source, tag)
 
     def take(self) -> Record | None:
-        """Return the next record, `()`, if it is there. Local."""
-        if not has_come(self._request, self._status, self._buffer.nbytes, self._tag.name, self._source):
+        """Return the next record, `()`, if it is there; None when this is closed. Local."""
+        if self._request == MPI.REQUEST_NULL or not has_come(
+            self._request, self._status, self._buffer.nbytes, self._tag.name, self._source
+        ):
             return None
         record = self._buffer.copy().reshape(())
         self._request = self._comm.Irecv(self._bytes, self._source, self._tag)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dbmpi.run.setup import Setup
 
 
+ANEW = "begin again with another --run-dir"
 LACKS = "the run has not written all that it should"
 STDERR = NAMES["stderr"]
 
@@ -94,7 +95,8 @@ class LastWord:
         if self._status() == STATUS_STOPPED and self.problems:
             yield f"{LACKS}: look at the space there; then {self._setup.go_on} from its last checkpoint"
         elif self._status() == STATUS_FAILURE:
-            yield f"{LACKS}, and has no checkpoint to go on from: look at the space there, and begin again"
+            # With its model the directory is taken, which nobody overwrites.
+            yield f"{LACKS}, and has no checkpoint to go on from: look at the space there, and {ANEW}"
 
     def _status(self) -> int:
         """Return the exit status; without its last word a run has stopped, or failed if nothing goes on."""

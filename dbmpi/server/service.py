@@ -144,9 +144,13 @@ class ShardService:
         self._inbox = Inbox(self._comm, self._coordinator, Tag.COMMAND, COMMAND)
         self.watch.heard()
         with self._waiter.attending(self._attend):
-            return self._run()
+            self._serve_until_told()
+        self._inbox.close()
+        self._finish()
+        assert self._status is not None
+        return self._status
 
-    def _run(self) -> int:
+    def _serve_until_told(self) -> None:
         idle = IdleBackoff()
         while self._status is None:
             now = time.monotonic()
@@ -160,9 +164,6 @@ class ShardService:
                 idle.rest(self._rounds is not None and self._rounds.under_way)
         while self._serve_next():  # requests that came before the command to stop
             pass
-        self._inbox.close()
-        self._finish()
-        return self._status
 
     def _next_message(self) -> Message | None:
         """Return the next command, or else the next request."""

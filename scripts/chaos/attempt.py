@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from dbmpi.output.run_directory import FINISHED
+from dbmpi.run.last_word import ANEW
 from scripts import processes
 from scripts.chaos import judge
 from scripts.chaos.failing import audit
@@ -118,14 +120,20 @@ class Attempt:
     def _go_on(self) -> None:
         """Go on with a run that has not come to its end, on another shape perhaps."""
         for _ in range(AGAIN):
-            if self.tried.statuses[-1] == 0 or "hang" in self.tried.wrong:
+            if self._over() or "hang" in self.tried.wrong:
                 return
+            if ANEW in self._jobs[-1].err:
+                self._run_dir = self._run_dir.with_name(f"{self._run_dir.name}-anew")
             with ThreadPoolExecutor(1) as beside:
                 found = beside.submit(self._loading())
                 done = self._job(self._plan.again)
                 self.tried.wrong += found.result() + [f"then {text}" for text in judge.manners(done)]
             if done.status:
                 self.tried.wrong.append(f"status {done.status} of a job that nothing disturbed")
+
+    def _over(self) -> bool:
+        """Whether the run has come to its end. Where all ranks are dead, mpirun says 0 and knows nothing."""
+        return self.tried.statuses[-1] == 0 and (self._run_dir / FINISHED).exists()
 
     def _loading(self) -> Callable[[], list[str]]:
         """Copy the run; return what says whether a job that has nothing to do leaves what was saved."""

@@ -143,7 +143,9 @@ KINDS = {
     "disk-failing": disk("nothing can be written from then on", disks.failing, disks.begin),
     "two-jobs": K("a second job is started in the same directory", own="scripts.chaos.second:attempt"),
     "link-lossy": link("a host's link loses packets", links.lossy, deaths=False),
-    "link-cut-short": link("a host's link is cut for less than the deadline", links.cut(D.SHORT), **SHORTLY),
+    "link-cut-short": link(
+        "a host's link is cut for less than half the deadline", links.cut(links.SHORT), **SHORTLY
+    ),
     "link-cut": link("a host's link is cut for longer than the deadline", links.cut(D.LONG), timeout_s=QUICK),
     "calls": K("one call of the file system fails", own="scripts.chaos.calls:attempt"),
 }

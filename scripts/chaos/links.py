@@ -91,6 +91,11 @@ def remove() -> None:
         subprocess.run(["ip", "netns", "del", host], capture_output=True)
 
 
+# Cuts, in deadlines. TCP doubles the time after which it sends again, so that the silence lasts up to twice
+# as long as the cut; silence is judged after 1.5.
+SHORT = 0.2, 0.5
+
+
 def cut(deadlines: tuple[float, float]) -> Callable[[Scene], None]:
     """Return what lets all vanish that the hosts send each other, for some deadlines, between two bounds."""
 

@@ -22,7 +22,7 @@ TABLE = """
 what                 | who                     | how  | phase   | ends with  | because
 none                 | *                       | *    | *       | 0          | nothing happens
 pause-short          | *                       | *    | *       | 0          | it is below the deadline
-link-cut-short       | *                       | *    | *       | 0          | it is below the deadline
+link-cut-short       | *                       | *    | *       | 0          | TCP sends again in time
 link-lossy           | *                       | *    | *       | 0          | what is lost is sent again
 suspend              | *                       | *    | *       | 0          | a stopped clock does not count
 disk-slow            | *                       | *    | *       | 0          | who writes gives signs of life
@@ -43,7 +43,7 @@ deaths               | coordinator+last replica| ulfm | training| 85         | t
 deaths               | coordinator+shard       | ulfm | training| 85         | its successor has a mirror
 deaths               | last replica+shard      | ulfm | training| 85         | its successor has a mirror
 deaths               | replica+only shard      | ulfm | training| 1          | nobody has its parameters
-deaths               | coordinator+only shard  | ulfm | training| 1 85       | the shard first, or last
+deaths               | coordinator+only shard  | ulfm | training| 0 1 85     | nobody may be left to tell
 deaths               | last replica+only shard | ulfm | training| 1 85       | the shard first, or last
 kill-emergency       | *                       | ulfm | launch  | 0 1 85- 137| without roles the job ends
 kill-emergency       | *                       | ulfm | training| 85         | written again without the shard

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from dbmpi.comm.messages import has_come
+from dbmpi.comm.messages import Inbox, has_come
+from dbmpi.comm.protocol import COMMAND, Tag
 from dbmpi.errors import ProtocolError
 
 pytestmark = pytest.mark.mpi(ranks=[2])
@@ -24,3 +25,10 @@ def test_a_message_of_a_wrong_size_is_refused(comm: Any, size: int, says: str) -
     with pytest.raises(ProtocolError, match=f"PARAMETERS from rank 0 {says}"):
         while not has_come(request, MPI.Status(), 8, "PARAMETERS", 0):
             pass
+
+
+def test_a_closed_inbox_has_nothing(comm: Any) -> None:
+    inbox = Inbox(comm, 1 - comm.rank, Tag.COMMAND, COMMAND)
+    comm.Barrier()
+    inbox.close()
+    assert inbox.take() is None
