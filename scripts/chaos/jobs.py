@@ -12,6 +12,7 @@ from scripts.chaos import problem
 from scripts.chaos.shapes import Shape
 
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
+NO_LAUNCHER = "The PMIx server's listener thread failed to start"  # Open MPI's, seen once in 900 launches
 START_S = 12  # for MPI to start, longer than a rank may stand still: those whose peer died then wait so long
 LIMIT_S = START_S + 150.0  # of a job: what takes longer hangs
 During = Callable[[Callable[[], list[int]]], None]
@@ -85,7 +86,7 @@ class Workshop:
         around: Surroundings = PLAIN,
         during: During | None = None,
     ) -> processes.Finished:
-        """Make one job of a run, to its end; `more` are further settings."""
+        """Make one job of a run, to its end; `more` are further settings. SystemExit if mpirun cannot start."""
         environment = self.launchers[mode.launcher]
         settings = [f"data.path={self.data}", *problem.COMMON, *problem.ALGORITHMS[mode.algorithm]]
         settings += [*shape.settings, *around.settings, *more]
@@ -102,7 +103,10 @@ class Workshop:
         ]
         env = {"PYTHONPATH": str(launcher.ROOT), **environment.variables(), **self._own_places()}
         env[START] = str(START_S)
-        return processes.run(command, timeout_s=LIMIT_S, env=env, cwd=self.folder, during=during)
+        done = processes.run(command, timeout_s=LIMIT_S, env=env, cwd=self.folder, during=during)
+        if NO_LAUNCHER in done.err:
+            raise SystemExit(f"mpirun: {NO_LAUNCHER}")
+        return done
 
     def _own_places(self) -> dict[str, str]:
         """Let what killed ranks leave lie in the folder, and not in the machine's shared memory."""
