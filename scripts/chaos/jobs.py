@@ -86,7 +86,7 @@ class Workshop:
         around: Surroundings = PLAIN,
         during: During | None = None,
     ) -> processes.Finished:
-        """Make one job of a run, to its end; `more` are settings. Raises SystemExit if mpirun cannot start."""
+        """Make one job of a run, to its end; `more` are settings. SystemExit if mpirun cannot start."""
         environment = self.launchers[mode.launcher]
         settings = [f"data.path={self.data}", *problem.COMMON, *problem.ALGORITHMS[mode.algorithm]]
         settings += [*shape.settings, *around.settings, *more]
