@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
 from dbmpi.prepare.columns import LARGEST
-from dbmpi.text import several
+from dbmpi.text import several, show
 
 BLOCK_BYTES = 1 << 19  # beyond, numpy.loadtxt gets no faster
 MOST_QUOTED_BYTES = 1 << 20  # in one cell: beyond, a quote is taken for one that is never closed
@@ -47,7 +48,7 @@ class Block:
     def lines(self) -> list[str]:
         """The lines. Raises UserError where they are no text."""
         try:
-            return [line + "\n" for line in self.content.decode().removesuffix("\n").split("\n")]
+            return io.StringIO(self.content.decode(), newline="\n").readlines()
         except UnicodeDecodeError as error:
             line = self.first + self.content.count(b"\n", 0, error.start)
             raise UserError(
@@ -147,33 +148,40 @@ class DelimitedFile:
         """Yield all rows. Raises UserError where the file cannot be read."""
         line = 1
         for content in self._pieces():
-            if line == 1 and self._header:
-                content, line = content.partition(b"\n")[2], 2
+            first, lines = line, content.count(b"\n")
+            if first == 1 and self._header:
+                content, first = content.partition(b"\n")[2], 2
             if content.strip():
-                yield Block(content, line, self.path, self._delimiter, len(self.names))
-            line += content.count(b"\n")
+                yield Block(content, first, self.path, self._delimiter, len(self.names))
+            line += lines
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield the file in pieces that end with whole rows."""
-        quote, line = QUOTE.encode(), 1
         try:
             with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
                 if file.read(len(BOM)) != BOM:
                     file.seek(0)
                 while piece := file.read(BLOCK_BYTES) + file.readline():
-                    whole = len(piece)
-                    while piece.count(quote) % 2 and (more := file.readline()):  # a quoted cell goes on
-                        piece += more
-                        if len(piece) > whole + MOST_QUOTED_BYTES:
-                            raise UserError(
-                                f"{self.path}: from line {line} on: a quote is never closed; mend it"
-                            )
-                    line += piece.count(b"\n")
-                    yield piece
+                    yield piece + self._rest_of_quoted(piece, file)
         except (OSError, EOFError) as error:
-            raise UserError(
-                f"{self.path}: cannot be read: {getattr(error, 'strerror', None) or error}"
-            ) from error
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.path}: cannot be read: {reason}") from error
+
+    def _rest_of_quoted(self, piece: bytes, file: gzip.GzipFile | io.BufferedReader) -> bytes:
+        """Return the lines that a quoted cell at the end of a piece goes on over."""
+        quote, rest = QUOTE.encode(), b""
+        inside = piece.count(quote) % 2
+        while inside and (line := file.readline()):
+            rest += line
+            inside = (inside + line.count(quote)) % 2
+            if len(rest) > MOST_QUOTED_BYTES:
+                raise UserError(f"{self.path}: after {_cut(piece)} a quote is never closed; mend it")
+        return rest
+
+
+def _cut(piece: bytes) -> str:
+    """Return the last row of a piece for a message."""
+    return show(piece.rstrip(b"\n").rpartition(b"\n")[2].decode(errors="replace"))
 
 
 def _is_number(text: str) -> bool:

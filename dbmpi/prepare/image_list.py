@@ -11,7 +11,7 @@ from dbmpi.prepare.labels import in_order
 from dbmpi.prepare.source import SPLITS, TRAIN
 from dbmpi.text import listed, show
 
-Item = tuple[str, Path, str]  # split, path, class
+Item = tuple[str, str, str]  # split, path, class
 Listing = Callable[[], Iterator[Item]]  # lists them anew each time: millions of paths need not be kept
 
 
@@ -25,7 +25,7 @@ def of_folder(folder: Path) -> Iterator[Item]:
     for split, top in splits.items():
         for label in _entries(top):
             if label.is_dir():
-                yield from ((split, Path(path), label.name) for path in _files(label))
+                yield from ((split, path, label.name) for path in _files(label))
 
 
 def _entries(folder: str | Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
@@ -67,12 +67,12 @@ def _item(row: Mapping[str, str], table: Path, line: int) -> Item:
         raise UserError(f"{table}: line {line}: the split is {show(split)}; it must be {listed([*SPLITS])}")
     if not row["path"] or not row["label"]:
         raise UserError(f"{table}: line {line}: has no path or no label; write both, or take the line out")
-    return split, table.parent / row["path"], row["label"]
+    return split, str(table.parent / row["path"]), row["label"]
 
 
 def counted(items: Iterator[Item]) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the classes in order, and how many images each split has. Raises UserError."""
-    first: dict[str, dict[str, Path]] = {}  # split -> class -> the first of its images
+    first: dict[str, dict[str, str]] = {}  # split -> class -> the first of its images
     rows: Counter[str] = Counter()
     for split, path, label in items:
         first.setdefault(split, {}).setdefault(label, path)

@@ -90,10 +90,10 @@ class ImageSource:
         )
 
 
-Task = list[tuple[str, Path, int]]  # split, path, label
+Task = list[tuple[str, str, int]]  # split, path, label
 
 
-def _tasks(images: Iterator[tuple[str, Path, int]]) -> Iterator[Task]:
+def _tasks(images: Iterator[tuple[str, str, int]]) -> Iterator[Task]:
     while task := [*islice(images, TASK)]:
         yield task
 

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -45,7 +44,7 @@ class Form:
         return self.size if self.grey else (*self.size, 3)
 
 
-def read_picture(path: Path, form: Form) -> Array:
+def read_picture(path: str, form: Form) -> Array:
     """Read one image, uint8 (H, W) or (H, W, 3). Raises NoPicture.
 
     A JPEG that is much larger than wanted is decoded at an eighth, a quarter or half of its size (`draft`),

@@ -147,7 +147,7 @@ def _write_splits(file: h5py.File, spool: Spool, cuts: Cuts, layout: Layout, opt
     for records in _pieces(spool.batches(), batch_rows(spool.record)):
         position = cuts.positions(records)
         for number, writer in enumerate(writers):
-            chosen = records[position == number] if len(writers) > 1 else records
+            chosen = records.compress(position == number) if len(writers) > 1 else records
             if len(chosen):
                 writer.add(*layout.convert(chosen))
     for writer in writers:
