@@ -1,8 +1,8 @@
 """`python -m dbmpi.prepare` beside NumPy's reader and Pillow alone, and its peak memory, whole processes.
 
 Tables have 21 columns, one of classes; mixed ones have two more, of texts: 2.4 million rows, so that the
-start of Python is a small part. The images are 9,000 JPEG of 500 x 500, made to be 64 x 64, beside a loop that
-only decodes and resizes. Memory is the peak of 600,000 rows less that of 60,000.
+start of Python is a small part. The images are 9,000 JPEG of 500 x 500, made to be 64 x 64, beside a loop
+that only decodes and resizes. Memory is the peak of 600,000 rows less that of 60,000.
 """
 
 import subprocess
