@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data.moments import Moments
 from dbmpi.errors import UserError
 from dbmpi.files import versions, writing
 from dbmpi.prepare.cuts import Cuts, Tally, cuts_of
-from dbmpi.prepare.moments import Moments
 from dbmpi.prepare.progress import Progress
 from dbmpi.prepare.source import TRAIN, Layout, Source, batch_rows
 from dbmpi.prepare.spool import Spool
@@ -167,7 +167,7 @@ class _SplitWriter:
         if not rows:
             raise UserError(f"the split {name} would have no rows: give more rows, or another fraction")
         self._done, self._scaling = 0, options.scaling if name == TRAIN else NONE
-        self._moments = Moments(together=self._scaling == ALL)
+        self._moments = Moments()
         self._x = self._dataset(
             file, f"{name}/x", (rows, *layout.x_shape), layout.x_dtype, options.compression
         )
@@ -193,14 +193,16 @@ class _SplitWriter:
         self._x[rows], self._y[rows] = x, y
         self._done += len(x)
         if self._scaling != NONE:
-            self._moments.add(x)
+            self._moments.add(x.reshape(len(x), -1))
 
     def close(self) -> None:
         """Write what is known when all rows are written."""
         if self._scaling != NONE:
-            scale, offset = self._moments.scale_and_offset()
+            found = self._moments.together() if self._scaling == ALL else self._moments
+            scale = 1 / found.deviation_C
             shape = self._x.shape[1:] if self._scaling == COLUMNS else ()
-            self._x.attrs["scale"], self._x.attrs["offset"] = scale.reshape(shape), offset.reshape(shape)
+            self._x.attrs["scale"] = scale.reshape(shape)
+            self._x.attrs["offset"] = (-found.mean_C * scale).reshape(shape)
 
 
 def _write_scaling(file: h5py.File, layout: Layout) -> None:
