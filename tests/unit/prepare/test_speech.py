@@ -63,6 +63,20 @@ def test_energies_are_those_of_kaldi(rate):
     assert found.shape == expected.shape and np.abs(found - expected).max() < 2e-3
 
 
+def test_energies_are_what_kaldi_once_gave():
+    """By kaldi-native-fbank 1.23, for where it is not installed."""
+    time = np.arange(2400)
+    tones = 8000 * np.sin(2 * np.pi * (300 + time / 8) * time / RATE) + 300 * np.cos(time * time)
+    found = FilterBank(RATE).energies(np.rint(tones).astype(np.int16))
+    expected = [
+        [10.1461, 14.8272, 16.2384, 18.3031],
+        [9.9040, 20.3438, 16.1587, 18.2035],
+        [9.4262, 14.4793, 16.1473, 18.2175],
+    ]
+    assert found.shape == (28, 40)
+    assert np.allclose(found[[0, 13, 27]][:, [0, 10, 20, 39]], expected, atol=2e-3)
+
+
 def test_frames_with_their_neighbours():
     frames = np.arange(12, dtype=np.float32).reshape(6, 2)
     found = stacked(frames, 1)
