@@ -10,10 +10,11 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
+from dbmpi.prepare.columns import LARGEST
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.source import TRAIN, Batch, Layout, batch_rows
 from dbmpi.prepare.streams import Stream, opened
-from dbmpi.prepare.targets import LARGEST, Targets, task_of
+from dbmpi.prepare.targets import Targets, task_of
 from dbmpi.text import listed, nearest, several, show
 
 # How others call inputs and targets, and the splits.

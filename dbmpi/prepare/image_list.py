@@ -1,15 +1,15 @@
 """Which images there are: folders of them, one for each class, or a table of paths and labels."""
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dbmpi.errors import UserError
 from dbmpi.prepare.labels import in_order
+from dbmpi.prepare.listing import files_of
 from dbmpi.prepare.source import SPLITS, TRAIN
-from dbmpi.text import listed, show
+from dbmpi.text import show
 
 Item = tuple[str, str, str]  # split, path, class
 Listing = Callable[[], Iterator[Item]]  # lists them anew each time: millions of paths need not be kept
@@ -42,32 +42,12 @@ def _files(folder: os.DirEntry[str]) -> Iterator[str]:
             yield one.path
 
 
-def of_table(path: Path) -> Iterator[Item]:
-    """List the images of a CSV with the columns path and label, and split if it has one. Raises UserError.
-
-    A relative path starts at the folder of the table.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
-            if missing:
-                raise UserError(
-                    f"{path}: has no column {listed(missing)}; line 1 must name them, as in path,label,split"
-                )
-            for row in rows:
-                yield _item(row, path, rows.line_num)
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a CSV of paths and labels: {error}") from error
-
-
-def _item(row: Mapping[str, str], table: Path, line: int) -> Item:
-    split = row.get("split") or TRAIN
-    if split not in SPLITS:
-        raise UserError(f"{table}: line {line}: the split is {show(split)}; it must be {listed([*SPLITS])}")
-    if not row["path"] or not row["label"]:
-        raise UserError(f"{table}: line {line}: has no path or no label; write both, or take the line out")
-    return split, str(table.parent / row["path"]), row["label"]
+def of_table(table: Path) -> Iterator[Item]:
+    """List the images of a table, see `listing.files_of`. Raises UserError."""
+    for one in files_of(table):
+        if not one.label:
+            raise UserError(f"{table}: line {one.line}: has no label; write it, or take the line out")
+        yield one.split, str(one.path), one.label
 
 
 def counted(items: Iterator[Item]) -> tuple[tuple[str, ...], dict[str, int]]:

@@ -1,6 +1,5 @@
 """WAV files and their labels: listed by the names of the files, or in a table."""
 
-import csv
 import fnmatch
 import re
 import wave
@@ -11,8 +10,8 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
-from dbmpi.prepare.source import SPLITS, TEST, TRAIN
-from dbmpi.text import listed, show
+from dbmpi.prepare.listing import files_of
+from dbmpi.prepare.source import TEST, TRAIN
 
 
 @dataclass(frozen=True)
@@ -69,30 +68,15 @@ def _matched(path: Path, pattern: str) -> dict[str, str]:
     )
     match = re.fullmatch(text, path.stem)
     if match is None:
-        raise UserError(f"{path}: its name is not as --names {pattern} says; rename it, or give --labels")
+        raise UserError(
+            f"{path}: its name is not as --names {pattern} says; rename it, or give a CSV of paths and labels"
+        )
     return match.groupdict()
 
 
 def by_table(table: Path) -> list[Recording]:
-    """List the WAV files of a CSV: path, label and, if it has them, split and group. Raises UserError."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
-            if missing:
-                raise UserError(f"{table}: has no column {listed(missing)}; line 1 must name them")
-            return [_recording(row, table, rows.line_num) for row in rows]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{table}: cannot be read as a CSV of paths and labels: {error}") from error
-
-
-def _recording(row: dict[str, str], table: Path, line: int) -> Recording:
-    split = row.get("split") or TRAIN
-    if split not in SPLITS or not row["path"]:
-        raise UserError(
-            f"{table}: line {line}: the split is {show(split)}, the path {show(row['path'])}; mend it"
-        )
-    return Recording(table.parent / row["path"], row["label"] or "", split, row.get("group") or row["path"])
+    """List the WAV files of a table, see `listing.files_of`. Raises UserError."""
+    return [Recording(one.path, one.label, one.split, one.group or str(one.path)) for one in files_of(table)]
 
 
 def samples(path: Path) -> tuple[int, int]:

@@ -83,7 +83,7 @@ class SpeechSource:
             return
         for one in self._recordings:
             if not one.label:
-                raise UserError(f"{one.path}: has no label; give --names, --labels or --frame-labels")
+                raise UserError(f"{one.path}: has no label; give --names, --frame-labels or a CSV")
             if one.label not in self._names:
                 raise UserError(
                     f"{one.path}: no recording to train with has the label {show(one.label)}; add some"

@@ -6,12 +6,12 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
+from dbmpi.prepare.columns import LARGEST
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.source import smallest_dtype
 from dbmpi.text import show
 
 CLASSES, ONE_HOT, MEMBERS, NUMBERS = TASKS = ("classes", "one-hot", "members", "numbers")
-LARGEST = float(np.finfo(np.float32).max)
 
 
 def task_of(some: Array) -> str:
