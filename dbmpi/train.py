@@ -51,9 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if leftover.forget(os.environ):
                 EARLY.over()  # who is alone listens to less
             EARLY.listen()
-            abort.interrupt_once()
             return _main(sys.argv[1:] if argv is None else argv, started)
-        except KeyboardInterrupt:  # before there is anything to abort
+        except KeyboardInterrupt:  # where nothing is trained
             print("dbmpi: interrupted", file=sys.stderr, flush=True)
             return abort.STATUS_INTERRUPTED
         finally:

@@ -20,7 +20,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from dbmpi.comm.scarcity import lacking
@@ -94,19 +93,6 @@ class RankIdentity:
         return True
 
 
-def interrupt_once() -> None:
-    """Let the first Ctrl-C end the program, and no other: it may come from terminal and launcher both.
-
-    A second one, in the middle of the first one's message, would make another.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-
-
 def guarded(body: Callable[[], int], who: RankIdentity, abort: Abort) -> int:
     """Run `body`, and abort the job if it raises, in this thread or in another.
 
@@ -149,6 +135,7 @@ def _fail(error: BaseException | None, who: RankIdentity, abort: Abort) -> int:
         status = STATUS_TAKEN_OVER
     if isinstance(error, KeyboardInterrupt):
         status = STATUS_INTERRUPTED
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another would make another message
     try:
         _tell(error, who)
     finally:  # whatever can be told

@@ -66,7 +66,7 @@ class Signals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         again = number == self.number == signal.SIGINT and time.monotonic() - self._since > ECHO_S
         if again:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._since = time.monotonic()  # of a third: what is imported meanwhile may have caught this one
             raise KeyboardInterrupt
         if not self.number and number in BY_LAUNCHERS:
             self._show(f"dbmpi: {signal.Signals(number).name}: {HURRY}\n")

@@ -50,9 +50,9 @@ class EarlySignals:
                 continue
             alone = one == signal.SIGHUP and not _launched()
             signal.signal(one, signal.SIG_IGN if alone else self._end)
-        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # until `abort.interrupt_once`
-            self._before[signal.SIGINT] = signal.default_int_handler
-            signal.signal(signal.SIGINT, self._end)
+        # An exception would not do: what catches all of them, in the middle of an import, would swallow it.
+        self._before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
+        signal.signal(signal.SIGINT, self._end)
 
     def over(self) -> None:
         """Let signals do again what they did, but for those that others listen to by now. Local."""
@@ -70,10 +70,10 @@ class EarlySignals:
         for one in (*STOPS, signal.SIGINT):
             signal.signal(one, signal.SIG_IGN)
         self.let_go()
-        if number == signal.SIGINT:
-            self._tell("dbmpi: interrupted\n", STATUS_INTERRUPTED)
         if _launched():
             time.sleep(KILL_S if number in BY_LAUNCHERS else FIRST_S * bool(launch.env_rank(os.environ)))
+        if number == signal.SIGINT:
+            self._tell("dbmpi: interrupted\n", STATUS_INTERRUPTED)
         name = signal.Signals(number).name
         self._tell(
             f"dbmpi: stopped by {name} before training: the same command starts it again\n", STATUS_STOPPED

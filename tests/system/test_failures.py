@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from dbmpi.data import digits
+from tests import runner
 from tests.system.faulty import FREED_S, SLOW_DISK_S
 from tests.system.reading import QUIET, messages, one_message, parameters, records, split, summary
 
@@ -343,6 +344,32 @@ def test_interrupted_process_ends_soon(launch, tmp_path, early):
         assert done.status == 130 and "interrupted" in one_message(done)
     else:
         assert done.status == 85 and messages(done) == []
+
+
+SWALLOWED = """
+import builtins, os, signal
+load = builtins.__import__
+
+def interrupted(name, *args, **more):
+    if name == "h5py":
+        builtins.__import__ = load
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException:
+            pass
+    return load(name, *args, **more)
+
+builtins.__import__ = interrupted
+"""
+
+
+@pytest.mark.parametrize("n", [0, 4])
+def test_ctrl_c_is_not_lost_in_an_import_that_catches_everything(launch, tmp_path, n):
+    (tmp_path / "sitecustomize.py").write_text(SWALLOWED)
+    path = os.pathsep.join((str(tmp_path), str(runner.ROOT)))
+    done = launch(n, *LONG, "--run-dir", "run", timeout=BOUND_S, env={"PYTHONPATH": path})
+    assert done.status == 130 and "interrupted" in one_message(done)
+    assert not (tmp_path / "run").exists()
 
 
 def test_slow_shard_does_not_slow_training_that_overlaps(break_it, tmp_path):

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from dbmpi import train
-from dbmpi.comm import abort
 from dbmpi.config import load
 from dbmpi.config.schema import DEFAULT_FILE
 from dbmpi.config.toml import to_toml
@@ -128,13 +127,12 @@ def make(number: int, directory: Path) -> list[str]:
 
 
 @pytest.fixture
-def bounded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let a case that takes too long raise, and Ctrl-C be pytest's."""
+def bounded() -> Iterator[None]:
+    """Let a case that takes too long raise."""
 
     def late(number: int, frame: object) -> None:
         raise TooSlow
 
-    monkeypatch.setattr(abort, "interrupt_once", lambda: None)
     before = signal.signal(signal.SIGALRM, late)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
