@@ -4,6 +4,9 @@
              if k mod n_push = 0: begin to push the accrued sum
              if k mod n_fetch = 0: begin to fetch the parameters
 
+Every example counts alike: of a minibatch that is shorter than others, as the last of an epoch is, the
+gradient of the mean loss is as much smaller.
+
 Both begin at the end of the step, in one round trip where both are due, and go on in the background
 while the next minibatches are computed; the copy of step 0 comes from a first fetch. An exchange
 that is due while another is in flight begins when that has ended; gradients accrue meanwhile.
@@ -54,6 +57,8 @@ class DownpourClient:
         The parameter service.
     pieces
         Number of pieces of this partition's parameters.
+    whole
+        Examples in a minibatch that is not short.
     on_minibatch
         Called between minibatches.
 
@@ -77,6 +82,7 @@ class DownpourClient:
         loader: Loader,
         client: ParameterClient,
         pieces: int,
+        whole: int,
         on_minibatch: Callable[[], None],
     ) -> None:
         self.settings, self.rate, self.model, self.client = settings, rate, model, client
@@ -85,7 +91,7 @@ class DownpourClient:
         self._in_place = client.shared or self._waits  # nobody computes on the copy while it is replaced
         self.theta = self._incoming if self._in_place else self._view(client.room())
         self.steps = self.pushes = self.fetches = self.refused = 0
-        self._local_rate = local_rate(settings)
+        self._local_rate, self._whole = local_rate(settings), whole
         self._accrued = self._view(client.room())
         self._in_flight = self._accrued if self._waits else self._view(client.room())
         self._scratch: Tensors | None = None
@@ -156,6 +162,8 @@ class DownpourClient:
             self._accrued_versions = self._versions
         gradient = self._accrued if fresh else self._scratch_gradient()
         score = self.model.differentiate(self.theta, gradient, width, targets)
+        if width < self._whole:
+            gradient.flat *= width / self._whole
 
         self._settle(self.client.poll())
         self._due |= self._due_at(self.steps)

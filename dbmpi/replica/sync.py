@@ -31,17 +31,15 @@ class SyncClient(DownpourClient):
 
     Parameters
     ----------
-    minibatch
-        Examples in one that is whole: its gradient has the weight 1 in the mean of a round.
     leader
         Decides which round is next, where a replica may leave some out and has several partitions; else None.
     others
         As `DownpourClient` takes them.
     """
 
-    def __init__(self, *others: Any, minibatch: int, leader: "Leader | None") -> None:
+    def __init__(self, *others: Any, leader: "Leader | None") -> None:
         super().__init__(*others)
-        self._whole, self._leader = minibatch, leader
+        self._leader = leader
         self._ended = Outcome(None, 0)  # the last exchange
         self._round = 0
 
@@ -72,7 +70,7 @@ class SyncClient(DownpourClient):
     def _take_part(self, minibatch: Minibatch | None, examples: int, report: Record) -> None:
         """Learn from a minibatch in a round, or only wait for its step, after `examples` were handed out."""
         width = minibatch[0] if minibatch is not None else 0
-        self._share = Share(self._round, width / self._whole)
+        self._share = Share(self._round, float(width > 0))
         if minibatch is not None:
             self._learn(minibatch, examples, report)
         else:

@@ -97,13 +97,14 @@ def _downpour(
     settings, rows = context.config.downpour, context.setup.description.train_rows
     rate = LearningRate(settings.learning_rate, settings.schedule, rows)
     pieces = len(sharding.of_partition(context.pieces, model.partition))
-    parts = settings, rate, model, loader, client, pieces, on_minibatch
+    whole = min(context.config.train.minibatch, -(-rows // len(context.setup.topology.replicas)))
+    parts = settings, rate, model, loader, client, pieces, whole, on_minibatch
     if not context.config.sync:
         return DownpourClient(*parts)
     from dbmpi.replica.sync import SyncClient
 
     leader = _leader(context, model) if settings.backups else None
-    return SyncClient(*parts, minibatch=context.config.train.minibatch, leader=leader)
+    return SyncClient(*parts, leader=leader)
 
 
 def _leader(context: RunContext, model: "PartitionModel") -> "Leader | None":

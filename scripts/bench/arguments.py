@@ -18,7 +18,7 @@ LOOK_S = 120
 # In this order: what is asked most comes first.
 PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "rates", "step", "threads", "partitions",
          "transport", "boundary", "data", "prepare", "start", "memory", "downpour", "sandblaster",
-         "checkpoints", "lbfgs", "kernels", "spatial")  # fmt: skip
+         "checkpoints", "lbfgs", "speech", "kernels", "spatial")  # fmt: skip
 OF_DATA = ("accuracy", "replicas", "defaults", "rates", "sandblaster")  # parts that use --data
 STATUS_USAGE = 2
 ROUNDS = 3  # of a part that does not say
@@ -46,6 +46,7 @@ def parse(words: Sequence[str], about: str) -> argparse.Namespace:
     add("--load", type=_number(int, 0), default=0, help="busy processes beside (default 0)")
     add("--data", type=Path, help="HDF5 file of 28 x 28 images and 10 classes, as MNIST: of "
         f"{', '.join(OF_DATA)}; the other parts make their own examples")  # fmt: skip
+    add("--recordings", type=Path, help="folder of the free spoken digit data set's WAV files: of speech")
     add("--target", type=_number(float, above=0, most=1), default=0.975,
         help="of accuracy and rates: to be reached (0.975)")  # fmt: skip
     add("--examples", type=_number(int, 100), default=180_000,
@@ -64,6 +65,8 @@ def parse(words: Sequence[str], about: str) -> argparse.Namespace:
         parser.error(f"--out {given.out} cannot be written: {error.strerror or error}")
     if given.data is not None and not given.data.is_file():
         parser.error(f"--data {given.data}: there is no such file")
+    if given.recordings is not None and not given.recordings.is_dir():
+        parser.error(f"--recordings {given.recordings}: there is no such folder")
     _look_ahead(parser, given)
     return given
 

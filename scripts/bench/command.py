@@ -43,6 +43,7 @@ IN_PROCESS = (
     "spatial",
 )  # parts that compute themselves: on one thread
 AS_PART = "--as-part"
+PATHS = "data", "recordings"  # options that are files or folders
 LONGEST_S = 2400  # of one round of a part
 SCHEMA = 1
 
@@ -106,7 +107,8 @@ def measure_part(name: str, given: argparse.Namespace, folder: Path) -> dict[str
     own, started = folder / name, time.monotonic()
     own.mkdir(exist_ok=True)
     asked = {key: getattr(given, key) for key in ("rounds", "seconds", "target", "examples", "seed", "only")}
-    asked |= {"folder": str(own), "data": given.data and str(given.data.resolve())}
+    asked |= {"folder": str(own)}
+    asked |= {key: (path := getattr(given, key)) and str(path.resolve()) for key in PATHS}
     out = own / "part.json"
     command = [sys.executable, str(HERE), AS_PART, name, json.dumps(asked), str(out)]
     changes: dict[str, str | None] = dict.fromkeys(machine.FORCED)
@@ -126,7 +128,7 @@ def measure_part(name: str, given: argparse.Namespace, folder: Path) -> dict[str
 def be_part(name: str, asked: str, out: str) -> int:
     """Measure a part in this process, and write its rounds and rows."""
     started, given = time.monotonic(), json.loads(asked)
-    given |= {"folder": Path(given["folder"]), "data": given["data"] and Path(given["data"])}
+    given |= {key: given[key] and Path(given[key]) for key in ("folder", *PATHS)}
     options = core.Options(**given)
     module = importlib.import_module(f"scripts.bench.parts.{name}")
     groups = [group for group in module.groups(options) if options.wants(group.name)]

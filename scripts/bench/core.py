@@ -42,6 +42,8 @@ class Options:
         Rounds of a part, None for as many as it wants; no other is begun that would end after `seconds`.
     data
         An HDF5 file of 28 x 28 images and 10 classes; None: parts make their own examples.
+    recordings
+        A folder of the free spoken digit data set; None: what learns from it is skipped.
     target, examples
         Of the parts about time to an accuracy: that of the test set, and how many examples a side learns
         from at most.
@@ -55,6 +57,7 @@ class Options:
     rounds: int | None = None
     seconds: float = 100.0
     data: Path | None = None
+    recordings: Path | None = None
     target: float = 0.975
     examples: int = 180_000
     seed: int = 1

@@ -52,7 +52,7 @@ def step(run: RunContext) -> Callable[[], object]:
     settings, batch = run.config.downpour, run.config.train.minibatch
     rate = LearningRate(settings.learning_rate, settings.schedule, ROWS)
     nothing: object = None  # no loader: the minibatch stays
-    downpour = DownpourClient(settings, rate, model, nothing, client, len(run.pieces), lambda: None)  # type: ignore[arg-type]
+    downpour = DownpourClient(settings, rate, model, nothing, client, len(run.pieces), batch, lambda: None)  # type: ignore[arg-type]
     random = np.random.default_rng(1)
     inputs = model.workspace(batch).states[0]
     inputs[...] = random.random(inputs.shape, np.float32)

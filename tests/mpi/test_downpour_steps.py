@@ -23,7 +23,7 @@ from dbmpi.run import cli
 from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
 
 Array = NDArray[Any]
-STEPS, B, SEED = 25, 20, 4
+STEPS, B, SEED = 25, 59, 4  # a whole epoch: its last minibatch is one of 21 examples
 RATES = {"sgd": 0.1, "momentum": 0.05, "adagrad": 0.05, "adam": 0.01, "adarevision": 0.05}
 LAYERS = (
     'model.layers=[{type="dense", units=9, activation="tanh"}, '
@@ -103,7 +103,8 @@ def serial(rule: str, start: list[Array]) -> list[list[Array]]:
     memory = [[np.zeros_like(value), np.zeros_like(value)] for value in values]
     history = []
     for t, (x, y) in zip(range(1, STEPS + 1), batches(), strict=False):
-        updated(rule, values, gradients(values[0::2], values[1::2], x, y, 0.001)[1], memory, t)
+        mean = gradients(values[0::2], values[1::2], x, y, 0.001)[1]
+        updated(rule, values, [one * (len(x) / B) for one in mean], memory, t)
         history.append([value.copy() for value in values])
     return history
 

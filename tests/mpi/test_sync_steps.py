@@ -16,9 +16,10 @@ from dbmpi.data import digits
 from dbmpi.data.portions import PortionPlan
 from dbmpi.run import cli
 from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
-from tests.mpi.test_downpour_steps import SEED, B, arguments, detector, updated
+from tests.mpi.test_downpour_steps import SEED, arguments, detector, updated
 
 Array = NDArray[Any]
+B = 20
 STEPS = 35  # minibatches of both replicas: one of them has none for the last round
 
 
@@ -26,6 +27,7 @@ def in_sync(shards: int, partitions: int, run_dir: Path, *options: str) -> cli.A
     """Two replicas, unless an option says else."""
     asked = arguments("adagrad", shards, partitions, run_dir)
     own = "train.algorithm=sync", "cluster.replicas=2", f"train.steps={STEPS}", "train.portion=7"
+    own += (f"train.minibatch={B}",)
     return replace(asked, overrides=(*asked.overrides, *own, *options))
 
 

@@ -24,6 +24,7 @@ IMAGES = {
     "image-28": (28, 28),
     "image-32": (32, 32, 3),
     "paper-image": (100, 100, 3),
+    "speech": (440,),
 }
 PARAMETERS = {
     "mnist": 785 * 512 + 513 * 512 + 513 * 10,
@@ -31,12 +32,13 @@ PARAMETERS = {
     "image-28": 456_578,
     "image-32": 1_013_738,
     "paper-image": 1_699_087_440,
+    "speech": 441 * 256 + 3 * 257 * 256 + 257 * 30,
 }
 
 
 def planes(config: Config, shape: tuple[int, ...]) -> tuple[list[tuple[int, int]], int]:
     """Follow the plane through the layers: its rows and columns after each, and the parameters in all."""
-    rows, columns, maps = (*shape, 1)[:3]
+    rows, columns, maps = (*shape, 1, 1)[:3]
     found, parameters = [], 0
     for layer in config.model.layers:
         if isinstance(layer, Local | Conv | Pool):
@@ -124,7 +126,7 @@ def test_the_stand_in_for_imagenet_takes_no_space_and_the_dry_run_says_what_is_t
     assert re.search(r"(?m)^all 81 partitions together .* 1,09\d,\d{3},\d{3}$", text)
 
 
-@pytest.mark.parametrize("name", ["mnist", "image-28", "image-32"])
+@pytest.mark.parametrize("name", ["mnist", "image-28", "image-32", "speech"])
 def test_the_way_to_train_in_one_process(name: str) -> None:
     path = FOLDER / f"{name}.toml"
     (overrides,) = re.findall(r"in one process: add --set (.*)", path.read_text("utf-8"))

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from dbmpi.model.tensors import Tensors
 from dbmpi.replica.client import ALONE, Outcome, Request
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
+from dbmpi.replica.sync import SyncClient
 from dbmpi.run.serial import LocalClient
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
@@ -29,6 +31,7 @@ from dbmpi.server.shard import Shard
 PARTITIONING = Partitioning(from_layers([Dense(units=2)], 3, "squared"), 1)
 SIZE = PARTITIONING.sizes[0]  # 8
 BOTH = Op.FETCH | Op.PUSH
+WHOLE = 10
 
 
 class Model:
@@ -68,12 +71,12 @@ class Minibatches:
     def train(self) -> Iterator[tuple[int, np.ndarray]]:
         self.prepared.pop(0)
         for _ in range(3):
-            yield 10, np.zeros(10)
+            yield WHOLE, np.zeros(WHOLE)
 
 
-def learner(settings: Downpour, model: Model, service: Any) -> DownpourClient:
+def learner(settings: Downpour, model: Model, service: Any, kind: Any = DownpourClient) -> Any:
     rate = LearningRate(settings.learning_rate, settings.schedule, 100)
-    return DownpourClient(settings, rate, model, Minibatches(), service, 1, lambda: None)  # type: ignore[arg-type]
+    return kind(settings, rate, model, Minibatches(), service, 1, WHOLE, lambda: None)
 
 
 class ScriptedService:
@@ -153,7 +156,7 @@ def client(waits: bool = False, gradients: list[float] | None = None, **keys: An
 
 def step(made: DownpourClient, count: int = 1, examples: int = 0) -> None:
     for _ in range(count):
-        assert made.step(1, np.zeros(1), examples) == Score(1.5, 1)
+        assert made.step(WHOLE, np.zeros(WHOLE), examples) == Score(1.5, 1)
 
 
 def ops(made: DownpourClient) -> list[Op]:
@@ -200,6 +203,26 @@ def test_what_falls_due_while_busy_begins_as_soon_as_it_can():
     made.client.end()
     step(made)
     assert made.client.asked[1:] == [Asked(Op.PUSH, 2.0 + 4 + 8 + 16, 1, 0.5, 4)]
+
+
+def test_of_a_short_minibatch_every_example_counts_as_much_as_of_a_whole_one():
+    made = client(n_fetch=1, n_push=2, waits=True)
+    for width in (WHOLE, WHOLE, 4):
+        made.step(width, np.zeros(width), 0)
+    assert [asked.gradient for asked in made.client.asked if asked.op & Op.PUSH] == [1.0, 2.0 + 0.4 * 4]
+
+
+def test_in_a_round_a_short_minibatch_counts_by_its_examples():
+    service, report, shares = ScriptedService(), np.zeros((), REPORT), []
+    settings = Downpour(rule="sgd", learning_rate=0.5, overlap=False, schedule=Schedule(warmup_epochs=0.0))
+    made = learner(settings, Model(), service, partial(SyncClient, leader=None))
+    begin = service.begin
+    service.begin = lambda request: (shares.append(request.share), begin(request._replace(share=ALONE)))
+    made._take_part((WHOLE, np.zeros(WHOLE)), 0, report)
+    made._take_part((4, np.zeros(4)), 0, report)
+    made._take_part(None, 0, report)
+    assert [share.weight for share in shares] == [1, 1, 0]
+    assert [asked.gradient for asked in service.asked[:2]] == [1.0, 0.4 * 2]
 
 
 def test_fetch_and_push_that_wait_go_together():
@@ -480,9 +503,9 @@ def test_examples_are_unpushed_until_the_shards_have_answered():
         counts.append(made.unpushed)
     made.client.end()
     step(made)  # the push of step 0 is acknowledged; that of step 2 begins
-    assert [*counts, made.unpushed] == [1, 2, 2]
+    assert [*counts, made.unpushed] == [WHOLE, 2 * WHOLE, 2 * WHOLE]
     step(made)
-    assert made.unpushed == 3
+    assert made.unpushed == 3 * WHOLE
     made.flush(0)
     assert made.unpushed == 0
 

@@ -181,8 +181,9 @@ def test_each_part_says_what_it_measures():
     assert all(arguments.what(name).endswith(".") for name in arguments.PARTS)
 
 
-MISTAKES = """nothing; --nothing; --data nowhere.h5; --rounds 0; --load -1; --seconds 0; --seconds nan
-    kernels --only nothing_such; --out nowhere/out.json; --out .; accuracy --data tests/__init__.py"""
+MISTAKES = """nothing; --nothing; --data nowhere.h5; --recordings nowhere; --rounds 0; --load -1; --seconds 0
+    --seconds nan; kernels --only nothing_such; --out nowhere/out.json; --out .
+    accuracy --data tests/__init__.py"""
 
 
 @pytest.mark.parametrize("words", [one.strip() for one in MISTAKES.replace("\n", ";").split(";")])

@@ -2,14 +2,15 @@
 
 import subprocess
 import sys
+import wave
 
 import h5py
 import numpy as np
 import pytest
 
-from scripts.bench import tables, torch_ways
+from scripts.bench import spoken, spoken_runs, tables, torch_ways
 from scripts.bench.core import Options, Skipped, require_data
-from scripts.bench.parts import accuracy, defaults, rates, replicas, rules, sync
+from scripts.bench.parts import accuracy, defaults, rates, replicas, rules, speech, sync
 from scripts.bench.rounds import measure
 from tests import ROOT
 
@@ -152,3 +153,69 @@ def test_one_process_trains_with_the_defaults_and_then_with_others(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert all(float(score) > 50 for score in done.stdout.split()) and len(done.stdout.splitlines()) == 1
+
+
+def recordings(folder, frames):
+    """Write a recording to learn from and some to test with, 80 samples a frame, of noise; return them."""
+    folder.mkdir()
+    for name, count in {
+        "a_x_9": 30,
+        "b_x_9": 30,
+        **{f"a_x_{n}": count for n, count in enumerate(frames)},
+    }.items():
+        with wave.open(str(folder / f"{name}.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            noise = np.random.default_rng(len(name) + count).normal(size=200 + 80 * (count - 1))
+            file.writeframes((3000 * noise).astype(np.int16).tobytes())
+    return folder
+
+
+def test_frames_that_are_right_are_counted_by_recording(tmp_path):
+    options = Options(tmp_path, recordings=recordings(tmp_path / "wav", (12, 30, 21)))
+    model = tmp_path / "model.h5"
+    with h5py.File(model, "w") as file:
+        file.attrs["scale"], file.attrs["offset"] = np.ones(440), np.zeros(440)
+        for layer, (units, below) in enumerate(((4, 440), (6, 4))):
+            file[f"layers.{layer}.weight"] = np.zeros((units, below))
+            file[f"layers.{layer}.bias"] = np.arange(units) % 2 * (np.arange(units) < 2)  # always "a 2/3"
+    assert spoken.frames(options).tolist() == [12, 30, 21]
+    assert spoken.right(options, model).tolist() == [4, 10, 7]
+
+
+def test_the_error_is_that_of_recordings_not_of_frames():
+    frames = np.full(50, 40)
+    whole = 40 * (np.arange(50) < 25)  # all frames of a recording are right, or none
+    assert spoken.standard_error(whole, frames) == pytest.approx(0.5 / 49**0.5)
+    assert spoken.standard_error(np.full(50, 10), frames) == 0
+
+
+def test_replicas_are_compared_with_serial_runs_of_their_seeds_by_recording(options, monkeypatch):
+    ran = []
+
+    def downpour(options, settings, replicas, seed):
+        ran.append((replicas, seed))
+        lost = [0, 2] if replicas else [0, 0]
+        return spoken_runs.Trained(np.array([80, 60]) + seed - lost, {"examples_per_s": 1.0 + replicas}, {})
+
+    monkeypatch.setattr(spoken_runs, "downpour", downpour)
+    monkeypatch.setattr(spoken, "frames", lambda options: np.array([100, 100]))
+    two = next(speech.groups(options))
+    lost, error, accuracy, serial, rate = measure([two], 1, 1e9)["rows"][:5]
+    assert sorted(ran) == [(replicas, seed) for replicas in (0, 2) for seed in (1, 2, 3)]
+    assert (lost["figure"]["mean"], lost["met"]) == (pytest.approx(1), True)
+    assert error["figure"]["mean"] == pytest.approx(1)
+    assert serial["figure"]["mean"] - accuracy["figure"]["mean"] == pytest.approx(1)
+    assert rate["ratio"]["mean"] == 3
+
+
+def test_losses_are_compared_iteration_by_iteration():
+    losses = {"serial": (3.0, 2.0, 1.0), "2 replicas": (3.0, 2.0002, 1.0)}
+    found = speech.apart(
+        lambda name: [{"loss": one, "examples_per_s": 1.0} for one in losses[name]], "2 replicas"
+    )
+    assert found["2 replicas"] == pytest.approx(1e-4)
+
+
+def test_without_the_recordings_speech_is_skipped(options):
+    rows = measure(speech.groups(options), 1, 1e9)["rows"]
+    assert {row["status"] for row in rows} == {"skipped"} and "--recordings" in rows[0]["why"]
