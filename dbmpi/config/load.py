@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from dbmpi.config import saved
 from dbmpi.config.algorithms import REVISING
 from dbmpi.config.hints import every_key
 from dbmpi.config.layers import LAYERS, UNITS_OF_DATA, Dense, Dropout
@@ -51,6 +52,7 @@ def loads(content: bytes, overrides: Sequence[str] = (), name: str = "the config
         As `load`.
     """
     source = Source(name, parse(content, name))
+    saved.complete(source.values)
     for number in range(len(overrides)):
         source.override(overrides, number)
     return _resolve(source)

@@ -67,11 +67,13 @@ class Data:
         "by in training. Named as the targets are, or beside them.",
         example="weights",
     )
-    scaling: Literal["none", "columns", "all"] = key(
-        "none",
+    scaling: Literal["none", "columns", "all", "auto"] = key(
+        "auto",
         "Bring inputs to a mean of 0 and a deviation of 1, each column for itself or all by one mean and "
         "deviation, and float targets each for itself; found in the training set at the start of a run, and "
-        "kept in its checkpoints and its model. none: what the file says (scale and offset) is all.",
+        "kept in its checkpoints and its model. none: what the file says (scale and offset) is all. auto: "
+        "columns for features, none for images and where the file has a scale, all for images of other sizes "
+        "than usual and where there are float targets.",
     )
 
 

@@ -63,6 +63,8 @@ class Description:
         the smallest of them.
     warnings : tuple of str
         What is wrong with the sizes of inputs and targets (`data.sizes`), where they are not scaled.
+    suiting : str
+        The value of `data.scaling` that suits them.
     views : dict
         How each split is read, by its name.
     targets_from : str
@@ -99,6 +101,7 @@ class Description:
     distinct: int | None = None
     smallest: int = 0
     warnings: tuple[str, ...] = ()
+    suiting: sizes.Mode = "none"
     validation_rows: int = 0
     views: Mapping[str, View] = field(default_factory=dict)
     targets_from: str = "train/y and test/y"
@@ -203,6 +206,7 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             distinct=len(seen) if known else None,
             smallest=int(seen[0]) if len(seen) else 0,
             warnings=sizes.warnings(train),
+            suiting=sizes.suiting(train),
             validation_rows=splits["validation"].rows if "validation" in splits else 0,
             views=views,
             targets_from=" and ".join(dict.fromkeys(view.targets.strip("/") for view in views.values())),

@@ -66,7 +66,7 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
     description = describe(path, stand_in=False, fields=fields)
     yield from _of_splits(description)
     yield from _of_rows(path, description, all_rows)
-    yield from (f"warning: {text}" for text in description.warnings)
+    yield from _of_scaling(config, description)
 
 
 def _fields(path: str, fields: Fields, config: Config, guessed: Guess | None) -> tuple[Fields, list[str]]:
@@ -119,6 +119,15 @@ def _of_splits(data: Description) -> Iterator[str]:
     if data.targets is not None:
         what, loss = ("label", "logistic") if data.binary else ("number", "squared")
         yield f'targets: {several(data.targets, what)} of each row (model.loss = "{loss}")'
+
+
+def _of_scaling(config: Config, data: Description) -> Iterator[str]:
+    """Say what a run would do about the sizes of inputs and targets, or what is wrong with them."""
+    auto = config.data.scaling == "auto"
+    mode = data.suiting if auto else config.data.scaling
+    yield f'scaling: data.scaling = "{mode}"{" (auto)" if auto else ""}'
+    if mode == "none":
+        yield from (f"warning: {text}" for text in data.warnings)
 
 
 def _of_factors(data: Description) -> str:

@@ -1,8 +1,11 @@
-"""Whether inputs and targets are of sizes that a network learns from: warnings where they are not. Local.
+"""Whether inputs and targets are of sizes that a network learns from, and what brings them there. Local.
 
-The rates that "auto" chooses are for values of some ones in size, as the first weights are. The first rows
-are looked at, of features as floats: what a byte or a pixel holds is of one size.
+Warnings where they are not, and what `data.scaling = "auto"` stands for. The rates that "auto" chooses are
+for values of some ones in size, as the first weights are. The first rows are looked at; there are no warnings
+of bytes and pixels, which are of one size.
 """
+
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -10,23 +13,57 @@ from dbmpi.arrays import Array
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 
+Mode: TypeAlias = Literal["none", "columns", "all"]
+
 SAMPLE_ROWS, SAMPLE_VALUES = 1024, 1 << 18  # at most
 FEWEST_ROWS = 16  # of fewer deviations say nothing
 APART = 100.0  # deviations of two columns, the larger for the smaller
 SMALL, LARGE = 0.05, 30.0  # root mean square of the largest column
 SMALL_TARGET = 0.5  # standard deviation
 FAR_TARGET, FAR_DEVIATIONS = 5.0, 1.5  # mean of a target, when it is beyond both
+FAINT_PIXEL, BRIGHT_PIXEL = 0.05, 3.0  # root mean square of all pixels
+BRIGHT_BYTE = 128  # brightness uses all bytes: where none is so large, they are something else
 REMEDY = (
     'set data.scaling = "columns", which takes away the mean of each column and divides by its standard '
     "deviation"
 )
 
 
+def suiting(train: Split) -> Mode:
+    """Return the value of `data.scaling` that suits a training set: what "auto" stands for.
+
+    "columns" for features that nobody has scaled, whose sizes may be anything; "all" for pixels that are not
+    of a size, and for whatever else comes with float targets, which are to be scaled in any case.
+    """
+    amounts = train.targets_width is not None and not train.binary
+    is_bytes = train.dtype == np.uint8
+    given = (train.scale, train.offset) != (1 / 255 if is_bytes else 1.0, 0.0)
+    try:
+        largest, size = _first_values(train)
+    except UserError:  # told where the rows are learned from
+        largest, size = float(BRIGHT_BYTE), 1.0
+    if not given and train.image is None and not (is_bytes and largest >= BRIGHT_BYTE):
+        return "columns"
+    return "none" if (given or FAINT_PIXEL <= size <= BRIGHT_PIXEL) and not amounts else "all"
+
+
+def _first_values(train: Split) -> tuple[float, float]:
+    """Return the largest value as stored, and the root mean square as the file scales them."""
+    x_NI = train.read([_sample(train)])
+    seen_NI = x_NI * np.asarray(train.scale) + np.asarray(train.offset)
+    return float(x_NI.max()), float(np.sqrt(np.square(seen_NI, dtype=np.float64).mean()))
+
+
+def _sample(train: Split) -> tuple[int, int]:
+    """Return the range of the first rows, as many as say something."""
+    return 0, min(train.rows, SAMPLE_ROWS, max(FEWEST_ROWS, SAMPLE_VALUES // train.inputs))
+
+
 def warnings(train: Split) -> tuple[str, ...]:
     """Return what is wrong with the sizes of inputs and targets of the training set, each with its remedy."""
-    rows = (0, min(train.rows, SAMPLE_ROWS, max(FEWEST_ROWS, SAMPLE_VALUES // train.inputs)))
     if train.rows < FEWEST_ROWS:
         return ()
+    rows = _sample(train)
     try:
         found = [
             f"{train.where(text[0])}{text[1:]}; {REMEDY}"

@@ -18,11 +18,9 @@ def summary(path: Path) -> str:
         rows = ", ".join(f"{name} {tuple(group['x'].shape)}" for name, group in file.items())
         lines = [f"{path}: {rows}, {x.dtype}, {path.stat().st_size / 1e6:.1f} MB"]
         lines.append(f"  {_targets(y)}")
-        floats = x.dtype.kind == "f" and not np.ndim(x.attrs["scale"]) and x.attrs["scale"] == 1
         if "left_out" in file.attrs:
             lines.append(f"  left out: {file.attrs['left_out']}")
-    scaling = " data.scaling=columns" if floats else ""
-    lines.append(f"  train: python -m dbmpi.train --set data.path={shlex.quote(str(path))}{scaling}")
+    lines.append(f"  train: python -m dbmpi.train --set data.path={shlex.quote(str(path))}")
     return "\n".join(lines)
 
 

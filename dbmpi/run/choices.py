@@ -72,6 +72,8 @@ def carried_over(config: Config, saved: Config) -> Config:
     a minibatch is differs between the algorithms, so it is kept with the algorithm only.
     """
     config = replace(config, model=_model_as_before(config.model, saved.model))
+    if config.data.scaling == AUTO:
+        config = replace(config, data=replace(config.data, scaling=saved.data.scaling))
     train, downpour, had = config.train, config.downpour, saved.downpour
     in_time = config.sync or downpour.average > 1
     same = train.algorithm == saved.train.algorithm
@@ -104,8 +106,8 @@ def told(given: Config, chosen: Config) -> str:
 
 
 def _values(config: Config) -> dict[str, object]:
-    """Return the keys of this module that the algorithm uses, by name."""
-    values: dict[str, object] = {"model.loss": config.model.loss}
+    """Return the keys that may be "auto" until a run begins, and that the algorithm uses, by name."""
+    values: dict[str, object] = {"data.scaling": config.data.scaling, "model.loss": config.model.loss}
     if isinstance(last := config.model.layers[-1], Dense):
         values[f"model.layers.{len(config.model.layers) - 1}.units"] = last.units
     values["train.minibatch"] = config.train.minibatch

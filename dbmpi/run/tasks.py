@@ -5,16 +5,18 @@
     integers or truth values (N, K), K > 1          logistic        K
     floats (N,) or (N, T)                           squared         1 or T
 
-A key that is given stands: the rule is for the words "auto" alone.
+How inputs and targets are scaled follows from their sizes (`data.sizes`). A key that is given stands: the
+rules are for the words "auto" alone.
 """
 
 from dataclasses import replace
 from typing import Literal
 
-from dbmpi.config.layers import Dense
+from dbmpi.config.layers import Dense, Layer
 from dbmpi.config.sections import Config, Model
 from dbmpi.data.describe import Description
 from dbmpi.data.fits import RENUMBER
+from dbmpi.data.sizes import Mode
 from dbmpi.errors import UserError
 from dbmpi.run.choices import AUTO
 
@@ -23,7 +25,7 @@ MOST_EMPTY = 10  # units for a label that the data hold, at most, that "auto" ma
 
 
 def with_task(config: Config, data: Description) -> Config:
-    """Return the configuration with a loss, and units of the last layer, in place of "auto".
+    """Return the configuration with a loss, units of the last layer and a scaling in place of "auto".
 
     Raises
     ------
@@ -39,7 +41,16 @@ def with_task(config: Config, data: Description) -> Config:
     weights = config.train.class_weights
     if weights == BALANCED:
         config = replace(config, train=replace(config.train, class_weights=_balanced(data, model)))
+    if config.data.scaling == AUTO:
+        config = replace(config, data=replace(config.data, scaling=_scaling(data, last)))
     return replace(config, model=model)
+
+
+def _scaling(data: Description, last: Layer) -> Mode:
+    """Return what suits the data, but nothing where the outputs are bounded, as the targets then are."""
+    amounts = data.targets is not None and not data.binary
+    bounded = isinstance(last, Dense) and last.activation != "identity"
+    return "none" if amounts and bounded else data.suiting
 
 
 def _balanced(data: Description, model: Model) -> tuple[float, ...] | None:

@@ -16,10 +16,10 @@ HERE = Path(__file__).resolve().parent
 AS_LOOK = "--as-look"
 LOOK_S = 120
 # In this order: what is asked most comes first.
-PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "rates", "step", "threads", "partitions",
-         "transport", "boundary", "data", "prepare", "start", "memory", "downpour", "sandblaster",
-         "checkpoints", "lbfgs", "speech", "kernels", "spatial")  # fmt: skip
-OF_DATA = ("accuracy", "replicas", "defaults", "rates", "sandblaster")  # parts that use --data
+PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "sets", "rates", "step", "threads",
+         "partitions", "transport", "boundary", "data", "prepare", "start", "memory", "downpour",
+         "sandblaster", "checkpoints", "lbfgs", "speech", "kernels", "spatial")  # fmt: skip
+OF_DATA = ("accuracy", "replicas", "defaults", "sets", "rates", "sandblaster")  # parts that use --data
 STATUS_USAGE = 2
 ROUNDS = 3  # of a part that does not say
 

@@ -1,11 +1,11 @@
 """Measure dbmpi beside PyTorch, raw MPI, BLAS and memory: `python scripts/bench [PART ...] [options]`.
 
 Without a part it takes all of them, in about an hour on two cores. Most take under two minutes, or as long as
---seconds and --rounds say; `rules` and `defaults` take a quarter of an hour each: --only takes some groups.
-It prints a table, and writes a JSON file. Each figure is a median, or where accuracies are compared a mean,
-with the least and the most; each ratio is that of figures that were taken in turns, round by round. PyTorch,
-SciPy and the tables are the extra "bench"; rows that want something that is not installed are skipped, and
-say so.
+--seconds and --rounds say; `rules`, `defaults` and `sets` take a quarter of an hour each: --only takes some
+groups. It prints a table, and writes a JSON file. Each figure is a median, or where accuracies are compared a
+mean, with the least and the most; each ratio is that of figures that were taken in turns, round by round.
+PyTorch, SciPy and the tables are the extra "bench"; rows that want something that is not installed are
+skipped, and say so.
 
 The JSON file, whole after every part: `schema` 1; `started`; `options`, null for what is not said;
 `environment` (`scripts.bench.machine`); `load`, the busy processes beside; and `parts`, each with `name`,
@@ -37,6 +37,7 @@ from scripts.launcher import ROOT
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OPENBLAS", "MKL", "OMP", "NUMBA")}
 IN_PROCESS = (
     "defaults",
+    "sets",
     "step",
     "lbfgs",
     "kernels",

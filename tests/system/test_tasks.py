@@ -20,7 +20,7 @@ SIZES = np.array([1, 1e3, 0.01, 5, 1, 1e-3])  # of columns that are far apart
 X = RNG.normal(size=(ROWS + TEST, COLUMNS)) @ RNG.normal(size=(COLUMNS, COLUMNS)) * SIZES + 3 * SIZES
 HIDDEN = np.tanh((X / SIZES - 3) @ RNG.normal(size=(COLUMNS, 4)))
 RELU = ["relu", "identity"]
-SHORT = (*QUIET, "train.epochs=6", "data.scaling=columns")
+SHORT = (*QUIET, "train.epochs=6")
 
 
 def written(path: Path, y: Any, weights: Any = None) -> Path:

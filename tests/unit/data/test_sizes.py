@@ -57,6 +57,48 @@ def test_images_and_bytes_are_of_one_size(tmp_path: Path) -> None:
     assert warnings(tmp_path, rare.astype(np.float32)) == ()
 
 
+def suiting(folder: Path, x: np.ndarray, y: np.ndarray | None = None, **attributes: float) -> str:
+    """Return what "auto" makes of a file with these examples in both splits."""
+    path = folder / "sizes.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("train", "test"):
+            file[f"{name}/x"], file[f"{name}/y"] = x, np.arange(len(x)) % 2 if y is None else y
+            file[f"{name}/x"].attrs.update(attributes)
+    return describe(path).suiting
+
+
+BYTES = np.random.default_rng(2).integers(0, 256, (ROWS, 16), np.uint8)
+IMAGES = BYTES.reshape(ROWS, 4, 4)
+AMOUNTS = np.linspace(0, 1, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "attributes", "mode"),
+    [
+        (normal(1, 500), None, {}, "columns"),
+        (normal(1, 500), None, {"scale": 1.0, "offset": 0.0}, "columns"),  # as dbmpi.prepare writes them
+        (normal(1, 500), AMOUNTS, {}, "columns"),
+        (normal(1, 500), None, {"scale": 0.1}, "none"),
+        (normal(1, 500), AMOUNTS, {"scale": 0.1}, "all"),
+        (BYTES, None, {}, "none"),
+        (BYTES // 15, None, {}, "columns"),
+        (BYTES // 15, None, {"scale": 1 / 16}, "none"),
+        (IMAGES, None, {}, "none"),
+        (IMAGES, AMOUNTS, {}, "all"),
+        (IMAGES // 30, None, {}, "all"),
+        (IMAGES / 255, None, {}, "none"),
+        (IMAGES.astype("f4"), None, {}, "all"),
+        (IMAGES.astype("f4"), None, {"scale": 1 / 255}, "none"),
+        (IMAGES, np.stack([AMOUNTS, AMOUNTS], axis=1) > 0.5, {}, "none"),
+        (np.where(np.arange(ROWS)[:, None] == 100, np.nan, normal(1)), None, {}, "columns"),
+    ],
+)
+def test_what_suits_features_that_nobody_has_scaled_pixels_and_amounts(
+    tmp_path: Path, x: np.ndarray, y: np.ndarray | None, attributes: dict[str, float], mode: str
+) -> None:
+    assert suiting(tmp_path, x, y, **attributes) == mode
+
+
 def test_a_value_that_is_not_finite_is_left_to_those_who_read_it(tmp_path: Path) -> None:
     x = normal(1, 500000)
     x[100, 0] = np.nan

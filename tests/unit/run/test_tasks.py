@@ -1,4 +1,4 @@
-"""What "auto" makes of the data: loss, units and class weights; a key that is given stands."""
+"""What "auto" makes of the data: loss, units, scaling, class weights; a key that is given stands."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +63,23 @@ def test_the_loss_and_the_last_layer_follow_from_the_targets(
     given = with_task(load(None, ["model.loss=squared", "model.layers.1.units=9"]), data)
     assert (given.model.loss, units(given)) == ("squared", 9)
     assert carried_over(load(None), config).model == config.model
+
+
+@pytest.mark.parametrize(
+    ("settings", "y", "mode"),
+    [
+        ([], np.arange(ROWS) % 3, "columns"),
+        ([], RNG.normal(size=ROWS), "columns"),
+        (["data.scaling=none"], RNG.normal(size=ROWS), "none"),
+        (["model.loss=squared", "model.layers.1.activation=tanh"], RNG.normal(size=ROWS), "none"),
+        (["model.loss=squared", "model.layers.1.activation=tanh"], np.arange(ROWS) % 3, "columns"),
+    ],
+)
+def test_how_data_are_scaled_follows_from_them_but_amounts_stay_within_what_outputs_can_be(
+    tmp_path: Path, settings: list[str], y: Any, mode: str
+) -> None:
+    config = with_task(load(None, settings), described(tmp_path, y))
+    assert config.data.scaling == mode == carried_over(load(None), config).data.scaling
 
 
 def test_the_names_of_classes_count(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_data_are_those_of_mnist_for_the_parts_that_use_them(tmp_path):
     assert file("flat", (784,), 10) == file("square", (28, 28), 10) == ""
     assert "shape (50, 8, 8)" in file("small", (8, 8), 10) and "0 to 3" in file("few", (28, 28), 4)
     sources = {name: (ROOT / "scripts/bench/parts" / f"{name}.py").read_text() for name in arguments.PARTS}
-    uses = re.compile(r"options\.data\b|require_data\(|tables\.TABLES")
+    uses = re.compile(r"options\.data\b|require_data\(|tables\.TABLES|kinds\.KINDS")
     assert {name for name, text in sources.items() if uses.search(text)} == set(arguments.OF_DATA)
 
 
