@@ -97,7 +97,8 @@ def _downpour(
     settings, rows = context.config.downpour, context.setup.description.train_rows
     rate = LearningRate(settings.learning_rate, settings.schedule, rows)
     pieces = len(sharding.of_partition(context.pieces, model.partition))
-    parts = settings, rate, model, loader, client, pieces, on_minibatch
+    averages = context.config.train.average is not None
+    parts = settings, rate, model, loader, client, pieces, on_minibatch, averages
     if not context.config.sync:
         return DownpourClient(*parts)
     from dbmpi.replica.sync import SyncClient
