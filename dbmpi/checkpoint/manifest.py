@@ -8,7 +8,7 @@
 A shard's file holds vectors of its slice's length, by name, and how many updates each of its pieces has had:
 
     parameters      the parameter vector
-    rule.NAME       a state of the learning rule (Downpour)
+    rule.NAME       a state of the learning rule (Downpour); rule.average: what evaluations are of
     vector.N        a vector of the batch method, by its number in `operations` (Sandblaster)
     updates
 

@@ -42,6 +42,7 @@ def write(
     read: Callable[[Piece], Array],
     room: Path | None = None,
     which: str = "last",
+    averaged: bool = False,
 ) -> None:
     """Write the model piece by piece, under a temporary name that is renamed at the end. Local.
 
@@ -57,6 +58,8 @@ def write(
         The directory of the temporary name, if it is not that of the file.
     which : {"last", "best"}
         Which parameters of the run these are.
+    averaged
+        Whether they are an average of the parameters (`train.average`).
 
     Raises
     ------
@@ -64,7 +67,7 @@ def write(
         The disk is full, or the file cannot be written for another reason.
     """
     with replacing(path, room) as temporary, creating(temporary, LONG_ATTRIBUTES) as out:
-        out.attrs["format"], out.attrs["parameters"] = FORMAT, which
+        out.attrs["format"], out.attrs["parameters"], out.attrs["averaged"] = FORMAT, which, averaged
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
         _describe(out, format_of(data, config.model.loss))

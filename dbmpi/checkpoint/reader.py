@@ -13,7 +13,7 @@ from dbmpi.checkpoint.directory import INDEX
 from dbmpi.checkpoint.extents import Extent
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.mapping import Source
-from dbmpi.checkpoint.vector_names import UPDATES
+from dbmpi.checkpoint.vector_names import AVERAGE_VECTOR, PARAMETER_VECTOR, UPDATES
 from dbmpi.checkpoint.whole_file import Damaged, WholeFile
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
@@ -52,6 +52,11 @@ class Reader:
     def has(self, vector: str) -> bool:
         """Return whether a vector was saved."""
         return vector in self._index.sources
+
+    @property
+    def evaluated(self) -> str:
+        """The vector that evaluations were of: an average of the parameters where the run kept one."""
+        return AVERAGE_VECTOR if self.has(AVERAGE_VECTOR) else PARAMETER_VECTOR
 
     def read(self, vector: str, piece: Piece, out: Array) -> None:
         """Fill `out`, `(piece.size,)`, contiguous, with the elements of a piece."""

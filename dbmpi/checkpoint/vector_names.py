@@ -15,6 +15,10 @@ def rule_vector(name: str) -> str:
     return f"rule.{name}"
 
 
+AVERAGE = "average"  # the state that is an average of the parameters (`server.averaging`)
+AVERAGE_VECTOR = rule_vector(AVERAGE)
+
+
 def numbered_vector(number: int) -> str:
     """Return the name of a vector of the batch method."""
     return f"{_NUMBERED}{number}"

@@ -28,7 +28,7 @@ from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 from dbmpi.ownership.owned import OwnedDirectory
 
-RULE_VECTORS = 2  # of a rule's state, at most
+RULE_VECTORS = 3  # of a rule's state, at most, and an average
 SETTLE_S = 60.0  # of `checkpoint.timeout_s` = "auto", whatever the size
 SLOWEST_BYTES_PER_S = 10e6  # and this speed
 

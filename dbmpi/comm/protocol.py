@@ -105,6 +105,7 @@ class Op(IntFlag):
     HOLD = 8  # gradients may yet come from the parameters that were fetched last,
     LEARN = 16  # and from those that this FETCH gets
     CLOSE = 32  # make the step of the pushes that are accrued and not yet stepped with (`downpour.average`)
+    AVERAGE = 64  # of a FETCH: the average of the parameters, where one is kept (`train.average`)
 
 
 class Command(IntEnum):

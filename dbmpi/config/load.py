@@ -169,6 +169,12 @@ def _check_batch_method(config: Config, source: Source) -> None:
             f"{source.place(('train', 'steps'))} counts minibatches of downpour, but train.algorithm = "
             '"sandblaster" counts iterations; give sandblaster.iterations instead'
         )
+    if config.train.average is not None:
+        raise UserError(
+            f"{source.place(('train', 'average'))} = {show(config.train.average)} is of parameters that go "
+            'to and fro, but with train.algorithm = "sandblaster" each iterate is better than all before; '
+            'leave it out, or take train.algorithm = "downpour"'
+        )
     for name, given in (("flip", config.train.flip), ("shift", config.train.shift)):
         if given:
             raise UserError(

@@ -231,6 +231,17 @@ class Train:
         minimum=1,
         example=5,
     )
+    average: float | None = key(
+        None,
+        "Evaluate an average of the parameters: evaluations, target, patience, the best checkpoint and "
+        "model.h5 are of it, while training goes on from the parameters themselves. With each update of the "
+        "shards what came before counts so much less: 0.999 averages some 1,000 updates, and in a shorter "
+        "run the last tenth (docs/data.md).",
+        unit="share kept by an update",
+        above=0,
+        below=1,
+        example=0.999,
+    )
     class_weights: Literal["balanced"] | tuple[float, ...] | None = key(
         None,
         "What the loss of an example is multiplied by in training, by its class: as many numbers as the last "

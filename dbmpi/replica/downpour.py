@@ -61,6 +61,8 @@ class DownpourClient:
         Examples in a minibatch that is not short.
     on_minibatch
         Called between minibatches.
+    averages
+        Whether the shards keep an average of the parameters (`train.average`).
 
     Attributes
     ----------
@@ -84,6 +86,7 @@ class DownpourClient:
         pieces: int,
         whole: int,
         on_minibatch: Callable[[], None],
+        averages: bool = False,
     ) -> None:
         self.settings, self.rate, self.model, self.client = settings, rate, model, client
         self._loader, self._on_minibatch, self._waits = loader, on_minibatch, settings.waits
@@ -95,6 +98,8 @@ class DownpourClient:
         self._accrued = self._view(client.room())
         self._in_flight = self._accrued if self._waits else self._view(client.room())
         self._scratch: Tensors | None = None
+        self._averages = averages
+        self._average: Tensors | None = None  # where it arrives
         self._accrued_steps = self._accrued_examples = self._examples_in_flight = 0
         self._versions = np.zeros(pieces, np.int64)
         self._accrued_versions = self._versions
@@ -266,6 +271,24 @@ class DownpourClient:
             self._settle(self.client.wait())
         self._begin(Op.FETCH, 0.0, learning=self._learning)
         self._settle(self.client.wait())
+
+    def evaluated(self) -> Tensors:
+        """Return the shards' current parameters, or their average; that has a vector of its own."""
+        if not self._averages:
+            self.fetch()
+            return self.theta
+        if self.client.busy:
+            self._settle(self.client.wait())
+        if self._average is None:
+            self._average = self._view(self.client.room())
+        usual, op = self.client.incoming, Op.FETCH | Op.AVERAGE
+        self.client.adopt(self._average.flat)
+        op |= Op.HOLD if self._learning else Op(0)
+        self.client.begin(Request(op, self._accrued.flat, self._accrued_versions, steps=self._accrued_steps))
+        self.client.wait()
+        self.client.adopt(usual)
+        self.fetches += 1
+        return self._average
 
     def flush(self, examples: int) -> None:
         """Push what is accrued, and wait until the shards have it."""

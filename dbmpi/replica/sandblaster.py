@@ -196,6 +196,11 @@ class SandblasterClient:
             self._in_flight = None
             self._pushed.append(self._pushing)
 
+    def evaluated(self) -> Tensors:
+        """See `AlgorithmClient.evaluated`."""
+        self.fetch()
+        return self.theta
+
     def fetch(self) -> None:
         """Replace the local copy by the shards' current parameters."""
         self._settle(wait=True)

@@ -61,8 +61,8 @@ class AlgorithmClient(Protocol):
     def take_pushed(self) -> Iterable[Record]:
         """Return the orders to push that all shards have acknowledged since the last call."""
 
-    def fetch(self) -> None:
-        """Replace the parameters by the shards' current ones."""
+    def evaluated(self) -> Tensors:
+        """Return the parameters that evaluations are of, as the shards have them now."""
 
     def close(self) -> None:
         """Wait until everything sent has left."""
@@ -161,14 +161,15 @@ class PartitionWorker:
     def _evaluate(self, assignment: Record, report: Record) -> None:
         """Score held-out rows on parameters fetched now, or on those of a checkpoint."""
         if assignment["checkpoint"]:
-            self._read_saved(int(assignment["checkpoint"]), self._algorithm.theta.flat)
+            theta = self._algorithm.theta
+            self._read_saved(int(assignment["checkpoint"]), theta.flat)
         else:
-            self._algorithm.fetch()
+            theta = self._algorithm.evaluated()
         score = Score(0.0, 0)
         start, stop = int(assignment["start"]), int(assignment["stop"])
         for width, targets in self._loader.evaluation(start, stop, self._width):
             count = partial(self._figures.add, targets=targets, figures=report["figures"])
-            score += self._model.evaluate(self._algorithm.theta, width, targets, count)
+            score += self._model.evaluate(theta, width, targets, count)
             report["examples"] += width
             self._on_minibatch()
         report["loss_sum"], report["correct"] = score

@@ -76,7 +76,8 @@ class MemoryReport:
         """Return the memory of a shard."""
         sizes = [piece.size for piece in sharding.of_shard(self.pieces, shard)]
         values = sum(sizes) * self.item
-        states = len(STATES[self.config.downpour.rule]) * values if self.config.uses_downpour else 0
+        of_rule = len(STATES[self.config.downpour.rule]) if self.config.uses_downpour else 0
+        states = (of_rule + self._averages) * values
         versions = self._versions() * values
         vectors = (vectors_of(self.config) - 1) * values  # one of them is the parameters
         # Decoded gradients of 16 bits, their sum in a round; a reply to the first shard: it saves the model.
@@ -116,7 +117,8 @@ class MemoryReport:
         size = self.partitioning.sizes[partition]
         train, test = self.config.train.minibatch, self.config.evaluation.minibatch
         widths = min(train, self.data.train_rows), min(test, self.data.test_rows)
-        copies = 1 + (self.config.uses_downpour and self._overlap())  # in use, and arriving
+        # In use, arriving, and averaged for an evaluation.
+        copies = 1 + (self.config.uses_downpour and self._overlap()) + self._averages
         return Memory(
             parameters=copies * size * self.item,
             gradients=self._gradient_copies() * size * self.item,
@@ -129,7 +131,7 @@ class MemoryReport:
         """Return the memory of the one process of serial training, whose parameters are the shard's own."""
         shard, partition = self.of_shard(0), self.of_partition(0)
         return Memory(
-            parameters=shard.parameters,
+            parameters=shard.parameters * (1 + self._averages),
             gradients=partition.gradients + shard.gradients,
             rule_state=shard.rule_state,
             versions=shard.versions,
@@ -177,6 +179,11 @@ class MemoryReport:
             return BATCH_GRADIENTS
         overlap = self._overlap()
         return 1 + overlap + (overlap or self.config.downpour.n_push > 1)
+
+    @property
+    def _averages(self) -> bool:
+        """Whether shards average the parameters, for evaluations, which want a vector for it."""
+        return self.config.train.average is not None
 
     def _overlap(self) -> bool:
         """Return whether minibatches go on while parameters arrive: "auto" may, on several nodes."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
+from dbmpi.checkpoint.vector_names import AVERAGE_VECTOR
 from dbmpi.errors import UserError
 from dbmpi.layout.sharding import Owners, Piece, of_partition
 from dbmpi.output import run_directory
@@ -22,15 +22,21 @@ if TYPE_CHECKING:
     from dbmpi.server.shard import Shard
 
 
-def save_model(context: RunContext, read: Callable[[Piece], Array], which: str = "last") -> None:
-    """Write model.h5 into the run directory, as `model_file.write`. Raises as that, and TakenOver."""
+def save_model(
+    context: RunContext, read: Callable[[Piece], Array], which: str = "last", averaged: bool | None = None
+) -> None:
+    """Write model.h5 into the run directory, as `model_file.write`. Raises as that, and TakenOver.
+
+    Without `averaged` it is of what the shards have.
+    """
     from dbmpi.checkpoint import model_file
 
     setup, owned = context.setup, context.setup.owned
     path, data = owned.path / run_directory.MODEL, setup.description
     with owned.guarded():
         parts = context.partitioning, context.pieces
-        model_file.write(path, context.config, data, *parts, read, owned.room, which)
+        mean = context.config.train.average is not None if averaged is None else averaged
+        model_file.write(path, context.config, data, *parts, read, owned.room, which, mean)
 
 
 def model_writer(
@@ -70,19 +76,19 @@ def save_saved(context: RunContext, number: int) -> None:
 
         def read(piece: Piece) -> Array:
             values = np.empty(piece.size, context.dtype)
-            reader.read(PARAMETER_VECTOR, piece, values)
+            reader.read(reader.evaluated, piece, values)
             return values
 
-        save_model(context, read, which)
+        save_model(context, read, which, reader.evaluated == AVERAGE_VECTOR)
 
 
 def saved_reader(context: RunContext, partition: int) -> Callable[[int, Array], None]:
-    """Return what reads the parameters of a partition out of a checkpoint, into its vector."""
+    """Return what reads the parameters of a partition, as evaluated, out of a checkpoint into its vector."""
 
     def read(number: int, vector: Array) -> None:
         with _reading(context, number) as reader:
             for piece in of_partition(context.pieces, partition):
-                reader.read(PARAMETER_VECTOR, piece, vector[piece.start : piece.stop])
+                reader.read(reader.evaluated, piece, vector[piece.start : piece.stop])
 
     return read
 
@@ -114,12 +120,12 @@ def _remote_reader(
         from dbmpi.replica.mpi_client import MpiClient
 
         if piece.index in state.held:
-            return state.held[piece.index].value
+            return state.evaluated(piece.index)
         ranks, values = context.setup.topology.shards, np.empty(piece.size, context.dtype)
         # `values` holds this piece alone.
         whole = replace(piece, start=0, stop=piece.size, shard=owners.of(piece.shard))
         client = MpiClient(comm, [whole], ranks, values, context.dtype.name, context.waiter)
-        client.begin(Request(Op.FETCH, values, np.zeros(1, np.int64)))
+        client.begin(Request(Op.FETCH | Op.AVERAGE, values, np.zeros(1, np.int64)))
         client.wait()
         return values
 

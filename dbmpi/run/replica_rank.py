@@ -98,7 +98,8 @@ def _downpour(
     rate = LearningRate(settings.learning_rate, settings.schedule, rows)
     pieces = len(sharding.of_partition(context.pieces, model.partition))
     whole = min(context.config.train.minibatch, -(-rows // len(context.setup.topology.replicas)))
-    parts = settings, rate, model, loader, client, pieces, whole, on_minibatch
+    averages = context.config.train.average is not None
+    parts = settings, rate, model, loader, client, pieces, whole, on_minibatch, averages
     if not context.config.sync:
         return DownpourClient(*parts)
     from dbmpi.replica.sync import SyncClient

@@ -71,7 +71,9 @@ class LocalClient:
 
     def _fetch(self, op: Op) -> NDArray[np.int64]:
         client = CLIENT if op & Op.LEARN else None
-        if self.incoming is not self._values:
+        for piece in self._pieces if op & Op.AVERAGE else ():
+            np.copyto(self.incoming[piece.start : piece.stop], self._shard.evaluated(piece.index))
+        if not op & Op.AVERAGE and self.incoming is not self._values:
             np.copyto(self.incoming, self._values)
         return np.array([self._shard.fetch(piece.index, client).version for piece in self._pieces])
 
@@ -194,7 +196,7 @@ def run(context: RunContext, log: MetricsLog) -> int:
             if coordinator.keeps_best and coordinator.model:
                 save_saved(context, coordinator.model)
             else:
-                save_model(context, lambda piece: shard.held[piece.index].value)
+                save_model(context, lambda piece: shard.evaluated(piece.index))
     replica.close()
     return last_word.conclude()
 

@@ -32,6 +32,7 @@ def shard(context: RunContext, index: int) -> "tuple[Shard, Array]":
     """Make shard `index` with its first parameters; return these too, one piece after another."""
     from dbmpi.sandblaster.batch import vectors_of
     from dbmpi.server import initialize, rules
+    from dbmpi.server.averaging import averaged
     from dbmpi.server.shard import Shard
 
     config, mine = context.config, sharding.of_shard(context.pieces, index)
@@ -47,7 +48,8 @@ def shard(context: RunContext, index: int) -> "tuple[Shard, Array]":
         from dbmpi.server.slices import Slices
 
         slices = Slices(matrix, mine)
-    made = Shard(index, held, rules.make(limits), limits, slices)
+    rule = averaged(rules.make(limits), config.train.average)
+    made = Shard(index, held, rule, limits, slices)
     if context.setup.resume is not None:
         restore_shard(context, context.setup.resume, made, held, slices)
     return made, matrix[PARAMETERS]
@@ -88,16 +90,15 @@ def _restore(
 ) -> None:
     """See `restore_shard`. Raises Damaged."""
     from dbmpi.checkpoint.reader import Reader
-    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector, rule_vector
+    from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR, numbered_vector
     from dbmpi.server.rules import BEGINS_AS
 
     kept = _kept(context) if slices is not None else []
     with Reader(saved, context.partitioning) as reader:
         for piece, values in held.items():
             reader.read(PARAMETER_VECTOR, piece, values)
-            for name, values in zip(shard.rule.states, shard.held[piece.index].states, strict=True):
-                saved_as = [rule_vector(one) for one in (name, BEGINS_AS.get(name, name))]
-                found = next(filter(reader.has, saved_as), None)
+            for name, values in zip(shard.rule_vectors, shard.held[piece.index].states, strict=True):
+                found = next(filter(reader.has, (name, BEGINS_AS.get(name, name))), None)
                 if found is not None:
                     reader.read(found, piece, values)
             for number in kept:

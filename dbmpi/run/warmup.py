@@ -183,12 +183,14 @@ def _rehearse_shard(context: "RunContext") -> None:
     from dbmpi.comm.protocol import Op
     from dbmpi.layout.sharding import Piece
     from dbmpi.server import compression, rules
+    from dbmpi.server.averaging import averaged
     from dbmpi.server.shard import Shard
     from kernels.parameters import rules as kernels
 
     limits, dtype = replace(context.config.downpour, average=1), context.dtype
     piece = Piece(0, 0, 0, 0, 2)
-    shard = Shard(0, {piece: np.zeros(2, dtype)}, rules.make(limits), limits)
+    rule = averaged(rules.make(limits), context.config.train.average)
+    shard = Shard(0, {piece: np.zeros(2, dtype)}, rule, limits)
     encoder = compression.Encoder(compression.wire_of(limits.wire, dtype), 2)
     message = encoder.encode(np.zeros(2, dtype))
     gradient = compression.decode(message, encoder.wire, np.zeros(2, dtype))

@@ -128,7 +128,9 @@ class RequestHandler:
         status = self._take(op, header, gradient, values, since) if gradient is not None else Status.OK
         if values is not None:
             held = self._shard.fetch(piece, source if op & Op.LEARN else None)
-            if not op & Op.PUSH or status is not Status.OK:
+            if op & Op.AVERAGE:
+                np.copyto(values, self._shard.evaluated(piece))
+            elif not op & Op.PUSH or status is not Status.OK:
                 np.copyto(values, held.value)
             self.bytes_out += values.nbytes
         if op & Op.CLOSE:

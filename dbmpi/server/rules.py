@@ -13,6 +13,7 @@ from math import sqrt
 from typing import NamedTuple, Protocol
 
 from dbmpi.arrays import Array
+from dbmpi.checkpoint.vector_names import AVERAGE_VECTOR, PARAMETER_VECTOR, rule_vector
 from dbmpi.config.algorithms import REVISING, Downpour
 
 
@@ -71,7 +72,8 @@ class Rule:
 
     `bounds` says what an update can come to; `growth` by which factor, at most, update number t multiplies
     a state that it has computed; `start` is the first value of every element of the states. Whether a rule
-    `revises` says that it needs to know from which parameters a gradient was computed.
+    `revises` says that it needs to know from which parameters a gradient was computed; whether it `averages`,
+    that the last state is an average of the parameters, and begins as they do.
     """
 
     states: tuple[str, ...]
@@ -80,6 +82,7 @@ class Rule:
     growth: Callable[[int], float]
     start: float = 0.0
     revises: bool = False
+    averages: bool = False
 
 
 LEAST_RATE = 1e-30
@@ -92,8 +95,8 @@ STATES: dict[str, tuple[str, ...]] = {
     "adam": ("mean", "mean_square"),
     "adarevision": ("revised_squares", "squares"),  # the second, as Adagrad's, is what the steps go by
 }
-# What a state begins as where a checkpoint has only that one: the run was begun with another rule.
-BEGINS_AS = {"revised_squares": "squares"}
+# What a state begins as where a checkpoint has only that vector: the run was begun with another rule.
+BEGINS_AS = {rule_vector("revised_squares"): rule_vector("squares"), AVERAGE_VECTOR: PARAMETER_VECTOR}
 ACCUMULATE = ("adagrad", "adarevision")  # squares, from `downpour.initial_accumulator` on
 
 

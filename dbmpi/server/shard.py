@@ -73,10 +73,7 @@ class Shard:
         self.index, self.rule, self.limits, self._slices = index, rule, limits, slices
         self.rule_vectors = tuple(map(rule_vector, rule.states))
         self.dtype = next((value.dtype for value in values.values()), np.dtype("f4"))
-        self.held = {
-            piece.index: Held(value, [np.full_like(value, rule.start) for _ in rule.states])
-            for piece, value in values.items()
-        }
+        self.held = {piece.index: Held(value, _first_states(rule, value)) for piece, value in values.items()}
         self.tally = ServiceCounts()
         self._before: Sequence[int] = ()  # updates of every piece of the model in the checkpoint
         self._kept: dict[int, dict[int, Array]] = {}  # number, piece: parameters to go back to
@@ -206,6 +203,11 @@ class Shard:
         if self.rule.revises and client is not None and client not in self._gone:
             held.versions.hold(client, held.version)
         return held
+
+    def evaluated(self, piece: int) -> Array:
+        """Return what evaluations and the model are of, not a copy: the average of a piece, or its value."""
+        held = self.held[piece]
+        return held.states[-1] if self.rule.averages else held.value
 
     def forget(self, client: int) -> None:
         """Let go of what is kept for a client: nothing comes from it any more, or nothing is to be kept."""
@@ -367,6 +369,14 @@ class Shard:
         if worst is not None:
             record["recent"], record["recent_not_finite"] = worst.recent.judged, worst.recent.refused
         return record
+
+
+def _first_states(rule: Rule, value: Array) -> list[Array]:
+    """Return what the states of a piece begin as; its average, if there is one, as its first value."""
+    states = [np.full_like(value, rule.start) for _ in rule.states]
+    if rule.averages:
+        np.copyto(states[-1], value)
+    return states
 
 
 def _joined(parts: Sequence[Array], dtype: np.dtype[Any]) -> Array:

@@ -7,7 +7,6 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.reader import Reader
-from dbmpi.checkpoint.vector_names import PARAMETER_VECTOR
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.data.hdf5 import explain_errors
 from dbmpi.errors import UserError
@@ -53,7 +52,7 @@ class SavedValues:
     def read(self, tensor: str, at: tuple[slice, ...], out: Array) -> None:
         """See `Values.read`."""
         try:
-            self._reader.read_box(PARAMETER_VECTOR, tensor, at, out)
+            self._reader.read_box(self._reader.evaluated, tensor, at, out)
         except Damaged as problem:
             raise UserError(f"{self._path}: checkpoint {problem}; name another one") from None
 

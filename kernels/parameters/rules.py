@@ -195,6 +195,24 @@ def mean_of_two(out: _Array, x: _Array, y: _Array, scale: float) -> None:
 
 
 @parallel_kernel
+def move_towards(a: _Array, w: _Array, share: float) -> None:
+    """Mix parameters into an average: a := a + share (w - a).
+
+    Local.
+
+    Parameters
+    ----------
+    a, w : float array (n,)
+        The average, overwritten, and the parameters.
+    share : float
+        Of the parameters in the new average.
+    """
+    share_w = w.dtype.type(share)
+    for i in prange(w.size):
+        a[i] += share_w * (w[i] - a[i])
+
+
+@parallel_kernel
 def accrue_and_step(accrued: _Array, g: _Array, w: _Array, rate: float) -> None:
     """Accrue a gradient and step the local copy in one pass: accrued := accrued + g; w := w - rate g.
 

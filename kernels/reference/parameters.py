@@ -79,6 +79,11 @@ def mean_of_two(out: _Array, x: _Array, y: _Array, scale: float) -> None:
     out[:] = scale * (x + y)
 
 
+def move_towards(a: _Array, w: _Array, share: float) -> None:
+    """Twin of `kernels.parameters.rules.move_towards`."""
+    a += share * (w - a)
+
+
 def accrue_and_step(accrued: _Array, g: _Array, w: _Array, rate: float) -> None:
     """Twin of `kernels.parameters.rules.accrue_and_step`."""
     accrued += g

@@ -92,5 +92,7 @@ def test_vector_operations_equal_their_twins(dtype):
     reference.add_scaled(right[0], -0.7, x)
     rules.mean_of_two(mine[2], mine[0], x, 0.5)
     reference.mean_of_two(right[2], right[0], x, 0.5)
+    rules.move_towards(mine[0], mine[2], 0.2)
+    reference.move_towards(right[0], right[2], 0.2)
     for m, r in zip(mine, right, strict=True):
         np.testing.assert_allclose(m, r, rtol=1e-5, atol=1e-6)

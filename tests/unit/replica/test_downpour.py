@@ -380,6 +380,22 @@ def test_fetch_waits_for_what_is_in_flight():
     assert made.client.asked[-1].gradient == 2.0  # a fetch drops no gradient
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_evaluation_of_the_average_leaves_what_is_learned_alone(waits):
+    made = client(waits=waits, n_fetch=2, n_push=4)
+    made._averages = made._learning = True
+    step(made, 2)
+    average = made.evaluated()  # the version after that of step 0
+    assert average.flat[0] == 300.0 and made.theta.flat[0] == 200.0
+    assert made.client.uses[-1] == Op.AVERAGE | Op.HOLD and ops(made) == [BOTH, Op.FETCH]
+    assert made.client.asked[-1].steps == 1 and made._versions.tolist() == [2]
+    assert made.evaluated().flat is average.flat is not made.client.incoming
+    step(made, 3)
+    made.flush(0)
+    assert [seen[0] for seen in made.model.seen[2:]] == [200.0, *[500.0 if waits else 200.0] * 2]
+    assert [asked.gradient for asked in made.client.asked if asked.op & Op.PUSH] == [1.0, 30.0]
+
+
 def test_counts():
     made = client(waits=True, n_fetch=2, n_push=3)
     step(made, 6)

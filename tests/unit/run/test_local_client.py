@@ -10,6 +10,7 @@ from dbmpi.layout.sharding import Piece
 from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.mpi_client import MpiClient
 from dbmpi.run.serial import LocalClient
+from dbmpi.server.averaging import averaged
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 
@@ -45,6 +46,22 @@ def test_push_and_fetch_brings_what_the_push_made(shared):
     _, client, values = pair(shared)
     outcome = exchange(client, Op.FETCH | Op.PUSH)
     assert outcome.versions.tolist() == [1, 1]
+    assert client.incoming.tolist() == values.tolist() == (np.arange(8.0) - 0.5).tolist()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_average_arrives_where_it_is_wanted(shared):
+    values, config, room = np.arange(8.0), Downpour(rule="sgd"), np.zeros(8)
+    held = {piece: values[piece.start : piece.stop] for piece in PIECES}
+    shard = Shard(0, held, averaged(make(config), 0.5), config)
+    client = LocalClient(shard, PIECES, values, shared)
+    exchange(client, Op.FETCH | Op.PUSH)
+    usual = client.incoming
+    client.adopt(room)
+    exchange(client, Op.FETCH | Op.AVERAGE)
+    client.adopt(usual)
+    assert room.tolist() == [*shard.evaluated(0), *shard.evaluated(1)] != values.tolist()
+    np.testing.assert_allclose(room, np.arange(8.0) - 0.5 * 9 / 11)
     assert client.incoming.tolist() == values.tolist() == (np.arange(8.0) - 0.5).tolist()
 
 

@@ -12,6 +12,7 @@ from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
 from dbmpi.layout.topology import assign_roles
 from dbmpi.server import rules
+from dbmpi.server.averaging import averaged
 from dbmpi.server.requests import RequestHandler
 from dbmpi.server.shard import Shard
 from tests.doubles.fake_mpi import Comm
@@ -60,6 +61,16 @@ def test_a_push_and_fetch_in_the_client_s_memory_needs_no_message():
 def test_a_refused_push_changes_nothing_and_brings_the_parameters():
     case = Case()
     assert case.serve(square=np.inf).tolist() == (0, Status.NOT_FINITE, 0, 0)
+    assert case.parameters.view(F4).tolist() == [0] * START + [1] * SIZE + [0] * 5
+
+
+def test_an_average_is_fetched_in_place_of_the_parameters():
+    case = Case()
+    case.shard.rule = averaged(case.shard.rule, 0.5)
+    case.shard.held[0].states.append(np.full(SIZE, 7, F4))
+    assert case.serve(op=Op.FETCH | Op.AVERAGE).tolist() == (0, Status.OK, 0, 0)
+    assert case.parameters.view(F4).tolist() == [0] * START + [7] * SIZE + [0] * 5
+    case.serve(op=Op.FETCH)
     assert case.parameters.view(F4).tolist() == [0] * START + [1] * SIZE + [0] * 5
 
 
