@@ -29,7 +29,8 @@ LEVELS = {
         ["server", "coordinator"],
         ["replica", "sandblaster"],
         ["run"],
-        ["train"],
+        ["inference"],
+        ["train", "evaluate", "predict"],
     ],
     "kernels": [
         ["deferred"],
@@ -89,7 +90,7 @@ WITHOUT_NUMPY = (
     "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.config",
     "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
     "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
-    "dbmpi.train",
+    "dbmpi.run.starting", "dbmpi.train",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
 READERS_OF_TOML = {"tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"}
