@@ -3,8 +3,9 @@
 Shape letters: B examples of a minibatch, O own output units.
 """
 
-from functools import partial
-from typing import Any
+from functools import partial, reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from dbmpi.arrays import Array
 from dbmpi.data.factors import Factor
 from dbmpi.data.measures import Measures
 from dbmpi.inference.rows import ArrayRows, Block, Rows
-from dbmpi.inference.scores import Totals, confused, measures_of, scores
+from dbmpi.inference.scores import Totals, confusion, measures_of, scores
 from dbmpi.inference.sizes import block_rows, minibatch
 from dbmpi.layout.boxes import Range
 from dbmpi.model.boundary import Boundary
@@ -23,6 +24,9 @@ from dbmpi.model.workspace import Workspace
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.model import TrainedModel
 from kernels.losses.softmax import ARGMAX
+
+if TYPE_CHECKING:
+    from dbmpi.inference.work import Crew
 
 
 class Evaluation:
@@ -44,8 +48,7 @@ class Evaluation:
         self._first = model.partition == 0
         self._counts = Figures(measures, model.partition, model.outputs[0])
         self._figures = np.zeros(measures.size)
-        classes = confused(measures) if self._first else 0
-        self._confusion = np.zeros((classes, classes), np.int64)
+        self._confusion = confusion(measures) if self._first else None
         self._score, self._rows = Score(0.0, 0), 0
         scale, offset = (_own(one, model.outputs) for one in trained.format.of_targets)
         self._scale = scale_of(scale, offset, trained.dtype, np.dtype(np.float64))
@@ -75,7 +78,7 @@ class Evaluation:
     def _count(self, expected: Array, workspace: Workspace, boundary: Boundary) -> None:
         """Count a minibatch whose loss was just evaluated."""
         self._counts.add(workspace, boundary, expected, self._figures)
-        if len(self._confusion):
+        if self._confusion is not None:
             said_B = workspace.merged[ARGMAX].astype(np.int64)
             np.add.at(self._confusion, (expected, said_B), 1)
 
@@ -140,3 +143,26 @@ def evaluate_arrays(
     """
     forward = forward or Forward(trained)
     return evaluate(trained, ArrayRows(x, trained.format, forward.window, y), forward)
+
+
+def evaluated(crew: "Crew") -> dict[str, Any] | None:
+    """Return the figures of all rows, and what they are of, at rank 0. In step with all ranks.
+
+    Raises
+    ------
+    UserError
+        A row is none that the model can take.
+    """
+    trained, team = crew.trained, crew.team
+    measures = measures_of(trained, centres_of(trained, crew.rows))
+    evaluation = Evaluation(trained, crew.forward, measures)
+    for load in team.mine(crew.loads()):
+        evaluation.add(load())
+    parts = team.all_of(evaluation.totals(), "the figures of all ranks")
+    if parts is None:
+        return None
+    totals, source = reduce(add, parts), crew.plan.source
+    if totals.rows != crew.rows.total:
+        raise AssertionError(f"{totals.rows} rows of {crew.rows.total}")
+    about = {"model": str(trained.path), "parameters": trained.which, "data": str(source.path)}
+    return {**about, "split": source.split, **scores(totals, measures, trained.format)}

@@ -19,11 +19,13 @@ from dbmpi.arrays import Record
 from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.errors import CannotWrite, UserError
 from dbmpi.files import replacing, working_directory, writing
+from dbmpi.inference.records import layout, names_of
 from dbmpi.inference.text import Lines
+from dbmpi.trained.model import TrainedModel
 
 KINDS = ".h5", ".hdf5", ".npz", ".csv"
 STDOUT = "-"
-CHUNK_BYTES = 1 << 18
+COPY_BYTES = 1 << 20
 REMEDY = "look at the space and the quota there, or write to another place"
 Append = Callable[[bytes], bool]  # returns whether anybody reads what is written
 
@@ -33,6 +35,9 @@ class Output(Protocol):
 
     def encode(self, records: Record) -> bytes:
         """Return what `append` takes, of records `(N,)`."""
+
+    def rows(self, content: bytes) -> int:
+        """Return how many records some content is of."""
 
     def writing(self) -> Any:
         """Return a context which gives `Append`; the file has its name when it ends without an error."""
@@ -57,6 +62,10 @@ class ArrayOutput:
     def encode(self, records: Record) -> bytes:
         """See `Output.encode`."""
         return records.tobytes()
+
+    def rows(self, content: bytes) -> int:
+        """See `Output.rows`."""
+        return len(content) // self._kind.itemsize
 
     @contextmanager
     def writing(self) -> Iterator[Append]:
@@ -89,6 +98,10 @@ class TextOutput:
         """See `Output.encode`."""
         return self._lines.encode(records)
 
+    def rows(self, content: bytes) -> int:
+        """See `Output.rows`."""
+        return content.count(b"\n")
+
     @contextmanager
     def writing(self) -> Iterator[Append]:
         """See `Output.writing`."""
@@ -99,6 +112,20 @@ class TextOutput:
         with _whole(self._path) as temporary, temporary.open("wb") as file:
             file.write(self._lines.header)
             yield lambda content: bool(file.write(content)) or True
+
+
+def output(path: Path | None, trained: TrainedModel, probabilities: bool) -> Output:
+    """Return the place for what a model says, by its name; None: standard output.
+
+    `probabilities` says whether a CSV file has a column for each class or label.
+    """
+    kind, form = layout(trained), trained.format
+    if path is None or path.suffix == ".csv":
+        return TextOutput(path, Lines(kind, names_of(form, trained.network.outputs), probabilities))
+    notes: dict[str, Any] = {"model": str(trained.path), "outputs": form.outputs}
+    if form.class_names:
+        notes["class_names"] = list(form.class_names)
+    return ArrayOutput(path, kind, notes)
 
 
 def check_place(out: str, others: Mapping[str, Path]) -> Path | None:
@@ -180,9 +207,7 @@ def _hdf5(path: Path, kind: "np.dtype[Any]", notes: Mapping[str, Any]) -> Iterat
             file.attrs[name] = value
         for name in kind.names or ():
             each = kind[name]
-            rows = max(1, CHUNK_BYTES // each.itemsize)
-            maker: dict[str, Any] = {"maxshape": (None, *each.shape), "chunks": (rows, *each.shape)}
-            file.create_dataset(name, (0, *each.shape), each.base, **maker)
+            file.create_dataset(name, (0, *each.shape), each.base, maxshape=(None, *each.shape), chunks=True)
         if "class_names" in notes and "class" in file:
             file["class"].attrs["class_names"] = notes["class_names"]
         yield lambda records: _append(file, records)
@@ -216,7 +241,7 @@ def _npz(path: Path, kind: "np.dtype[Any]", notes: Mapping[str, Any]) -> Iterato
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     _header(member, (count[0], *kind[name].shape), kind[name].base)
                     part.seek(0)
-                    shutil.copyfileobj(part, member, CHUNK_BYTES)
+                    shutil.copyfileobj(part, member, COPY_BYTES)
             for name, value in notes.items():
                 with archive.open(f"{name}.npy", "w") as member:
                     np.lib.format.write_array(member, np.asarray(value), allow_pickle=False)

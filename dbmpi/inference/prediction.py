@@ -3,13 +3,20 @@
 Shape letters: N rows, O output units.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.inference.rows import ArrayRows
+from dbmpi.inference.output import Output
+from dbmpi.inference.records import layout, records
+from dbmpi.inference.rows import ArrayRows, Block
 from dbmpi.inference.sizes import block_rows, minibatch
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.model import TrainedModel
+
+if TYPE_CHECKING:
+    from dbmpi.inference.work import Crew
 
 
 class Prediction:
@@ -57,3 +64,30 @@ def outputs(trained: TrainedModel, x: Array, forward: Forward | None = None) -> 
         z_NO[start : start + len(part)] = part
         start += len(part)
     return z_NO
+
+
+def predicted(crew: "Crew", out: Output) -> int:
+    """Write what the model says of all rows; return how many there were, at rank 0. In step with all ranks.
+
+    Raises
+    ------
+    UserError
+        A row is none that the model can take, or the file cannot be written.
+    """
+    team, trained = crew.team, crew.trained
+    prediction, kind, rows = Prediction(trained, crew.forward), layout(trained), 0
+
+    def compute(block: Block) -> bytes | None:
+        z_NO = team.gather(prediction.outputs(block[0]), crew.partitioning)
+        return None if z_NO is None else out.encode(records(z_NO, trained, kind))
+
+    contents = team.ordered(crew.loads(), compute)
+    if team.rank:
+        for _ in contents:  # nothing: it computes
+            raise AssertionError
+        return 0
+    with out.writing() as append:
+        for content in contents:
+            rows += out.rows(content)
+            append(content)
+    return rows

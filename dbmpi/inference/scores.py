@@ -28,19 +28,25 @@ class Totals:
         As `model.losses.Score`.
     figures : float64 array (Measures.size,)
     confusion : int64 array (K, K)
-        At partition 0: rows of each class (row) that were taken for each class (column); `(0, 0)` where it is
-        not counted.
+        Rows of each class (row) that were taken for each class (column); None where it is not counted: at
+        partition 0 alone, and only of classes that are not too many.
     """
 
     rows: int
     loss_sum: float
     correct: int
     figures: Array
-    confusion: Array
+    confusion: Array | None
 
     def __add__(self, other: "Totals") -> "Totals":
-        mine, theirs = vars(self), vars(other)
-        return Totals(**{name: mine[name] + theirs[name] for name in mine})
+        counted = [one.confusion for one in (self, other) if one.confusion is not None]
+        return Totals(
+            self.rows + other.rows,
+            self.loss_sum + other.loss_sum,
+            self.correct + other.correct,
+            self.figures + other.figures,
+            sum(counted[1:], counted[0]) if counted else None,
+        )
 
 
 def measures_of(trained: TrainedModel, centres: Sequence[float] = ()) -> Measures:
@@ -58,9 +64,10 @@ def measures_of(trained: TrainedModel, centres: Sequence[float] = ()) -> Measure
     return Measures(kind, outputs, centres=tuple(centres), deviations=deviations)
 
 
-def confused(measures: Measures) -> int:
-    """Return how many classes the confusion matrix has; 0 where there is none."""
-    return measures.units if measures.kind == "classes" and measures.units <= MOST_SHOWN else 0
+def confusion(measures: Measures) -> Array | None:
+    """Return a confusion matrix of no rows; None where there is none, or there are too many classes."""
+    few = measures.kind == "classes" and measures.units <= MOST_SHOWN
+    return np.zeros((measures.units, measures.units), np.int64) if few else None
 
 
 def scores(totals: Totals, measures: Measures, form: Format) -> dict[str, Any]:
@@ -87,8 +94,8 @@ def scores(totals: Totals, measures: Measures, form: Format) -> dict[str, Any]:
     if measures.kind == "labels":
         right, wrongly, missed = parts
         return found | {"labels": _table(names, right, right + missed, right + wrongly)}
-    if confused(measures):
-        matrix = totals.confusion
+    matrix = totals.confusion
+    if matrix is not None:
         found["classes"] = _table(names, matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0))
         found["confusion"] = matrix.tolist()
     return found

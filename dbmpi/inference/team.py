@@ -5,6 +5,7 @@ of replica k modulo R. Partition 0 of a replica gathers what its partitions say,
 say, in the order of the rows. All is point to point; nobody is further ahead than `AHEAD` blocks.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -94,6 +95,10 @@ class Team:
                 yield bytes(self._received(owner * self.partitions, BLOCK))
         self._drain(0)
 
+    def mine(self, loads: Iterable[T]) -> Iterator[T]:
+        """Yield those of all blocks that are this replica's."""
+        return itertools.islice(loads, self.replica, None, self.replicas)
+
     def gather(self, own_NO: Array, partitioning: Partitioning) -> Array | None:
         """Return at partition 0 the outputs of all units, `(N, O)`, of those that each partition has.
 
@@ -119,10 +124,10 @@ class Team:
             return [value]
         return gathered(self._service, value, what, self._waiter.timeout_s * self._waiter.patience)
 
-    def meet(self, what: str) -> None:
-        """Return when all ranks have come, which may have read or computed for long."""
+    def meet(self, what: str, more_s: float = 0.0) -> None:
+        """Return when all ranks have come, which may take so many seconds more than a message."""
         if self._service is not None:
-            meet(self._service, what, self._waiter.timeout_s * self._waiter.patience)
+            meet(self._service, what, self._waiter.timeout_s * self._waiter.patience + more_s)
 
     def close(self) -> None:
         """Free the communicators. In step with all ranks."""
