@@ -2,12 +2,13 @@
 
 import argparse
 import glob
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbmpi import extras
 from dbmpi.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,10 +59,6 @@ def jobs(given: argparse.Namespace) -> int:
     return max(1, given.jobs or usable_cores())
 
 
-@contextmanager
-def extra(package: str) -> Iterator[None]:
+def extra(package: str) -> AbstractContextManager[None]:
     """Say how to install what only one kind needs."""
-    try:
-        yield
-    except ImportError as error:
-        raise UserError(f"this kind needs {package} ({error}): pip install 'dbmpi[prepare]'") from error
+    return extras.extra(package, "prepare")

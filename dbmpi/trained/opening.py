@@ -20,15 +20,18 @@ from dbmpi.data.fields import fields_of
 from dbmpi.data.format import Format, format_of
 from dbmpi.data.hdf5 import explain_errors
 from dbmpi.errors import UserError
+from dbmpi.extras import extra
 from dbmpi.layout.network import Tensor, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.output import run_directory
+from dbmpi.trained.metadata import from_texts
 from dbmpi.trained.model import TrainedModel
-from dbmpi.trained.values import FileValues, SavedValues
+from dbmpi.trained.values import FileValues, SafetensorsValues, SavedValues
 from dbmpi.typed import Unlike
 
 OLDEST = "input_shape"  # of the attributes of data, what a model.h5 of version 0.1.0 has none of
-WHAT = "name a model.h5, a checkpoint (RUN/checkpoints/000042) or a run directory"
+WHAT = "name a model.h5, a .safetensors file, a checkpoint (RUN/checkpoints/000042) or a run directory"
+SAFETENSORS = ".safetensors"
 
 
 def open_model(path: Path) -> TrainedModel:
@@ -37,8 +40,8 @@ def open_model(path: Path) -> TrainedModel:
     Parameters
     ----------
     path
-        A `model.h5`; the directory of a checkpoint; or that of a run: its model.h5, where there is one,
-        else its best checkpoint, or the last that is whole.
+        A `model.h5`; a `.safetensors` file that `dbmpi.export` wrote; the directory of a checkpoint; or that
+        of a run: its model.h5, where there is one, else its best checkpoint, or the last that is whole.
 
     Raises
     ------
@@ -59,7 +62,9 @@ def open_model(path: Path) -> TrainedModel:
 
 
 def _file(path: Path) -> TrainedModel:
-    """Open a model.h5."""
+    """Open a model.h5, or a safetensors file."""
+    if path.is_file() and path.suffix == SAFETENSORS:
+        return _safetensors(path)
     if not path.is_file() or not h5py.is_hdf5(path):
         raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
     with explain_errors(f"{path}: the file"):
@@ -75,16 +80,47 @@ def _file(path: Path) -> TrainedModel:
 
 def _of_file(path: Path, file: h5py.File, attributes: dict[str, Any]) -> TrainedModel:
     config, form = _described(path, attributes)
-    which: Literal["last", "best"] = "best" if attributes.get("parameters") == "best" else "last"
-    model = TrainedModel(path, config, form, which, FileValues(path, file))
+    model = TrainedModel(path, config, form, _which(attributes), FileValues(path, file))
     with explain_errors(f"{path}: the file"):
         for tensor in model.network.tensors:
-            _check_tensor(path, tensor, file.get(tensor.name))
+            there = file.get(tensor.name)
+            _check_tensor(path, tensor, there.shape if isinstance(there, h5py.Dataset) else None)
     return model
 
 
+def _safetensors(path: Path) -> TrainedModel:
+    """Open a safetensors file."""
+    with extra("safetensors", "export"):
+        from safetensors import SafetensorError, safe_open
+    try:
+        file = safe_open(path, "numpy")
+    except (SafetensorError, OSError) as problem:
+        raise UserError(f"{path}: the file cannot be read: {problem}; write it again") from None
+    try:
+        return _of_safetensors(path, file)
+    except BaseException:
+        file.__exit__(None, None, None)
+        raise
+
+
+def _of_safetensors(path: Path, file: Any) -> TrainedModel:
+    attributes = from_texts(file.metadata() or {})
+    config, form = _described(path, attributes)
+    model = TrainedModel(path, config, form, _which(attributes), SafetensorsValues(path, file))
+    there = set(file.keys())
+    for tensor in model.network.tensors:
+        found = tuple(file.get_slice(tensor.name).get_shape()) if tensor.name in there else None
+        _check_tensor(path, tensor, found)
+    return model
+
+
+def _which(attributes: dict[str, Any]) -> Literal["last", "best"]:
+    """Return which parameters of a run a file says that it holds."""
+    return "best" if attributes.get("parameters") == "best" else "last"
+
+
 def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
-    """Return what a model.h5 says of itself."""
+    """Return what a file says of itself, by the attributes of a model.h5."""
     text = attributes.get("configuration")
     if not isinstance(text, str):
         raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
@@ -99,10 +135,10 @@ def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
         raise UserError(f"{path}: {problem}; the file is not as dbmpi writes it") from None
 
 
-def _check_tensor(path: Path, tensor: Tensor, there: Any) -> None:
-    """Refuse a tensor that is absent, or of another shape than the configuration says."""
-    found = f"has {there.shape}" if isinstance(there, h5py.Dataset) else "is absent"
-    if found != f"has {tensor.shape}":
+def _check_tensor(path: Path, tensor: Tensor, shape: tuple[int, ...] | None) -> None:
+    """Refuse a tensor that is absent (None), or of another shape than the configuration says."""
+    if shape != tensor.shape:
+        found = "is absent" if shape is None else f"has {shape}"
         raise UserError(
             f"{path}: {tensor.name} should have the shape {tensor.shape}, by the configuration in the file, "
             f"but {found}; the file is not as dbmpi writes it"

@@ -1,7 +1,7 @@
 """Where the parameters of a trained model come from: each box of a tensor is read when it is asked for."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -35,12 +35,28 @@ class FileValues:
         """See `Values.read`."""
         with explain_errors(f"{self._path}: {tensor}"):
             self._file[tensor].read_direct(out, at)
-        if not np.isfinite(out).all():
-            raise UserError(f"{self._path}: {tensor} holds what is no number; the model is of no use")
+        _check_finite(self._path, tensor, out)
 
     def close(self) -> None:
         """See `Values.close`."""
         self._file.close()
+
+
+class SafetensorsValues:
+    """The parameters in a safetensors file, which is open."""
+
+    def __init__(self, path: Path, file: Any) -> None:
+        self._path, self._file = path, file
+
+    def read(self, tensor: str, at: tuple[slice, ...], out: Array) -> None:
+        """See `Values.read`."""
+        with explain_errors(f"{self._path}: {tensor}"):
+            out[...] = self._file.get_slice(tensor)[at]
+        _check_finite(self._path, tensor, out)
+
+    def close(self) -> None:
+        """See `Values.close`."""
+        self._file.__exit__(None, None, None)
 
 
 class SavedValues:
@@ -59,3 +75,8 @@ class SavedValues:
     def close(self) -> None:
         """See `Values.close`."""
         self._reader.__exit__()
+
+
+def _check_finite(path: Path, tensor: str, values: Array) -> None:
+    if not np.isfinite(values).all():
+        raise UserError(f"{path}: {tensor} holds what is no number; the model is of no use")

@@ -19,13 +19,14 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "arrays", "screen", "process", "awake", "imports"],
+        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports"],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
         ["model", "output", "prepare"],
         ["checkpoint"],
         ["trained"],
+        ["export"],
         ["server", "coordinator"],
         ["replica", "sandblaster"],
         ["run"],

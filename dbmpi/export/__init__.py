@@ -1,0 +1,1 @@
+"""A trained model as a file for others: ONNX, safetensors, npz, and a module of PyTorch."""
