@@ -29,7 +29,7 @@ LEVELS = {
         ["server", "coordinator"],
         ["replica", "sandblaster"],
         ["run"],
-        ["train"],
+        ["train", "api"],
     ],
     "kernels": [
         ["deferred"],
