@@ -92,7 +92,7 @@ def _describe(out: "h5py.File", form: Format) -> None:
 def read_format(attributes: Mapping[str, Any], loss: str) -> Format:
     """Return what the attributes of a model's file say of data.
 
-    A file of version 0.1.0 does not say what its outputs stand for: there, the squared loss of labels, which
+    An early file does not say what its outputs stand for: there, the squared loss of labels, which
     has no class names, is taken for that of targets.
 
     Raises

@@ -251,10 +251,26 @@ def _go_on(
         chosen = complete(before, network, rows, replicas)
     for text in (*refused, *warnings(config, chosen, network, description, replicas)):
         say_warning(text)
+    scaling = _scaling(chosen.data.scaling, saved, description)
+    if saved is None:
+        _look_at_initial(chosen, description.scaled(scaling))
     if reason := ended(owned.path):
         text = f"the run in {owned.path} has ended ({reason}); it goes on as far as limits are higher now"
         say(f"dbmpi: {text}")
-    return chosen, saved, _scaling(chosen.data.scaling, saved, description)
+    return chosen, saved, scaling
+
+
+def _look_at_initial(config: Config, data: "Description") -> None:
+    """See that a new run can begin from the model that it names, if it does."""
+    if config.train.initial is None:
+        return
+    from dbmpi.run.initial import look
+
+    said, warnings = look(config, _network(config, data), data)
+    for text in said:
+        say(f"dbmpi: {text}")
+    for text in warnings:
+        say_warning(text)
 
 
 def _scaling(mode: str, saved: "Checkpoint | None", description: "Description") -> "Scaling | None":
