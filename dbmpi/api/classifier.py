@@ -147,11 +147,15 @@ class Classifier(ClassifierMixin, Network):
         KeyboardInterrupt
             It was stopped; the estimator has what was learned by then.
         """
-        X, y = self._inputs(X, y, multi_output=True)
-        check_classification_targets(y)
-        weights = self._weights(sample_weight, X)
-        if type_of_target(y) == "multilabel-indicator":
-            return self._fit_labels(X, y, weights)
+        with self._as_before_or_trained():
+            X, y = self._inputs(X, y, multi_output=True)
+            check_classification_targets(y)
+            several = type_of_target(y) == "multilabel-indicator"
+            (self._fit_labels if several else self._fit_classes)(X, y, self._weights(sample_weight, X))
+        return self
+
+    def _fit_classes(self, X: Array, y: Array, weights: Array | None) -> None:
+        """Learn of which class an example is."""
         y = column_or_1d(y, warn=True)
         classes, labels = np.unique(y, return_inverse=True)
         learned = np.unique(labels if weights is None else labels[weights > 0])
@@ -163,17 +167,14 @@ class Classifier(ClassifierMixin, Network):
         by_class, weights = self._by_class(classes, y, weights)
         examples = Examples(X, labels.astype(np.int64), weights, tuple(map(str, classes.tolist())))
         task = {"model.loss": "softmax", "data.labels": "stored", "train.class_weights": by_class}
-        self._train(examples, task)
-        self.classes_ = classes
-        return self
+        self._train(examples, task, classes_=classes)
 
-    def _fit_labels(self, X: Array, y: Array, weights: Array | None) -> "Classifier":
+    def _fit_labels(self, X: Array, y: Array, weights: Array | None) -> None:
         """Learn which of several labels are right."""
         if self.class_weight is not None:
             raise ValueError("class_weight is of classes, and not of several labels that may all be right")
-        self._train(Examples(X, np.asarray(y).astype(np.uint8), weights), {"model.loss": "logistic"})
-        self.classes_ = np.arange(y.shape[1])
-        return self
+        examples = Examples(X, np.asarray(y).astype(np.uint8), weights)
+        self._train(examples, {"model.loss": "logistic"}, classes_=np.arange(y.shape[1]))
 
     def _by_class(self, classes: Array, y: Array, weights: Array | None) -> tuple[Any, Array | None]:
         """Return `train.class_weights`, and weights of examples: both kinds together where there are both."""

@@ -1,6 +1,7 @@
 """What the classifier and the regressor share: their parameters, and a fit. As scikit-learn has them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
@@ -93,8 +94,22 @@ class Network(BaseEstimator):
             raise ValueError("sample_weight is 0 for all examples: nothing would be learned")
         return weights
 
-    def _train(self, examples: Examples, task: Mapping[str, Any]) -> None:
-        """Train, and keep what comes of it. An interrupt is raised when what was learned has been kept.
+    @contextmanager
+    def _as_before_or_trained(self) -> Iterator[None]:
+        """Let an exception leave the estimator as it was, unless it has something new by then."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            if vars(self).get("model_") is before.get("model_"):
+                vars(self).clear()
+                vars(self).update(before)
+            raise
+
+    def _train(self, examples: Examples, task: Mapping[str, Any], **learned: Any) -> None:
+        """Train, and keep what comes of it, and what is `learned` with it, by the names of attributes.
+
+        An interrupt is raised when that has been kept.
 
         Raises
         ------
@@ -109,6 +124,7 @@ class Network(BaseEstimator):
         fitted = fit(examples, keys, seed, way)
         if fitted.model is not None:
             self.model_: Model = fitted.model
+            vars(self).update(learned)
             self.n_iter_, self.loss_ = fitted.iterations, fitted.loss
             self.run_dir_, self._directory = str(fitted.directory.path), fitted.directory
         if fitted.interrupted:
@@ -124,7 +140,8 @@ class Network(BaseEstimator):
         left = rows - int(self.validation_fraction * rows) - 1 if self.early_stopping else rows
         if self.batch_size == "auto" and left < USUAL_MINIBATCH:
             limits["train.minibatch"] = max(1, left)
-        minibatches = ceil(left / (USUAL_MINIBATCH if self.batch_size == "auto" else self.batch_size))
+        size = self.batch_size if isinstance(self.batch_size, int) else USUAL_MINIBATCH
+        minibatches = ceil(left / max(size, 1))
         if self.ranks in (None, 1) and self.algorithm != "sandblaster" and minibatches <= PORTION:
             limits["train.portion"] = max(1, minibatches)
         return limits

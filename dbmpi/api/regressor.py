@@ -20,10 +20,11 @@ class Regressor(RegressorMixin, Network):
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "Regressor":
         """Train; `y` is `(N,)` or `(N, T)`. Else as `Classifier.fit`."""
-        X, y = self._inputs(X, y, multi_output=True, y_numeric=True)
-        y = np.asarray(y, np.float64)
-        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-        self._train(Examples(X, y, self._weights(sample_weight, X)), {"model.loss": "squared"})
+        with self._as_before_or_trained():
+            X, y = self._inputs(X, y, multi_output=True, y_numeric=True)
+            y = np.asarray(y, np.float64)
+            y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+            self._train(Examples(X, y, self._weights(sample_weight, X)), {"model.loss": "squared"})
         return self
 
     def predict(self, X: Any) -> Array:
