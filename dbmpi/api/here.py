@@ -28,13 +28,13 @@ class Here:
         self._context: RunContext | None = None
         self._stopped, self._status = False, 0
         self._error: BaseException | None = None
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dbmpi-fit")
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """See `Running.wait`."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        """See `Running.wait`. A `join` that is interrupted takes the thread for one that has ended."""
+        return self._ended.wait(seconds)
 
     def stop(self) -> None:
         """See `Running.stop`."""
@@ -48,6 +48,7 @@ class Here:
 
     def status(self) -> int:
         """See `Running.status`."""
+        self._thread.join()
         if self._error is not None:
             raise self._error
         return self._status
@@ -66,6 +67,7 @@ class Here:
             finally:
                 who.let_go()
                 self._context = None
+                self._ended.set()
 
     def _train(self, who: RankIdentity) -> int:
         started = time.monotonic()

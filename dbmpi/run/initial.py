@@ -20,7 +20,6 @@ from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 from dbmpi.text import several, show
-from dbmpi.trained.opening import open_model
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
@@ -141,6 +140,8 @@ def _scaled_otherwise(trained: "TrainedModel", choice: Choice, data: "Descriptio
 
 
 def _opened(train: Train) -> "TrainedModel":
+    from dbmpi.trained.opening import open_model  # which reads TOML: only where there is a model to read
+
     assert train.initial is not None
     try:
         return open_model(Path(train.initial))
