@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,13 @@ def json_text(content: Mapping[str, Any]) -> str:
 def versions() -> dict[str, str]:
     """Return the versions of this program and of what it runs on."""
     found = {"dbmpi": __version__, "python": platform.python_version()}
-    for name in ("numpy", "numba", "mpi4py", "h5py"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
+    return found | {name: _version(name) for name in ("numpy", "numba", "mpi4py", "h5py")}
+
+
+@cache
+def _version(name: str) -> str:
+    """Return the version of a library; reading it takes milliseconds."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

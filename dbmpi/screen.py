@@ -2,7 +2,8 @@
 
 A terminal may be gone, a reader may have left (`| head`) or read no more, a disk may be full, and a daemon
 has no output at all. Within `screens()` all that is printed, by this program and its libraries, in every
-thread and on the failure path, goes through a `Screen`.
+thread and on the failure path, goes through a `Screen`. Within `heard_by` what this thread says goes to a
+listener.
 """
 
 import codecs
@@ -13,10 +14,11 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from math import inf
-from typing import TextIO, cast
+from typing import TextIO, TypeAlias, cast
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK
 
@@ -26,6 +28,31 @@ POLL_S = 5e-4
 NAMES = {"stdout": "standard output", "stderr": "standard error"}
 STRICT = "strict", "surrogateescape"  # ways to encode that raise
 READER_LEFT = errno.EPIPE, errno.ECONNRESET
+
+Listener: TypeAlias = Callable[[str, bool], object]  # gets a line, and whether it is of standard error
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+def say(text: str, error: bool = False) -> None:
+    """Print a line on standard output, or on standard error; within `heard_by` give it to the listener."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(text, error)
+    else:
+        print(text, file=sys.stderr if error else sys.stdout, flush=True)
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Let what is said in this thread, and in those that take its context over, go to a listener meanwhile.
+
+    So a run in the process of somebody else prints nothing by itself, however many there are side by side.
+    """
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 class Screen(io.TextIOBase):

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dbmpi.run.early import EARLY
 
@@ -77,8 +77,8 @@ def _main(argv: Sequence[str], started: float) -> int:
         return refuse_on_node(error)
     surroundings.warn(warnings)
     if not launch.launched(os.environ):
-        alone = abort.RankIdentity(0)
-        return abort.guarded(lambda: _train_alone(arguments, alone, started), alone, abort.leave)
+        who = _known(0)
+        return abort.guarded(lambda: _train_alone(arguments, who, started), who, abort.leave)
     try:
         with bounded():
             from mpi4py import MPI
@@ -86,29 +86,28 @@ def _main(argv: Sequence[str], started: float) -> int:
         return refuse_without_mpi(error)
 
     comm = MPI.COMM_WORLD
-    who = abort.RankIdentity(comm.Get_rank())
+    who = _known(comm.Get_rank())
     EARLY.leave = end = end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
 
 
+def _known(rank: int) -> abort.RankIdentity:
+    """Return what this rank is called; a signal before training gives up what it holds by then."""
+    who = abort.RankIdentity(rank)
+    EARLY.let_go = lambda: who.let_go()
+    return who
+
+
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
     """Train in this one process, without MPI; return the exit status."""
-    from dbmpi.run import surroundings
-    from dbmpi.run.setup import prepare
+    from dbmpi.run import alone
 
-    comm = cast("MPI.Intracomm", Alone())
-    with surroundings.scarcity():
-        try:
-            setup = prepare(arguments, comm, who)
-        except Refused as refused:
-            return refused.status
-    from dbmpi.run.context import RunContext
-
-    with surroundings.scarcity():
-        context = RunContext(setup)
-        who.role = str(setup.topology.roles[0])
-        _warm_up(context, comm)
-    return _serial(context, started)
+    try:
+        context = alone.begin(arguments, Alone(), who)
+    except Refused as refused:
+        return refused.status
+    _listen(context, 0)
+    return alone.train(context, started)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
@@ -143,7 +142,9 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
         with surroundings.scarcity():
             _warm_up(context, comm)
         if setup.topology.serial:
-            return _serial(context, started)
+            from dbmpi.run import alone
+
+            return alone.train(context, started)
         try:
             return _parallel(context, comm, who, started)
         except Refused as refused:
@@ -156,7 +157,12 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
     describe(context.setup, comm)
     warm_up(context, comm)
-    context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, comm.Get_rank()))
+    _listen(context, comm.Get_rank())
+
+
+def _listen(context: "RunContext", rank: int) -> None:
+    """Let signals stop the run in order from now on. Local."""
+    context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, rank))
     EARLY.over()
 
 
@@ -166,14 +172,6 @@ def _show(setup: "Setup", rank: int, text: str) -> None:
 
     if rank == 0 and not any(seen_to_end(place.process) for place in setup.places):
         ancestry.show(text)
-
-
-def _serial(context: "RunContext", started: float) -> int:
-    """Play all roles in this process."""
-    from dbmpi.run import coordinator_rank, serial
-
-    log = coordinator_rank.metrics_log(context, started)
-    return serial.run(context, log)
 
 
 def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:

@@ -32,7 +32,16 @@ TIMEOUT_S = {"lint": 300.0, "unit": 600.0, "mpi": 300.0, "system": 1200.0}
 COLLECT_TIMEOUT_S = 120.0
 SPREAD = "--numprocesses auto --maxprocesses 4 --dist loadfile".split()  # a file's kernels are compiled once
 PAIRED = "--numprocesses 2 --dist loadfile".split()
-TORCH = ["torch==2.13.0", "scipy"]
+# What results are compared with, and what optional parts want: by the module that each distribution brings.
+OFFERED = {
+    "torch": "torch==2.13.0",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn>=1.6",
+    "onnx": "onnx>=1.17",
+    "onnxruntime": "onnxruntime>=1.20",
+    "safetensors": "safetensors>=0.5",
+    "pyarrow": "pyarrow>=16",
+}
 
 
 ENVIRONMENTS = (Environment("openmpi", ROOT / ".venv"), Environment("mpich", ROOT / ".venv-mpich"))
@@ -267,16 +276,29 @@ def prepare(environment: Environment) -> None:
     subprocess.run([sys.executable, script, environment.directory, environment.mpi, "test"], check=True)
 
 
-def offer_torch(environment: Environment) -> None:
-    """Install PyTorch and scipy to compare with, where asked to; tests that miss them are skipped."""
+def offer_more(environment: Environment) -> None:
+    """Install PyTorch and more, where asked to (DBMPI_TEST_TORCH); tests that miss one of them are skipped."""
     asked = os.environ.get("DBMPI_TEST_TORCH", "1" if os.environ.get("CI") else "0")
-    has = subprocess.run([environment.python, "-c", "import torch, scipy"], stderr=subprocess.DEVNULL)
-    if asked in ("", "0") or has.returncode == 0:
+    if asked in ("", "0"):
         return
-    print("installing PyTorch and scipy to compare with", flush=True)
-    done = subprocess.run([environment.python, "-m", "pip", "install", "--quiet", *TORCH])
-    if done.returncode != 0:
-        print("PyTorch could not be installed: the comparisons with it are skipped", flush=True)
+    missing = [name for module, name in OFFERED.items() if not _has(environment, module)]
+    if missing and not _installed(environment, *missing):
+        for name in missing:
+            if not _installed(environment, name):
+                print(f"{name} could not be installed: the tests that want it are skipped", flush=True)
+
+
+def _has(environment: Environment, module: str) -> bool:
+    """Return whether an environment has a module, without loading it."""
+    program = f"import sys, importlib.util as u; sys.exit(u.find_spec({module!r}) is None)"
+    return subprocess.run([environment.python, "-c", program]).returncode == 0
+
+
+def _installed(environment: Environment, *names: str) -> bool:
+    """Install distributions; return whether that was possible."""
+    print(f"installing {', '.join(names)}", flush=True)
+    command = [environment.python, "-m", "pip", "install", "--quiet", *names]
+    return subprocess.run(command).returncode == 0
 
 
 def report(results: list[Result]) -> int:
@@ -313,7 +335,7 @@ def main(arguments: list[str]) -> int:
         environments = environments[:1]
     for environment in environments:
         prepare(environment)
-    offer_torch(environments[0])
+    offer_more(environments[0])
     started = time.monotonic()
     results = [result for kind in kinds for result in PASSES[kind](environments, extra)]
     print(f"\nall passes took {time.monotonic() - started:.0f} s")

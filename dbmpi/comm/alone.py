@@ -14,3 +14,10 @@ class Alone:
     def Get_size(self) -> int:
         """Return the number of ranks."""
         return 1
+
+
+class Guest(Alone):
+    """The same in the process of somebody else, as a notebook: what belongs to the process is left as it is.
+
+    That is its environment, its signals, its threads, and when its memory is collected.
+    """

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ POLL_S = 2e-3
 
 
 class Background(Generic[T]):
-    """Runs `task(call)` in a thread; begins at once.
+    """Runs `task(call)` in a thread, in the context of the caller; begins at once.
 
     All messages of a rank are those of its main thread (`comm.abort` says what other threads do), so the task
     does what needs MPI by `call(function)`, which has `function` called by the thread that is in `result`,
@@ -31,7 +32,7 @@ class Background(Generic[T]):
         self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._value: T | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), daemon=True)
         self._thread.start()
 
     def result(self, meanwhile: Callable[[], object]) -> T:

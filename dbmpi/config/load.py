@@ -62,6 +62,7 @@ def _resolve(source: Source) -> Config:
     """Build the configuration, and check and complete what keys say together."""
     config: Config = _build(Config, source.values, (), source)
     _check_stopping(config, source)
+    _check_initial(config, source)
     _check_batch_method(config, source)
     _check_rounds(config, source)
     _check_revision(config, source)
@@ -157,6 +158,15 @@ def _check_stopping(config: Config, source: Source) -> None:
         raise UserError(
             f"{source.place(('evaluation', 'every_epochs'))} = 0 leaves train.target without evaluations "
             "that could reach it; give evaluation.every_epochs or evaluation.every_s"
+        )
+
+
+def _check_initial(config: Config, source: Source) -> None:
+    """Refuse what is to be left out of nothing."""
+    if config.train.initial_skip is not None and config.train.initial is None:
+        raise UserError(
+            f"{source.place(('train', 'initial_skip'))} = {show(config.train.initial_skip)} is of the model "
+            "that train.initial names, and that is not given; give it, or leave this out"
         )
 
 

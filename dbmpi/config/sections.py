@@ -214,6 +214,19 @@ class Train:
         example="02:00:00",
     )
     seed: int = key(1, "Seed of the first parameters and of the order of the examples.", minimum=0)
+    initial: str | None = key(
+        None,
+        "Trained model whose parameters are the first ones, tensor by tensor of the same name: a model.h5, a "
+        "checkpoint, or the directory of a run. A relative path starts at the directory that the program is "
+        "started in. A run that goes on has its checkpoint instead.",
+        example="runs/a/model.h5",
+    )
+    initial_skip: str | None = key(
+        None,
+        "What is not taken from it but begins anew: names of tensors or of their layers, separated by "
+        "spaces; a last layer for other classes, say.",
+        example="layers.3 layers.2.bias",
+    )
     portion: int | Auto = key(
         "auto", "Minibatches that a replica is given at a time.", unit="minibatches", minimum=1
     )

@@ -86,8 +86,11 @@ def _made(description: Description) -> bool:
     return description.view("train").labels is not None
 
 
-def suspicions(description: Description) -> Iterator[str]:
-    """Yield what labels or targets may be in truth, and what was not meant to be."""
+def suspicions(description: Description, amounts: bool = False) -> Iterator[str]:
+    """Yield what labels or targets may be in truth, and what was not meant to be.
+
+    With `amounts` it was said that floats are to be learned as such.
+    """
     targets = f"{description.path}: {description.targets_from}"
     if description.unlearned:
         names = description.class_names or ()
@@ -104,7 +107,7 @@ def suspicions(description: Description) -> Iterator[str]:
             f"{targets} hold {seen} different integers in {description.train_rows} training rows, and each "
             "is a class of its own; if they are amounts, store y.astype('float32')"
         )
-    if description.few_values:
+    if description.few_values and not amounts:
         way = "y.astype('int64')" if description.targets == 1 else "y.astype('uint8') if all are 0 or 1"
         yield (
             f"{targets} hold floats, {several(len(description.few_values), 'different whole number')} for "

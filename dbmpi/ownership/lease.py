@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import replace
 
 from dbmpi.ownership import record
@@ -39,7 +40,7 @@ class Lease:
         self._owned, self._owner, self._warn = owned, owner, warn
         self._over, self._failing = threading.Event(), False
         self.last: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._run,), daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

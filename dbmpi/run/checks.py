@@ -82,6 +82,6 @@ def warnings(
     """Yield what a run may suffer from, by its configuration as given, and complete."""
     if config.data.scaling == "none":
         yield from data.warnings
-    yield from suspicions(data)
+    yield from suspicions(data, given.model.loss == "squared")
     yield from filter(None, (doubts(data, network.outputs), caution(config, replicas)))
     yield from without_effect(given, config, data.train_rows, replicas, data.chunk_rows)

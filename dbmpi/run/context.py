@@ -1,5 +1,6 @@
 """What follows from the setup of a run alone, the same on every rank; roles are made from it."""
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,11 @@ class RunContext:
     ----------
     setup
         What rank 0 has decided for all.
+
+    Attributes
+    ----------
+    opened
+        Closes threads and files of a run that has failed, where its process goes on.
     """
 
     def __init__(self, setup: "Setup") -> None:
@@ -37,6 +43,7 @@ class RunContext:
         patience = SAVING if self._may_die else WATCHED
         self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s, patience)
         self.signals = Signals()
+        self.opened = ExitStack()
 
     @property
     def mirrors(self) -> bool:

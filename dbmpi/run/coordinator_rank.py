@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from dbmpi.coordinator.service import CoordinatorService
     from dbmpi.coordinator.stopping import Stopping
     from dbmpi.output.metrics import MetricsLog
+    from dbmpi.output.progress import Progress
     from dbmpi.run.setup import Setup
     from dbmpi.sandblaster.training import Sandblaster
 
 
-def metrics_log(context: RunContext, started: float) -> "MetricsLog":
-    """Open the run's metrics.jsonl."""
+def metrics_log(context: RunContext, started: float, shown: "Progress | None" = None) -> "MetricsLog":
+    """Open the run's metrics.jsonl; `shown` is what the user sees, None: as `output.progress` says."""
     from dbmpi.output import progress
     from dbmpi.output.goodput import Room
     from dbmpi.output.metrics import MetricsLog
@@ -33,7 +34,7 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     config, rows = context.config, context.setup.description.train_rows
     output = config.output
     iterations = config.sandblaster.iterations if config.batch else None
-    shown = progress.make(output.progress, output.plain_every_s, config.train, rows, iterations)
+    shown = shown or progress.make(output.progress, output.plain_every_s, config.train, rows, iterations)
     path = context.setup.run_dir / run_directory.METRICS
     topology = context.setup.topology
     room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dbmpi.comm.alone import Guest
 from dbmpi.comm.meeting import while_loading
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology
@@ -40,8 +41,11 @@ def thread_reasons(config: Config, places: "Sequence[RankPlace]") -> dict[str, l
 def choose_threads(comm: "MPI.Intracomm", config: Config, places: "list[RankPlace]") -> tuple[int, bool]:
     """Choose the threads of this rank; return them, and whether its node has fewer cores than ranks.
 
-    The libraries read the choice when they are loaded: no numpy before this.
+    The libraries read the choice when they are loaded: no numpy before this. In the process of somebody else
+    they are loaded: kernels use one thread there, and products those that the process has.
     """
+    if isinstance(comm, Guest):
+        return 1, False
     mine = places[comm.Get_rank()]
     ranks, cores = ranks_and_cores(places, mine.node)
     threads = launch.resolve_threads(config.cluster.threads, len(mine.cores), ranks, cores)

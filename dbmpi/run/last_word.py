@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dbmpi.errors import STATUS_FAILURE, STATUS_STOPPED, UserError
 from dbmpi.output import run_directory
 from dbmpi.output.reminder import reminding
-from dbmpi.screen import NAMES, unshown
+from dbmpi.screen import NAMES, say, unshown
 
 if TYPE_CHECKING:
     from dbmpi.coordinator.stopping import Stopping
@@ -75,11 +75,11 @@ class LastWord:
                 owned.write_text(run_directory.FINISHED, f"{stopping.reason}\n")
         with self.attempting(run_directory.METRICS):
             self._log.close()
-        print(conclusion(content, owned.path, complete=not self.problems), flush=True)
+        say(conclusion(content, owned.path, complete=not self.problems))
         if not stopping.finished and not self.problems:
-            print(f"dbmpi: stopped before its end: {self._setup.go_on} from there", flush=True)
+            say(f"dbmpi: stopped before its end: {self._setup.go_on} from there")
         for text in self._errors():
-            print(f"dbmpi: error: {text}", file=sys.stderr, flush=True)
+            say(f"dbmpi: error: {text}", error=True)
         for text in unshown():
             screen = sys.stdout if text.startswith(STDERR) else sys.stderr  # the other one
             print(f"dbmpi: warning: not everything could be shown: {text}", file=screen, flush=True)

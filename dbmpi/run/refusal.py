@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from dbmpi.comm.abort import report
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, Unreadable, UserError
 from dbmpi.run import launch
+from dbmpi.screen import say
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -104,7 +105,7 @@ def warn(comm: "MPI.Intracomm", warnings: list[str], timeout_s: float) -> None:
 
 def say_warning(text: str) -> None:
     """Print a warning. Local."""
-    print(f"dbmpi: warning: {text}", file=sys.stderr, flush=True)
+    say(f"dbmpi: warning: {text}", error=True)
 
 
 def refuse(error: UserError) -> int:
@@ -162,6 +163,6 @@ def _print_once(error: UserError) -> bool:
 def _print_error(error: UserError) -> None:
     """Print a user error: one message, no traceback; or what is none, and ends the program all the same."""
     if error.status == STATUS_OK:
-        print(f"dbmpi: {error}", flush=True)
+        say(f"dbmpi: {error}")
     else:
-        print(f"dbmpi: error: {error.whole}", file=sys.stderr, flush=True)
+        say(f"dbmpi: error: {error.whole}", error=True)

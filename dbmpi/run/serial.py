@@ -184,6 +184,7 @@ def run(context: RunContext, log: MetricsLog) -> int:
     """Train, evaluate and save in this process; return the exit status."""
     shard, client = _parameters(context)
     replica = replica_rank.partition_worker(context, (0, 0), client, None, lambda: None)
+    context.opened.callback(replica.close)
     dispatcher = LocalDispatcher(replica)
     cluster = LocalCluster(context, shard, dispatcher, log)
     coordinator = coordinator_rank.make(context, cluster, dispatcher, log, lambda r, p: "this process")

@@ -12,8 +12,8 @@ from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology, assign_roles
 from dbmpi.run import cli, cores
 from dbmpi.run.choices import complete, told
-from dbmpi.run.early import EARLY
 from dbmpi.run.refusal import agree, say_warning, warn
+from dbmpi.screen import say
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -155,7 +155,7 @@ def _own(
         from dbmpi.run.directory import Opening
 
         opening = Opening(arguments, config, model_as_before(given, data), _keeper(comm))
-        who.let_go = EARLY.let_go = opening.close  # from here on, whichever way this process leaves
+        who.let_go = opening.close  # from here on, whichever way this process leaves
     what, timeout_s = "opening the run directory", while_loading(config.cluster.timeout_s)
     look = opening.attempt if opening is not None else _nothing
     while (owned := agree(comm, look, what, timeout_s)) is None:
@@ -251,10 +251,26 @@ def _go_on(
         chosen = complete(before, network, rows, replicas)
     for text in (*refused, *warnings(config, chosen, network, description, replicas)):
         say_warning(text)
+    scaling = _scaling(chosen.data.scaling, saved, description)
+    if saved is None:
+        _look_at_initial(chosen, description.scaled(scaling))
     if reason := ended(owned.path):
         text = f"the run in {owned.path} has ended ({reason}); it goes on as far as limits are higher now"
-        print(f"dbmpi: {text}", flush=True)
-    return chosen, saved, _scaling(chosen.data.scaling, saved, description)
+        say(f"dbmpi: {text}")
+    return chosen, saved, scaling
+
+
+def _look_at_initial(config: Config, data: "Description") -> None:
+    """See that a new run can begin from the model that it names, if it does."""
+    if config.train.initial is None:
+        return
+    from dbmpi.run.initial import look
+
+    said, warnings = look(config, _network(config, data), data)
+    for text in said:
+        say(f"dbmpi: {text}")
+    for text in warnings:
+        say_warning(text)
 
 
 def _scaling(mode: str, saved: "Checkpoint | None", description: "Description") -> "Scaling | None":

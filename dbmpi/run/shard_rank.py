@@ -42,6 +42,12 @@ def shard(context: RunContext, index: int) -> "tuple[Shard, Array]":
     held = {piece: matrix[PARAMETERS, start:stop] for piece, (start, stop) in zip(mine, ranges, strict=True)}
     for piece, room in held.items():
         initialize.piece(context.partitioning, piece, config.train.seed, room)
+    if config.train.initial is not None and context.setup.resume is None:
+        from dbmpi.run.initial import Initial
+
+        with Initial(config.train, context.partitioning) as initial:
+            for piece, room in held.items():
+                initial.fill(piece, room)
     limits = config.downpour if config.uses_downpour else replace(config.downpour, rule="sgd")  # no state
     slices = None
     if config.batch:

@@ -3,11 +3,11 @@
 import gc
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dbmpi.comm.alone import Alone
+from dbmpi.comm.alone import Alone, Guest
 from dbmpi.comm.meeting import gathered, meet, shared, while_loading
 from dbmpi.errors import UserError
 from dbmpi.run.capacity import limits
@@ -15,6 +15,7 @@ from dbmpi.run.cautions import expectations
 from dbmpi.run.cores import thread_reasons
 from dbmpi.run.refusal import say_warning, warn
 from dbmpi.run.tables import spans
+from dbmpi.screen import say
 from dbmpi.text import several
 
 if TYPE_CHECKING:
@@ -66,22 +67,22 @@ def _announce(setup: "Setup") -> None:
     """Print who does what, where it goes, and what to expect."""
     from dbmpi.run.checks import made_of  # HDF5: only where it is needed
 
-    print(f"dbmpi: {setup.topology.equation()}", flush=True)
-    print(f"dbmpi: run directory {setup.run_dir}", flush=True)
+    say(f"dbmpi: {setup.topology.equation()}")
+    say(f"dbmpi: run directory {setup.run_dir}")
     if setup.topology.spares:
         spares = ", ".join(map(str, setup.topology.spares))
-        print(f"dbmpi: left over, without work: ranks {spares}", flush=True)
+        say(f"dbmpi: left over, without work: ranks {spares}")
     for line in made_of(setup.description):
-        print(f"dbmpi: {line}", flush=True)
+        say(f"dbmpi: {line}")
     if limits():
-        print(f"dbmpi: {limits()}", flush=True)
+        say(f"dbmpi: {limits()}")
     for why, ranks in thread_reasons(setup.config, setup.places).items():
-        print(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}", flush=True)
+        say(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}")
     if setup.chosen:
         kept = "" if setup.resume is None else f", or kept from checkpoint {setup.resume.manifest.number}"
-        print(f"dbmpi: chosen{kept}: {setup.chosen}", flush=True)
+        say(f"dbmpi: chosen{kept}: {setup.chosen}")
     for line in expectations(setup.config, len(setup.topology.replicas)):
-        print(f"dbmpi: {line}", flush=True)
+        say(f"dbmpi: {line}")
 
 
 def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
@@ -91,23 +92,32 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     """
     setup, rank = context.setup, comm.Get_rank()
     role, timeout_s = setup.topology.roles[rank], max(context.config.cluster.timeout_s, COMPILE_S)
+    guest = isinstance(comm, Guest)
     if rank in compilers(setup):
-        if rank == setup.topology.replicas[0][0]:
-            _announce_compilation()
-        rehearse(context, role)
+        speaks = rank == setup.topology.replicas[0][0]
+        with _announcing_compilation() if speaks else nullcontext():
+            rehearse(context, role, guest)
     meet(comm, "the end of compilation", timeout_s)
     if rank not in compilers(setup):
-        rehearse(context, role)
+        rehearse(context, role, guest)
     meet(comm, "the start of training", timeout_s)
     warn(comm, _problems(), timeout_s)
 
 
-def _announce_compilation() -> None:
-    """Have it said that kernels are compiled, if they are. Local."""
+@contextmanager
+def _announcing_compilation() -> Iterator[None]:
+    """Have it said that kernels are compiled, if they are meanwhile. Local."""
     from kernels.image import store
 
-    text = "dbmpi: compiling kernels, in a minute or so; later runs on this machine load them"
-    store.compiling.append(lambda: print(text, flush=True))
+    def tell() -> None:
+        say("dbmpi: compiling kernels, in a minute or so; later runs on this machine load them")
+
+    store.compiling.append(tell)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # it was called
+            store.compiling.remove(tell)
 
 
 def _problems() -> list[str]:
@@ -128,11 +138,14 @@ def compilers(setup: "Setup") -> set[int]:
     return set(first.values())
 
 
-def rehearse(context: "RunContext", role: "Role") -> None:
-    """Call every kernel that a role will use once, on arrays of its types, to compile and cache it."""
+def rehearse(context: "RunContext", role: "Role", guest: bool = False) -> None:
+    """Call every kernel that a role will use once, on arrays of its types, to compile and cache it.
+
+    A `guest` leaves the collections of its process alone.
+    """
     if role.kind not in ("shard", "replica", "serial"):
         return
-    with _without_full_collections():
+    with nullcontext() if guest else _without_full_collections():
         from kernels import jit
 
         _set_threads(context.setup.threads)

