@@ -297,8 +297,8 @@ def _has(environment: Environment, module: str) -> bool:
 def _installed(environment: Environment, *names: str) -> bool:
     """Install distributions; return whether that was possible."""
     print(f"installing {', '.join(names)}", flush=True)
-    command = [environment.python, "-m", "pip", "install", "--quiet", *names]
-    return subprocess.run(command).returncode == 0
+    pip = [str(environment.python), "-m", "pip", "install", "--quiet"]
+    return subprocess.run([*pip, *names]).returncode == 0
 
 
 def report(results: list[Result]) -> int:
