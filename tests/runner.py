@@ -277,7 +277,7 @@ def prepare(environment: Environment) -> None:
 
 
 def offer_more(environment: Environment) -> None:
-    """Install PyTorch and more, where asked to (DBMPI_TEST_TORCH); tests that miss one of them are skipped."""
+    """Install PyTorch and more, where asked to; tests that miss one of them are skipped."""
     asked = os.environ.get("DBMPI_TEST_TORCH", "1" if os.environ.get("CI") else "0")
     if asked in ("", "0"):
         return
