@@ -137,7 +137,7 @@ def _minibatch(config: Config, rows: int, replicas: int) -> int:
 
 
 def _rate(rule: str, network: Network, rows: int, replicas: int, most: float) -> float:
-    """Choose the rate for a rule, of two digits; `most` is the share of it that the length of the run allows."""
+    """Choose the rate for a rule, of two digits; `most` is the share that the length of the run allows."""
     if rule in OF_SGD:
         rate = OF_SGD[rule] * SGD_RATE[network.loss]
     else:

@@ -62,7 +62,8 @@ def of_diamonds(target: str, most: int) -> Callable[[Options, int, Path], Path]:
         rows[SPLIT] = np.where(np.arange(most) < most // TESTED, "test", "train")
         unused = "clarity" if target == "flawed" else "flawed"
         rows.drop(columns=unused).to_csv(folder / "rows.csv", index=False)
-        return prepared(folder, "table", str(folder / "rows.csv"), "--target", target, "--split", SPLIT)
+        how = ["--target", target, "--split", SPLIT, "--jobs", "1"]
+        return prepared(folder, "table", str(folder / "rows.csv"), *how)
 
     return write
 
