@@ -119,7 +119,7 @@ KINDS: Sequence[Kind] = (
     Kind("regression: diamonds", of_diamonds("price", 12_000), ("r2",)),
     Kind("imbalanced: diamonds", of_diamonds("flawed", 12_000), ("balanced_accuracy", "accuracy")),
     Kind("wide", of_arrays(WIDE), CLASSES),
-    Kind("1,000,000 rows", of_arrays(MANY), CLASSES, epochs=2),
+    Kind("1,000,000 rows", of_arrays(MANY), CLASSES, epochs=1),
     Kind("images: digits", of_arrays(digits), CLASSES),
     Kind("images: MNIST", of_arrays(mnist, 12_000), CLASSES, epochs=10),
 )
