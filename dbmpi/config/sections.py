@@ -90,6 +90,13 @@ class Model:
     dtype: Literal["float32", "float64"] = key(
         "float32", "Precision of parameters and computation; float64 is for checks."
     )
+    init: Literal["auto", "he", "flat"] = key(
+        "auto",
+        "First weights, by the I connections that a unit has below and the O above. he: of variance 2 / I "
+        "below ReLU, 2 / (I + O) elsewhere. flat: of 2 / (I + O) everywhere, and of a hundredth of it in the "
+        "last layer, so that the first answers are nearly the same for all examples. auto: flat where each "
+        "column of features is scaled (data.scaling), he otherwise.",
+    )
     l2: float = key(
         0.0,
         "L2 penalty: adds l2 / 2 times the sum of the squared weights to the loss; biases are exempt.",

@@ -5,7 +5,7 @@ channels (maps). Shape letters: I fan-in units, O fan-out units, K side of a win
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -91,11 +91,12 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """The layers in order, and the loss on the last one's output."""
+    """The layers in order, the loss on the last one's output, and how the first weights are drawn."""
 
     input: Shape
     layers: tuple[Layer, ...]
     loss: str
+    init: str = "he"
 
     @cached_property
     def inputs(self) -> int:
@@ -125,7 +126,8 @@ class Network:
 
 def build(config: Config, input_shape: Shape) -> Network:
     """Build the network that a configuration describes, on examples of `input_shape`."""
-    return from_layers(config.model.layers, input_shape, config.model.loss)
+    network = from_layers(config.model.layers, input_shape, config.model.loss)
+    return replace(network, init=config.model.init)
 
 
 def from_layers(specs: Sequence[Spec], input_shape: int | Shape, loss: str) -> Network:

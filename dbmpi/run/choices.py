@@ -26,6 +26,7 @@ RULE: Final = "adagrad"
 # which is learned by heart, and that sooner where each example has a number of its own to be learned.
 BASE_RATE, BORNE = {"softmax": 0.05, "logistic": 0.05, "squared": 0.03}, 128
 FEW_ROWS, MOST_GROWN = 1000, 4.0
+FEW_EPOCHS = 8.0  # so many learn nothing by heart; of more the rate falls with their number
 OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 2.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
 # Of steps in proportion to the gradient, which the squared loss of an outlier makes large.
 SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
@@ -57,7 +58,8 @@ def complete(config: Config, network: Network, rows: int, replicas: int) -> Conf
     if downpour.learning_rate == AUTO:
         # In rounds no gradient is late, and adarevision takes back what late ones did too much.
         late = 1 if config.sync or downpour.rule in REVISING else replicas
-        downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, late))
+        share = _of_long_runs(config, train.minibatch, rows)
+        downpour = replace(downpour, learning_rate=_rate(downpour.rule, network, rows, late, share))
     if downpour.schedule.warmup_epochs == AUTO:
         epochs = _warmup_epochs(config, train.minibatch, rows, replicas)
         downpour = replace(downpour, schedule=replace(downpour.schedule, warmup_epochs=epochs))
@@ -90,10 +92,12 @@ def carried_over(config: Config, saved: Config) -> Config:
 
 
 def _model_as_before(model: Model, saved: Model) -> Model:
-    """Return the model with the loss, and the units of the last layer, that another one had."""
+    """Return the model with the loss, first weights and units of the last layer that another one had."""
     last, had = model.layers[-1], saved.layers[-1]
     if model.loss == AUTO:
         model = replace(model, loss=saved.loss)
+    if model.init == AUTO:
+        model = replace(model, init=saved.init)
     if isinstance(last, Dense) and isinstance(had, Dense) and last.units == AUTO:
         model = replace(model, layers=(*model.layers[:-1], replace(last, units=had.units)))
     return model
@@ -108,6 +112,7 @@ def told(given: Config, chosen: Config) -> str:
 def _values(config: Config) -> dict[str, object]:
     """Return the keys that may be "auto" until a run begins, and that the algorithm uses, by name."""
     values: dict[str, object] = {"data.scaling": config.data.scaling, "model.loss": config.model.loss}
+    values["model.init"] = config.model.init
     if isinstance(last := config.model.layers[-1], Dense):
         values[f"model.layers.{len(config.model.layers) - 1}.units"] = last.units
     values["train.minibatch"] = config.train.minibatch
@@ -131,22 +136,36 @@ def _minibatch(config: Config, rows: int, replicas: int) -> int:
     return min(MINIBATCHES, key=lambda size: abs(size - wanted))
 
 
-def _rate(rule: str, network: Network, rows: int, replicas: int) -> float:
-    """Choose the rate for a rule, of two digits."""
+def _rate(rule: str, network: Network, rows: int, replicas: int, most: float) -> float:
+    """Choose the rate for a rule, of two digits; `most` is the share that the length of the run allows."""
     if rule in OF_SGD:
         rate = OF_SGD[rule] * SGD_RATE[network.loss]
     else:
         connections = max(tensor.fan_in for tensor in network.tensors)
         grown = min(max(rows / FEW_ROWS, 1.0) ** 0.25, MOST_GROWN)
-        rate = OF_ADAGRAD[rule] * BASE_RATE[network.loss] * grown * min(1.0, BORNE / connections)
+        rate = OF_ADAGRAD[rule] * BASE_RATE[network.loss] * grown * min(most, BORNE / connections)
     return float(f"{rate / sqrt(1 + (replicas - 1) / PATIENT_REPLICAS):.2g}")
+
+
+def _of_long_runs(config: Config, minibatch: int, rows: int) -> float:
+    """Return what the rate of a table is multiplied by at most: many epochs learn its noise by heart.
+
+    Pixels have less of that, and columns that are scaled one by one bring as much each.
+    """
+    epochs = min(_lengths(config, minibatch, rows), default=0.0)
+    return min(1.0, FEW_EPOCHS / epochs) if config.data.scaling == "columns" and epochs else 1.0
+
+
+def _lengths(config: Config, minibatch: int, rows: int) -> list[float]:
+    """Return the epochs after which the limits of a run end it."""
+    train = config.train
+    lengths = [train.epochs, None if train.steps is None else train.steps * minibatch / rows]
+    return [length for length in lengths if length is not None]
 
 
 def _warmup_epochs(config: Config, minibatch: int, rows: int, replicas: int) -> float:
     """Choose the epochs in which the rate rises, with two digits."""
-    train = config.train
     steps = 2 * replicas if config.sync else replicas + 1  # a step of a round is of so many minibatches
     wanted = WARMUP_STEPS * steps * minibatch / rows
-    lengths = [train.epochs, None if train.steps is None else train.steps * minibatch / rows]
-    limits = [MOST_OF_RUN * length for length in lengths if length is not None]
+    limits = [MOST_OF_RUN * length for length in _lengths(config, minibatch, rows)]
     return float(f"{min(wanted, MOST_EPOCHS, *limits):.2g}")

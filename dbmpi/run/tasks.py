@@ -43,6 +43,8 @@ def with_task(config: Config, data: Description) -> Config:
         config = replace(config, train=replace(config.train, class_weights=_balanced(data, model)))
     if config.data.scaling == AUTO:
         config = replace(config, data=replace(config.data, scaling=_scaling(data, last)))
+    if model.init == AUTO:
+        model = replace(model, init="flat" if config.data.scaling == "columns" else "he")
     return replace(config, model=model)
 
 

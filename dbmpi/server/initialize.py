@@ -14,6 +14,7 @@ from dbmpi.layout.network import Layer, Network, Tensor
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import Piece
 
+FLAT, OF_LAST = "flat", 0.1  # a value of `model.init`, and what its last layer is multiplied by
 DRAWS = 4  # 64-bit numbers that Philox makes at each step of its counter
 AT_ONCE = 1 << 15  # elements: their float64 stay in the cache, and next to no memory is needed
 
@@ -23,7 +24,8 @@ def values(network: Network, tensor: Tensor, seed: int, start: int, stop: int) -
 
     Biases are zero. Weights are uniform in (-a, a), with variance 2/I below ReLU and 2/(I + O)
     elsewhere, so that the states keep their scale from layer to layer; I and O are the connections
-    that a unit has below and above.
+    that a unit has below and above. A network whose `init` is "flat" has 2/(I + O) everywhere, and a
+    hundredth of it in the last layer: what it learns of noise is not added to noise of its own.
 
     References
     ----------
@@ -38,14 +40,15 @@ def values(network: Network, tensor: Tensor, seed: int, start: int, stop: int) -
     draws = np.random.Generator(source).random(stop - skip * DRAWS)[start - skip * DRAWS :]
     draws *= 2.0
     draws -= 1.0
-    draws *= _bound(layer, tensor)
+    draws *= _bound(network, layer, tensor)
     return draws
 
 
-def _bound(layer: Layer, tensor: Tensor) -> float:
-    if layer.activation == "relu":
+def _bound(network: Network, layer: Layer, tensor: Tensor) -> float:
+    if layer.activation == "relu" and network.init != FLAT:
         return float(np.sqrt(6.0 / tensor.fan_in))
-    return float(np.sqrt(6.0 / (tensor.fan_in + tensor.fan_out)))
+    bound = float(np.sqrt(6.0 / (tensor.fan_in + tensor.fan_out)))
+    return OF_LAST * bound if network.init == FLAT and layer is network.layers[-1] else bound
 
 
 def piece(partitioning: Partitioning, piece: Piece, seed: int, out: NDArray[Any]) -> None:

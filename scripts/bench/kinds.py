@@ -62,7 +62,8 @@ def of_diamonds(target: str, most: int) -> Callable[[Options, int, Path], Path]:
         rows[SPLIT] = np.where(np.arange(most) < most // TESTED, "test", "train")
         unused = "clarity" if target == "flawed" else "flawed"
         rows.drop(columns=unused).to_csv(folder / "rows.csv", index=False)
-        return prepared(folder, "table", str(folder / "rows.csv"), "--target", target, "--split", SPLIT)
+        how = ["--target", target, "--split", SPLIT, "--jobs", "1"]
+        return prepared(folder, "table", str(folder / "rows.csv"), *how)
 
     return write
 
@@ -118,7 +119,7 @@ KINDS: Sequence[Kind] = (
     Kind("regression: diamonds", of_diamonds("price", 12_000), ("r2",)),
     Kind("imbalanced: diamonds", of_diamonds("flawed", 12_000), ("balanced_accuracy", "accuracy")),
     Kind("wide", of_arrays(WIDE), CLASSES),
-    Kind("1,000,000 rows", of_arrays(MANY), CLASSES, epochs=2),
+    Kind("1,000,000 rows", of_arrays(MANY), CLASSES, epochs=1),
     Kind("images: digits", of_arrays(digits), CLASSES),
     Kind("images: MNIST", of_arrays(mnist, 12_000), CLASSES, epochs=10),
 )

@@ -14,7 +14,7 @@ SAVED = sorted((ROOT / "tests" / "saved").glob("*/*/config.toml"))
 @pytest.mark.parametrize("path", SAVED, ids=str)
 def test_inputs_stay_as_the_file_says_unless_something_is_set(path):
     assert "scaling" not in path.read_text()
-    assert load(path).data.scaling == "none"
+    assert load(path).data.scaling == "none" and load(path).model.init == "he"
     assert load(path, ["data.scaling=columns"]).data.scaling == "columns"
 
 

@@ -81,6 +81,19 @@ def test_the_rate_falls_with_the_connections_of_a_unit_and_rises_with_the_rows()
     assert rate("model.loss=squared", inputs=10, rows=300) == 0.03
 
 
+TABLE = "data.scaling=columns"
+
+
+def test_the_rate_of_a_table_falls_with_the_epochs_beyond_a_few_unless_its_columns_are_many() -> None:
+    few = rate(TABLE, "train.epochs=8", inputs=10, rows=500)
+    assert few == rate("train.epochs=40", inputs=10, rows=500) == 0.05  # pixels
+    assert rate(TABLE, "train.epochs=40", inputs=10, rows=500) == pytest.approx(few / 5)
+    assert rate(TABLE, "train.steps=1250", inputs=10, rows=500) == pytest.approx(few / 5)
+    assert rate(TABLE, "train.epochs=none", "train.max_time=9", inputs=10, rows=500) == few
+    assert rate(TABLE, inputs=1280, rows=500) == rate(inputs=1280, rows=500) == pytest.approx(few / 10)
+    assert rate(TABLE, "downpour.rule=sgd") == rate("downpour.rule=sgd")
+
+
 def test_each_rule_has_a_rate_of_its_own() -> None:
     assert rate("downpour.rule=adam", rows=300) == 0.0025
     assert rate("downpour.rule=sgd") == 0.1 and rate("downpour.rule=momentum") == pytest.approx(0.01)

@@ -79,7 +79,10 @@ def test_how_data_are_scaled_follows_from_them_but_amounts_stay_within_what_outp
     tmp_path: Path, settings: list[str], y: Any, mode: str
 ) -> None:
     config = with_task(load(None, settings), described(tmp_path, y))
-    assert config.data.scaling == mode == carried_over(load(None), config).data.scaling
+    again = carried_over(load(None), config)
+    assert config.data.scaling == mode == again.data.scaling
+    assert config.model.init == again.model.init == ("flat" if mode == "columns" else "he")
+    assert with_task(load(None, [*settings, "model.init=he"]), described(tmp_path, y)).model.init == "he"
 
 
 def test_the_names_of_classes_count(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """First parameters: the same whatever P and S, in their bounds, different for each seed and tensor."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,6 +76,13 @@ def test_tiles_of_images_get_the_values_of_the_whole(image, grid, shards, most):
     plan = Partitioning(net, grid[0] * grid[1], grid)
     one, other = alone(net, 7), assembled(net, plan, shards, most, 7)
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_flat_answers_are_nearly_alike():
+    net = replace(network(300, 200, 4, inputs=500), init="flat")
+    deviations = {name: values.std() for name, values in alone(net, 5).items() if values.ndim == 2}
+    expected = [(2 / 800) ** 0.5, (2 / 500) ** 0.5, 0.1 * (2 / 204) ** 0.5]
+    assert list(deviations.values()) == pytest.approx(expected, rel=0.05)
 
 
 def test_long_runs_are_drawn_in_parts(monkeypatch):
