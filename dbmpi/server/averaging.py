@@ -1,13 +1,13 @@
 """An average of the parameters, which a shard keeps as one more state of its rule (`train.average`).
 
-After every update t of a piece at first, and after every `EVERY`th of them once there were `DENSE`, the
-parameters w are mixed into the average a, which begins as the first ones:
+The parameters w are mixed into the average a, which begins as the first ones, after update t of a piece:
 
     a := a + (1 - min(d, (1 + t) / (10 + t))^k) (w - a)        k updates since the last time
 
-So a memory-bound step costs little more. Long runs have the exponential average of decay d, an update; in
-short ones, and at first, it reaches back over a tenth of the updates that there were, so that the first
-parameters are soon forgotten.
+A long run has the exponential average of decay d, an update; a short one, and each at first, a mean of the
+last tenth of the updates that there were, so that the first parameters are soon forgotten. Adam's correction,
+a mean of all of them, is worse than no average there (docs/performance.md). k is 1 up to update `DENSE` and
+then as large as makes no difference, as each time costs a third of an update.
 
 References
 ----------
@@ -23,14 +23,19 @@ from dbmpi.arrays import Array
 from dbmpi.checkpoint.vector_names import AVERAGE
 from dbmpi.server.rules import Bounds, Rule, Since
 
-DENSE = 256  # updates after each of which the parameters count
-EVERY = 16  # later: a pass over memory that would cost a third of an update costs a fiftieth
+DENSE = 512  # updates after each of which the parameters count
+EVERY = 32  # of the later ones, at most: a hundredth of an update each
+SAMPLES = 3  # of the 1 / (1 - d) updates that an average is of, at least
 
 
 def share(decay: float, t: int) -> float:
     """Return the share of the parameters in the average after update t, from 1; 0: it stays as it is."""
-    updates = 1 if t <= DENSE else EVERY
-    return 0.0 if t % updates else 1.0 - min(decay, (1 + t) / (10 + t)) ** updates
+    updates = 1 if t <= DENSE else _interval(decay)
+    return 0.0 if (t - DENSE) % updates else 1.0 - min(decay, (1 + t) / (10 + t)) ** updates
+
+
+def _interval(decay: float) -> int:
+    return max(1, min(EVERY, int(1 / (SAMPLES * (1 - decay)))))
 
 
 def averaged(rule: Rule, decay: float | None) -> Rule:

@@ -38,21 +38,21 @@ def test_the_average_of_a_serial_run_is_that_of_its_parameters_after_each_step(l
     done = launch(
         0,
         *COMMON,
-        "train.average=0.97",
+        "train.average=0.98",
         "model.dtype=float64",
-        "train.steps=420",
+        "train.steps=600",
         "--run-dir",
         "run",
         module="tests.system.stepwise",
     )
     assert done.status == 0
     average, *steps = np.load(tmp_path / "steps.npy")
-    assert len(steps) == 420
+    assert len(steps) == 600
     for t, values in enumerate(steps, start=1):
-        kept = min(0.97, (1 + t) / (10 + t))
-        if t <= 256:
+        kept = min(0.98, (1 + t) / (10 + t))
+        if t <= 512:
             average = kept * average + (1 - kept) * values
-        elif t % 16 == 0:
+        elif (t - 512) % 16 == 0:
             average = kept**16 * average + (1 - kept**16) * values
     np.testing.assert_allclose(vector(tmp_path / "run"), average, rtol=1e-11, atol=1e-13)
     assert np.abs(average - steps[-1]).max() > 1e-3 and averaged(tmp_path / "run")
