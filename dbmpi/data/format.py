@@ -5,15 +5,18 @@ It is all that a trained model says of data. Letters: I input columns, T targets
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dbmpi.data.factors import Factor, factor
-from dbmpi.typed import build
+from dbmpi.typed import Unlike, build
 
 if TYPE_CHECKING:
     from dbmpi.data.describe import Description
 
 Meaning: TypeAlias = Literal["classes", "labels", "targets"]
+STORED = "uint8", "float32", "float64"  # types of inputs as they are read
+MOST_AXES = 3  # of an example: rows, columns, channels
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,22 @@ class Format:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Format":
         """Return what `to_json` was made from. Raises `dbmpi.typed.Unlike`."""
-        return build(cls, content, "format")
+        form = build(cls, content, "format")
+        form.check()
+        return form
+
+    def check(self) -> None:
+        """Raise `dbmpi.typed.Unlike` where a field does not go with the others."""
+        columns = prod(self.input_shape)
+        if not 1 <= len(self.input_shape) <= MOST_AXES or columns < 1:
+            raise Unlike(f"format.input_shape is {list(self.input_shape)}")
+        if self.input_dtype not in STORED:
+            raise Unlike(f"format.input_dtype is {self.input_dtype!r}")
+        for name in ("scale", "offset"):
+            if len(getattr(self, name)) not in (1, columns):
+                raise Unlike(f"format.{name} has {len(getattr(self, name))} numbers for {columns} inputs")
+        if len(self.target_scale) != len(self.target_offset):
+            raise Unlike("format.target_scale and format.target_offset have different lengths")
 
 
 def format_of(data: "Description", loss: str) -> Format:

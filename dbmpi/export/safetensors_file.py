@@ -1,5 +1,6 @@
 """A safetensors file: the tensors under their names, and what the model says of itself as metadata."""
 
+import json
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -7,6 +8,8 @@ from safetensors.numpy import save_file
 
 from dbmpi.trained.metadata import to_texts
 from dbmpi.trained.model import TrainedModel
+
+LENGTH_BYTES, METADATA = 8, "__metadata__"  # of the header: its length comes first
 
 
 def write(path: Path, trained: TrainedModel) -> None:
@@ -25,3 +28,18 @@ def write(path: Path, trained: TrainedModel) -> None:
     except SafetensorError as problem:
         raise OSError(str(problem)) from problem
     path.chmod(mode)  # the library writes another file, for its owner alone
+    _sort(path)
+
+
+def _sort(path: Path) -> None:
+    """Put the metadata in order, which the library does not: the same model is the same file."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        header = json.loads(file.read(size))
+        header[METADATA] = dict(sorted(header[METADATA].items()))
+        text = json.dumps(
+            {METADATA: header.pop(METADATA), **header}, ensure_ascii=False, separators=(",", ":")
+        )
+        if len(text.encode()) <= size:
+            file.seek(LENGTH_BYTES)
+            file.write(text.encode().ljust(size))

@@ -1,6 +1,7 @@
 """Opens a trained model by the name that a user gives: a file, a checkpoint, or a run."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -81,11 +82,13 @@ def _file(path: Path) -> TrainedModel:
 def _of_file(path: Path, file: h5py.File, attributes: dict[str, Any]) -> TrainedModel:
     config, form = _described(path, attributes)
     model = TrainedModel(path, config, form, _which(attributes), FileValues(path, file))
+
+    def shape(name: str) -> tuple[int, ...] | None:
+        there = file.get(name)
+        return there.shape if isinstance(there, h5py.Dataset) else None
+
     with explain_errors(f"{path}: the file"):
-        for tensor in model.network.tensors:
-            there = file.get(tensor.name)
-            _check_tensor(path, tensor, there.shape if isinstance(there, h5py.Dataset) else None)
-    return model
+        return _checked(model, shape)
 
 
 def _safetensors(path: Path) -> TrainedModel:
@@ -108,10 +111,7 @@ def _of_safetensors(path: Path, file: Any) -> TrainedModel:
     config, form = _described(path, attributes)
     model = TrainedModel(path, config, form, _which(attributes), SafetensorsValues(path, file))
     there = set(file.keys())
-    for tensor in model.network.tensors:
-        found = tuple(file.get_slice(tensor.name).get_shape()) if tensor.name in there else None
-        _check_tensor(path, tensor, found)
-    return model
+    return _checked(model, lambda name: tuple(file.get_slice(name).get_shape()) if name in there else None)
 
 
 def _which(attributes: dict[str, Any]) -> Literal["last", "best"]:
@@ -133,6 +133,19 @@ def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
         return config, model_file.read_format(attributes, config.model.loss)
     except Unlike as problem:
         raise UserError(f"{path}: {problem}; the file is not as dbmpi writes it") from None
+
+
+def _checked(model: TrainedModel, shapes: Callable[[str], tuple[int, ...] | None]) -> TrainedModel:
+    """Return a model whose tensors and outputs are those of its network; `shapes` says what the file has."""
+    for tensor in model.network.tensors:
+        _check_tensor(model.path, tensor, shapes(tensor.name))
+    outputs, form = model.network.outputs, model.format
+    if len(form.class_names) > outputs or len(form.target_scale) not in (0, outputs):
+        raise UserError(
+            f"{model.path}: has {len(form.class_names)} class_names and {len(form.target_scale)} "
+            f"target_scale for {outputs} outputs; the file is not as dbmpi writes it"
+        )
+    return model
 
 
 def _check_tensor(path: Path, tensor: Tensor, shape: tuple[int, ...] | None) -> None:
