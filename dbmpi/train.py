@@ -10,12 +10,10 @@ from dbmpi import imports
 if __name__ == "__main__":
     imports.leave_out_working_directory()
 
-import faulthandler
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +27,7 @@ from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
 from dbmpi.run import cli, launch, leftover
 from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
+from dbmpi.run.starting import bounded, end_of_job
 from dbmpi.screen import reported, screens
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
     from dbmpi.run.context import RunContext
     from dbmpi.run.setup import Setup
     from dbmpi.server.shard import Shard
-
-START_S = 300  # until MPI has started on all ranks; the variable names another number of seconds
-START = "DBMPI_START_S"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,14 +80,14 @@ def _main(argv: Sequence[str], started: float) -> int:
         who = _known(0)
         return abort.guarded(lambda: _train_alone(arguments, who, started), who, abort.leave)
     try:
-        with _bounded():
+        with bounded():
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         return refuse_without_mpi(error)
 
     comm = MPI.COMM_WORLD
     who = _known(comm.Get_rank())
-    EARLY.leave = end = _end_of_job(comm, who)
+    EARLY.leave = end = end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
 
 
@@ -100,25 +96,6 @@ def _known(rank: int) -> abort.RankIdentity:
     who = abort.RankIdentity(rank)
     EARLY.let_go = lambda: who.let_go()
     return who
-
-
-@contextmanager
-def _bounded() -> Iterator[None]:
-    """End this process with status 1 if MPI takes longer than START_S to start; rank 0 says where it stood.
-
-    The library waits in C for all ranks, for ever, where one has died: no thread of Python could end that. On
-    the launcher's host another process ends it much sooner.
-    """
-    from dbmpi.run.sentinel import watched
-
-    with watched(os.environ), open(os.devnull, "w") as nothing:
-        shown = 2 if launch.env_rank(os.environ) == 0 else nothing  # standard error, also where it is closed
-        patience_s = launch.number(os.environ.get(START)) or START_S
-        faulthandler.dump_traceback_later(patience_s, exit=True, file=shown)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
 
 
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
@@ -131,22 +108,6 @@ def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: flo
         return refused.status
     _listen(context, 0)
     return alone.train(context, started)
-
-
-def _end_of_job(comm: "MPI.Intracomm", who: abort.RankIdentity) -> abort.Abort:
-    """Return what ends the job after a failure."""
-    if comm.Get_size() == 1:
-        return abort.leave
-    from mpi4py import MPI
-
-    from dbmpi.comm import ulfm
-
-    end: abort.Abort = comm.Abort
-    if ulfm.enabled():
-        who.leave_alone = ulfm.die_silently
-        who.give_way = partial(ulfm.die_silently, ulfm.GIVE_WAY_S)
-        end = lambda status: ulfm.end_job([comm, *who.comms], status, who.end)  # noqa: E731
-    return end if MPI.Query_thread() == MPI.THREAD_MULTIPLE else abort.by_main_thread(end)
 
 
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:

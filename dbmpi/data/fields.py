@@ -69,7 +69,7 @@ class View:
     Parameters
     ----------
     inputs, targets
-        Paths of the data sets in the file.
+        Paths of the data sets in the file; that of the targets is empty where they are not wanted.
     channels_first
         Whether images are (N, C, H, W) there.
     labels
@@ -163,6 +163,49 @@ def _view(file: h5py.File, fields: Fields, split: str) -> View | None:
 def _is_there(view: View, file: h5py.File, sources: Sources, split: str) -> bool:
     """Return whether a file has a split: one of its data sets, or a group `test`, which must have both."""
     return (split == "test" and _has(file, split)) or any(map(sources.leads, (view.inputs, view.targets)))
+
+
+def chosen(path: str | Path, fields: Fields, split: str | None, targets: bool) -> tuple[str, View]:
+    """Return which rows of a file are read where nothing is learned or cut, and how. Local.
+
+    Parameters
+    ----------
+    split
+        One of the file's groups; None: "test" of a file that has groups, and "all" rows of another.
+    targets
+        Whether targets are wanted.
+
+    Raises
+    ------
+    UserError
+        There is no such split or data set.
+    """
+    with Opening(path) as (file, sources), explain_errors(f"{file.filename}: the file"):
+        there = [one for one in SPLITS if _has(file, one)]
+        grouped = bool(there) and not fields.inputs.startswith("/") or PLACE in fields.inputs
+        if split is not None and not grouped:
+            raise UserError(f"{file.filename}: has no splits, only {names(file)}; leave --split out")
+        name = split or ("test" if grouped else "all")
+        if grouped and PLACE not in fields.inputs and name not in there:
+            raise UserError(
+                f"{file.filename}: has no group {name!r}, only {names(file)}; choose one by --split, or data "
+                "sets by --inputs and --targets"
+            )
+        places = [_of_split(one, name, grouped) for one in (fields.inputs, fields.targets)]
+        for option, place in zip(("inputs", "targets"), places[: 1 + targets], strict=False):
+            if not sources.leads(place):
+                raise UserError(
+                    f"{file.filename}: has no data set {place.strip('/')!r}, only {names(file)} (python -m "
+                    f"dbmpi.data FILE shows all); name it by --{option}"
+                )
+        return name, View(places[0], places[1] if targets else "", fields.channels_first, undecided=targets)
+
+
+def _of_split(name: str, split: str, grouped: bool) -> str:
+    """Return the path of a data set by its name in a file with or without groups."""
+    if PLACE in name:
+        return name.replace(PLACE, split)
+    return f"{split}/{name}" if grouped and not name.startswith("/") else name
 
 
 class Opening:

@@ -18,6 +18,7 @@ from dbmpi.layout.boxes import Range
 from dbmpi.text import has_control, show
 
 MOST_TEXTS = 1 << 16  # different ones: more are no classes
+CHANGED = "those when the run began; leave the file alone while a run reads it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +34,14 @@ class Labels:
         The class of each of the values.
     names : tuple of str, optional
         Of the classes in order.
+    unknown
+        What is said of a value that is no class.
     """
 
     values: Array | None = None
     codes: Array | None = None
     names: tuple[str, ...] | None = None
+    unknown: str = CHANGED
 
     def decode(self, stored: Array, ranges: Sequence[Range], where: str) -> Array:
         """Return the labels, int64 (N,), of rows as they are stored.
@@ -65,7 +69,7 @@ class Labels:
             row = int(odd.argmax())
             raise UserError(
                 f"{where} holds {_shown(stored[row])} in row {row_of(ranges, row)}, which is no class of "
-                "those when the run began; leave the file alone while a run reads it"
+                f"{self.unknown}"
             )
         return np.asarray(self.codes[at])
 

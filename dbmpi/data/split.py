@@ -51,7 +51,8 @@ class Split:
         Instead of columns, a box of every example: ((h0, h1), (w0, w1), (c0, c1)) of an image, one stored
         as (H, W) included; ((i0, i1),) of features. May be empty.
     view : View, optional
-        How the split is read; without it, as docs/data.md says.
+        How the split is read; without it, as docs/data.md says. One without targets has neither labels nor
+        targets to read.
 
     Attributes
     ----------
@@ -106,25 +107,38 @@ class Split:
         """Look at everything but the rows themselves."""
         self._sources = Sources(self.path, file, self._files)
         view = self._view
-        x, y = (self._sources.data_set(place) for place in (view.inputs, view.targets))
-        self._x, self._y = self._opened("x", x), self._opened("y", y)
+        self._y: Rows | None = None
+        x = self._sources.data_set(view.inputs)
+        self._x = self._opened("x", x)
         self.stored_rows, stored_shape = examined_x(self._x.shape, x.dtype, self.where("x"))
         self.input_shape = self._channels_last(stored_shape)
-        self._y_type, self._shape_of_y = y.dtype, self._y.shape
-        self.convert(view.labels, view.undecided)
+        self._examine_targets()
         self._weights = None if view.weights is None else self._opened_weights(view.weights)
         if view.rows is not None:
-            self._x, self._y = CutRows(self._x, view.rows), CutRows(self._y, view.rows)
+            self._x = CutRows(self._x, view.rows)
+            self._y = self._y and CutRows(self._y, view.rows)
             self._weights = self._weights and CutRows(self._weights, view.rows)
         self.rows = self._x.shape[0]
         self.inputs = prod(self.input_shape)
-        self.binary = self.targets_width is not None and y.dtype.kind != "f"
         self.dtype = read_dtype(x.dtype)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
         scale, offset = np.abs(self.scale), np.abs(self.offset)
         self._bound = float(np.min((LARGEST - offset) / scale))
         self.chunk_rows = int(x.chunks[0]) if x.chunks else None
+
+    def _examine_targets(self) -> None:
+        """Look at the targets, if they are wanted."""
+        view = self._view
+        self.class_names: tuple[str, ...] | None = None
+        self.targets_width: int | None = None
+        self.binary = False
+        if not view.targets:
+            return
+        y = self._sources.data_set(view.targets)
+        self._y = self._opened("y", y)
+        self._y_type, self._shape_of_y = y.dtype, self._y.shape
+        self.convert(view.labels, view.undecided)
         self.class_names = class_names(y, self.where("y"))
         if view.labels is not None and view.labels.names is not None:
             self.class_names = view.labels.names
@@ -141,9 +155,10 @@ class Split:
         self._labels = labels
         if labels is None and not undecided:
             self.targets_width = examined_y(shape, kind, self.stored_rows, where)
-            return
-        check_rows(shape, self.stored_rows, where)
-        self.targets_width = None if labels or kind.kind != "f" else prod(shape[1:])
+        else:
+            check_rows(shape, self.stored_rows, where)
+            self.targets_width = None if labels or kind.kind != "f" else prod(shape[1:])
+        self.binary = self.targets_width is not None and kind.kind != "f"
 
     @property
     def stored_targets_type(self) -> tuple[np.dtype, tuple[int, ...]]:
@@ -205,7 +220,7 @@ class Split:
     @property
     def has_labels(self) -> bool:
         """Whether any labels or targets were written; if not, all are alike."""
-        return not self._y.blank()
+        return self._y is not None and not self._y.blank()
 
     @property
     def image(self) -> tuple[int, ...] | None:
@@ -268,6 +283,7 @@ class Split:
         kind = self._y_type
         if not is_text(kind) and kind.kind != "b":
             kind = np.dtype(np.int64) if kind.kind in "iu" else read_dtype(kind)
+        assert self._y is not None
         return self._read(self._y, ranges, whole(self._y.shape[1:]), kind)
 
     def targets(self, ranges: Sequence[Range]) -> np.ndarray:

@@ -171,11 +171,15 @@ class Boundary:
 
     # -- a minibatch
 
-    def begin_forward(self) -> None:
-        """Post the receives of all states, so that none arrives unexpected; send the shared tensors."""
+    def begin_forward(self, scored: bool = True) -> None:
+        """Post the receives of all states, so that none arrives unexpected; send the shared tensors.
+
+        `scored` says whether statistics of the output will be exchanged.
+        """
         for channel in self._states_in:
             self._start(channel)
-        self._start(self._stats_in)
+        if scored:
+            self._start(self._stats_in)
         self._start(self._shared_out)
         if self._partition != 0:
             self._wait(self._shared_out)

@@ -136,7 +136,7 @@ class PartitionModel:
         """
         here = self._of(width)
         here.workspace.draw = None
-        self._forward(theta, here)
+        self._forward(theta, here, scored=False)
         here.boundary.finish()
         return here.workspace.output
 
@@ -169,11 +169,14 @@ class PartitionModel:
         here.boundary.finish()
         return score
 
-    def _forward(self, theta: Tensors, here: _Width) -> None:
-        """From the first layer up; the states that other partitions need are sent layer by layer."""
+    def _forward(self, theta: Tensors, here: _Width, scored: bool = True) -> None:
+        """From the first layer up; the states that other partitions need are sent layer by layer.
+
+        `scored` says whether a loss of the output follows, which exchanges statistics.
+        """
         if self.partition == 0:
             self._copy_shared(theta, here.shared)
-        here.boundary.begin_forward()
+        here.boundary.begin_forward(scored)
         for layer in here.layers:
             if layer.active:
                 source = here.shared if layer.shared else theta

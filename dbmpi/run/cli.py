@@ -83,7 +83,7 @@ def parse(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> A
     parser = _parser()
     given, more = parser.parse_known_args(argv)
     if given.help or given.version:
-        _print_and_leave(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
+        print_and_leave(parser.format_help() if given.help else f"dbmpi {__version__}\n", environment)
     config, overrides = _take_config(given.config, given.set)
     _check_words(parser, given.resume, config, more)
     for path in (config, given.run_dir):
@@ -201,7 +201,7 @@ def _take_config(config: Path | None, items: Sequence[str]) -> tuple[Path | None
     return config, tuple(items)
 
 
-def _print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
+def print_and_leave(text: str, environment: Mapping[str, str]) -> NoReturn:
     """Print a text on one rank only, and leave with status 0."""
     if speaks(environment):
         sys.stdout.write(text)

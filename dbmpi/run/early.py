@@ -31,11 +31,14 @@ class EarlySignals:
         Ends the job with a status: this process alone, before MPI is there.
     let_go
         Gives up what this process holds and other jobs wait for, first of all: others may end it soon.
+    until
+        What has not begun yet, in words; nothing where the whole program can be stopped so.
     """
 
     def __init__(self) -> None:
         self.leave: Callable[[int], object] = os._exit
         self.let_go: Callable[[], object] = lambda: None
+        self.until = " before training"
         self._before: dict[signal.Signals, object] = {}
 
     def listen(self) -> None:
@@ -76,7 +79,7 @@ class EarlySignals:
             self._tell("dbmpi: interrupted\n", STATUS_INTERRUPTED)
         name = signal.Signals(number).name
         self._tell(
-            f"dbmpi: stopped by {name} before training: the same command starts it again\n", STATUS_STOPPED
+            f"dbmpi: stopped by {name}{self.until}: the same command starts it again\n", STATUS_STOPPED
         )
 
     def _tell(self, text: str, status: int) -> None:

@@ -73,7 +73,9 @@ def launched(env: Mapping[str, str]) -> bool:
     return any(LAUNCHED.fullmatch(name) for name in env)
 
 
-def check_world(env: Mapping[str, str], size: int, words: Sequence[str] = ()) -> None:
+def check_world(
+    env: Mapping[str, str], size: int, words: Sequence[str] = (), program: str = "dbmpi.train"
+) -> None:
     """Find the launch that made N worlds of one process instead of one world of N.
 
     Parameters
@@ -82,8 +84,8 @@ def check_world(env: Mapping[str, str], size: int, words: Sequence[str] = ()) ->
         The environment.
     size
         Size of the MPI world as MPI gives it.
-    words
-        Of the command line.
+    words, program
+        Of the command line, and the module that reads it.
 
     Raises
     ------
@@ -102,8 +104,8 @@ def check_world(env: Mapping[str, str], size: int, words: Sequence[str] = ()) ->
         "Start it with the mpirun of the MPI that mpi4py uses, which this shows:\n"
         '    python -c "from mpi4py import MPI; print(MPI.Get_library_version())"\n'
         "With srun, give --mpi=pmix for Open MPI or --mpi=pmi2 for MPICH.\n"
-        "To train in one process on purpose inside an allocation:\n"
-        f"    {variable}=1 python -m {shlex.join(['dbmpi.train', *words])}"
+        "To use one process on purpose inside an allocation:\n"
+        f"    {variable}=1 python -m {shlex.join([program, *words])}"
     )
 
 

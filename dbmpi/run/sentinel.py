@@ -6,7 +6,7 @@ launcher has there: as many as the ranks, at least, as long as all live. If they
 for a while, it says so, and tells the launcher to end the job.
 
 Where that cannot be seen (ranks on other hosts, processes of others among them, no /proc), nothing happens
-here, and `train.START_S` ends what waits. Time in which this process stands still does not count.
+here, and `run.starting.START_S` ends what waits. Time in which this process stands still does not count.
 """
 
 import os

@@ -106,7 +106,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm", who: "RankIdentity"
         As `agree`.
     """
     config = agree(comm, lambda: _read(arguments, comm.Get_size()), "reading the configuration")
-    places = _survey(comm, config.cluster.timeout_s)
+    places = survey(comm, config.cluster.timeout_s)
     timeout_s = while_loading(config.cluster.timeout_s)
     threads, crowded = cores.choose_threads(comm, config, places)
     given, what = config, "looking at the data"
@@ -176,15 +176,15 @@ def _nothing() -> None:
     """Stand for what rank 0 alone does."""
 
 
-def _survey(comm: "MPI.Intracomm", timeout_s: float) -> "list[RankPlace]":
+def survey(comm: "MPI.Intracomm", timeout_s: float) -> "list[RankPlace]":
     """Return where every rank runs. Collective over `comm`."""
     if comm.Get_size() == 1:
         from dbmpi.comm.places import here
 
         return [here()]
-    from dbmpi.comm.world import survey
+    from dbmpi.comm import world
 
-    return survey(comm, timeout_s)
+    return world.survey(comm, timeout_s)
 
 
 def _read(arguments: cli.Arguments, ranks: int) -> Config:

@@ -14,6 +14,8 @@ from dbmpi.model.partition import ALONE, PartitionModel
 from dbmpi.model.tensors import tensors
 from dbmpi.trained.model import TrainedModel
 
+REHEARSED = 2  # examples
+
 
 class Forward:
     """A partition of a trained model in memory, which computes. Its parameters are there once.
@@ -41,13 +43,13 @@ class Forward:
         peers: Peers = ALONE,
     ) -> None:
         cut = partitioning or Partitioning(trained.network, 1)
-        labels = trained.format.outputs == "classes"
-        self.model = PartitionModel(cut, partition, labels, trained.dtype, peers=peers)
+        self._labels = trained.format.outputs == "classes"
+        self.model = PartitionModel(cut, partition, self._labels, trained.dtype, peers=peers)
         self.theta = tensors(cut, partition, trained.vector(cut, partition))
         self.window = cut.need(0, partition)
         shape, stored = cut.network.input, np.dtype(trained.format.input_dtype)
         scale, offset = (of_box(one, shape, self.window) for one in trained.format.of_inputs)
-        self._scale = scale_of(scale, offset, trained.dtype, stored)
+        self._scale, self._stored = scale_of(scale, offset, trained.dtype, stored), stored
 
     def load(self, rows: Array) -> int:
         """Put examples into the input of the network; return how many.
@@ -69,6 +71,16 @@ class Forward:
         """
         width = self.load(rows)
         return self.model.outputs_of(self.theta, width).T.copy()
+
+    def rehearse(self) -> None:
+        """Compute and score zeros without the other partitions: kernels are compiled, or found to be."""
+        model, width = self.model, REHEARSED
+        alone = PartitionModel(model.partitioning, model.partition, self._labels, model.dtype)
+        x_IB = alone.workspace(width).states[0].reshape(-1, width)
+        gather(np.zeros((width, len(x_IB)), self._stored), np.arange(width), self._scale, x_IB)
+        z_OB = alone.outputs_of(self.theta, width)
+        targets = np.zeros(width, np.int64) if self._labels else np.zeros_like(z_OB)
+        alone.evaluate(self.theta, width, targets)
 
     def close(self) -> None:
         """Free what MPI holds for the exchange with other partitions."""

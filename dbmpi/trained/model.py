@@ -10,9 +10,12 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.config.sections import Config
 from dbmpi.data.format import Format
+from dbmpi.layout.boxes import Box, whole
 from dbmpi.layout.network import Network, Tensor, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.trained.values import Values
+
+AT_ONCE = 16 << 20  # bytes of a tensor that are read at a time
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class TrainedModel:
     def tensor(self, tensor: Tensor) -> Array:
         """Return a tensor, whole. Raises UserError where it cannot be read."""
         out = np.empty(tensor.shape, self.dtype)
-        self.values.read(tensor.name, tuple(slice(0, extent) for extent in tensor.shape), out)
+        self._read(tensor.name, whole(tensor.shape), out)
         return out
 
     def vector(self, partitioning: Partitioning, partition: int) -> Array:
@@ -67,8 +70,17 @@ class TrainedModel:
         for part in partitioning.slices[partition]:
             if part.size:
                 room = flat[part.offset : part.offset + part.size].reshape(part.shape)
-                self.values.read(part.tensor.name, tuple(slice(*edges) for edges in part.box), room)
+                self._read(part.tensor.name, part.box, room)
         return flat
+
+    def _read(self, tensor: str, box: Box, room: Array) -> None:
+        """Fill the memory of a box of a tensor, some rows at a time: reading takes memory of its own."""
+        (first, _), *rest = box
+        rows = max(1, AT_ONCE // max(1, room[0].nbytes))
+        for start in range(0, len(room), rows):
+            part = room[start : start + rows]
+            at = slice(first + start, first + start + len(part)), *(slice(*edges) for edges in rest)
+            self.values.read(tensor, at, part)
 
     def close(self) -> None:
         """Close the files."""

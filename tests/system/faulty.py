@@ -23,7 +23,7 @@ from scripts.chaos.victims import by_rank
 from scripts.processes import TOKENS, carriers
 
 PLACES = {
-    "library": ("dbmpi.train", "_bounded", ""),  # MPI is about to start
+    "library": ("dbmpi.train", "bounded", ""),  # MPI is about to start
     "shard": ("dbmpi.server.service", "ShardService", "_serve"),  # a request
     "reply": ("dbmpi.server.requests", "_Reply", "send"),
     "replica": ("dbmpi.replica.downpour", "DownpourClient", "step"),  # a minibatch

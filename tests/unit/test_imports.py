@@ -29,7 +29,8 @@ LEVELS = {
         ["server", "coordinator"],
         ["replica", "sandblaster"],
         ["run"],
-        ["train", "api"],
+        ["inference"],
+        ["train", "evaluate", "predict", "api"],
     ],
     "kernels": [
         ["deferred"],
@@ -74,6 +75,7 @@ WITHOUT_MPI = {
     },
     "dbmpi.coordinator": {"service", "commands", "failover", "fencing", "shards"},
     "dbmpi.sandblaster": set(),
+    "dbmpi.inference": {"job", "team"},
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
@@ -89,7 +91,8 @@ WITHOUT_NUMPY = (
     "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.config",
     "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
     "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
-    "dbmpi.train",
+    "dbmpi.run.starting", "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
+    "dbmpi.inference.options",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
 READERS_OF_TOML = {"tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"}

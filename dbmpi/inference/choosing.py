@@ -1,0 +1,212 @@
+"""Which rows a model is asked about: found out, and compared with what it takes, before all else."""
+
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dbmpi.data import digits
+from dbmpi.data.describe import describe
+from dbmpi.data.fields import Fields, chosen, fields_of
+from dbmpi.data.hdf5 import explain_errors
+from dbmpi.data.labels import Labels, as_bytes, is_text
+from dbmpi.data.split import Split
+from dbmpi.errors import UserError
+from dbmpi.files import working_directory
+from dbmpi.inference.rows import check_shape
+from dbmpi.inference.sources import Source, StoredSource, array_source, table_source
+from dbmpi.text import several
+from dbmpi.trained.model import TrainedModel
+
+UNKNOWN = "those that the model tells apart"
+TABLES = ".csv", ".tsv", ".txt", ".gz"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line says of data.
+
+    Attributes
+    ----------
+    data
+        A file; None: that of the model's configuration, or its data set "digits".
+    split
+        Which split of it; None: test, where it has splits.
+    inputs, targets
+        Names of data sets, arrays or columns; None: as the configuration has them.
+    header
+        Whether a table begins with the names of its columns.
+    """
+
+    data: str | None = None
+    split: str | None = None
+    inputs: str | None = None
+    targets: str | None = None
+    header: bool = True
+
+
+def labelled(trained: TrainedModel, wanted: Wanted) -> StoredSource:
+    """Choose rows with labels or targets. Raises UserError where they are not for this model."""
+    if wanted.data is None or _is_own(trained, wanted):
+        return _own(trained, wanted)
+    path = _file(wanted.data)
+    with explain_errors(f"{path}: the file"):
+        if not h5py.is_hdf5(path):
+            raise UserError(f"{path}: is no HDF5 file; python -m dbmpi.prepare makes one of files of others")
+    source = _stored(trained, wanted, path, targets=True)
+    with Split(path, source.split, view=source.view) as split:
+        labels = _labels(trained, split)
+        split.convert(labels)
+        _check_targets(trained, split)
+        split.check_complete(stand_in=False)
+        view = replace(source.view, labels=labels, undecided=False)
+    return StoredSource(path, source.split, view, trained.network.outputs)
+
+
+def unlabelled(trained: TrainedModel, wanted: Wanted) -> Source:
+    """Choose rows of inputs alone, of any kind of file. Raises UserError as `labelled`."""
+    assert wanted.data is not None
+    path = _file(wanted.data)
+    if wanted.split is not None and _is_own(trained, wanted):
+        source = _own(trained, wanted)
+        return replace(source, view=replace(source.view, targets="", labels=None))
+    with explain_errors(f"{path}: the file"):
+        if h5py.is_hdf5(path):
+            return _stored(trained, wanted, path, targets=False)
+        if zipfile.is_zipfile(path):
+            return array_source(path, trained.format, wanted.inputs)
+    if path.suffix not in TABLES:
+        raise UserError(f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}")
+    return table_source(path, trained.format, wanted.inputs, wanted.header)
+
+
+def _file(data: str) -> Path:
+    """Return the file that is meant. Raises UserError where there is none."""
+    path = digits.located(data)
+    if not path.is_file():
+        where = working_directory()
+        raise UserError(f"{path}: there is no such file (the working directory is {where}); name a data file")
+    return path
+
+
+def _is_own(trained: TrainedModel, wanted: Wanted) -> bool:
+    """Return whether a file is that of the configuration, whose cuts hold then."""
+    path, own = digits.located(wanted.data or ""), digits.located(trained.config.data.path)
+    if wanted.inputs is not None or wanted.targets is not None or not (path.is_file() and own.is_file()):
+        return False
+    return path.samefile(own)
+
+
+def _own(trained: TrainedModel, wanted: Wanted) -> StoredSource:
+    """Choose a split of the file that the model has learned from, or that was cut of it."""
+    config = trained.config
+    data = describe(config.data.path, stand_in=False, fields=fields_of(config))
+    name = wanted.split or "test"
+    if not data.rows(name):
+        raise UserError(f"{data.path}: has no rows for {name}; choose another split by --split")
+    view = replace(data.view(name), weights=None)
+    with Split(data.path, name, view=view) as split:
+        _check_inputs(trained, split)
+        _check_targets(trained, split)
+    return StoredSource(Path(data.path), name, view, trained.network.outputs)
+
+
+def _stored(trained: TrainedModel, wanted: Wanted, path: Path, targets: bool) -> StoredSource:
+    """Choose data sets of an HDF5 file, and look at their inputs."""
+    data = trained.config.data
+    inputs, labels = wanted.inputs or data.inputs, wanted.targets or data.targets
+    fields = Fields(_absolute(wanted.inputs, inputs), _absolute(wanted.targets, labels),
+                    data.layout == "channels_first")  # fmt: skip
+    name, view = chosen(path, fields, wanted.split, targets)
+    with Split(path, name, view=view) as split:
+        _check_inputs(trained, split)
+        split.check_complete(stand_in=False)
+    return StoredSource(path, name, view, trained.network.outputs)
+
+
+def _absolute(given: str | None, name: str) -> str:
+    """Return a name as it is read: one of an option that has groups in it is a path of the file."""
+    return f"/{name.lstrip('/')}" if given is not None and "/" in name else name
+
+
+def _check_inputs(trained: TrainedModel, split: Split) -> None:
+    """Raise UserError unless inputs are of the shape and on the scale that the model has learned from."""
+    form, where = trained.format, split.where("x")
+    check_shape((split.rows, *split.input_shape), form, where)
+    if split.input_shape != tuple(form.input_shape):
+        raise UserError(
+            f"{where}: has examples of shape {split.input_shape}, but the model reads "
+            f"{tuple(form.input_shape)}: reshape them when you write the file"
+        )
+    if trained.config.data.scaling != "none":
+        same = (split.dtype == np.uint8) == (form.input_dtype == "uint8")
+    else:
+        pairs = zip((split.scale, split.offset), form.of_inputs, strict=True)
+        same = all(np.allclose(mine, theirs, rtol=1e-6, atol=0) for mine, theirs in pairs)
+    if not same:
+        raise UserError(
+            f"{where}: is {split.dtype} with scale {_brief(split.scale)} and offset {_brief(split.offset)}, "
+            f"but the model has learned from {form.input_dtype} with {_brief(form.of_inputs[0])} and "
+            f"{_brief(form.of_inputs[1])}: write it as its data file was written"
+        )
+
+
+def _brief(value: float | tuple[float, ...]) -> str:
+    """Return a factor in a few words."""
+    return f"{value:.6g}" if isinstance(value, float) else f"{value[0]:.6g}, ... ({len(value)} numbers)"
+
+
+def _labels(trained: TrainedModel, split: Split) -> Labels | None:
+    """Return what makes labels of the targets of a file: the same as when the model learned."""
+    if trained.format.outputs != "classes":
+        return None
+    kind, shape = split.stored_targets_type
+    width = int(np.prod(shape, dtype=np.int64))
+    names = tuple(trained.format.class_names)
+    if is_text(kind) and width == 1:
+        return _of_names(as_bytes(np.array([one.encode() for one in names])), names, split)
+    if width > 1 or kind.kind == "b":
+        return Labels()
+    if kind.kind in "iu" and trained.config.data.labels == "classes":
+        return _of_names(_whole(names, split), names, split)
+    return Labels() if shape and kind.kind in "iu" else None
+
+
+def _of_names(values: "np.ndarray", names: tuple[str, ...], split: Split) -> Labels:
+    """Return the labels of classes by their names."""
+    if not names:
+        raise UserError(f"{split.where('y')}: holds texts, but the classes of the model have no names")
+    order = np.argsort(values)
+    return Labels(values[order], order, names, UNKNOWN)
+
+
+def _whole(names: tuple[str, ...], split: Split) -> "np.ndarray":
+    """Return names that are whole numbers as such."""
+    try:
+        return np.array([int(name) for name in names], np.int64)
+    except ValueError:
+        raise UserError(
+            f"{split.where('y')}: holds integers, but the model names its classes by texts: store those"
+        ) from None
+
+
+def _check_targets(trained: TrainedModel, split: Split) -> None:
+    """Raise UserError unless labels or targets are what the model computes."""
+    outputs, width = trained.network.outputs, split.targets_width
+    names = tuple(trained.format.class_names)
+    kinds = {
+        "classes": (width is None, "labels"),
+        "labels": (split.binary and width == outputs, f"{outputs} truth values of each row"),
+        "targets": (width == outputs, f"{several(outputs, 'number')} of each row"),
+    }
+    right, wanted = kinds[trained.format.outputs]
+    if not right:
+        holds = "labels" if width is None else several(width, "target")
+        raise UserError(f"{split.where('y')}: holds {holds}, but the model computes {wanted}; name others")
+    if width is None and split.class_names is not None and names and split.class_names != names:
+        raise UserError(
+            f"{split.where('y')}: its class_names are others than those of the model, or in another order; "
+            "number the classes as its data file does"
+        )

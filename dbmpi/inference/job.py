@@ -1,0 +1,156 @@
+"""A job that asks a trained model, from the command line to its end: alone, or one rank of many.
+
+As in training: everything is checked before MPI starts or before the first row is read, by rank 0 for all; a
+mistake is one message and status 2. What evaluate and predict do themselves is their `Task`.
+"""
+
+import os
+import secrets
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from dbmpi.comm import abort
+from dbmpi.comm.alone import Alone
+from dbmpi.errors import STATUS_OK, UserError
+from dbmpi.run import launch, leftover
+from dbmpi.run.early import EARLY
+from dbmpi.run.refusal import Refused, agree, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
+from dbmpi.run.starting import bounded, end_of_job
+from dbmpi.screen import reported, screens
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+    from dbmpi.comm.places import RankPlace
+    from dbmpi.inference.work import Crew, Plan
+    from dbmpi.trained.model import TrainedModel
+
+COMPILE_S = 300.0
+
+
+class Task(Protocol):
+    """What a command does."""
+
+    name: str
+
+    def parse(self, argv: Sequence[str]) -> Namespace:
+        """Read the command line. Raises UserError."""
+
+    def look(self, given: Namespace, trained: "TrainedModel") -> Any:
+        """Return the source of the rows, once everything is found right. On rank 0; raises UserError."""
+
+    def work(self, given: Namespace, crew: "Crew") -> None:
+        """Do it, in step with all ranks."""
+
+
+def main(task: Task, argv: Sequence[str] | None = None) -> int:
+    """Run a command line, and return the exit status."""
+    EARLY.until = ""
+    with screens():
+        try:
+            if leftover.forget(os.environ):
+                EARLY.over()
+            EARLY.listen()
+            return reported(_main(task, sys.argv[1:] if argv is None else argv))
+        except KeyboardInterrupt:
+            print("dbmpi: interrupted", file=sys.stderr, flush=True)
+            return abort.STATUS_INTERRUPTED
+        finally:
+            EARLY.over()
+
+
+def _main(task: Task, argv: Sequence[str]) -> int:
+    """Read the command line, load MPI where there are other ranks, and work."""
+    try:
+        given = task.parse(argv)
+        from dbmpi.run import surroundings
+
+        warnings = surroundings.settle_process(os.environ)
+    except UserError as error:
+        return refuse(error)
+    try:
+        warnings += [*leftover.warnings(), *surroundings.settle(os.environ)]
+    except UserError as error:
+        return refuse_on_node(error)
+    surroundings.warn(warnings)
+    if not launch.launched(os.environ):
+        who = abort.RankIdentity(0)
+        return abort.guarded(lambda: _alone(task, given, who), who, abort.leave)
+    try:
+        with bounded():
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return refuse_without_mpi(error)
+    comm = MPI.COMM_WORLD
+    who = abort.RankIdentity(comm.Get_rank())
+    EARLY.leave = end = end_of_job(comm, who)
+    return abort.guarded(lambda: _ranks(task, given, comm, who), who, end)
+
+
+def _alone(task: Task, given: Namespace, who: abort.RankIdentity) -> int:
+    """Work in this one process, without MPI."""
+    try:
+        return _work(task, given, cast("MPI.Intracomm", Alone()), who)
+    except UserError as error:
+        return refuse(error)
+
+
+def _ranks(task: Task, given: Namespace, comm: "MPI.Intracomm", who: abort.RankIdentity) -> int:
+    """Work as one rank. Collective over `comm`."""
+    from dbmpi.comm import ulfm
+
+    try:
+        launch.check_world(os.environ, comm.Get_size(), given.words, f"dbmpi.{task.name}")
+    except UserError as error:
+        return refuse_singleton(error)
+    with ulfm.readable(comm):
+        return _work(task, given, comm, who)
+
+
+def _work(task: Task, given: Namespace, comm: "MPI.Intracomm", who: abort.RankIdentity) -> int:
+    """Agree on what is done, and do it. Collective over `comm`."""
+    from dbmpi.run import surroundings
+
+    with surroundings.scarcity():
+        try:
+            places, threads, crowded = _settle(comm, given)
+            look = _looking(task, given, places)
+            plan = agree(comm, look, "looking at the model and the data", COMPILE_S)
+            who.job = agree(comm, lambda: secrets.token_hex(16), "a name for the job")
+        except Refused as refused:
+            return refused.status
+        from dbmpi.inference.work import Crew
+
+        with Crew(plan, None if comm.Get_size() == 1 else comm, threads, crowded, places) as crew:
+            who.role, who.comms = crew.name, crew.team.comms
+            task.work(given, crew)
+    return STATUS_OK
+
+
+def _settle(comm: "MPI.Intracomm", given: Namespace) -> "tuple[list[RankPlace], int, bool]":
+    """Return where ranks run, the threads of this one, and whether its node is crowded. Collective.
+
+    No numpy before this: libraries read the number of threads as they are loaded.
+    """
+    from dbmpi.config.sections import Config
+    from dbmpi.run import cores
+    from dbmpi.run.setup import survey
+
+    config = Config()
+    config = replace(config, cluster=replace(config.cluster, threads=given.threads or "auto"))
+    places = survey(comm, config.cluster.timeout_s)
+    return places, *cores.choose_threads(comm, config, places)
+
+
+def _looking(task: Task, given: Namespace, places: "list[RankPlace]") -> "Callable[[], Plan]":
+    """Return what finds out on rank 0 what is done."""
+
+    def look() -> "Plan":
+        from dbmpi.inference.work import plan
+
+        return plan(given, places, lambda trained: task.look(given, trained))
+
+    return look

@@ -1,0 +1,105 @@
+"""Figures and outputs of a model on rows in memory and in a file: those of the run, and of plain numpy."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dbmpi import train
+from dbmpi.data import digits
+from dbmpi.errors import UserError
+from dbmpi.inference.evaluation import evaluate_arrays
+from dbmpi.inference.prediction import outputs
+from dbmpi.trained import answers
+from dbmpi.trained.forward import Forward
+from dbmpi.trained.opening import open_model
+
+RNG = np.random.default_rng(1)
+
+
+def trained_on(folder: Path, *settings: str) -> Path:
+    """Train a little; return the run directory."""
+    words = ["train.epochs=3", "output.progress=none", *settings]
+    assert train.main(["--set", *words, "--run-dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def of_digits(tmp_path_factory) -> Path:
+    return trained_on(tmp_path_factory.mktemp("digits"))
+
+
+def task(folder: Path, kind: str) -> Path:
+    """Write a small data file of labels or targets."""
+    x = RNG.normal(size=(400, 5)).astype(np.float32)
+    y = x @ RNG.normal(size=(5, 3)).astype(np.float32) * [1, 10, 100] + [0, 1000, 5]
+    with h5py.File(folder / "data.h5", "w") as file:
+        for split, rows in (("train", slice(300)), ("test", slice(300, 400))):
+            file[f"{split}/x"] = x[rows]
+            file[f"{split}/y"] = (y[rows] > y.mean(axis=0)).astype(np.int8) if kind == "labels" else y[rows]
+    return folder / "data.h5"
+
+
+def test_figures_are_those_of_the_run_and_of_the_confusion_matrix(of_digits):
+    with h5py.File(digits.path()) as file:
+        x, y = file["test/x"][:], file["test/y"][:]
+    said = json.loads((of_digits / "summary.json").read_text())
+    with open_model(of_digits) as trained:
+        found = evaluate_arrays(trained, x, y)
+        z = outputs(trained, x)
+    for name in ("accuracy", "loss", "balanced_accuracy", "top5_accuracy"):
+        assert found[name] == pytest.approx(said[f"test_{name}"], rel=1e-6), name
+    assert [one["recall"] for one in found["classes"]] == pytest.approx(said["test_recall"])
+    matrix = np.zeros((10, 10), int)
+    np.add.at(matrix, (y, answers.classes(z)), 1)
+    assert found["confusion"] == matrix.tolist() and found["rows"] == len(y)
+    assert found["classes"][3]["precision"] == pytest.approx(matrix[3, 3] / matrix[:, 3].sum())
+
+
+@pytest.mark.parametrize("kind", ["labels", "targets"])
+@pytest.mark.parametrize("scaling", ["none", "columns"])
+def test_figures_of_labels_and_targets_are_those_of_the_run(tmp_path, kind, scaling):
+    path = task(tmp_path, kind)
+    run = trained_on(tmp_path, f"data.path={json.dumps(str(path))}", f'data.scaling="{scaling}"')
+    said = json.loads((run / "summary.json").read_text())
+    with h5py.File(path) as file, open_model(run) as trained:
+        found = evaluate_arrays(trained, file["test/x"][:], file["test/y"][:])
+    names = ["loss", "accuracy", "macro_f1", "micro_f1"]
+    if kind == "targets":
+        names = ["loss", "r2", "mean_absolute_error", "mean_squared_error"]
+    for name in names:
+        assert found[name] == pytest.approx(said[f"test_{name}"], rel=1e-5), name
+    assert len(found[kind]) == 3
+
+
+def test_outputs_do_not_depend_on_shape_type_or_blocks(of_digits, monkeypatch):
+    with h5py.File(digits.path()) as file:
+        x = file["test/x"][:]
+    with open_model(of_digits) as trained:
+        forward = Forward(trained)
+        expected = forward.outputs(x)
+        for other in (x, x.reshape(len(x), -1), x.astype(np.float64), x[..., None].astype(int)):
+            np.testing.assert_allclose(outputs(trained, other, forward), expected, atol=1e-5)
+        monkeypatch.setattr("dbmpi.inference.sizes.MOST_ROWS", 7)
+        np.testing.assert_allclose(outputs(trained, x, forward), expected, atol=1e-5)
+        assert outputs(trained, x[:0], forward).shape == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda x: x[:, :7], "has shape"),
+        (lambda x: x.astype(str), "has type"),
+        (lambda x: np.where(np.arange(len(x))[:, None, None] == 11, np.nan, x), "row 11"),
+        (lambda x: x / 16.0, "whole numbers"),
+        (lambda x: x.astype(int) - 1, "whole numbers"),
+    ],
+)
+def test_what_is_no_input_is_one_message(of_digits, change, text):
+    with h5py.File(digits.path()) as file:
+        x = file["test/x"][:]
+    with open_model(of_digits) as trained, pytest.raises(UserError, match=text) as raised:
+        outputs(trained, change(x))
+    assert "\n" not in str(raised.value)
