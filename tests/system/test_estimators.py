@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sklearn.datasets import load_iris
 
 import dbmpi
 from scripts.launcher import Environment
-from scripts.processes import descendants
+from scripts.processes import wait_for_none
 
 X, Y = load_iris(return_X_y=True)
 
@@ -32,7 +33,10 @@ def test_a_fit_on_ranks_says_what_is_wrong_or_learns(environment: Environment) -
 
 
 @pytest.mark.both_mpis
-def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(environment: Environment, tmp_path) -> None:
+def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THIS_TEST", str(tmp_path))
     model = dbmpi.Classifier((4,), max_iter=10**6, ranks=4, run_dir=tmp_path / "run")
     model.set_params(config={"output.every_s": 0.01, "cluster.partitions": 2})
 
@@ -49,4 +53,4 @@ def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(environment: E
         model.fit(X, Y)
     thread.join()
     assert list(model.classes_) == [0, 1, 2] and model.predict(X).shape == Y.shape
-    assert not descendants(os.getpid())
+    assert not wait_for_none(str(tmp_path), 10.0)
