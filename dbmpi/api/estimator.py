@@ -102,8 +102,8 @@ class Network(BaseEstimator):
             yield
         except BaseException:
             if vars(self).get("model_") is before.get("model_"):
-                vars(self).clear()
-                vars(self).update(before)
+                self.__dict__.clear()
+                self.__dict__.update(before)
             raise
 
     def _train(self, examples: Examples, task: Mapping[str, Any], **learned: Any) -> None:
@@ -124,7 +124,7 @@ class Network(BaseEstimator):
         fitted = fit(examples, keys, seed, way)
         if fitted.model is not None:
             self.model_: Model = fitted.model
-            vars(self).update(learned)
+            self.__dict__.update(learned)
             self.n_iter_, self.loss_ = fitted.iterations, fitted.loss
             self.run_dir_, self._directory = str(fitted.directory.path), fitted.directory
         if fitted.interrupted:

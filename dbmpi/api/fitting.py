@@ -9,11 +9,12 @@ from typing import Any
 from dbmpi.api import data_file, here, ranks, shown
 from dbmpi.api.data_file import WEIGHTS, Examples
 from dbmpi.api.directory import RunDirectory
+from dbmpi.api.mistakes import value_errors
 from dbmpi.api.model import Model, load
 from dbmpi.api.running import Ended, Running, follow
 from dbmpi.api.settings import words
 from dbmpi.api.threads import limited
-from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED, STATUS_USER_ERROR, UserError
+from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED, STATUS_USER_ERROR
 from dbmpi.output.run_directory import SUMMARY
 from dbmpi.run import cli
 
@@ -104,7 +105,7 @@ def _run(keys: dict[str, Any], directory: Path, way: Way) -> Ended:
     """Train in this process, or on several ranks; return how that ended."""
     several = way.ranks is not None and way.ranks != 1
     screen = shown.make(way.verbose)
-    try:
+    with value_errors():
         if several:
             if way.threads is not None:
                 keys = {"cluster.threads": way.threads, **keys}
@@ -114,8 +115,6 @@ def _run(keys: dict[str, Any], directory: Path, way: Way) -> Ended:
         with limited(way.threads):
             running: Running = here.Here(cli.Arguments(overrides=words(keys), run_dir=directory))
             return follow(running, screen)
-    except UserError as error:
-        raise ValueError(error.whole) from error
 
 
 def _check(ended: Ended) -> None:
@@ -134,7 +133,7 @@ def _result(ended: Ended, directory: RunDirectory, rows: int) -> Fitted:
     try:
         said = json.loads((directory.path / SUMMARY).read_text())
         model = load(directory.path)
-    except (OSError, UserError):
+    except (OSError, ValueError):
         if not ended.interrupted:
             raise
         model = None

@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 
+from dbmpi.api.mistakes import value_errors
 from dbmpi.arrays import Array
 from dbmpi.config.load import loads
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.data.format import Format
+from dbmpi.inference.choosing import Wanted, labelled
+from dbmpi.inference.evaluation import evaluate, evaluate_arrays
+from dbmpi.inference.rows import ArrayRows
+from dbmpi.inference.sizes import minibatch
 from dbmpi.trained import answers
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.model import TrainedModel
 from dbmpi.trained.opening import open_model
 
-LEAST_ROWS, MOST_ROWS = 8, 256  # of a block
+LEAST_ROWS = 8  # of a block
 
 
 class Model:
@@ -39,8 +44,12 @@ class Model:
     def __init__(self, trained: TrainedModel) -> None:
         self.config: Config = trained.config
         self.format: Format = trained.format
-        self._forward, self._lock = Forward(trained), threading.Lock()
-        self._dtype, self._which = trained.dtype, trained.which
+        self._trained, self._lock = trained, threading.Lock()
+        with value_errors():
+            self._forward = Forward(trained)
+        self._most_rows = LEAST_ROWS
+        while 2 * self._most_rows <= minibatch(trained):
+            self._most_rows *= 2
 
     @property
     def classes(self) -> "list[str] | list[int] | None":
@@ -69,14 +78,15 @@ class Model:
         Raises
         ------
         ValueError
-            The rows are of another shape than those that the model has learned from.
+            They are of another shape than those that the model has learned from, or no numbers.
         """
-        rows = self._as_stored(rows)
-        z_NO = np.empty((len(rows), self._units), self._dtype)
-        with self._lock:  # the buffers are there once
-            for start in range(0, len(rows), MOST_ROWS):
-                block = rows[start : start + MOST_ROWS]
-                z_NO[start : start + MOST_ROWS] = self._block(block)[: len(block)]
+        rows = np.asarray(rows)
+        z_NO = np.empty((len(rows), self._units), self._trained.dtype)
+        with self._lock, value_errors():  # the buffers are there once
+            blocks = ArrayRows(rows, self.format, self._forward.window).blocks(self._most_rows)
+            for start, load in zip(range(0, len(rows), self._most_rows), blocks, strict=True):
+                block, _ = load()
+                z_NO[start : start + len(block)] = self._block(block)[: len(block)]
         return z_NO
 
     def _block(self, rows: Array) -> Array:
@@ -86,19 +96,6 @@ class Model:
         padded = np.zeros((width, *rows.shape[1:]), rows.dtype)
         padded[: len(rows)] = rows
         return self._forward.outputs(padded)
-
-    def _as_stored(self, rows: Array) -> Array:
-        """Return rows in the shape and type of the data file; in float64 where that would cut them."""
-        rows, shape = np.asarray(rows), tuple(self.format.input_shape)
-        flat = rows.ndim == 2 and rows.shape[1] == np.prod(shape)
-        if rows.shape[1:] != shape and not flat:
-            raise ValueError(
-                f"an array of shape {rows.shape} holds no examples of this model: give (N, "
-                f"{', '.join(map(str, shape))})"
-            )
-        stored = np.dtype(self.format.input_dtype)
-        kind = stored if np.can_cast(rows.dtype, stored, "safe") else np.dtype("float64")
-        return rows.reshape(-1, *shape).astype(kind, copy=False)
 
     def predict(self, rows: Array) -> Array:
         """Return what each example is.
@@ -131,10 +128,53 @@ class Model:
             raise ValueError("this model has learned targets, which have no probabilities: call predict")
         return answers.probabilities(self.outputs(rows), self.config.model.loss)
 
+    def evaluate(
+        self, data: Array | str | Path | None = None, targets: Array | None = None, split: str | None = None
+    ) -> dict[str, Any]:
+        """Return what `python -m dbmpi.evaluate` says: `loss`, `accuracy`, a table by class, and more.
+
+        Parameters
+        ----------
+        data
+            Examples in memory; or a data file; None for the one that the model has learned from.
+        targets
+            Of examples in memory: classes by name or number, which labels are right, or amounts.
+        split
+            Of a data file; None: "test".
+
+        Raises
+        ------
+        ValueError
+            There are no rows, or they are none for this model.
+        """
+        with self._lock, value_errors():
+            if data is not None and not isinstance(data, str | Path):
+                rows, known = np.asarray(data), self._numbered(np.asarray(targets))
+                return evaluate_arrays(self._trained, rows, known, self._forward)
+            source = labelled(self._trained, Wanted(None if data is None else str(data), split))
+            with source.rows(self.format, self._forward.window) as stored:
+                return evaluate(self._trained, stored, self._forward)
+
+    def _numbered(self, targets: Array) -> Array:
+        """Return classes by their numbers, where they come by name."""
+        if self.format.outputs != "classes" or targets.dtype.kind in "iub":
+            return targets
+        numbers = {name: number for number, name in enumerate(self.format.class_names)}
+        unknown = [str(one) for one in np.unique(targets) if str(one) not in numbers]
+        if unknown:
+            raise ValueError(
+                f"this model knows no class {unknown[0]!r}, but {', '.join(numbers) or 'numbers'}"
+            )
+        return np.array([numbers[str(one)] for one in targets], np.int64)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what is kept of it: the configuration as text, so that a later version can read it."""
         tensors = {name: np.array(one) for name, one in self.named_parameters()}
-        said = {"configuration": to_toml(self.config), "format": self.format.to_json(), "which": self._which}
+        said = {
+            "configuration": to_toml(self.config),
+            "format": self.format.to_json(),
+            "which": self._trained.which,
+        }
         return {**said, "parameters": tensors}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -169,8 +209,8 @@ def load(path: str | Path) -> Model:
 
     Raises
     ------
-    UserError
+    ValueError
         There is no model there, or it is damaged.
     """
-    with open_model(Path(path)) as trained:
+    with value_errors(), open_model(Path(path)) as trained:
         return Model(trained)

@@ -232,7 +232,7 @@ class Train:
         None,
         "What is not taken from it but begins anew: names of tensors or of their layers, separated by "
         "spaces; a last layer for other classes, say.",
-        example="layers.3 layers.2.bias",
+        example="layers.3",
     )
     portion: int | Auto = key(
         "auto", "Minibatches that a replica is given at a time.", unit="minibatches", minimum=1

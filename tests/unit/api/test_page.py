@@ -1,0 +1,22 @@
+"""What docs/python.md shows, run as it stands there."""
+
+import re
+
+import pytest
+
+from tests import ROOT
+
+pytest.importorskip("sklearn", "1.6")
+pytest.importorskip("pandas")
+
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.M | re.S)
+
+
+def test_the_blocks_of_the_page_run_one_after_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    said: dict[str, object] = {}
+    assert len(BLOCKS) > 4
+    for block in BLOCKS:
+        exec(compile(block, "docs/python.md", "exec"), said)
+    assert (tmp_path / "runs" / "diabetes" / "model.h5").exists()
