@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data.sanity import LARGEST
 from dbmpi.prepare.labels import Codes
-from dbmpi.text import show
+from dbmpi.text import listed, show
 
 MISSING = frozenset(("", "NA", "N/A", "n/a", "na", "<NA>", "NaN", "nan", "NULL", "null", "None", "?"))
 MISSING_CATEGORY = "missing"
 NUMBER, CATEGORY, WHOLE = "number", "category", "whole"  # WHOLE: a class that is written as a whole number
 REFUSE, DROP, MEAN = REMEDIES = ("refuse", "drop", "mean")
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST_WHOLE = 2.0**53 - 1  # beyond, floats stand for several whole numbers each
+MOSTLY = 0.9  # of the cells are numbers: then the others are mistakes
 
 
 class BadCell(Exception):
@@ -59,12 +61,18 @@ class Column:
     missing
         What happens to empty cells: REFUSE, an error; DROP, their row is left out; MEAN, a number is filled
         in later, and a text is a category of its own.
+    fillable
+        Whether MEAN may be asked for.
+    allowed
+        The only texts that there may be; none: any.
     """
 
     name: str
     place: int
     kind: str
     missing: str = REFUSE
+    fillable: bool = True
+    allowed: tuple[str, ...] = ()
 
     def values(self, cells: Sequence[str]) -> Array | Texts:
         """Return float64 numbers, nan where one is missing; or texts. Raises BadCell."""
@@ -78,10 +86,13 @@ class Column:
             return numbers
         distinct, places = np.unique(numbers, return_inverse=True)
         there = ~np.isnan(distinct)
-        if (distinct[there] % 1).any():
-            row = int(np.flatnonzero(numbers % 1 > 0)[0])
-            remedy = "mend it, or add --task numbers"
-            raise BadCell(row, self.name, f"is {numbers[row]:g}, where others are whole numbers; {remedy}")
+        odd = (distinct % 1 != 0) | (np.abs(distinct) > LARGEST_WHOLE)
+        if odd[there].any():
+            row = int(np.flatnonzero(np.isin(numbers, distinct[there & odd]))[0])
+            remedy = f"mend it, or add --task numbers, or --categorical {self.name}"
+            raise BadCell(
+                row, self.name, f"is {numbers[row]:.17g}, where others are whole numbers up to 2^53; {remedy}"
+            )
         names = [str(int(one)) for one in distinct[there]]
         return Texts(names, np.where(there[places], places, -1).astype(np.int32))
 
@@ -104,7 +115,7 @@ class Column:
             remedy = f"mend it, or add --categorical {self.name}"
             raise BadCell(row, self.name, f"is {show(cell)}, where others are numbers; {remedy}") from None
         if not abs(number) <= LARGEST:
-            raise BadCell(row, self.name, f"is {show(cell)}: not finite, or beyond 32 bits; mend it")
+            raise BadCell(row, self.name, f"is {show(cell)}: not finite, or beyond {LARGEST:g}; mend it")
         return number
 
     def _texts(self, cells: Sequence[str]) -> Texts:
@@ -112,6 +123,10 @@ class Column:
         texts = [cell.strip() for cell in cells]
         places = np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts))
         gone = [code for text, code in codes.items() if text in MISSING]
+        odd = [code for text, code in codes.items() if self.allowed and text not in self.allowed]
+        if odd and odd != gone:
+            row = int(np.isin(places, [code for code in odd if code not in gone]).argmax())
+            raise BadCell(row, self.name, f"is {show(texts[row])}; it must be {listed([*self.allowed])}")
         if gone:
             self._check_missing(int(np.isin(places, gone).argmax()))
             if self.missing == DROP:
@@ -120,15 +135,18 @@ class Column:
 
     def _check_missing(self, row: int) -> None:
         if self.missing == REFUSE:
-            raise BadCell(row, self.name, "is missing; fill it, or add --missing mean or --missing drop")
+            remedy = "--missing mean or --missing drop" if self.fillable else "--missing drop"
+            raise BadCell(row, self.name, f"is missing; fill it, or add {remedy}")
 
 
 def kind_of(cells: Sequence[str]) -> str:
-    """Return what a column is, by some of its cells."""
+    """Return what a column is, by some of its cells: of numbers, if nearly all of them are."""
+    numbers, texts = 0, 0
     for cell in cells:
         if cell.strip() not in MISSING:
             try:
                 float(cell)
+                numbers += 1
             except ValueError:
-                return CATEGORY
-    return NUMBER
+                texts += 1
+    return CATEGORY if numbers < MOSTLY * (numbers + texts) else NUMBER

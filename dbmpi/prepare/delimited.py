@@ -3,24 +3,30 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data.sanity import LARGEST
 from dbmpi.errors import UserError
-from dbmpi.prepare.columns import LARGEST
+from dbmpi.prepare import regular
+from dbmpi.prepare.table_file import check_names
 from dbmpi.text import several, show
 
 BLOCK_BYTES = 1 << 19  # beyond, numpy.loadtxt gets no faster
 MOST_QUOTED_BYTES = 1 << 20  # in one cell: beyond, a quote is taken for one that is never closed
+MOST_LINE_BYTES = 64 << 20  # beyond, it is taken for a file of another kind
 SWELLING = 5  # of a gzipped table
 DELIMITERS = ",\t;|"
 QUOTE = '"'
+NUL = b"\0"
 BOM = b"\xef\xbb\xbf"
 
 
@@ -47,6 +53,9 @@ class Block:
     @cached_property
     def lines(self) -> list[str]:
         """The lines. Raises UserError where they are no text."""
+        if NUL in self.content:
+            line = self.first + self.content.count(b"\n", 0, self.content.index(NUL))
+            raise UserError(f"{self.path}: line {line}: holds a NUL, which no text does; mend it")
         try:
             return io.StringIO(self.content.decode(), newline="\n").readlines()
         except UnicodeDecodeError as error:
@@ -58,7 +67,8 @@ class Block:
     def numbers(self, places: Sequence[int], alone: bool) -> Array | None:
         """Return columns of finite numbers, float64 (B, places); None if there is anything else.
 
-        They are `alone` if they are all columns. If not, `cells` tells whether a row is too long.
+        They are `alone` if they are all columns. None also where rows may be shorter or longer than the
+        header, which `cells` tells then.
         """
         form: dict[str, Any] = {"delimiter": self.delimiter, "comments": None, "quotechar": QUOTE, "ndmin": 2}
         try:
@@ -67,7 +77,14 @@ class Block:
             return None
         if alone and found.shape[1] != self.width or not (np.abs(found) <= LARGEST).all():
             return None
-        return found
+        return found if alone or self._even else None
+
+    @property
+    def _even(self) -> bool:
+        """Whether all rows are known to have as many cells as the header, by their delimiters alone."""
+        return QUOTE.encode() not in self.content and all(
+            line.count(self.delimiter) == self.width - 1 for line in self.lines if line.strip()
+        )
 
     def cells(self, place: int) -> Sequence[str]:
         """Return the texts of a column. Raises UserError where rows are shorter or longer than the header."""
@@ -93,12 +110,13 @@ class Block:
     def where(self, row: int) -> str:
         """Name the place of a row: its file and line."""
         reader, line = csv.reader(self.lines, delimiter=self.delimiter, quotechar=QUOTE), 0
-        for cells in reader:
-            if cells and row == 0:
-                break
-            row -= bool(cells)
-            line = reader.line_num
-        return f"{self.path}: line {self.first + line}"
+        with suppress(csv.Error):
+            for cells in reader:
+                if cells and row == 0:
+                    return f"{self.path}: line {self.first + line}"
+                row -= bool(cells)
+                line = reader.line_num
+        return f"{self.path}: from line {self.first} on"
 
 
 class DelimitedFile:
@@ -125,19 +143,30 @@ class DelimitedFile:
     def __init__(self, path: Path, header: bool) -> None:
         self.path, self._header, self._delimiter, self.names = path, header, DELIMITERS[0], [""]
         self._start = next(self._pieces(), b"")
-        if not self._start:
-            raise UserError(f"{path}: is empty; a table has a line of names, then a line for each row")
-        line = Block(self._start.partition(b"\n")[0], 1, path, "", 0).lines[0]
+        line = self._first_line()
         self._delimiter = max(DELIMITERS, key=line.count)
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=self._delimiter))]
+        cells = [cell.strip() for cell in self._cells(line)]
         if header and all(_is_number(cell) for cell in cells):
             raise UserError(f"{path}: line 1 has numbers only; put names there, or add --no-header")
         self.names = cells if header else [str(number) for number in range(1, len(cells) + 1)]
-        twice = {name for name in self.names if self.names.count(name) > 1}
-        if twice:
-            raise UserError(
-                f"{path}: has several columns of the name {sorted(twice)[0]!r}; give each its own"
-            )
+        check_names(path, self.names)
+
+    def _first_line(self) -> str:
+        """Return the first line, without its end. Raises UserError where it cannot be one of a table."""
+        first = self._start.partition(b"\n")[0]
+        line = "".join(Block(first, 1, self.path, "", 0).lines).rstrip("\r")
+        if not line.strip():
+            what = "line 1 is empty" if self._start else "is empty"
+            raise UserError(f"{self.path}: {what}; a table has a line of names, then a line for each row")
+        if "\r" in line:
+            raise UserError(f"{self.path}: its lines end with CR alone; let them end with LF: tr '\\r' '\\n'")
+        return line
+
+    def _cells(self, line: str) -> list[str]:
+        try:
+            return next(csv.reader([line], delimiter=self._delimiter, quotechar=QUOTE, strict=True))
+        except csv.Error as error:
+            raise UserError(f"{self.path}: line 1: {error}; mend the line") from error
 
     def expected(self) -> int:
         """Return about how many rows there are, by the first ones and the size of the file."""
@@ -158,25 +187,36 @@ class DelimitedFile:
     def _pieces(self) -> Iterator[bytes]:
         """Yield the file in pieces that end with whole rows."""
         try:
-            with gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb") as file:
+            with regular.opened(self.path) as stored:
+                file = cast(IO[bytes], gzip.GzipFile(fileobj=stored) if self.path.suffix == ".gz" else stored)
                 if file.read(len(BOM)) != BOM:
                     file.seek(0)
-                while piece := file.read(BLOCK_BYTES) + file.readline():
+                while piece := self._piece(file):
                     yield piece + self._rest_of_quoted(piece, file)
-        except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{self.path}: cannot be read: {reason}") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{self.path}: cannot be read: {regular.reason(error)}; is it whole?") from error
 
-    def _rest_of_quoted(self, piece: bytes, file: gzip.GzipFile | io.BufferedReader) -> bytes:
+    def _piece(self, file: IO[bytes]) -> bytes:
+        """Read some lines. Raises UserError where one has no end."""
+        piece = file.read(BLOCK_BYTES)
+        piece += file.readline(MOST_LINE_BYTES)
+        if len(piece) >= MOST_LINE_BYTES and not piece.endswith(b"\n"):
+            raise UserError(
+                f"{self.path}: a line is longer than {MOST_LINE_BYTES >> 20} MiB; is it a table, in lines?"
+            )
+        return piece
+
+    def _rest_of_quoted(self, piece: bytes, file: IO[bytes]) -> bytes:
         """Return the lines that a quoted cell at the end of a piece goes on over."""
-        quote, rest = QUOTE.encode(), b""
+        quote, rest, size = QUOTE.encode(), list[bytes](), 0
         inside = piece.count(quote) % 2
-        while inside and (line := file.readline()):
-            rest += line
+        while inside and (line := file.readline(MOST_QUOTED_BYTES)):
+            rest.append(line)
+            size += len(line)
             inside = (inside + line.count(quote)) % 2
-            if len(rest) > MOST_QUOTED_BYTES:
+            if size > MOST_QUOTED_BYTES:
                 raise UserError(f"{self.path}: after {_cut(piece)} a quote is never closed; mend it")
-        return rest
+        return b"".join(rest)
 
 
 def _cut(piece: bytes) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from dbmpi.errors import UserError
 from dbmpi.prepare.labels import in_order
 from dbmpi.prepare.listing import files_of
+from dbmpi.prepare.regular import reason
 from dbmpi.prepare.source import SPLITS, TRAIN
 from dbmpi.text import show
 
@@ -24,22 +25,35 @@ def of_folder(folder: Path) -> Iterator[Item]:
     splits = {name: folder / name for name in SPLITS if (folder / name).is_dir()} or {TRAIN: folder}
     for split, top in splits.items():
         for label in _entries(top):
-            if label.is_dir():
+            if _is_folder(label):
                 yield from ((split, path, label.name) for path in _files(label))
 
 
 def _entries(folder: str | Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
     """Return what a folder holds, but for hidden names, in order."""
-    with os.scandir(folder) as entries:
-        return sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((one for one in entries if not one.name.startswith(".")), key=lambda one: one.name)
+    except OSError as error:
+        place = os.fspath(folder)
+        raise UserError(f"{place}: cannot be listed: {reason(error)}; leave it out, or mend it") from error
 
 
 def _files(folder: os.DirEntry[str]) -> Iterator[str]:
+    """List what lies in a folder and below it, but for folders that links lead to; all may be no images."""
     for one in _entries(folder):
         if one.is_dir(follow_symlinks=False):
             yield from _files(one)
-        elif one.is_file():
+        elif not _is_folder(one):
             yield one.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a folder, or a link to one; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def of_table(table: Path) -> Iterator[Item]:
@@ -50,8 +64,8 @@ def of_table(table: Path) -> Iterator[Item]:
         yield one.split, str(one.path), one.label
 
 
-def counted(items: Iterator[Item]) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the classes in order, and how many images each split has. Raises UserError."""
+def counted(items: Iterator[Item], where: str) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the classes in order, and how many images each split has. Raises UserError, with `where`."""
     first: dict[str, dict[str, str]] = {}  # split -> class -> the first of its images
     rows: Counter[str] = Counter()
     for split, path, label in items:
@@ -60,7 +74,7 @@ def counted(items: Iterator[Item]) -> tuple[tuple[str, ...], dict[str, int]]:
     names = first.get(TRAIN)
     if not names:
         raise UserError(
-            "there is no image to train with: give the folder that holds train/CLASS/* or CLASS/*"
+            f"{where}: there is no image to train with: give the folder that holds train/CLASS/* or CLASS/*"
         )
     for classes in first.values():
         for label, path in classes.items():

@@ -1,6 +1,6 @@
 """Images that are listed, read by several processes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -16,7 +16,7 @@ from dbmpi.prepare.pool import mapped
 from dbmpi.prepare.source import Batch, Layout, smallest_dtype
 from dbmpi.text import several
 
-TASK = 32  # images in a task of a process
+TASK, TASK_BYTES = 32, 32 << 20  # images in a task of a process, at most
 MOST_NAMED = 5  # of what was left out, in the data file
 
 
@@ -44,9 +44,9 @@ class ImageSource:
 
     def __init__(self, listing: Listing, form: Form, jobs: int, strict: bool, files: Sequence[Path]) -> None:
         self._listing, self._jobs, self._strict, self.files = listing, jobs, strict, files
-        self._names, self.expected = counted(listing())
+        self._names, self.expected = counted(listing(), str(files[0]))
         self._same_size = form.size is None
-        self._form = form if form.size else replace(form, size=_first_size(listing(), form))
+        self._form = form if form.size else replace(form, size=_first_size(listing(), form, str(files[0])))
         self._shape = self._form.shape
         self.record = np.dtype([("x", np.uint8, self._shape), ("y", np.int32)])
         self._problems: list[str] = []
@@ -55,14 +55,21 @@ class ImageSource:
     def batches(self) -> Iterator[Batch]:
         """Yield all images that can be read."""
         numbers = {name: number for number, name in enumerate(self._names)}
-        images = ((split, path, numbers[label]) for split, path, label in self._listing())
+        images = (self._numbered(item, numbers) for item in self._listing())
         work = partial(read_some, form=self._form, same_size=self._same_size)
-        for x, y, splits, problems in mapped(work, _tasks(images), self._jobs):
+        for x, y, splits, problems in mapped(work, _tasks(images, self.record.itemsize), self._jobs):
             self._leave_out(problems)
             records = np.empty(len(y), self.record)
             records["x"], records["y"] = x, y
             for split in np.unique(splits):
                 yield str(split), records[splits == split]
+
+    def _numbered(self, item: Item, numbers: Mapping[str, int]) -> tuple[str, str, int]:
+        """Return an image with the number of its class. Raises UserError for one that is new."""
+        split, path, label = item
+        if label not in numbers or split not in self.expected:
+            raise UserError(f"{path}: has come since reading began; leave {self.files[0]} alone meanwhile")
+        return split, path, numbers[label]
 
     def _leave_out(self, problems: list[str]) -> None:
         if problems and self._strict:
@@ -93,8 +100,8 @@ class ImageSource:
 Task = list[tuple[str, str, int]]  # split, path, label
 
 
-def _tasks(images: Iterator[tuple[str, str, int]]) -> Iterator[Task]:
-    while task := [*islice(images, TASK)]:
+def _tasks(images: Iterator[tuple[str, str, int]], image_bytes: int) -> Iterator[Task]:
+    while task := [*islice(images, max(1, min(TASK, TASK_BYTES // image_bytes)))]:
         yield task
 
 
@@ -130,7 +137,7 @@ def read_some(images: Task, form: Form, same_size: bool) -> tuple[Array, Array, 
     return x, np.array(labels, np.int32), np.array(splits, str), problems
 
 
-def _first_size(items: Iterator[Item], form: Form) -> tuple[int, int]:
+def _first_size(items: Iterator[Item], form: Form, where: str) -> tuple[int, int]:
     """Return the height and width of the first image that can be read. Raises UserError if there is none."""
     for _, path, _ in items:
         try:
@@ -138,4 +145,4 @@ def _first_size(items: Iterator[Item], form: Form) -> tuple[int, int]:
         except NoPicture:
             continue
         return height, width
-    raise UserError("none of the files can be read as an image; give a folder of images")
+    raise UserError(f"{where}: none of the files can be read as an image; give a folder of images")

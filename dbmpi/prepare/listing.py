@@ -2,10 +2,12 @@
 
 import csv
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
 from dbmpi.errors import UserError
+from dbmpi.prepare import regular
 from dbmpi.prepare.source import SPLITS, TRAIN
 from dbmpi.text import listed, show
 
@@ -23,7 +25,7 @@ class Listed(NamedTuple):
 def files_of(table: Path) -> Iterator[Listed]:
     """Yield what a table lists. A relative path starts at the folder of the table. Raises UserError."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
+        with regular.opened(table) as stored, TextIOWrapper(stored, "utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
             if missing:
@@ -33,7 +35,9 @@ def files_of(table: Path) -> Iterator[Listed]:
             for row in rows:
                 yield _listed(row, table, rows.line_num)
     except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{table}: cannot be read as a CSV of paths and labels: {error}") from error
+        raise UserError(
+            f"{table}: cannot be read as a CSV of paths and labels, in UTF-8: {regular.reason(error)}"
+        ) from error
 
 
 def _listed(row: dict[str, str], table: Path, line: int) -> Listed:

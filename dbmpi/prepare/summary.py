@@ -19,9 +19,10 @@ def summary(path: Path) -> str:
         lines = [f"{path}: {rows}, {x.dtype}, {path.stat().st_size / 1e6:.1f} MB"]
         lines.append(f"  {_targets(y)}")
         floats = x.dtype.kind == "f" and not np.ndim(x.attrs["scale"]) and x.attrs["scale"] == 1
+        whole = "test" in file
         if "left_out" in file.attrs:
             lines.append(f"  left out: {file.attrs['left_out']}")
-    scaling = " data.scaling=columns" if floats else ""
+    scaling = (" data.scaling=columns" if floats else "") + ("" if whole else " data.test_fraction=0.1")
     lines.append(f"  train: python -m dbmpi.train --set data.path={shlex.quote(str(path))}{scaling}")
     return "\n".join(lines)
 

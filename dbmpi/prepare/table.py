@@ -1,5 +1,6 @@
 """Tables: columns of numbers and of categories, one or more of which are the target."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from dbmpi.text import listed, nearest, several, show
 
 MOST_CATEGORIES = 1000  # of a column of inputs: beyond, it rather names the rows
 MOST_CLASSES = 100  # of integers that are taken for labels
+MOST_NAMED = 20  # columns, in a message
 CLASSES, NUMBERS = TASKS = ("classes", "numbers")
 
 
@@ -73,7 +75,7 @@ class TableSource:
         first = next(files[0].blocks(), None)
         if first is None:
             raise UserError(f"{files[0].path}: has no row below its header; nothing is written")
-        self._columns = {name: self._column(name, first) for name in self._names}
+        self._columns = {name: self._column(name, place, first) for place, name in enumerate(self._names)}
         self._codes = {name: Codes() for name in self._names}
         self._targets = [self._columns[name] for name in wanted.targets]
         special = {*wanted.targets, *wanted.drop, wanted.groups, wanted.split}
@@ -81,7 +83,7 @@ class TableSource:
         self._numbers = [one for one in inputs if one.kind == NUMBER]
         self._categories = [one for one in inputs if one.kind == CATEGORY]
         if not inputs:
-            raise UserError(f"{files[0].path}: no column is left to learn from beside {listed(self._names)}")
+            raise UserError(f"{files[0].path}: no column is left to learn from beside {_some(self._names)}")
         self.record = self._record()
         rows = sum(one.expected() for one in files)
         self.expected = dict.fromkeys(SPLITS if wanted.split else (TRAIN,), rows)
@@ -100,18 +102,28 @@ class TableSource:
             if name not in self._names:
                 raise UserError(
                     f"{self._tables[0].path}: has no column {show(name)}{nearest(name, self._names)}; it has "
-                    f"{listed(self._names)}"
+                    f"{_some(self._names)}"
+                )
+        for name, uses in Counter([*{*wanted.drop}, *wanted.targets, *filter(None, special)]).items():
+            if uses > 1:
+                raise UserError(
+                    f"the column {show(name)} is given as two of --target, --drop, --groups and --split: "
+                    "give it once"
                 )
 
-    def _column(self, name: str, first: Block) -> Column:
+    def _column(self, name: str, place: int, first: Block) -> Column:
         """Say what a column is, by the first rows."""
-        wanted, place = self._wanted, self._names.index(name)
-        if name in (wanted.groups, wanted.split) or name in wanted.categorical:
+        wanted = self._wanted
+        if name == wanted.split:  # an empty one is no split, whatever else is missing
+            missing = DROP if wanted.missing == DROP else REFUSE
+            return Column(name, place, CATEGORY, missing, False, SPLITS)
+        if name == wanted.groups or name in wanted.categorical:
             return Column(name, place, CATEGORY, wanted.missing)
         cells = first.cells(place)
         kind = self._target_kind(cells) if name in wanted.targets else kind_of(cells)
-        missing = DROP if wanted.missing == DROP else REFUSE
-        return Column(name, place, kind, missing if name in wanted.targets else wanted.missing)
+        if name in wanted.targets:
+            return Column(name, place, kind, DROP if wanted.missing == DROP else REFUSE, fillable=False)
+        return Column(name, place, kind, wanted.missing)
 
     def _target_kind(self, cells: Sequence[str]) -> str:
         """Return CATEGORY for classes as texts, WHOLE for whole numbers of few values, else NUMBER."""
@@ -149,6 +161,7 @@ class TableSource:
                 name: one.coded(self._codes[name]) if isinstance(one, Texts) else one
                 for name, one in found.items()
             }
+            self._check_categories()
             yield from self._by_split(self._records(values), values)
 
     def _records(self, values: Mapping[str, Array]) -> Array:
@@ -177,10 +190,6 @@ class TableSource:
             yield TRAIN, self._counted(records[keep])
             return
         for name, code in self._codes[self._wanted.split].items():
-            if name not in SPLITS:
-                raise UserError(
-                    f"the column {show(self._wanted.split)} has {show(name)}; it must be {listed([*SPLITS])}"
-                )
             chosen = records[keep][values[self._wanted.split][keep] == code]
             yield name, self._counted(chosen) if name == TRAIN else chosen
 
@@ -191,14 +200,19 @@ class TableSource:
             self._rows += np.isfinite(records["number"]).sum(axis=0)
         return records
 
-    def layout(self) -> Layout:
-        """Return the columns of x: the numbers, then a 0 or 1 for each category."""
+    def _check_categories(self) -> None:
+        """Refuse a column that rather names the rows, before its texts fill the memory."""
         for column in self._categories:
             texts = len(self._codes[column.name])
             if texts > MOST_CATEGORIES:
-                remedy = f"leave it out, --drop {column.name}"
-                raise UserError(f"the column {show(column.name)} has {several(texts, 'text')}; {remedy}")
-        means = self._sums / np.maximum(self._rows, 1)
+                raise UserError(
+                    f"{self.files[0]}: the column {show(column.name)} has more than {MOST_CATEGORIES:,} "
+                    f"different texts; leave it out: --drop {column.name}"
+                )
+
+    def layout(self) -> Layout:
+        """Return the columns of x: the numbers, then a 0 or 1 for each category."""
+        means = self._means()
         encoding = [self._codes[column.name].ordered() for column in self._categories]
         classes = self._codes[self._targets[0].name].ordered() if self._targets[0].kind != NUMBER else None
         names = [column.name for column in self._numbers]
@@ -223,8 +237,24 @@ class TableSource:
             notes={"columns": names, "targets": [*self._wanted.targets], **self._left_out_note()},
         )
 
+    def _means(self) -> Array:
+        """Return what stands for missing numbers. Raises UserError where a column has nothing else."""
+        if self._wanted.missing == MEAN and not self._rows.all():
+            name = self._numbers[int(self._rows.argmin())].name
+            raise UserError(
+                f"{self.files[0]}: the column {show(name)} has no number to take a mean of; leave it out: "
+                f"--drop {name}"
+            )
+        return np.asarray(self._sums / np.maximum(self._rows, 1))
+
     def _left_out_note(self) -> dict[str, str]:
         return {"left_out": several(self._left_out, "row") + " with missing cells"} if self._left_out else {}
+
+
+def _some(names: Sequence[str]) -> str:
+    """List the names of columns for a message."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return listed([*names[:MOST_NAMED]]) + more
 
 
 def _values(block: Block, columns: Sequence[Column]) -> dict[str, Array | Texts]:
