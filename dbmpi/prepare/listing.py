@@ -9,6 +9,7 @@ from typing import NamedTuple
 from dbmpi.errors import UserError
 from dbmpi.prepare import regular
 from dbmpi.prepare.source import SPLITS, TRAIN
+from dbmpi.prepare.table_file import check_names
 from dbmpi.text import listed, show
 
 
@@ -26,13 +27,20 @@ def files_of(table: Path) -> Iterator[Listed]:
     """Yield what a table lists. A relative path starts at the folder of the table. Raises UserError."""
     try:
         with regular.opened(table) as stored, TextIOWrapper(stored, "utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = [name for name in ("path", "label") if name not in (rows.fieldnames or ())]
+            rows = csv.DictReader(file, strict=True)
+            names = rows.fieldnames or ()
+            missing = [name for name in ("path", "label") if name not in names]
             if missing:
                 raise UserError(
                     f"{table}: has no column {listed(missing)}; line 1 must name them, as in path,label,split"
                 )
+            check_names(table, names)
             for row in rows:
+                if None in row:
+                    raise UserError(
+                        f"{table}: line {rows.line_num}: has more cells than line 1; put those with "
+                        "commas in quotes"
+                    )
                 yield _listed(row, table, rows.line_num)
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(
