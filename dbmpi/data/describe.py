@@ -307,9 +307,11 @@ def _scanned(split: Split) -> Chance:
     chance: Chance = LabelChance()
     if split.targets_width:
         chance = BinaryChance() if split.binary else TargetChance()
-    step = max(1, SCAN_VALUES // (split.targets_width or 1))
+    step, weighed = max(1, SCAN_VALUES // (split.targets_width or 1)), not split.has_labels
     for start in range(0, split.rows if split.has_labels else 1, step):
         rows = (start, min(start + step, split.rows))
         chance.add(split.labels_or_targets([rows]))
-        split.weights([rows])
+        weighed = weighed or any(one.any() for one in split.weights([rows]))
+    if split.weighted and not weighed:
+        raise UserError(f"{split.where('weights')} (data.weights) holds 0 in all rows; give some above 0")
     return chance

@@ -99,6 +99,8 @@ def suspicions(description: Description) -> Iterator[str]:
             f"{shown}; nothing is learned of them: cut the file again, at random"
         )
     seen = description.distinct or 0
+    if seen == 1:
+        yield f"{targets} hold one class only, so there is nothing to tell apart; give rows of others too"
     if seen > MANY_LABELS and description.train_rows < FEW_EXAMPLES * seen:
         yield (
             f"{targets} hold {seen} different integers in {description.train_rows} training rows, and each "

@@ -103,3 +103,17 @@ def test_chunks_that_make_reading_slow_are_told(tmp_path, capsys, chunks, words)
         file["y"] = RNG.integers(0, 3, 500)
     status, out, _ = shown(capsys, tmp_path / "a.h5")
     assert status == 0 and (f"warning: {words}" in out if words else "warning" not in out), out
+
+
+def test_data_sets_of_odd_kinds_and_damage_are_no_traceback(tmp_path, capsys):
+    path = tmp_path / "odd.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file["images"], file["labels"] = np.random.default_rng(1).normal(size=(60, 3)), np.arange(60) % 2
+        file["nothing"], file[b"b\xff"] = h5py.Empty("f8"), np.zeros(60)
+        h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((60,)))
+    assert main([str(path)]) == 0 and 'inputs = "images"' in capsys.readouterr().out
+    content = bytearray(path.read_bytes())
+    for at in range(48, 400):  # the root group, whose checksum tells
+        content[at] ^= 1
+    path.write_bytes(content)
+    assert main([str(path)]) == 2 and capsys.readouterr().err.count("\n") == 1
