@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from dbmpi.errors import UserError
 
 if TYPE_CHECKING:
+    from dbmpi.prepare.listing import Listing
     from dbmpi.prepare.source import Source
 
 
@@ -58,10 +59,32 @@ def jobs(given: argparse.Namespace) -> int:
     return max(1, given.jobs or usable_cores())
 
 
+def add_listing(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add which columns of a CSV list files of one kind to a parser."""
+    group = parser.add_argument_group(f"columns of a CSV that lists each {what}")
+    group.add_argument(
+        "--path",
+        metavar="NAME",
+        help="of the path, from the folder of the CSV on; or where it lies, by columns: 'files/{id}.end'",
+    )
+    group.add_argument(
+        "--label", metavar="NAME", action="append", default=[], help="of the label; again for several"
+    )
+    group.add_argument("--split", metavar="NAME", help="of train, validation or test")
+    group.add_argument("--groups", metavar="NAME", help="whose rows of one text stay in one split")
+
+
+def listing_of(given: argparse.Namespace) -> "Listing":
+    """Return which columns list files."""
+    from dbmpi.prepare.listing import Listing
+
+    return Listing(given.path, given.label, given.split, given.groups)
+
+
 @contextmanager
 def extra(package: str) -> Iterator[None]:
     """Say how to install what only one kind needs."""
     try:
         yield
     except ImportError as error:
-        raise UserError(f"this kind needs {package} ({error}): pip install 'dbmpi[prepare]'") from error
+        raise UserError(f"this kind needs {package} ({error}): pip install {package}") from error
