@@ -71,9 +71,9 @@ def _check_file(path: Path) -> None:
 
 
 def _other_format(path: Path) -> str:
-    from dbmpi.data.formats import OTHER, format_of
+    from dbmpi.data.file_types import OTHER, type_of
 
-    found = format_of(path)
+    found = type_of(path)
     said = f"it {found.said(path)}" if found is not OTHER else FORMAT
     return f"{path}: is not an HDF5 file (data.path); {said}"
 

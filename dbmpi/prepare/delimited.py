@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.data import formats
-from dbmpi.data.formats import format_of
+from dbmpi.data import file_types
+from dbmpi.data.file_types import type_of
 from dbmpi.errors import UserError
 from dbmpi.prepare.columns import LARGEST
 from dbmpi.text import several, show
@@ -246,12 +246,12 @@ def _cut(piece: bytes) -> str:
 def _is_gzipped(path: Path) -> bool:
     """Return whether a table is gzipped. Raises UserError where it is none."""
     try:
-        found = format_of(path)
+        found = type_of(path)
         with path.open("rb") as file:
             gzipped = file.read(len(GZIP)) == GZIP
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    if found is not formats.TABLE and not gzipped:
+    if found is not file_types.TABLE and not gzipped:
         raise UserError(f"{path}: {found.said(path)}")
     return gzipped
 

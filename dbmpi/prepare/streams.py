@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.data import formats
-from dbmpi.data.formats import format_of
+from dbmpi.data import file_types
+from dbmpi.data.file_types import type_of
 from dbmpi.errors import UserError
 
 
@@ -63,10 +63,10 @@ def opened(path: Path) -> Iterator[Mapping[str, Stream]]:
 
 def _check_zip(path: Path) -> None:
     """Raise UserError where a file is of another format than .npz."""
-    found = format_of(path)
-    if found is formats.NPY:
+    found = type_of(path)
+    if found is file_types.NPY:
         raise UserError(f"{path}: is one array; give the folder of the .npy files of inputs and targets")
-    if found is not formats.NPZ:
+    if found is not file_types.NPZ:
         raise UserError(f"{path}: {found.said(path)}")
 
 
@@ -76,7 +76,7 @@ def _hdf5(file: h5py.File, transposed: bool) -> dict[str, Stream]:
 
     def visit(name: str, item: Any) -> None:
         if "pandas_type" in item.attrs:
-            raise UserError(f"{file.filename}: {formats.PANDAS.said(Path(file.filename))}")
+            raise UserError(f"{file.filename}: {file_types.PANDAS.said(Path(file.filename))}")
         if isinstance(item, h5py.Dataset) and item.shape and not name.startswith("#"):
             texts = _matlab_texts(item) if "MATLAB_class" in item.attrs else None
             found[name] = texts or _dataset(item, transposed)

@@ -136,9 +136,9 @@ def _table_file(path: Path, given: argparse.Namespace) -> "TableFile":
 
 
 def _is_parquet(path: Path) -> bool:
-    from dbmpi.data.formats import PARQUET, format_of
+    from dbmpi.data.file_types import PARQUET, type_of
 
-    return path.suffix == ".parquet" or (path.is_file() and format_of(path) is PARQUET)
+    return path.suffix == ".parquet" or (path.is_file() and type_of(path) is PARQUET)
 
 
 TABLE = Kind(

@@ -25,6 +25,7 @@ LEVELS = {
         ["comm", "data"],
         ["model", "output", "prepare"],
         ["checkpoint"],
+        ["trained"],
         ["server", "coordinator"],
         ["replica", "sandblaster"],
         ["run"],

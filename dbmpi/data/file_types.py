@@ -12,8 +12,8 @@ LOOKED_AT = 1024  # bytes
 
 
 @dataclass(frozen=True)
-class Format:
-    """A format of files.
+class FileType:
+    """A type of files.
 
     Attributes
     ----------
@@ -30,45 +30,47 @@ class Format:
     kind: str = ""
 
     def said(self, path: Path) -> str:
-        """Return a message of a file of this format, after its name."""
+        """Return a message of a file of this type, after its name."""
         folder = path if path.is_dir() else path.parent
         names = {"FILE": quote(str(path)), "FOLDER": quote(str(folder)), "PATH": repr(str(path))}
         remedy = re.sub("|".join(names), lambda match: names[match[0]], self.remedy)
         return f"is {self.name}; {remedy}"
 
 
-def _read_by(name: str, kind: str, options: str = "") -> Format:
-    return Format(name, f"{PREPARE} {kind} FILE OUT.h5{options} makes a data file of it", kind)
+def _read_by(name: str, kind: str, options: str = "") -> FileType:
+    return FileType(name, f"{PREPARE} {kind} FILE OUT.h5{options} makes a data file of it", kind)
 
 
 TABLE = _read_by("text", "table", " --target COLUMN")
 PARQUET = _read_by("a table in parquet", "table", " --target COLUMN")
 NPZ = _read_by("an archive of NumPy arrays", "npz")
-NPY = Format("a NumPy array", f"{PREPARE} npz FOLDER OUT.h5 makes a data file of a folder of them", "npz")
+NPY = FileType("a NumPy array", f"{PREPARE} npz FOLDER OUT.h5 makes a data file of a folder of them", "npz")
 MAT = _read_by("a MATLAB file", "mat")
 HDF5 = _read_by("an HDF5 file", "hdf5")
-IDX = Format("an IDX file", f"{PREPARE} idx FOLDER OUT.h5 makes a data file of the four", "idx")
-IMAGE = Format("an image", f"{PREPARE} images FOLDER OUT.h5 makes a data file of a folder of them", "images")
-SOUND = Format("a WAV", f"{PREPARE} speech FOLDER OUT.h5 makes a data file of a folder of them", "speech")
-FOLDER = Format(
+IDX = FileType("an IDX file", f"{PREPARE} idx FOLDER OUT.h5 makes a data file of the four", "idx")
+IMAGE = FileType(
+    "an image", f"{PREPARE} images FOLDER OUT.h5 makes a data file of a folder of them", "images"
+)
+SOUND = FileType("a WAV", f"{PREPARE} speech FOLDER OUT.h5 makes a data file of a folder of them", "speech")
+FOLDER = FileType(
     "a folder", f"{PREPARE} images FOLDER OUT.h5 makes a data file of images, speech one of WAV files"
 )
-PANDAS = Format(
+PANDAS = FileType(
     "a table that pandas wrote",
     f"write it as parquet, by pandas.read_hdf(PATH).to_parquet(...); {PREPARE} table reads that",
 )
-EXCEL = Format("an Excel workbook", "save its sheet as CSV")
-ZIP = Format("a zip archive", "unpack it")
-TAR = Format("a tar archive", "unpack it")
-PICKLE = Format(
+EXCEL = FileType("an Excel workbook", "save its sheet as CSV")
+ZIP = FileType("a zip archive", "unpack it")
+TAR = FileType("a tar archive", "unpack it")
+PICKLE = FileType(
     "a Python pickle", "write it as parquet, by frame.to_parquet(...), or as .npz, by numpy.savez(...)"
 )
-FEATHER = Format("a Feather file", "write it as parquet, by frame.to_parquet(...)")
-SQLITE = Format("an SQLite database", "export its table as CSV")
-JSON = Format("JSON", "write it as CSV, by pandas.read_json(PATH).to_csv(...) (lines=True for JSON lines)")
-ARFF = Format("an ARFF file", "save it as CSV")
-COMPRESSED = Format("a compressed file", "unpack it")
-OTHER = Format("of a format that is not known", f"{PREPARE} --help names those that are read")
+FEATHER = FileType("a Feather file", "write it as parquet, by frame.to_parquet(...)")
+SQLITE = FileType("an SQLite database", "export its table as CSV")
+JSON = FileType("JSON", "write it as CSV, by pandas.read_json(PATH).to_csv(...) (lines=True for JSON lines)")
+ARFF = FileType("an ARFF file", "save it as CSV")
+COMPRESSED = FileType("a compressed file", "unpack it")
+OTHER = FileType("of a format that is not known", f"{PREPARE} --help names those that are read")
 
 BEGINNINGS = (
     (b"MATLAB", MAT),
@@ -95,7 +97,7 @@ PICKLES = tuple(b"\x80" + bytes([version]) for version in range(2, 6))
 HDF5_PLACES = 512, 1024  # where a user block goes before it
 
 
-def format_of(path: Path) -> Format:
+def type_of(path: Path) -> FileType:
     """Return what a file is, as far as its beginning shows. Raises OSError."""
     if path.is_dir():
         return FOLDER
@@ -115,7 +117,7 @@ def format_of(path: Path) -> Format:
     return TAR if start[257:262] == b"ustar" else _of_text(start)
 
 
-def _zipped(path: Path) -> Format:
+def _zipped(path: Path) -> FileType:
     names: list[str] = []
     with suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
@@ -124,7 +126,7 @@ def _zipped(path: Path) -> Format:
     return NPZ if not names or any(name.endswith(".npy") for name in names) else ZIP
 
 
-def _of_text(start: bytes) -> Format:
+def _of_text(start: bytes) -> FileType:
     """Say what a text is, of whatever encoding; bytes of nothing in it are of none but UTF-16."""
     utf16 = start[:2] in (b"\xff\xfe", b"\xfe\xff")
     if b"\0" in start and not utf16:
