@@ -51,9 +51,9 @@ def data_sets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Return the data sets of a file by path, as many as are looked at; not those behind links."""
     sets: dict[str, h5py.Dataset] = {}
 
-    def look(name: str, item: object) -> bool | None:
+    def look(name: str | bytes, item: object) -> bool | None:
         if isinstance(item, h5py.Dataset):
-            sets[name] = item
+            sets[name if isinstance(name, str) else name.decode(errors="backslashreplace")] = item
         return True if len(sets) >= MOST_SETS else None
 
     file.visititems(look)

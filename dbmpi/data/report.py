@@ -17,9 +17,9 @@ from dbmpi.config.sections import Config
 from dbmpi.data import digits
 from dbmpi.data.describe import Description, describe
 from dbmpi.data.fields import Fields, Opening, fields_of
+from dbmpi.data.file_types import PANDAS
 from dbmpi.data.findings import Findings, looked_over, of_chunks, order_of, speed_of
 from dbmpi.data.fits import suspicions
-from dbmpi.data.file_types import PANDAS
 from dbmpi.data.guess import Guess, data_sets, guess
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError

@@ -40,7 +40,7 @@ def _arrays(given: argparse.Namespace) -> "Source":
     from dbmpi.prepare.array_names import usual_names
     from dbmpi.prepare.arrays import ArraySource, Wanted
 
-    files = found_files(given.files)
+    files = found_files(given.files, folders=True)
     options = vars(given)
     named = {
         split: (options[f"{prefix}inputs"], options[f"{prefix}targets"])

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dbmpi.errors import UserError
@@ -17,13 +17,18 @@ TARGETS = "y", "targets", "target", "labels", "label", "classes", "class"
 FILLERS = "set", "orig"
 JOINED = re.compile(r"([xy])(train\w*|test\w*|val\w*|dev)|(train\w*|test\w*|val\w*|dev)([xy])")
 
+# Names that links may have, which are not listed.
+LINKED = [
+    f"{group}{name}" for group in ("", "train/", "validation/", "test/") for name in (*INPUTS, *TARGETS)
+]
+
 Pair = tuple[str, str]
 
 
 def usual_names(path: Path) -> Mapping[str, Pair]:
     """Return the names of inputs and targets of each split. Raises UserError if there are none."""
     with opened(path) as arrays:
-        pairs = _pairs(arrays)
+        pairs = _pairs([*arrays, *(name for name in LINKED if name in arrays)])
         found = {split: pairs[split] for split in SPLITS if split in pairs}
         if TRAIN in found:
             return found
@@ -38,10 +43,9 @@ def _kind(array: Stream) -> str:
     return "text" if array.dtype.kind in "US" else str(array.dtype)
 
 
-def _pairs(names: Iterable[str]) -> dict[str, Pair]:
+def _pairs(names: Sequence[str]) -> dict[str, Pair]:
     """Return inputs and targets by their split, "" where the name has none."""
     found: dict[str, dict[tuple[str, ...], list[tuple[int, str]]]] = {}
-    names = [*names]
     within = os.path.commonprefix([name[: name.rfind("/") + 1] for name in names])
     within = within[: within.rfind("/") + 1]  # a folder that all are in says nothing
     for name in names:

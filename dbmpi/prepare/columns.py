@@ -7,9 +7,10 @@ from shlex import quote
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data.sanity import LARGEST
 from dbmpi.prepare.cells import AS_PYTHON, Cells, as_member, days
 from dbmpi.prepare.labels import Codes
-from dbmpi.text import show
+from dbmpi.text import listed, show
 
 MISSING_CATEGORY = "missing"
 NUMBER, CATEGORY, WHOLE = "number", "category", "whole"  # WHOLE: a class that is written as a whole number
@@ -18,7 +19,8 @@ MEMBER, TAGS = (
     "tags",
 )  # several labels: 0 or 1 for one of them; or a cell that names some
 REFUSE, DROP, MEAN = REMEDIES = ("refuse", "drop", "mean")
-LARGEST = float(np.finfo(np.float32).max)
+LARGEST_WHOLE = 2.0**53 - 1  # beyond, floats stand for several whole numbers each
+MOSTLY = 0.9  # of the cells are numbers: then the others are mistakes
 
 
 class BadCell(Exception):
@@ -64,6 +66,10 @@ class Column:
     missing
         What happens to empty cells: REFUSE, an error; DROP, their row is left out; MEAN, a number is filled
         in later, and a text is a category of its own. TAGS that are missing are none.
+    fillable
+        Whether MEAN may be asked for.
+    allowed
+        The only texts that there may be, in lower case; none: any.
     cells
         How numbers are written, and what stands for nothing.
     date
@@ -74,6 +80,8 @@ class Column:
     place: int
     kind: str
     missing: str = REFUSE
+    fillable: bool = True
+    allowed: tuple[str, ...] = ()
     cells: Cells = AS_PYTHON
     date: str | None = None
 
@@ -99,10 +107,13 @@ class Column:
             return self._members(numbers)
         distinct, places = np.unique(numbers, return_inverse=True)
         there = ~np.isnan(distinct)
-        if (distinct[there] % 1).any():
-            row = int(np.flatnonzero(numbers % 1 > 0)[0])
-            remedy = "mend it, or add --task numbers"
-            raise BadCell(row, self.name, f"is {numbers[row]:g}, where others are whole numbers; {remedy}")
+        odd = (distinct % 1 != 0) | (np.abs(distinct) > LARGEST_WHOLE)
+        if odd[there].any():
+            row = int(np.flatnonzero(np.isin(numbers, distinct[there & odd]))[0])
+            remedy = f"mend it, or add --task numbers, or --categorical {quote(self.name)}"
+            raise BadCell(
+                row, self.name, f"is {numbers[row]:.17g}, where others are whole numbers up to 2^53; {remedy}"
+            )
         names = [str(int(one)) for one in distinct[there]]
         return Texts(names, np.where(there[places], places, -1).astype(np.int32))
 
@@ -134,7 +145,7 @@ class Column:
         except ValueError:
             raise BadCell(row, self.name, self._no_number(cell)) from None
         if not abs(number) <= LARGEST:
-            raise BadCell(row, self.name, f"is {show(cell)}: not finite, or beyond 32 bits; mend it")
+            raise BadCell(row, self.name, f"is {show(cell)}: not finite, or beyond {LARGEST:g}; mend it")
         return number
 
     def _no_number(self, cell: str) -> str:
@@ -150,6 +161,10 @@ class Column:
         texts = [cell.strip() for cell in cells]
         places = np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts))
         gone = [code for text, code in codes.items() if self.cells.is_missing(text)]
+        odd = [code for text, code in codes.items() if self.allowed and text.lower() not in self.allowed]
+        if odd and odd != gone:
+            row = int(np.isin(places, [code for code in odd if code not in gone]).argmax())
+            raise BadCell(row, self.name, f"is {show(texts[row])}; it must be {listed([*self.allowed])}")
         if gone and self.kind == CATEGORY:
             self._check_missing(int(np.isin(places, gone).argmax()))
             if self.missing == DROP:
@@ -159,15 +174,18 @@ class Column:
 
     def _check_missing(self, row: int) -> None:
         if self.missing == REFUSE:
-            raise BadCell(row, self.name, "is missing; fill it, or add --missing mean or --missing drop")
+            remedy = "--missing mean or --missing drop" if self.fillable else "--missing drop"
+            raise BadCell(row, self.name, f"is missing; fill it, or add {remedy}")
 
 
 def kind_of(cells: Sequence[str], form: Cells = AS_PYTHON) -> str:
-    """Return what a column is, by some of its cells."""
+    """Return what a column is, by some of its cells: of numbers, if nearly all of them are."""
+    numbers, texts = 0, 0
     for cell in cells:
         if not form.is_missing(cell.strip()):
             try:
                 form.number(cell.strip())
+                numbers += 1
             except ValueError:
-                return CATEGORY
-    return NUMBER
+                texts += 1
+    return CATEGORY if numbers < MOSTLY * (numbers + texts) else NUMBER

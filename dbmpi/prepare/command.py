@@ -8,27 +8,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.prepare.kind import Kind
+from dbmpi.prepare.kind import Kind, whole
 from dbmpi.prepare.kinds import KINDS
+from dbmpi.text import plain
 
 PROGRAM = "python -m dbmpi.prepare"
 DEFAULT_TEST_FRACTION = 0.1
+LONGEST = 2000  # characters of a message: names of files may be long
+LARGEST_SEED = 2**63 - 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: 0, 2 for wrong input, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     given = _parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) != signal.SIG_IGN:  # as by nohup
+            signal.signal(stop, signal.default_int_handler)
     try:
         print(_prepare(given, argv))
     except (UserError, OSError) as error:  # a folder that may not be read
-        print(f"dbmpi: error: {error}", file=sys.stderr)
-        return STATUS_USER_ERROR
+        return _refused(str(error))
+    except MemoryError as error:
+        return _refused(f"{given.out}: is not written: memory runs out ({error}); give it more (ulimit -v)")
     except KeyboardInterrupt:
         print(f"dbmpi: interrupted; {given.out} is not written", file=sys.stderr)
         return STATUS_INTERRUPTED
     return STATUS_OK
+
+
+def _refused(problem: str) -> int:
+    print(f"dbmpi: error: {plain(problem, LONGEST)}", file=sys.stderr)
+    return STATUS_USER_ERROR
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -62,7 +73,9 @@ def _parser_of(name: str, kind: Kind) -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("options of all kinds")
-    common.add_argument("--seed", type=int, default=1, help="draws order and splits (default 1)")
+    common.add_argument(
+        "--seed", type=whole(0, LARGEST_SEED), default=1, help="draws order and splits (default 1)"
+    )
     common.add_argument("--keep-order", action="store_true", help="write the rows in the order of the files")
     common.add_argument(
         "--test-fraction",
@@ -138,4 +151,8 @@ def _fractions(given: argparse.Namespace, there: set[str]) -> dict[str, float]:
             )
     if given.test_fraction is None and "test" not in there:
         asked["test"] = DEFAULT_TEST_FRACTION
-    return {name: fraction for name, fraction in asked.items() if fraction}
+    found = {name: fraction for name, fraction in asked.items() if fraction}
+    if sum(found.values()) >= 1:
+        given_ones = " and ".join(f"--{name}-fraction {fraction}" for name, fraction in found.items())
+        raise UserError(f"{given_ones}: leave no row to train with; cut less")
+    return found

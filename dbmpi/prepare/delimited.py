@@ -4,7 +4,9 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +17,10 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.data import file_types
 from dbmpi.data.file_types import type_of
+from dbmpi.data.sanity import LARGEST
 from dbmpi.errors import UserError
-from dbmpi.prepare.columns import LARGEST
+from dbmpi.prepare import regular
+from dbmpi.prepare.table_file import check_names
 from dbmpi.text import several, show
 
 if TYPE_CHECKING:
@@ -24,10 +28,12 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 19  # beyond, numpy.loadtxt gets no faster
 MOST_QUOTED_BYTES = 1 << 20  # in one cell: beyond, a quote is taken for one that is never closed
+MOST_LINE_BYTES = 64 << 20  # beyond, it is taken for a file of another kind
 SWELLING = 5  # of a gzipped table
 DELIMITERS = ",\t;|"
 SPACE = " "  # any blanks
 QUOTE = '"'
+NUL = b"\0"
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
 UTF8 = "utf-8"
@@ -78,6 +84,12 @@ class Block:
     @cached_property
     def lines(self) -> list[str]:
         """The lines. Raises UserError where they are no text."""
+        if NUL in self.content:
+            line = self.first + self.content.count(b"\n", 0, self.content.index(NUL))
+            raise UserError(
+                f"{self.path}: line {line}: holds a NUL, which no text does; mend it, or say what "
+                "it is: --encoding utf-16"
+            )
         try:
             return io.StringIO(self.content.decode(), newline="\n").readlines()
         except UnicodeDecodeError as error:
@@ -88,7 +100,8 @@ class Block:
     def numbers(self, places: Sequence[int], alone: bool) -> Array | None:
         """Return columns of finite numbers, float64 (B, places); None if there is anything else.
 
-        They are `alone` if they are all columns. If not, `cells` tells whether a row is too long.
+        They are `alone` if they are all columns. None also where rows may be shorter or longer than the
+        header, which `cells` tells then.
         """
         delimiter = None if self.delimiter == SPACE else self.delimiter
         form: dict[str, Any] = {"delimiter": delimiter, "comments": None, "quotechar": QUOTE, "ndmin": 2}
@@ -98,7 +111,14 @@ class Block:
             return None
         if alone and found.shape[1] != self.width or not (np.abs(found) <= LARGEST).all():
             return None
-        return found
+        return found if alone or self._even else None
+
+    @property
+    def _even(self) -> bool:
+        """Whether all rows are known to have as many cells as the header, by their delimiters alone."""
+        return QUOTE.encode() not in self.content and all(
+            line.count(self.delimiter) == self.width - 1 for line in self.lines if line.strip()
+        )
 
     def cells(self, place: int) -> Sequence[str]:
         """Return the texts of a column. Raises UserError where rows are shorter or longer than the header."""
@@ -124,12 +144,13 @@ class Block:
     def where(self, row: int) -> str:
         """Name the place of a row: its file and line."""
         reader, line = _reader(self.lines, self.delimiter), 0
-        for cells in reader:
-            if cells and row == 0:
-                break
-            row -= bool(cells)
-            line = reader.line_num
-        return f"{self.path}: line {self.first + line}"
+        with suppress(csv.Error):
+            for cells in reader:
+                if cells and row == 0:
+                    return f"{self.path}: line {self.first + line}"
+                row -= bool(cells)
+                line = reader.line_num
+        return f"{self.path}: from line {self.first} on"
 
 
 class DelimitedFile:
@@ -157,11 +178,9 @@ class DelimitedFile:
         self.path, self._dialect, self._header = path, dialect, dialect.header is not False
         self._gzipped = _is_gzipped(path)
         self._start = next(self._pieces(), b"")
-        if not self._start:
-            raise UserError(f"{path}: is empty; a table has a line of names, then a line for each row")
-        line = Block(self._start.partition(b"\n")[0], 1, path, "", 0).lines[0]
+        line = self._first_line()
         self._delimiter = dialect.delimiter or _delimiter_of(line)
-        cells = [cell.strip() for cell in next(_reader([line], self._delimiter), [])]
+        cells = [cell.strip() for cell in self._cells(line)]
         if dialect.header is None and _look_like_values(cells):
             raise UserError(
                 f"{path}: line 1 has numbers where names of columns should be, as {show(cells[0])}: add "
@@ -169,11 +188,24 @@ class DelimitedFile:
             )
         names = [cell or f"column {number}" for number, cell in enumerate(cells, 1)]
         self.names = names if self._header else [str(number) for number in range(1, len(cells) + 1)]
-        twice = {name for name in self.names if self.names.count(name) > 1}
-        if twice:
-            raise UserError(
-                f"{path}: has several columns of the name {sorted(twice)[0]!r}; give each its own"
-            )
+        check_names(path, self.names)
+
+    def _first_line(self) -> str:
+        """Return the first line, without its end. Raises UserError where it cannot be one of a table."""
+        first = self._start.partition(b"\n")[0]
+        line = "".join(Block(first, 1, self.path, "", 0).lines).rstrip("\r")
+        if not line.strip():
+            what = "line 1 is empty" if self._start else "is empty"
+            raise UserError(f"{self.path}: {what}; a table has a line of names, then a line for each row")
+        if "\r" in line:
+            raise UserError(f"{self.path}: its lines end with CR alone; let them end with LF: tr '\\r' '\\n'")
+        return line
+
+    def _cells(self, line: str) -> list[str]:
+        try:
+            return next(_reader([line], self._delimiter))
+        except csv.Error as error:
+            raise UserError(f"{self.path}: line 1: {error}; mend the line") from error
 
     def expected(self) -> int:
         """Return about how many rows there are, by the first ones and the size of the file."""
@@ -194,36 +226,47 @@ class DelimitedFile:
     def _pieces(self) -> Iterator[bytes]:
         """Yield the file in pieces that end with whole rows."""
         try:
-            with self._opened() as file:
+            with regular.opened(self.path) as stored:
+                unpacked = gzip.GzipFile(fileobj=stored) if self._gzipped else stored
+                file = self._decoded(cast(IO[bytes], unpacked))
                 for _ in range(self._dialect.skipped):
-                    file.readline()
-                while piece := file.read(BLOCK_BYTES) + file.readline():
+                    file.readline(MOST_LINE_BYTES)
+                while piece := self._piece(file):
                     yield piece + self._rest_of_quoted(piece, file)
         except UnicodeError as error:
             raise UserError(f"{self.path}: is not text in {self._dialect.encoding}: {error}") from error
-        except (OSError, EOFError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{self.path}: cannot be read: {reason}") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{self.path}: cannot be read: {regular.reason(error)}; is it whole?") from error
 
-    def _opened(self) -> IO[bytes]:
-        """Open the file behind what says that it is UTF-8, as bytes of that."""
-        file = cast(IO[bytes], gzip.open(self.path) if self._gzipped else self.path.open("rb"))
+    def _decoded(self, file: IO[bytes]) -> IO[bytes]:
+        """Return a file as bytes of UTF-8, without what says that it is."""
         if self._dialect.encoding != UTF8:
-            return codecs.EncodedFile(file, UTF8, self._dialect.encoding)
+            return cast(IO[bytes], codecs.EncodedFile(file, UTF8, self._dialect.encoding))
         if file.read(len(BOM)) != BOM:
             file.seek(0)
         return file
 
+    def _piece(self, file: IO[bytes]) -> bytes:
+        """Read some lines. Raises UserError where one has no end."""
+        piece = file.read(BLOCK_BYTES)
+        piece += file.readline(MOST_LINE_BYTES)
+        if len(piece) >= MOST_LINE_BYTES and not piece.endswith(b"\n"):
+            raise UserError(
+                f"{self.path}: a line is longer than {MOST_LINE_BYTES >> 20} MiB; is it a table, in lines?"
+            )
+        return piece
+
     def _rest_of_quoted(self, piece: bytes, file: IO[bytes]) -> bytes:
         """Return the lines that a quoted cell at the end of a piece goes on over."""
-        quote, rest = QUOTE.encode(), b""
+        quote, rest, size = QUOTE.encode(), list[bytes](), 0
         inside = piece.count(quote) % 2
-        while inside and (line := file.readline()):
-            rest += line
+        while inside and (line := file.readline(MOST_QUOTED_BYTES)):
+            rest.append(line)
+            size += len(line)
             inside = (inside + line.count(quote)) % 2
-            if len(rest) > MOST_QUOTED_BYTES:
+            if size > MOST_QUOTED_BYTES:
                 raise UserError(f"{self.path}: after {_cut(piece)} a quote is never closed; mend it")
-        return rest
+        return b"".join(rest)
 
 
 def _delimiter_of(line: str) -> str:
@@ -246,12 +289,12 @@ def _cut(piece: bytes) -> str:
 def _is_gzipped(path: Path) -> bool:
     """Return whether a table is gzipped. Raises UserError where it is none."""
     try:
-        found = type_of(path)
-        with path.open("rb") as file:
+        with regular.opened(path) as file:
             gzipped = file.read(len(GZIP)) == GZIP
+        found = type_of(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
-    if found is not file_types.TABLE and not gzipped:
+        raise UserError(f"{path}: cannot be read: {regular.reason(error)}") from error
+    if found not in (file_types.TABLE, file_types.OTHER) and not gzipped:
         raise UserError(f"{path}: {found.said(path)}")
     return gzipped
 

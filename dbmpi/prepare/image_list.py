@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from dbmpi.errors import UserError
 from dbmpi.prepare.listing import Listing, files_of
+from dbmpi.prepare.regular import reason
 from dbmpi.prepare.source import SPLITS, TRAIN
 from dbmpi.prepare.splits import folders_of
-from dbmpi.text import listed, several, show
+from dbmpi.text import several, show
 
 
 class Item(NamedTuple):
@@ -33,7 +34,7 @@ def of_folder(folder: Path) -> Iterator[Item]:
     """List the images of `folder/SPLIT/CLASS/*` or `folder/CLASS/*`, and what is below. Raises UserError."""
     for split, top in folders_of(folder).items():
         for label in _entries(top):
-            if label.is_dir():
+            if _is_folder(label):
                 for path in _files(label):
                     yield Item(split, path, (label.name,), "", partial(str, path))
 
@@ -41,33 +42,42 @@ def of_folder(folder: Path) -> Iterator[Item]:
 def not_listed(folder: Path) -> str:
     """Say what `of_folder` does not list: folders beside those of splits, files beside those of classes."""
     tops = folders_of(folder)
-    unused = (
-        [one.name for one in _entries(folder) if one.is_dir()]
-        if TRAIN in tops and tops[TRAIN] != folder
-        else []
-    )
-    unused = [name for name in unused if folder / name not in tops.values()]
-    loose = [one.name for top in {folder, *tops.values()} for one in _entries(top) if one.is_file()]
+    beside = [] if folder in tops.values() else _entries(folder)
+    unused = [one.name for one in beside if _is_folder(one) and folder / one.name not in tops.values()]
+    loose = [one.name for top in {folder, *tops.values()} for one in _entries(top) if not _is_folder(one)]
     said = [f"the folder {name}, which is no split" for name in unused]
     if loose:
-        some = listed(loose[:MOST_NAMED]) + (", ..." if len(loose) > MOST_NAMED else "")
+        some = ", ".join(loose[:MOST_NAMED]) + (", ..." if len(loose) > MOST_NAMED else "")
         said.append(f"{several(len(loose), 'file')} in no folder of a class: {some}")
     return "; ".join(said)
 
 
 def _entries(folder: str | Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
     """Return what a folder holds, but for hidden names and what systems leave there, in order."""
-    with os.scandir(folder) as entries:
-        seen = (one for one in entries if not one.name.startswith(".") and one.name not in LEFT_BY_SYSTEMS)
-        return sorted(seen, key=lambda one: one.name)
+    try:
+        with os.scandir(folder) as entries:
+            seen = [one for one in entries if not one.name.startswith((".", *LEFT_BY_SYSTEMS))]
+    except OSError as error:
+        place = os.fspath(folder)
+        raise UserError(f"{place}: cannot be listed: {reason(error)}; leave it out, or mend it") from error
+    return sorted(seen, key=lambda one: one.name)
 
 
 def _files(folder: os.DirEntry[str]) -> Iterator[str]:
+    """List what lies in a folder and below it, but for folders that links lead to; all may be no images."""
     for one in _entries(folder):
         if one.is_dir(follow_symlinks=False):
             yield from _files(one)
-        elif one.is_file():
+        elif not _is_folder(one):
             yield one.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a folder, or a link to one; a link that leads nowhere is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def of_table(table: Path, listing: Listing) -> Iterator[Item]:
@@ -76,11 +86,11 @@ def of_table(table: Path, listing: Listing) -> Iterator[Item]:
         yield Item(one.split, str(one.path), one.labels, one.group, one.where)
 
 
-def counted(items: Iterator[Item], classes: bool) -> dict[str, int]:
-    """Return how many images each split has.
+def counted(items: Iterator[Item], classes: bool, where: str) -> tuple[set[str], dict[str, int]]:
+    """Return the classes, if they are `classes`, and how many images each split has.
 
-    Raises UserError where none is to train with; or, where their label is of `classes`, one has no label, or
-    a class that no image to train with has.
+    Raises UserError, by `where`, if none is to train with; or, of classes, if an image has no label, or a
+    class that no image to train with has.
     """
     first: dict[str, dict[str, str]] = {}  # split -> class -> the first of its images
     rows: Counter[str] = Counter()
@@ -92,8 +102,8 @@ def counted(items: Iterator[Item], classes: bool) -> dict[str, int]:
     names = first.get(TRAIN)
     if not names:
         raise UserError(
-            "there is no image to train with: give the folder that holds train/CLASS/* or CLASS/*, or a CSV "
-            "of paths and labels"
+            f"{where}: there is no image to train with: give the folder that holds train/CLASS/* or CLASS/*, "
+            "or a CSV of paths and labels"
         )
     for split in SPLITS[1:]:
         for label, path in first.get(split, {}).items():
@@ -102,4 +112,4 @@ def counted(items: Iterator[Item], classes: bool) -> dict[str, int]:
                     f"{path}: is of the class {show(label)}, of which no training image is; add some, or "
                     "leave it out"
                 )
-    return dict(rows)
+    return {*names}, dict(rows)

@@ -19,7 +19,7 @@ from dbmpi.prepare.source import Batch, Layout
 from dbmpi.prepare.target_columns import TargetColumns
 from dbmpi.text import several, show
 
-TASK = 32  # images in a task of a process
+TASK, TASK_BYTES = 32, 32 << 20  # images in a task of a process, at most
 MOST_NAMED = 5  # of what was left out, in the data file
 WHERE = "paths of a CSV start at its folder, and --path 'FOLDER/{NAME}' says of a column where its files lie"
 
@@ -65,9 +65,9 @@ class ImageSource:
     ) -> None:
         self._items, self._targets, self._groups = items, targets, Codes() if grouped else None
         self._jobs, self._strict, self.files = jobs, strict, files
-        self.expected = counted(items(), targets.kind == CATEGORY)
+        self._names, self.expected = counted(items(), targets.kind == CATEGORY, str(files[0]))
         self._same_size = form.size is None
-        self._form = form if form.size else replace(form, size=_first_size(items(), form))
+        self._form = form if form.size else replace(form, size=_first_size(items(), form, str(files[0])))
         self._shape = self._form.shape
         fields: list[tuple[str, object, tuple[int, ...]]] = [("y", *targets.record)]
         fields += [("group", np.int32, ())] if grouped else []
@@ -88,16 +88,28 @@ class ImageSource:
             for split in np.unique(splits):
                 yield str(split), records[splits == split]
         if self._left_out == sum(self.expected.values()):
-            raise UserError(f"none of the images can be read: {self._problems[0]}; {WHERE}")
+            raise UserError(f"{self.files[0]}: none of the images can be read: {self._problems[0]}; {WHERE}")
 
     def _tasks(self) -> Iterator["Task"]:
-        items = self._items()
-        while some := [*islice(items, TASK)]:
+        items, most = self._items(), max(1, min(TASK, TASK_BYTES // self.record.itemsize))
+        while some := [*islice(items, most)]:
+            self._check_unchanged(some)
             said = np.zeros(len(some), self._said)
             said["y"] = self._targets_of(some)
             if self._groups is not None:
                 said["group"] = [self._groups[one.group] for one in some]
             yield [one.split for one in some], [one.path for one in some], said
+
+    def _check_unchanged(self, items: Sequence[Item]) -> None:
+        """Raise UserError for an image of a split or a class that is new."""
+        classes = self._targets.kind == CATEGORY
+        new = [
+            one.path
+            for one in items
+            if one.split not in self.expected or (classes and one.labels[0] not in self._names)
+        ]
+        if new:
+            raise UserError(f"{new[0]}: has come since reading began; leave {self.files[0]} alone meanwhile")
 
     def _targets_of(self, items: Sequence[Item]) -> Array:
         """Return the targets of some images, as records have them. Raises UserError."""
@@ -176,7 +188,7 @@ def read_some(images: Task, form: Form, same_size: bool) -> tuple[Array, Array, 
     return x, said[kept], np.array(splits, str)[kept], problems
 
 
-def _first_size(items: Iterator[Item], form: Form) -> tuple[int, int]:
+def _first_size(items: Iterator[Item], form: Form, where: str) -> tuple[int, int]:
     """Return the height and width of the first image that can be read. Raises UserError if there is none."""
     first = ""
     for one in items:
@@ -186,4 +198,4 @@ def _first_size(items: Iterator[Item], form: Form) -> tuple[int, int]:
             first = first or f"{one.path}: cannot be read as an image ({problem})"
             continue
         return height, width
-    raise UserError(f"none of the images can be read: {first}; {WHERE}")
+    raise UserError(f"{where}: none of the images can be read: {first}; {WHERE}")

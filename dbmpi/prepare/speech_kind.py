@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.prepare.kind import Kind, add_jobs, add_listing, jobs, listing_of
+from dbmpi.prepare.kind import Kind, add_jobs, add_listing, jobs, listing_of, whole
 
 if TYPE_CHECKING:
     from dbmpi.prepare.source import Source
+
+MOST_STATES, MOST_CONTEXT = 100, 1000
 
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +37,16 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--states",
         metavar="N",
-        type=int,
+        type=whole(1, MOST_STATES),
         default=1,
         help="parts of a recording that are classes of their own (1)",
     )
     parser.add_argument(
-        "--context", metavar="N", type=int, default=5, help="frames on either side that are inputs too (5)"
+        "--context",
+        metavar="N",
+        type=whole(0, MOST_CONTEXT),
+        default=5,
+        help="frames on either side that are inputs too (5)",
     )
     add_listing(parser, "recording")
     add_jobs(parser)

@@ -7,9 +7,9 @@ from dbmpi.errors import UserError
 from dbmpi.prepare.source import SPLITS, TEST, TRAIN, VALIDATION
 
 WORDS = {
-    TRAIN: ("train", "training", "trn"),
-    VALIDATION: ("validation", "validate", "valid", "val", "dev", "devel", "development"),
-    TEST: ("test", "testing", "tst", "eval", "evaluation"),
+    TRAIN: ("train", "training"),
+    VALIDATION: ("validation", "valid", "val", "dev"),
+    TEST: ("test", "testing"),
 }
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 

@@ -27,6 +27,7 @@ def summary(path: Path) -> str:
         lines += [f"  {line}" for line in _targets(y)]
         unscaled = x.dtype.kind == "f" and not np.ndim(x.attrs["scale"]) and x.attrs["scale"] == 1
         scaling = f" data.scaling={'columns' if x.ndim == 2 else 'all'}" if unscaled else ""
+        scaling += "" if "test" in file else " data.test_fraction=0.1"
         if "left_out" in file.attrs:
             text = str(file.attrs["left_out"])
             lines.append(f"  left out: {text[:MOST_LEFT_OUT]}{'...' if len(text) > MOST_LEFT_OUT else ''}")

@@ -1,5 +1,6 @@
 """Tables: columns of numbers and of categories, one or more of which are the target."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,13 +16,14 @@ from dbmpi.prepare.columns import CATEGORY, DROP, MEAN, NUMBER, REFUSE, BadCell,
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.pool import mapped
 from dbmpi.prepare.source import SPLITS, TRAIN, Batch, Layout
-from dbmpi.prepare.splits import split_of
+from dbmpi.prepare.splits import SPLIT_OF
 from dbmpi.prepare.table_file import Block, TableFile
 from dbmpi.prepare.target_columns import Learned, TargetColumns, kinds_of
 from dbmpi.text import listed, nearest, several, show
 
 MOST_CATEGORIES = 1000  # of a column of inputs: beyond, it rather names the rows
-MOST_NAMED = 8  # columns of one kind, in the summary
+MOST_NAMED = 20  # columns, in a message
+MOST_SHOWN = 8  # columns of one kind, in the summary
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,19 @@ class TableSource:
         first = next(files[0].blocks(), None)
         if first is None:
             raise UserError(f"{files[0].path}: has no row below its header; nothing is written")
-        self._unnamed = [name for name in self._names if self._is_number_of_row(name, first)]
+        self._unnamed = [
+            name for place, name in enumerate(self._names) if self._is_number_of_row(name, place, first)
+        ]
         self._targets = self._target_columns(first)
         special = {*wanted.learned.names, *wanted.drop, *self._unnamed, wanted.groups, wanted.split}
-        inputs = [self._input(name, first) for name in self._names if name not in special]
+        left = [(name, place) for place, name in enumerate(self._names) if name not in special]
+        inputs = [self._input(name, place, first) for name, place in left]
         if not inputs:
-            raise UserError(f"{files[0].path}: no column is left to learn from beside {listed(self._names)}")
+            raise UserError(f"{files[0].path}: no column is left to learn from beside {_some(self._names)}")
         self._check_inputs(inputs, first)
         self._numbers = [one for one in inputs if one.kind == NUMBER]
         self._categories = [one for one in inputs if one.kind == CATEGORY]
-        keys = [
-            Column(name, self._place(name), CATEGORY, wanted.missing, wanted.cells)
-            for name in (wanted.groups, wanted.split)
-            if name
-        ]
-        self._columns = {one.name: one for one in (*inputs, *self._targets.columns, *keys)}
+        self._columns = {one.name: one for one in (*inputs, *self._targets.columns, *self._keys())}
         self._codes = {name: Codes() for name in self._columns}
         self._targets.codes = self._codes[wanted.learned.names[0]]
         self.record = self._record()
@@ -107,41 +107,56 @@ class TableSource:
         path = self._tables[0].path
         if not self._wanted.learned.names:
             raise UserError(
-                f"{path}: which column is to be learned? --target NAME; it has {listed(self._names)}"
+                f"{path}: which column is to be learned? --target NAME; it has {_some(self._names)}"
             )
         for name in sorted(self._wanted.named):
             if name not in self._names:
                 meant = nearest(name, self._names)
-                raise UserError(f"{path}: has no column {show(name)}{meant}; it has {listed(self._names)}")
+                raise UserError(f"{path}: has no column {show(name)}{meant}; it has {_some(self._names)}")
+        wanted = self._wanted
+        special = [*{*wanted.drop}, *wanted.learned.names, *filter(None, (wanted.groups, wanted.split))]
+        for name, uses in Counter(special).items():
+            if uses > 1:
+                raise UserError(
+                    f"the column {show(name)} is given as two of --target, --drop, --groups and --split: "
+                    "give it once"
+                )
 
-    def _place(self, name: str) -> int:
-        return self._names.index(name)
-
-    def _is_number_of_row(self, name: str, first: Block) -> bool:
+    def _is_number_of_row(self, name: str, place: int, first: Block) -> bool:
         """Return whether a column of which nothing is said only counts the rows."""
-        cells = first.cells(self._place(name))
-        return name not in self._wanted.named and doubts.is_number_of_row(cells, name)
+        return name not in self._wanted.named and doubts.is_number_of_row(first.cells(place), name)
 
     def _target_columns(self, first: Block) -> TargetColumns:
         """Say what the targets are, by the first rows. Raises UserError where that is doubtful."""
         wanted, names = self._wanted, self._wanted.learned.names
+        places = [self._names.index(name) for name in names]
         try:
-            kinds = kinds_of([first.cells(self._place(name)) for name in names], wanted.learned, wanted.cells)
+            kinds = kinds_of([first.cells(place) for place in places], wanted.learned, wanted.cells)
         except UserError as error:
             raise UserError(f"{self.files[0]}: {error}") from None
         missing = DROP if wanted.missing == DROP else REFUSE
         columns = [
-            Column(name, self._place(name), kind, missing, wanted.cells, wanted.dates.get(name))
-            for name, kind in zip(names, kinds, strict=True)
+            Column(name, place, kind, missing, False, cells=wanted.cells, date=wanted.dates.get(name))
+            for name, place, kind in zip(names, places, kinds, strict=True)
         ]
         return TargetColumns(columns, wanted.learned.separator)
 
-    def _input(self, name: str, first: Block) -> Column:
+    def _keys(self) -> Iterator[Column]:
+        """Yield the columns of groups and of splits."""
+        wanted = self._wanted
+        if wanted.groups:
+            place = self._names.index(wanted.groups)
+            yield Column(wanted.groups, place, CATEGORY, wanted.missing, cells=wanted.cells)
+        if wanted.split:  # an empty one is no split, whatever else is missing
+            place, missing = self._names.index(wanted.split), DROP if wanted.missing == DROP else REFUSE
+            yield Column(wanted.split, place, CATEGORY, missing, False, tuple(SPLIT_OF), wanted.cells)
+
+    def _input(self, name: str, place: int, first: Block) -> Column:
         """Say what a column of inputs is, by the first rows."""
-        wanted, place = self._wanted, self._place(name)
+        wanted = self._wanted
         kind = NUMBER if name in wanted.dates else kind_of(first.cells(place), wanted.cells)
         kind = CATEGORY if name in wanted.categorical else kind
-        return Column(name, place, kind, wanted.missing, wanted.cells, wanted.dates.get(name))
+        return Column(name, place, kind, wanted.missing, cells=wanted.cells, date=wanted.dates.get(name))
 
     def _check_inputs(self, inputs: Sequence[Column], first: Block) -> None:
         """Raise UserError where texts are rather something else than categories, for all columns at once."""
@@ -172,6 +187,7 @@ class TableSource:
                 name: one.coded(self._codes[name]) if isinstance(one, Texts) else one
                 for name, one in found.items()
             }
+            self._check_categories()
             yield from self._by_split(self._records(values), values)
 
     def _records(self, values: Mapping[str, Array]) -> Array:
@@ -197,11 +213,7 @@ class TableSource:
             yield TRAIN, self._counted(records[keep])
             return
         for word, code in self._codes[self._wanted.split].items():
-            split = split_of(word)
-            if split is None:
-                raise UserError(
-                    f"the column {show(self._wanted.split)} has {show(word)}; it must be {listed([*SPLITS])}"
-                )
+            split = SPLIT_OF[word.lower()]
             chosen = records[keep][values[self._wanted.split][keep] == code]
             yield split, self._counted(chosen) if split == TRAIN else chosen
 
@@ -212,14 +224,19 @@ class TableSource:
             self._rows += np.isfinite(records["number"]).sum(axis=0)
         return records
 
-    def layout(self) -> Layout:
-        """Return the columns of x: the numbers, then a 0 or 1 for each category."""
+    def _check_categories(self) -> None:
+        """Refuse a column that rather names the rows, before its texts fill the memory."""
         for column in self._categories:
             texts = len(self._codes[column.name])
             if texts > MOST_CATEGORIES:
-                remedy = f"leave it out, --drop {quote(column.name)}"
-                raise UserError(f"the column {show(column.name)} has {several(texts, 'text')}; {remedy}")
-        means = self._sums / np.maximum(self._rows, 1)
+                raise UserError(
+                    f"{self.files[0]}: the column {show(column.name)} has more than {MOST_CATEGORIES:,} "
+                    f"different texts; leave it out: --drop {quote(column.name)}"
+                )
+
+    def layout(self) -> Layout:
+        """Return the columns of x: the numbers, then a 0 or 1 for each category."""
+        means = self._means()
         encoding = [self._codes[column.name].ordered() for column in self._categories]
         targets = self._targets.stored()
         names = [column.name for column in self._numbers]
@@ -250,12 +267,23 @@ class TableSource:
         numbers = [one.name for one in self._numbers]
         categories = [f"{one.name} ({n})" for one, n in zip(self._categories, texts, strict=True)]
         said = [
-            f"{several(len(names), what)}: {_some(names)}"
+            f"{several(len(names), what)}: {', '.join(names[:MOST_SHOWN])}"
+            + (", ..." if len(names) > MOST_SHOWN else "")
             for names, what in ((numbers, "number"), (categories, "text"))
             if names
         ]
         said += [f"{name} counts the rows: is it no input? --drop {quote(name)}" for name in self._counting]
         return "; ".join(said)
+
+    def _means(self) -> Array:
+        """Return what stands for missing numbers. Raises UserError where a column has nothing else."""
+        if self._wanted.missing == MEAN and not self._rows.all():
+            name = self._numbers[int(self._rows.argmin())].name
+            raise UserError(
+                f"{self.files[0]}: the column {show(name)} has no number to take a mean of; leave it out: "
+                f"--drop {quote(name)}"
+            )
+        return np.asarray(self._sums / np.maximum(self._rows, 1))
 
     def _left_out_note(self) -> dict[str, str]:
         said = [f"{several(self._left_out, 'row')} with missing cells"] if self._left_out else []
@@ -264,8 +292,9 @@ class TableSource:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Name the first ones."""
-    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    """List the names of columns for a message."""
+    more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+    return listed([*names[:MOST_NAMED]]) + more
 
 
 def _values(block: Block, columns: Sequence[Column]) -> dict[str, Array | Texts]:
