@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.imports import unloadable
 from dbmpi.prepare.kind import Kind, whole
 from dbmpi.prepare.kinds import KINDS
 from dbmpi.text import plain
@@ -31,6 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refused(str(error))
     except MemoryError as error:
         return _refused(f"{given.out}: is not written: memory runs out ({error}); give it more (ulimit -v)")
+    except ImportError as error:
+        problem = unloadable(error)
+        if problem is None:
+            raise
+        return _refused(problem)
     except KeyboardInterrupt:
         print(f"dbmpi: interrupted; {given.out} is not written", file=sys.stderr)
         return STATUS_INTERRUPTED

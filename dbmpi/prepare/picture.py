@@ -4,7 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dbmpi.arrays import Array
 from dbmpi.prepare import regular
@@ -54,6 +54,8 @@ def read_picture(path: str, form: Form) -> Array:
             warnings.simplefilter("ignore", UserWarning)  # of what Pillow can do without
             with regular.opened(path) as file, Image.open(file) as image:
                 return np.asarray(_fitted(image, form))
+    except UnidentifiedImageError as error:
+        raise NoPicture("it is none, or damaged, or of a format that Pillow does not know") from error
     except Exception as error:  # of a damaged file Pillow raises anything
         raise NoPicture(regular.reason(error)) from error
 

@@ -36,6 +36,8 @@ def opened(path: str | Path) -> BinaryIO:
 def reason(error: BaseException) -> str:
     """Say why a file cannot be read, on one line, without its name."""
     said = getattr(error, "strerror", None) or str(error)
+    if not said and isinstance(error, EOFError):
+        return "it ends too early"
     return " ".join(said.split()) or type(error).__name__
 
 

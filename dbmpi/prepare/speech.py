@@ -59,6 +59,8 @@ class SpeechSource:
         self._recordings, self._context, self._states = recordings, context, states
         self._frame_labels, self._jobs, self.files = frame_labels, jobs, files
         self._codes, self._groups = Codes(), Codes()
+        if not recordings:
+            raise UserError(f"{files[0]}: lists no recording; give one in each line below the first")
         rate, _ = samples(recordings[0].path)
         if not LEAST_HZ <= rate <= MOST_HZ:
             raise UserError(

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.data.hdf5 import ATTRIBUTE_RANGE
 from dbmpi.data.moments import Moments
 from dbmpi.errors import UserError
@@ -79,7 +80,7 @@ def write(out: Path, source: Source, options: Options, progress: Progress) -> di
         _check_names(layout, _files(source))
         _check_classes(layout, source.record, tallies, _files(source))
         rows: dict[str, int] = {}
-        with writing(out), h5py.File(unfinished, "w", libver="latest", locking=False) as file:
+        with writing(out), creating(unfinished, ("latest", "latest")) as file:
             file.attrs.update(_about(layout, options))
             for given, spool in spools.items():
                 fractions = options.fractions if given == TRAIN else {}
