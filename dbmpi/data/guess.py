@@ -48,16 +48,27 @@ class Guess:
 
 
 def data_sets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Return the data sets of a file by path, as many as are looked at; not those behind links."""
+    """Return the data sets of a file by path, as many as are looked at; not those behind links.
+
+    Those of types that numpy lacks are left out, and those that hold nothing at all. Raises RuntimeError
+    where the file is damaged.
+    """
     sets: dict[str, h5py.Dataset] = {}
 
     def look(name: str | bytes, item: object) -> bool | None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and _has_values(item):
             sets[name if isinstance(name, str) else name.decode(errors="backslashreplace")] = item
         return True if len(sets) >= MOST_SETS else None
 
     file.visititems(look)
     return sets
+
+
+def _has_values(item: h5py.Dataset) -> bool:
+    try:
+        return item.dtype is not None and item.shape is not None
+    except TypeError:
+        return False
 
 
 def guess(sets: dict[str, h5py.Dataset]) -> Guess | None:

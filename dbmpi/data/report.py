@@ -21,12 +21,15 @@ from dbmpi.data.file_types import PANDAS
 from dbmpi.data.findings import Findings, looked_over, of_chunks, order_of, speed_of
 from dbmpi.data.fits import suspicions
 from dbmpi.data.guess import Guess, data_sets, guess
+from dbmpi.data.hdf5 import explain_errors
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.text import several, show
+from dbmpi.text import plain, several, show
 
 PROGRAM = "python -m dbmpi.data"
 MOST_SETS, MOST_CLASSES = 30, 20  # shown
+COUNTED = 1 << 22  # classes
+LONGEST = 2000  # characters of a message
 SUFFICES = 256 << 20  # bytes of inputs that are all read, if --all does not say so
 
 
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in report(given.file, given.set, given.all):
             print(line, flush=True)
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {plain(str(error), LONGEST)}", file=sys.stderr)
         return STATUS_USER_ERROR
     return STATUS_OK
 
@@ -56,7 +59,7 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
     path = config.data.path if file.endswith(".toml") else file
     # What the network would have to be is another question: labels are taken as classes where they can be.
     fields = replace(fields_of(config), units=None)
-    with Opening(path) as (opened, _):
+    with Opening(path) as (opened, _), explain_errors(f"{digits.located(path)}: the file"):
         sets = data_sets(opened)
         yield f"{digits.located(path)}: {several(len(sets), 'data set')}"
         yield from (f"  {_of_set(name, sets[name])}" for name in list(sets)[:MOST_SETS])
@@ -164,6 +167,9 @@ def _ranges(found: Findings, train: Split) -> Iterator[str]:
 
 
 def _classes(train: Split, data: Description) -> Iterator[str]:
+    if data.classes is not None and data.classes > COUNTED:
+        yield f"classes: labels up to {data.classes - 1:,}, too many to count"
+        return
     order = order_of(train)
     shown = []
     for label in range(min(len(order.counts), MOST_CLASSES)):

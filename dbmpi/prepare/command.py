@@ -1,11 +1,14 @@
 """The command line of `python -m dbmpi.prepare`: a kind of input, its options, and those of all kinds."""
 
 import argparse
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
 from dbmpi.imports import unloadable
@@ -23,11 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: 0, 2 for wrong input, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     given = _parse(argv)
-    for stop in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(stop) != signal.SIG_IGN:  # as by nohup
-            signal.signal(stop, signal.default_int_handler)
     try:
-        print(_prepare(given, argv))
+        with _stopped_by_signals(given.out):
+            print(_prepare(given, argv))
     except (UserError, OSError) as error:  # a folder that may not be read
         return _refused(str(error))
     except MemoryError as error:
@@ -37,10 +38,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         if problem is None:
             raise
         return _refused(problem)
-    except KeyboardInterrupt:
-        print(f"dbmpi: interrupted; {given.out} is not written", file=sys.stderr)
-        return STATUS_INTERRUPTED
     return STATUS_OK
+
+
+@contextmanager
+def _stopped_by_signals(out: Path) -> Iterator[None]:
+    """Let signals end this process, and what it has begun, at once.
+
+    An exception would not do: within what HDF5 calls of Python it would be lost, and the process crash.
+    """
+
+    def end(*_: object) -> NoReturn:
+        import multiprocessing
+
+        from dbmpi.prepare import unfinished
+
+        for process in multiprocessing.active_children():
+            process.kill()
+        left = unfinished.remove()
+        print(f"dbmpi: interrupted{f'; {plain(str(out))} is not written' if left else ''}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(STATUS_INTERRUPTED)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for one, handler in before.items():
+        if handler != signal.SIG_IGN:  # as by nohup
+            signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler or signal.SIG_DFL)
 
 
 def _refused(problem: str) -> int:

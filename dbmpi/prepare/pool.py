@@ -19,6 +19,7 @@ from dbmpi.errors import UserError
 
 AHEAD = 4  # results of each process that may wait for an earlier one
 OF_TERMINALS = signal.SIGINT, signal.SIGHUP  # which all processes get
+SAFE_PATH = "PYTHONSAFEPATH"
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -89,6 +90,7 @@ class _Crew:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
+        os.environ[SAFE_PATH] = "1"  # nor does it import from the working directory
         before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)
         try:
             process.start()

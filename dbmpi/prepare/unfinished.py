@@ -15,6 +15,8 @@ from dbmpi.errors import UserError
 from dbmpi.files import flush_directory, writing
 
 ANYBODY = 0o666  # as far as the umask of the user lets them
+_BEGUN: set[Path] = set()
+_FINISHED: set[Path] = set()
 LONGEST = 200  # bytes of a name, which gets some more
 
 
@@ -45,17 +47,28 @@ def whole(out: Path, replace: bool, inputs: Sequence[Path]) -> Iterator[Path]:
         with writing(out):
             os.fsync(descriptor)
             path.replace(out) if replace else _name(path, out)
+            _FINISHED.add(out)
             flush_directory(out.parent)
     finally:
         with suppress(OSError):
             path.unlink(missing_ok=True)
+        _BEGUN.discard(path)
         os.close(descriptor)
+
+
+def remove() -> bool:
+    """Remove what this process has begun, as it ends by a signal; return whether it has finished nothing."""
+    for path in _BEGUN:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+    return not _FINISHED
 
 
 def _opened(out: Path) -> tuple[int, Path]:
     """Make an unfinished file; return its descriptor, by which it is locked, and its path."""
     while True:
         path = out.with_name(f"{_start(out)}{secrets.token_hex(4)}.tmp")
+        _BEGUN.add(path)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, ANYBODY)
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -123,8 +123,8 @@ def _check_room(source: Source, folder: Path) -> None:
     wanted, free = source.record.itemsize * sum(source.expected.values()), disk_usage(folder).free
     if wanted > free:
         raise UserError(
-            f"{_files(source)}: its rows take about {wanted / 1e9:,.3g} GB, but {folder} has room for "
-            f"{free / 1e9:,.3g}: make room, write elsewhere, or check that the file is whole"
+            f"{_files(source)}: its rows take about {wanted / 1e6:,.1f} MB, but {folder} has room for "
+            f"{free / 1e6:,.1f} MB: make room, write elsewhere, or check that the file is whole"
         )
 
 
