@@ -6,15 +6,19 @@ Attributes are the configuration, the versions, and what an input has to look li
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.data.factors import array
+from dbmpi.data.format import Format, format_of
 from dbmpi.files import replacing, versions
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
@@ -63,7 +67,7 @@ def write(
         out.attrs["format"], out.attrs["parameters"] = FORMAT, which
         out.attrs["configuration"] = to_toml(config)
         out.attrs["versions"] = json.dumps(versions())
-        _describe(out, data)
+        _describe(out, format_of(data, config.model.loss))
         for tensor in partitioning.network.tensors:
             out.create_dataset(tensor.name, tensor.shape, config.model.dtype)
         for piece in pieces:
@@ -73,13 +77,38 @@ def write(
                 out[box.tensor.name][box.at] = some.reshape(box.shape)
 
 
-def _describe(out: "h5py.File", data: "Description") -> None:
+def _describe(out: "h5py.File", form: Format) -> None:
     """Note what an input has to look like, what the network sees of it, and what its outputs mean."""
-    out.attrs["input_shape"], out.attrs["input_dtype"] = data.input_shape, data.dtype
-    for name, value in zip(("scale", "offset"), data.of_inputs, strict=True):
-        out.attrs[name] = array(value, data.input_shape)
-    if data.scaling is not None and data.scaling.target_scale:
-        out.attrs["target_scale"] = data.scaling.target_scale
-        out.attrs["target_offset"] = data.scaling.target_offset
-    if data.class_names is not None:
-        out.attrs["class_names"] = list(data.class_names)
+    shape = form.input_shape
+    out.attrs["input_shape"], out.attrs["input_dtype"] = shape, form.input_dtype
+    for name, value in zip(("scale", "offset"), form.of_inputs, strict=True):
+        out.attrs[name] = array(value, tuple(shape))
+    out.attrs["outputs"] = form.outputs
+    for name in ("target_scale", "target_offset", "class_names"):
+        if getattr(form, name):
+            out.attrs[name] = list(getattr(form, name))
+
+
+def read_format(attributes: Mapping[str, Any], loss: str) -> Format:
+    """Return what the attributes of a model's file say of data.
+
+    An early file does not say what its outputs stand for: there, the squared loss of labels, which
+    has no class names, is taken for that of targets.
+
+    Raises
+    ------
+    Unlike
+        One is absent, or of another kind.
+    """
+    names = {one.name for one in fields(Format)} & attributes.keys()
+    said = {name: _plain(attributes[name]) for name in names}
+    of_classes = loss != "squared" or "class_names" in said
+    said.setdefault("outputs", "classes" if of_classes else "targets")
+    for name in said.keys() & {"scale", "offset"}:
+        said[name] = np.reshape(said[name], -1).tolist()
+    return Format.from_json(said)
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute as JSON has it."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

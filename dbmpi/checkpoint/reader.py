@@ -16,7 +16,7 @@ from dbmpi.checkpoint.mapping import Source
 from dbmpi.checkpoint.vector_names import UPDATES
 from dbmpi.checkpoint.whole_file import Damaged, WholeFile
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.layout.placement import TensorBox, tensor_boxes
+from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
 
 
@@ -55,18 +55,21 @@ class Reader:
 
     def read(self, vector: str, piece: Piece, out: Array) -> None:
         """Fill `out`, `(piece.size,)`, contiguous, with the elements of a piece."""
-        out.fill(np.nan)
         for box in tensor_boxes(self._partitioning, piece):
-            room = out[box.start : box.stop].reshape(box.shape)
-            for source in self._index.sources[vector][box.tensor.name]:
-                self._take(vector, source, box, room)
+            self.read_box(vector, box.tensor.name, box.at, out[box.start : box.stop].reshape(box.shape))
+
+    def read_box(self, vector: str, tensor: str, at: tuple[slice, ...], out: Array) -> None:
+        """Fill `out`, of the shape of the box `at` of a tensor, with its elements."""
+        out.fill(np.nan)
+        for source in self._index.sources[vector][tensor]:
+            self._take(vector, source, at, out)
         if np.isnan(out).any():
             raise Damaged(f"{self._checkpoint.path.name}: {vector} holds what is no number")
 
-    def _take(self, vector: str, source: Source, box: TensorBox, room: Array) -> None:
+    def _take(self, vector: str, source: Source, box: tuple[slice, ...], room: Array) -> None:
         """Fill the part of a box, of which `room` is the memory, that a source has."""
         common = [
-            (max(a, part.start), min(b, part.stop)) for (a, b), part in zip(source.at, box.at, strict=True)
+            (max(a, part.start), min(b, part.stop)) for (a, b), part in zip(source.at, box, strict=True)
         ]
         if any(a >= b for a, b in common):
             return
@@ -75,9 +78,7 @@ class Reader:
         first, last = (edge - source.at[0][0] for edge in common[0])
         rows = extents[vector].read(file, source.start + first * row, source.start + last * row)
         rest = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(common[1:], source.at[1:], strict=True))
-        into = tuple(
-            slice(a - part.start, b - part.start) for (a, b), part in zip(common, box.at, strict=True)
-        )
+        into = tuple(slice(a - part.start, b - part.start) for (a, b), part in zip(common, box, strict=True))
         room[into] = rows.reshape(last - first, *source.shape[1:])[(slice(None), *rest)]
 
     def _file(self, name: str) -> tuple[WholeFile, dict[str, Extent]]:

@@ -17,7 +17,7 @@ from dbmpi.data import sizes
 from dbmpi.data.chance import BinaryChance, LabelChance, TargetChance
 from dbmpi.data.cuts import cut
 from dbmpi.data.factors import Factor, Scaling
-from dbmpi.data.fields import Fields, View, found, plain
+from dbmpi.data.fields import Fields, View, found, plain, unused_validation
 from dbmpi.data.recognize import labels_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
@@ -79,6 +79,8 @@ class Description:
         Labels that only rows for validation and test hold.
     few_values : tuple of float
         The values of float targets, if they are whole numbers and few.
+    unused : str
+        What the file calls rows for validation that are not used; empty if there are none.
     counts : tuple of int
         Training rows of each class from 0 on; nothing where there are too many classes to count.
     """
@@ -110,6 +112,7 @@ class Description:
     unlearned: tuple[int, ...] = ()
     few_values: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
+    unused: str = ""
 
     def view(self, name: str) -> View:
         """Return how a split is read."""
@@ -209,6 +212,7 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             test_fraction=fraction,
             binary=train.binary,
             unlearned=tuple(np.setdiff1d(held_out, learned).tolist()),
+            unused="" if "validation" in splits else unused_validation(path, fields),
             **_of_kind(of_train),
         )
 

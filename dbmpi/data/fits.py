@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dbmpi.data.describe import Description
+from dbmpi.data.guess import looks_channels_first
 from dbmpi.errors import UserError
 from dbmpi.text import several, show
 
@@ -89,6 +90,17 @@ def _made(description: Description) -> bool:
 def suspicions(description: Description) -> Iterator[str]:
     """Yield what labels or targets may be in truth, and what was not meant to be."""
     targets = f"{description.path}: {description.targets_from}"
+    train = description.view("train")
+    if not train.channels_first and looks_channels_first((0, *description.input_shape)):
+        yield (
+            f"{description.path}: {train.inputs.strip('/')} has examples of shape {description.input_shape}, "
+            'read as (H, W, C): if they are (C, H, W), set data.layout = "channels_first"'
+        )
+    if description.unused:
+        yield (
+            f"{description.path}: has rows for validation that are not used; set data.validation = "
+            f'"{description.unused}", as the file calls them'
+        )
     if description.unlearned:
         names = description.class_names or ()
         labels = [show(names[at]) if at < len(names) else str(at) for at in description.unlearned]

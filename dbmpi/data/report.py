@@ -17,7 +17,9 @@ from dbmpi.config.sections import Config
 from dbmpi.data import digits
 from dbmpi.data.describe import Description, describe
 from dbmpi.data.fields import Fields, Opening, fields_of
+from dbmpi.data.file_types import PANDAS
 from dbmpi.data.findings import Findings, looked_over, of_chunks, order_of, speed_of
+from dbmpi.data.fits import suspicions
 from dbmpi.data.guess import Guess, data_sets, guess
 from dbmpi.data.hdf5 import explain_errors
 from dbmpi.data.split import Split
@@ -63,13 +65,15 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
         yield from (f"  {_of_set(name, sets[name])}" for name in list(sets)[:MOST_SETS])
         if len(sets) > MOST_SETS:
             yield f"  and {len(sets) - MOST_SETS:,} more"
+        if any("pandas_type" in opened[name].parent.attrs for name in sets):
+            raise UserError(f"{digits.located(path)}: {PANDAS.said(digits.located(path))}")
         guessed = guess(sets)
     fields, lines = _fields(path, fields, config, guessed)
     yield from lines
     description = describe(path, stand_in=False, fields=fields)
     yield from _of_splits(description)
     yield from _of_rows(path, description, all_rows)
-    yield from (f"warning: {text}" for text in description.warnings)
+    yield from (f"warning: {text}" for text in (*description.warnings, *suspicions(description)))
 
 
 def _fields(path: str, fields: Fields, config: Config, guessed: Guess | None) -> tuple[Fields, list[str]]:
@@ -83,7 +87,8 @@ def _fields(path: str, fields: Fields, config: Config, guessed: Guess | None) ->
     if guessed.groups is not None:
         hints.append(f'  groups = "{guessed.groups}"  # if rows of one must not be on both sides of a cut')
     first = fields.channels_first or guessed.channels_first
-    return replace(fields, inputs=guessed.inputs, targets=guessed.targets, channels_first=first), hints
+    fields = replace(fields, inputs=guessed.inputs, targets=guessed.targets, channels_first=first)
+    return replace(fields, name_of_validation=guessed.validation), hints
 
 
 def _has(path: str, fields: Fields) -> bool:

@@ -128,6 +128,18 @@ class PartitionModel:
         here.boundary.finish()
         return score
 
+    def outputs_of(self, theta: Tensors, width: int) -> Array:
+        """Return what the own output units compute of the minibatch in `workspace(width)`: a view, `(O, B)`.
+
+        Of a last layer before softmax or the logistic function, which belong to the loss. In step with the
+        other partitions.
+        """
+        here = self._of(width)
+        here.workspace.draw = None
+        self._forward(theta, here)
+        here.boundary.finish()
+        return here.workspace.output
+
     def differentiate(self, theta: Tensors, gradient: Tensors, width: int, targets: Array) -> Score:
         """Score the minibatch in `workspace(width)`, and overwrite `gradient` with that of the mean loss.
 

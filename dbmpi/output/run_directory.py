@@ -3,11 +3,12 @@
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
@@ -134,8 +135,9 @@ def describe_run(
     threads: Sequence[int],
     resumed_from: int | None = None,
     source: str = "",
+    data: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed.
+    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed, and `data`.
 
     Returns
     -------
@@ -162,6 +164,7 @@ def describe_run(
         "mpi": mpi,
         "versions": versions(),
         "ranks": ranks,
+        "data": data,
     }
     owned.write_json(RUN, content)
     return kept

@@ -11,38 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data.guess import looks_channels_first
 from dbmpi.data.sanity import LARGEST
 from dbmpi.errors import UserError
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.source import TRAIN, Batch, Layout, batch_rows
-from dbmpi.prepare.stream import Stream
+from dbmpi.prepare.stream import Stream, turned
 from dbmpi.prepare.streams import opened
 from dbmpi.prepare.targets import BEYOND, Targets, check_rows, task_of
 from dbmpi.text import listed, nearest, several, show
 
-# How others call inputs and targets, and the splits.
-USUAL = (
-    ("x_{}", "y_{}"),
-    ("X_{}", "y_{}"),
-    ("{}_x", "{}_y"),
-    ("{}/x", "{}/y"),
-    ("{}_images", "{}_labels"),
-    ("{}/images", "{}/labels"),
-    ("{}_data", "{}_labels"),
-)
-USUAL_ALONE = (
-    ("x", "y"),
-    ("X", "y"),
-    ("images", "labels"),
-    ("data", "target"),
-    ("data", "labels"),
-    ("inputs", "targets"),
-)
-WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test", "testing"),
-}
+MOST_AXES = 4  # of inputs
 NUMBERS, BYTES, TRUTH = "numbers", "bytes", "truth values"  # kinds of inputs
 KINDS = {"u1": BYTES, "b1": TRUTH}
 LOOKED_AT = 4096  # targets, to see what they are
@@ -61,15 +40,18 @@ class Wanted:
         Of the inputs and targets of each split.
     groups
         Name of an array of the training rows: those with the same value stay in one split; or None.
-    channels_first
-        Whether images are (N, C, H, W).
+    channels_first, rows_last, flat
+        Whether images are (N, C, H, W), None to refuse what looks so; rows of inputs are their last axis; the
+        axes of a row become one.
     task
         One of `targets.TASKS`; None to see by the first targets.
     """
 
     names: Names
     groups: str | None = None
-    channels_first: bool = False
+    channels_first: bool | None = None
+    rows_last: bool = False
+    flat: bool = False
     task: str | None = None
 
 
@@ -122,25 +104,51 @@ class ArraySource:
         """Check the arrays of a file against the first ones of all, count its rows, and return the first."""
         with opened(path) as arrays:
             for split, names in self._wanted.names.items():
-                x, y = (_array(path, arrays, name) for name in names)
-                _check_inputs(x, self._wanted.channels_first, f"{path}: {names[0]}")
-                _check_targets(y, x.shape[0], f"{path}: {names[1]}")
+                x, y, *groups = self._streams(path, arrays, split)
+                self._check_inputs(x, f"{path}: {names[0]}")
+                _check_targets(y, x, f"{path}: {names[1]}")
                 self.expected[split] += x.shape[0]
-                shape, kind = self._channels_last(x.shape[1:]), KINDS.get(x.dtype.str[1:], NUMBERS)
+                shape, kind = self._shape_of(x.shape[1:]), KINDS.get(x.dtype.str[1:], NUMBERS)
                 if first is None:
                     some = next(y.batches(LOOKED_AT), np.zeros((0, *y.shape[1:]), y.dtype))
-                    targets = Targets(self._wanted.task or task_of(some), prod(y.shape[1:]))
-                    first = Example(f"{path}: {names[0]}", shape, kind, targets)
+                    task = self._wanted.task or task_of(some, doubles=path.suffix == ".mat")
+                    first = Example(f"{path}: {names[0]}", shape, kind, Targets(task, prod(y.shape[1:])))
                 first.check(f"{path}: {names[0]}", shape, kind, prod(y.shape[1:]))
-                if self._wanted.groups and split == TRAIN:
-                    groups = _array(path, arrays, self._wanted.groups)
-                    _check_groups(groups, x.shape[0], f"{path}: {self._wanted.groups}")
+                for one in groups:
+                    _check_groups(one, x.shape[0], f"{path}: {self._wanted.groups}")
         assert first is not None
         return first
 
-    def _channels_last(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _streams(self, path: Path, arrays: Mapping[str, Stream], split: str) -> list[Stream]:
+        """Return inputs, targets and, for training, groups, with rows as their first axis."""
+        names = [*self._wanted.names[split]]
+        names += [self._wanted.groups] if self._wanted.groups and split == TRAIN else []
+        x, *others = (_array(path, arrays, name) for name in names)
+        x = turned(x) if self._wanted.rows_last else x
+        return [x, *(turned(one) if _lies(one, x.shape[:1]) else one for one in others)]
+
+    def _shape_of(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of an example as it is written."""
-        return (*shape[1:], shape[0]) if self._wanted.channels_first and len(shape) == 3 else shape
+        if self._wanted.flat:
+            return (prod(shape),)
+        return (*shape[1:], shape[0]) if self._wanted.channels_first else shape
+
+    def _check_inputs(self, x: Stream, where: str) -> None:
+        """Raise UserError unless inputs are numbers of a shape that a network takes."""
+        shown = f"{where} has shape {x.shape} and type {x.dtype}"
+        if len(x.shape) < 2 or x.dtype.kind not in "uifb":
+            raise UserError(
+                f"{shown}, not numbers (N, features), (N, H, W) or (N, H, W, C); name another array"
+            )
+        if len(x.shape) > MOST_AXES and not self._wanted.flat:
+            raise UserError(f"{shown}, more than (N, H, W, C); --flat makes (N, features) of it")
+        if self._wanted.channels_first and len(x.shape) != MOST_AXES:
+            raise UserError(f"{shown}, but --channels-first is of (N, C, H, W); leave it out")
+        if self._wanted.channels_first is None and not self._wanted.flat and looks_channels_first(x.shape):
+            raise UserError(
+                f"{shown}: are images (N, C, H, W)? --channels-first, or else --no-channels-first"
+            )
+        _check_row(x, where)
 
     def batches(self) -> Iterator[Batch]:
         """Yield all rows, file by file."""
@@ -153,8 +161,8 @@ class ArraySource:
         self, path: Path, arrays: Mapping[str, Stream], split: str, names: tuple[str, str]
     ) -> Iterator[Array]:
         rows, done = batch_rows(self.record), 0
-        wanted = [*names, self._wanted.groups] if self._wanted.groups and split == TRAIN else [*names]
-        for x, y, *groups in zip(*(_array(path, arrays, name).batches(rows) for name in wanted), strict=True):
+        streams = self._streams(path, arrays, split)
+        for x, y, *groups in zip(*(one.batches(rows) for one in streams), strict=True):
             records = np.zeros(len(x), self.record)
             records["x"] = self._inputs(x, f"{path}: {names[0]}", done)
             records["y"] = self._targets.encode(y, f"{path}: {names[1]}", done)
@@ -169,7 +177,7 @@ class ArraySource:
         if x.dtype.kind == "f" or x.dtype.itemsize == 8:
             wide = x if x.dtype.kind == "f" and x.dtype.itemsize != 2 else x.astype(np.float64)
             check_rows(np.abs(wide) <= LARGEST, x, where, first, f"{BEYOND}; mend it")
-        return x
+        return x.reshape(len(x), *self._shape)
 
     def layout(self) -> Layout:
         """Return that inputs and targets are kept, but for classes, which are numbered."""
@@ -192,25 +200,18 @@ def _converted(records: Array, places: Array | None, dtype: np.dtype) -> tuple[A
     return records["x"], (y if places is None else places[y]).astype(dtype)
 
 
-def _check_inputs(x: Stream, channels_first: bool, where: str) -> None:
-    if not 2 <= len(x.shape) <= 4 or x.dtype.kind not in "uifb":
-        raise UserError(
-            f"{where} has shape {x.shape} and type {x.dtype}, not numbers (N, features), (N, H, W) or "
-            "(N, H, W, C); name another array"
-        )
-    if channels_first and len(x.shape) != 4:
-        raise UserError(f"{where} has shape {x.shape}, but --channels-first is of (N, C, H, W); leave it out")
-    _check_row(x, where)
+def _lies(one: Stream, rows: tuple[int, ...]) -> bool:
+    """Return whether the rows of an array are its last axis: a row of MATLAB, (1, N)."""
+    return one.shape[:1] != rows and one.shape[-1:] == rows
 
 
-def _check_targets(y: Stream, rows: int, where: str) -> None:
+def _check_targets(y: Stream, x: Stream, where: str) -> None:
     if y.dtype.kind not in "uifbUS":
         raise UserError(f"{where} has type {y.dtype}; give labels as integers or texts, or numbers")
-    if not y.shape or y.shape[0] != rows:
-        raise UserError(
-            f"{where} has {several(y.shape[0] if y.shape else 0, 'row')}, but the inputs {rows}; give one "
-            "for each example"
-        )
+    if not y.shape or y.shape[0] != x.shape[0]:
+        rows, last = several(y.shape[0] if y.shape else 0, "row"), x.shape[-1] in y.shape
+        remedy = "add --rows-last, if its last axis are the rows" if last else "give one for each example"
+        raise UserError(f"{where} has {rows}, but the inputs {x.shape[0]}, of shape {x.shape}; {remedy}")
     _check_row(y, where)
 
 
@@ -245,22 +246,3 @@ def _some(arrays: Mapping[str, Stream]) -> str:
     """List the names of arrays for a message."""
     more = f" and {len(arrays) - MOST_NAMED:,} more" if len(arrays) > MOST_NAMED else ""
     return listed([*islice(arrays, MOST_NAMED)]) + more
-
-
-def usual_names(path: Path) -> Names:
-    """Find inputs and targets by the names that others give them. Raises UserError if there are none."""
-    with opened(path) as arrays:
-        found = {
-            split: names
-            for split, words in WORDS.items()
-            for names in ((x.format(word), y.format(word)) for word in words for x, y in USUAL)
-            if all(name in arrays for name in names)
-        }
-        if TRAIN in found:
-            return found
-        alone = [names for names in USUAL_ALONE if all(name in arrays for name in names)]
-        if alone:
-            return {TRAIN: alone[0]}
-        raise UserError(
-            f"{path}: has {_some(arrays) or 'no array'}; say what is what: --inputs NAME --targets NAME"
-        )

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data.file_types import PANDAS
 from dbmpi.data.guess import data_sets
 from dbmpi.data.hdf5 import explain_errors, opened
 from dbmpi.data.labels import is_text
@@ -18,6 +19,7 @@ from dbmpi.data.rows import Rows
 from dbmpi.data.sources import Sources
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box
+from dbmpi.prepare import matlab
 from dbmpi.prepare.stream import Stream, explained, unusable
 
 NEITHER = "holds neither numbers nor texts, but {}: write an array of numbers or texts"
@@ -40,7 +42,10 @@ class DataSets(Mapping[str, Stream]):
         file = files.enter_context(opened(path))
         self._path, self._transposed, self._sources = path, transposed, Sources(path, file, files)
         with explain_errors(f"{path}: the file"):
-            self._names = [name for name, one in data_sets(file).items() if one.shape]
+            sets = data_sets(file)
+            if any("pandas_type" in one.parent.attrs for one in sets.values()):
+                raise UserError(f"{path}: {PANDAS.said(path)}")
+            self._names = [name for name, one in sets.items() if one.shape and not name.startswith("#")]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -62,6 +67,8 @@ class DataSets(Mapping[str, Stream]):
         with explain_errors(where):
             stored = self._sources.data_set(name)
             shape = stored.shape[::-1] if self._transposed else stored.shape
+            if self._transposed and (texts := matlab.texts(stored)):
+                return texts
             if stored.dtype.hasobject and not is_text(stored.dtype):
                 return unusable(shape, NEITHER.format("references or lists"))
             rows = self._sources.rows(stored, where)

@@ -1,33 +1,64 @@
 """CSV and its relatives, gzipped or not: blocks of rows, and the columns of each."""
 
+import codecs
 import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data import file_types
+from dbmpi.data.file_types import type_of
 from dbmpi.data.sanity import LARGEST
 from dbmpi.errors import UserError
 from dbmpi.prepare import regular
 from dbmpi.prepare.table_file import check_names
 from dbmpi.text import several, show
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
 BLOCK_BYTES = 1 << 19  # beyond, numpy.loadtxt gets no faster
 MOST_QUOTED_BYTES = 1 << 20  # in one cell: beyond, a quote is taken for one that is never closed
 MOST_LINE_BYTES = 64 << 20  # beyond, it is taken for a file of another kind
 SWELLING = 5  # of a gzipped table
 DELIMITERS = ",\t;|"
+SPACE = " "  # any blanks
 QUOTE = '"'
 NUL = b"\0"
 BOM = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"
+UTF8 = "utf-8"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written.
+
+    Attributes
+    ----------
+    header
+        Whether its first line names the columns; else they are called 1, 2, 3, ... None: it must look so.
+    delimiter
+        What stands between cells; `SPACE` for any blanks, None to see by the first line.
+    encoding
+        Of its texts, by the name that Python has for it.
+    skipped
+        Lines before the first one.
+    """
+
+    header: bool | None = None
+    delimiter: str | None = None
+    encoding: str = UTF8
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,14 +86,16 @@ class Block:
         """The lines. Raises UserError where they are no text."""
         if NUL in self.content:
             line = self.first + self.content.count(b"\n", 0, self.content.index(NUL))
-            raise UserError(f"{self.path}: line {line}: holds a NUL, which no text does; mend it")
+            raise UserError(
+                f"{self.path}: line {line}: holds a NUL, which no text does; mend it, or say what "
+                "it is: --encoding utf-16"
+            )
         try:
             return io.StringIO(self.content.decode(), newline="\n").readlines()
         except UnicodeDecodeError as error:
             line = self.first + self.content.count(b"\n", 0, error.start)
-            raise UserError(
-                f"{self.path}: line {line}: is not text in UTF-8; save the file as UTF-8"
-            ) from error
+            remedy = "save it so, or say what it is: --encoding latin-1"
+            raise UserError(f"{self.path}: line {line}: is not text in UTF-8; {remedy}") from error
 
     def numbers(self, places: Sequence[int], alone: bool) -> Array | None:
         """Return columns of finite numbers, float64 (B, places); None if there is anything else.
@@ -70,7 +103,8 @@ class Block:
         They are `alone` if they are all columns. None also where rows may be shorter or longer than the
         header, which `cells` tells then.
         """
-        form: dict[str, Any] = {"delimiter": self.delimiter, "comments": None, "quotechar": QUOTE, "ndmin": 2}
+        delimiter = None if self.delimiter == SPACE else self.delimiter
+        form: dict[str, Any] = {"delimiter": delimiter, "comments": None, "quotechar": QUOTE, "ndmin": 2}
         try:
             found = np.loadtxt(self.lines, usecols=None if alone else places, **form)
         except ValueError:
@@ -103,13 +137,13 @@ class Block:
 
     def _rows(self) -> Iterator[list[str]]:
         try:
-            yield from csv.reader(self.lines, delimiter=self.delimiter, quotechar=QUOTE, strict=True)
+            yield from _reader(self.lines, self.delimiter)
         except csv.Error as error:
             raise UserError(f"{self.path}: from line {self.first} on: {error}; mend the quotes") from error
 
     def where(self, row: int) -> str:
         """Name the place of a row: its file and line."""
-        reader, line = csv.reader(self.lines, delimiter=self.delimiter, quotechar=QUOTE), 0
+        reader, line = _reader(self.lines, self.delimiter), 0
         with suppress(csv.Error):
             for cells in reader:
                 if cells and row == 0:
@@ -126,13 +160,13 @@ class DelimitedFile:
     ----------
     path
         Gzipped if its name ends in ".gz".
-    header
-        Whether its first line names the columns; else they are called 1, 2, 3, ...
+    dialect
+        How it is written.
 
     Attributes
     ----------
     names
-        Of the columns.
+        Of the columns; one without a name is called "column 3", by its place.
 
     Raises
     ------
@@ -140,15 +174,20 @@ class DelimitedFile:
         It cannot be read, or is empty; or the first line has numbers only, where it should have names.
     """
 
-    def __init__(self, path: Path, header: bool) -> None:
-        self.path, self._header, self._delimiter, self.names = path, header, DELIMITERS[0], [""]
+    def __init__(self, path: Path, dialect: Dialect = Dialect()) -> None:
+        self.path, self._dialect, self._header = path, dialect, dialect.header is not False
+        self._gzipped = _is_gzipped(path)
         self._start = next(self._pieces(), b"")
         line = self._first_line()
-        self._delimiter = max(DELIMITERS, key=line.count)
+        self._delimiter = dialect.delimiter or _delimiter_of(line)
         cells = [cell.strip() for cell in self._cells(line)]
-        if header and all(_is_number(cell) for cell in cells):
-            raise UserError(f"{path}: line 1 has numbers only; put names there, or add --no-header")
-        self.names = cells if header else [str(number) for number in range(1, len(cells) + 1)]
+        if dialect.header is None and _look_like_values(cells):
+            raise UserError(
+                f"{path}: line 1 has numbers where names of columns should be, as {show(cells[0])}: add "
+                "--no-header, or --header if they are the names"
+            )
+        names = [cell or f"column {number}" for number, cell in enumerate(cells, 1)]
+        self.names = names if self._header else [str(number) for number in range(1, len(cells) + 1)]
         check_names(path, self.names)
 
     def _first_line(self) -> str:
@@ -164,22 +203,22 @@ class DelimitedFile:
 
     def _cells(self, line: str) -> list[str]:
         try:
-            return next(csv.reader([line], delimiter=self._delimiter, quotechar=QUOTE, strict=True))
+            return next(_reader([line], self._delimiter))
         except csv.Error as error:
             raise UserError(f"{self.path}: line 1: {error}; mend the line") from error
 
     def expected(self) -> int:
         """Return about how many rows there are, by the first ones and the size of the file."""
-        size = self.path.stat().st_size * (SWELLING if self.path.suffix == ".gz" else 1)
+        size = self.path.stat().st_size * (SWELLING if self._gzipped else 1)
         return max(1, size * max(1, self._start.count(b"\n")) // len(self._start))
 
     def blocks(self) -> Iterator[Block]:
         """Yield all rows. Raises UserError where the file cannot be read."""
-        line = 1
+        line = top = 1 + self._dialect.skipped
         for content in self._pieces():
             first, lines = line, content.count(b"\n")
-            if first == 1 and self._header:
-                content, first = content.partition(b"\n")[2], 2
+            if first == top and self._header:
+                content, first = content.partition(b"\n")[2], top + 1
             if content.strip():
                 yield Block(content, first, self.path, self._delimiter, len(self.names))
             line += lines
@@ -188,13 +227,24 @@ class DelimitedFile:
         """Yield the file in pieces that end with whole rows."""
         try:
             with regular.opened(self.path) as stored:
-                file = cast(IO[bytes], gzip.GzipFile(fileobj=stored) if self.path.suffix == ".gz" else stored)
-                if file.read(len(BOM)) != BOM:
-                    file.seek(0)
+                unpacked = gzip.GzipFile(fileobj=stored) if self._gzipped else stored
+                file = self._decoded(cast(IO[bytes], unpacked))
+                for _ in range(self._dialect.skipped):
+                    file.readline(MOST_LINE_BYTES)
                 while piece := self._piece(file):
                     yield piece + self._rest_of_quoted(piece, file)
+        except UnicodeError as error:
+            raise UserError(f"{self.path}: is not text in {self._dialect.encoding}: {error}") from error
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{self.path}: cannot be read: {regular.reason(error)}; is it whole?") from error
+
+    def _decoded(self, file: IO[bytes]) -> IO[bytes]:
+        """Return a file as bytes of UTF-8, without what says that it is."""
+        if self._dialect.encoding != UTF8:
+            return cast(IO[bytes], codecs.EncodedFile(file, UTF8, self._dialect.encoding))
+        if file.read(len(BOM)) != BOM:
+            file.seek(0)
+        return file
 
     def _piece(self, file: IO[bytes]) -> bytes:
         """Read some lines. Raises UserError where one has no end."""
@@ -219,9 +269,40 @@ class DelimitedFile:
         return b"".join(rest)
 
 
+def _delimiter_of(line: str) -> str:
+    """Return what stands between cells, as far as a line shows: blanks, where it has nothing else."""
+    found = max(DELIMITERS, key=line.count)
+    return found if found in line or len(line.split()) < 2 else SPACE
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> "Reader":
+    if delimiter == SPACE:
+        lines = (" ".join(line.split()) + "\n" for line in lines)
+    return csv.reader(lines, delimiter=delimiter, quotechar=QUOTE, skipinitialspace=True, strict=True)
+
+
 def _cut(piece: bytes) -> str:
     """Return the last row of a piece for a message."""
     return show(piece.rstrip(b"\n").rpartition(b"\n")[2].decode(errors="replace"))
+
+
+def _is_gzipped(path: Path) -> bool:
+    """Return whether a table is gzipped. Raises UserError where it is none."""
+    try:
+        with regular.opened(path) as file:
+            gzipped = file.read(len(GZIP)) == GZIP
+        found = type_of(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {regular.reason(error)}") from error
+    if found not in (file_types.TABLE, file_types.OTHER) and not gzipped:
+        raise UserError(f"{path}: {found.said(path)}")
+    return gzipped
+
+
+def _look_like_values(cells: Sequence[str]) -> bool:
+    """Return whether what should be names of columns are rather numbers; a name may be a year."""
+    numbers = [cell for cell in cells if _is_number(cell)]
+    return len(numbers) > len(cells) / 2 or not all(map(str.isdigit, numbers))
 
 
 def _is_number(text: str) -> bool:

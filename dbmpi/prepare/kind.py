@@ -13,6 +13,7 @@ from dbmpi.errors import UserError
 from dbmpi.prepare import regular
 
 if TYPE_CHECKING:
+    from dbmpi.prepare.listing import Listing
     from dbmpi.prepare.source import Source
 
 
@@ -40,8 +41,11 @@ class Kind:
     source: Callable[[argparse.Namespace], "Source"]
 
 
-def found_files(names: Sequence[str]) -> list[Path]:
-    """Return the files of names, some of which may be patterns. Raises UserError where one cannot be read."""
+def found_files(names: Sequence[str], folders: bool = False) -> list[Path]:
+    """Return the files, or also `folders`, of names, some of which may be patterns.
+
+    Raises UserError where one cannot be read.
+    """
     found: list[Path] = []
     for name in names:
         there = [name] if os.path.lexists(name) else sorted(glob.glob(name, recursive=True))
@@ -49,7 +53,8 @@ def found_files(names: Sequence[str]) -> list[Path]:
             raise UserError(f"{name}: there is no such file")
         found += [Path(one) for one in there]
     for path in found:
-        regular.check(path)
+        if not (folders and path.is_dir()):
+            regular.check(path)
     return found
 
 
@@ -82,10 +87,32 @@ def jobs(given: argparse.Namespace) -> int:
     return given.jobs or min(usable_cores(), MOST_JOBS)
 
 
+def add_listing(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add which columns of a CSV list files of one kind to a parser."""
+    group = parser.add_argument_group(f"columns of a CSV that lists each {what}")
+    group.add_argument(
+        "--path",
+        metavar="NAME",
+        help="of the path, from the folder of the CSV on; or where it lies, by columns: 'files/{id}.end'",
+    )
+    group.add_argument(
+        "--label", metavar="NAME", action="append", default=[], help="of the label; again for several"
+    )
+    group.add_argument("--split", metavar="NAME", help="of train, validation or test")
+    group.add_argument("--groups", metavar="NAME", help="whose rows of one text stay in one split")
+
+
+def listing_of(given: argparse.Namespace) -> "Listing":
+    """Return which columns list files."""
+    from dbmpi.prepare.listing import Listing
+
+    return Listing(given.path, given.label, given.split, given.groups)
+
+
 @contextmanager
 def extra(package: str) -> Iterator[None]:
     """Say how to install what only one kind needs."""
     try:
         yield
     except ImportError as error:
-        raise UserError(f"this kind needs {package} ({error}): pip install 'dbmpi[prepare]'") from error
+        raise UserError(f"this kind needs {package} ({error}): pip install {package}") from error

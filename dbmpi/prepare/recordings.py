@@ -14,10 +14,12 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
 from dbmpi.prepare import regular
-from dbmpi.prepare.listing import files_of
-from dbmpi.prepare.source import TEST, TRAIN
-from dbmpi.text import several
+from dbmpi.prepare.listing import Listing, files_of, labels_of
+from dbmpi.prepare.source import TEST
+from dbmpi.prepare.splits import folders_of
+from dbmpi.text import listed, several
 
+OTHER_SOUNDS = ".flac", ".mp3", ".ogg", ".m4a", ".aif", ".aiff", ".sph", ".opus"
 CONVERT = "convert it, as by: sox IN -b 16 -c 1 OUT.wav"
 PLACES = r"\{(\w*)\}"  # in a pattern of names
 
@@ -46,7 +48,8 @@ def by_names(folder: Path, pattern: str | None, test: str | None) -> list[Record
     Parameters
     ----------
     pattern
-        Of their names without the end, as "{label}_{group}_{}", where {} is any text; None for no label.
+        Of their names without the end, as "{label}_{group}_{}", where {} is any text; or of their paths from
+        the folder on, as "{label}/{group}_{}". None: the label is the folder, where they lie in some.
     test
         Pattern of the names of those of the test split, as "*_[0-4]"; None for none.
 
@@ -59,13 +62,24 @@ def by_names(folder: Path, pattern: str | None, test: str | None) -> list[Record
     if not folder.is_dir():
         raise UserError(f"{folder}: is no folder; give the folder of the WAV files")
     found = []
-    for path in sorted(one for one in folder.rglob("*") if one.suffix.lower() == ".wav" and not one.is_dir()):
-        said = _matched(path, pattern) if pattern else {}
-        split = TEST if test and fnmatch.fnmatchcase(path.stem, test) else TRAIN
-        found.append(Recording(path, said.get("label", ""), split, said.get("group", str(path))))
+    for split, top in folders_of(folder).items():
+        for path in sorted(
+            one for one in top.rglob("*") if one.suffix.lower() == ".wav" and not one.is_dir()
+        ):
+            inner = path.relative_to(top).with_suffix("")
+            said = _matched(path, inner, pattern) if pattern else _by_folder(inner)
+            name = str(inner) if "/" in (test or "") else path.stem
+            own = TEST if test and fnmatch.fnmatchcase(name, test) else split
+            found.append(Recording(path, said.get("label", ""), own, said.get("group", str(path))))
     if not found:
-        raise UserError(f"{folder}: has no file that ends in .wav")
+        others = sorted({one.suffix for one in folder.rglob("*") if one.suffix.lower() in OTHER_SOUNDS})
+        remedy = f", but {listed(others)}; convert them, as by: sox IN -b 16 -c 1 OUT.wav" if others else ""
+        raise UserError(f"{folder}: has no file that ends in .wav{remedy}")
     return found
+
+
+def _by_folder(inner: Path) -> dict[str, str]:
+    return {"label": inner.parts[0]} if len(inner.parts) > 1 else {}
 
 
 def _check_pattern(pattern: str) -> None:
@@ -77,14 +91,14 @@ def _check_pattern(pattern: str) -> None:
         )
 
 
-def _matched(path: Path, pattern: str) -> dict[str, str]:
-    """Return what the name of a file says."""
+def _matched(path: Path, inner: Path, pattern: str) -> dict[str, str]:
+    """Return what the name of a file says, or its path from the folder on."""
     pieces = re.split(PLACES, pattern)
     text = "".join(
         (f"(?P<{piece}>.+?)" if piece else ".*?") if number % 2 else re.escape(piece)
         for number, piece in enumerate(pieces)
     )
-    match = re.fullmatch(text, path.stem)
+    match = re.fullmatch(text, str(inner) if "/" in pattern else path.stem)
     if match is None:
         raise UserError(
             f"{path}: its name is not as --names {pattern} says; rename it, or give a CSV of paths and labels"
@@ -92,9 +106,15 @@ def _matched(path: Path, pattern: str) -> dict[str, str]:
     return match.groupdict()
 
 
-def by_table(table: Path) -> list[Recording]:
+def by_table(table: Path, listing: Listing) -> list[Recording]:
     """List the WAV files of a table, see `listing.files_of`. Raises UserError."""
-    return [Recording(one.path, one.label, one.split, one.group or str(one.path)) for one in files_of(table)]
+    if len(labels_of(table, listing)) > 1:
+        raise UserError(f"{table}: a recording has one label; give one --label")
+    files = files_of(table, listing)
+    found = [Recording(one.path, one.labels[0], one.split, one.group or str(one.path)) for one in files]
+    if not found:
+        raise UserError(f"{table}: lists no recording; write a line for each")
+    return found
 
 
 def samples(path: Path) -> tuple[int, int]:

@@ -93,7 +93,10 @@ class SpeechSource:
             return
         for one in self._recordings:
             if not one.label:
-                raise UserError(f"{one.path}: has no label; give --names, --frame-labels or a CSV")
+                raise UserError(
+                    f"{one.path}: has no label; put the recordings of each label into a folder of its "
+                    "name, or give --names, --frame-labels or a CSV"
+                )
             if one.label not in self._names:
                 raise UserError(
                     f"{one.path}: no recording to train with has the label {show(one.label)}; add some"

@@ -10,6 +10,7 @@ from dbmpi.arrays import Array
 from dbmpi.errors import UserError
 from dbmpi.prepare.regular import reason
 
+AT_ONCE = 1 << 10  # rows that are read at once of an array that is turned
 OF_OTHERS = np.dtype(object)  # what cannot be used at all
 
 
@@ -45,6 +46,16 @@ def in_memory(array: Array) -> Stream:
         yield from (array[start : start + rows] for start in range(0, len(array), rows))
 
     return Stream(array.shape, array.dtype, batches)
+
+
+def turned(array: Stream) -> Stream:
+    """Return the array whose rows are the last axis of this one, which is read as a whole."""
+
+    def batches(rows: int) -> Iterator[Array]:
+        whole = np.concatenate([*array.batches(AT_ONCE)])
+        yield from in_memory(np.moveaxis(whole, -1, 0)).batches(rows)
+
+    return Stream((array.shape[-1], *array.shape[:-1]), array.dtype, batches, array.problem)
 
 
 @contextmanager

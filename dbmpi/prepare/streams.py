@@ -1,30 +1,33 @@
-"""Files of named arrays: .npz and .mat; HDF5 by `data_sets`."""
+"""Files of named arrays: .npz, folders of .npy, and .mat; HDF5 by `data_sets`."""
 
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import h5py
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.data import file_types
+from dbmpi.data.file_types import type_of
 from dbmpi.errors import UserError
-from dbmpi.prepare import regular
+from dbmpi.prepare import matlab, regular
 from dbmpi.prepare.data_sets import DataSets
 from dbmpi.prepare.stream import Stream, explained, in_memory, unusable
 
-OBJECTS = "holds objects of Python, which would run as code when they are loaded: save numbers or texts"
-CELLS = "is a cell array or struct of other things than texts: save numbers"
-SPARSE = "is a sparse matrix: save full(...) of it"
+OBJECTS = (
+    "holds objects of Python, which would run as code when they are loaded: save numbers, or texts, as by "
+    "numpy.savez(..., y=y.astype(str))"
+)
 END = ".npy"
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Mapping[str, Stream]]:
-    """Open a file; yield its arrays by their names. Raises UserError for what cannot be read."""
+    """Open a file, or a folder of .npy files; yield its arrays by their names. Raises UserError."""
     with ExitStack() as files:
         with explained(str(path)):
             arrays = _arrays(path, files)
@@ -32,12 +35,31 @@ def opened(path: Path) -> Iterator[Mapping[str, Stream]]:
 
 
 def _arrays(path: Path, files: ExitStack) -> Mapping[str, Stream]:
+    if path.is_dir():
+        return {one.stem: _alone(one) for one in sorted(path.glob(f"*{END}"))}
     if h5py.is_hdf5(path):
         return DataSets(path, path.suffix == ".mat", files)
     file = files.enter_context(regular.opened(path))
     if path.suffix == ".mat":
         return _old_mat(path, file)
+    _check_type(path)
     return ZipArrays(path, files.enter_context(zipfile.ZipFile(file)))
+
+
+def _check_type(path: Path) -> None:
+    """Raise UserError where a file is of another type than .npz."""
+    found = type_of(path)
+    if found is file_types.NPY:
+        raise UserError(f"{path}: is one array; give the folder of the .npy files of inputs and targets")
+    if found not in (file_types.NPZ, file_types.OTHER):
+        raise UserError(f"{path}: is not a zip file of arrays; it {found.said(path)}")
+
+
+def _alone(path: Path) -> Stream:
+    """Return the array of an .npy. Raises UserError where it is damaged."""
+    with explained(str(path)), regular.opened(path) as file:
+        shape, _, dtype = _header(file)
+        return unusable(shape, OBJECTS) if dtype.hasobject else in_memory(np.load(path, mmap_mode="r"))
 
 
 def _old_mat(path: Path, file: IO[bytes]) -> dict[str, Stream]:
@@ -45,20 +67,8 @@ def _old_mat(path: Path, file: IO[bytes]) -> dict[str, Stream]:
     try:
         from scipy.io import loadmat
     except ImportError as error:
-        raise UserError(f"{path}: a .mat before 7.3 needs scipy: pip install 'dbmpi[prepare]'") from error
-    found = loadmat(file, squeeze_me=False)
-    return {name: _of_matlab(array) for name, array in found.items() if getattr(array, "ndim", 0)}
-
-
-def _of_matlab(array: Any) -> Stream:
-    if not isinstance(array, np.ndarray):
-        return unusable(array.shape, SPARSE)
-    if not array.dtype.hasobject:
-        return in_memory(array)
-    texts = [one.item() if isinstance(one, np.ndarray) and one.size == 1 else one for one in array.flat]
-    if array.dtype.names or not all(isinstance(text, str) for text in texts):
-        return unusable(array.shape, CELLS)
-    return in_memory(np.array(texts, str).reshape(array.shape))
+        raise UserError(f"{path}: a .mat before 7.3 needs scipy: pip install scipy") from error
+    return matlab.arrays(loadmat(file, squeeze_me=False))
 
 
 class ZipArrays(Mapping[str, Stream]):

@@ -10,24 +10,33 @@ from dbmpi.errors import UserError
 from dbmpi.prepare.columns import LARGEST_WHOLE
 from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.source import smallest_dtype
+from dbmpi.prepare.target_columns import MOST_CLASSES
 from dbmpi.text import show
 
 BEYOND = f"is not finite, or beyond {LARGEST:g}"
 CLASSES, ONE_HOT, MEMBERS, NUMBERS = TASKS = ("classes", "one-hot", "members", "numbers")
 
 
-def task_of(some: Array) -> str:
+def task_of(some: Array, doubles: bool = False) -> str:
     """Return what targets (B,) or (B, T) are, by some of them.
 
     Texts, bools and integers (B,) are classes; floats are numbers; 0 and 1 alone in (B, T) are one-hot where
-    each row has a single 1, else members.
+    each row has a single 1, else members. Where all numbers are `doubles`, as in MATLAB, whole ones of few
+    values are classes too.
     """
     width = int(np.prod(some.shape[1:], dtype=int))
+    if doubles and width == 1 and some.dtype.kind == "f" and _are_few_and_whole(some):
+        return CLASSES
     if width == 1 or some.dtype.kind in "USO":
         return NUMBERS if some.dtype.kind == "f" else CLASSES
     if np.isin(some, (0, 1)).all():
         return ONE_HOT if (some.sum(axis=1) == 1).all() else MEMBERS
     return NUMBERS
+
+
+def _are_few_and_whole(some: Array) -> bool:
+    found = np.unique(some)
+    return len(found) <= MOST_CLASSES and bool((found % 1 == 0).all())
 
 
 def check_rows(holds: Array, values: Array, where: str, first: int, problem: str) -> None:

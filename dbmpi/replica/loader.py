@@ -6,7 +6,6 @@ Shape letters: N rows of a portion, I inputs, B minibatch, O own output units.
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,11 +19,10 @@ from dbmpi.data.portions import PortionPlan
 from dbmpi.data.prefetch import Prefetcher
 from dbmpi.data.split import Split
 from dbmpi.layout.boxes import Range, whole
+from dbmpi.model.inputs import Scale, gather, scale_of
 from dbmpi.model.partition import PartitionModel
-from kernels.layers.input import gather_transpose, gather_transpose_scaled
 
 Rows = tuple[Array, ...]  # as stored, their labels or targets, and weights where there are any
-Scale: TypeAlias = tuple[float, float] | tuple[Array, Array]  # and offset
 Minibatch = tuple[int, Array]  # width, targets; the input, and weights, are in the model's workspace
 
 
@@ -80,8 +78,8 @@ class Loader:
             every = tuple(scaling.target_scale), tuple(scaling.target_offset)
             targets = [one[slice(*outputs)] for one in every]
         return (
-            _scale(inputs[0], inputs[1], model.dtype, kinds[0]),
-            _scale(targets[0], targets[1], model.dtype, kinds[1]),
+            scale_of(inputs[0], inputs[1], model.dtype, kinds[0]),
+            scale_of(targets[0], targets[1], model.dtype, kinds[1]),
         )
 
     def prepare(self, portion: Portion) -> None:
@@ -153,12 +151,12 @@ class Loader:
         workspace = self._model.workspace(len(rows_B))
         workspace.weights, x_IB = weights_B, workspace.states[0].reshape(-1, len(rows_B))
         raw_NI = raw_NI.reshape(len(raw_NI), -1)
-        _gather(raw_NI, rows_B, self._inputs, x_IB)
+        gather(raw_NI, rows_B, self._inputs, x_IB)
         if self.labels:
             return len(rows_B), targets[rows_B]
         first, last = self._model.outputs
         t_OB = np.empty((last - first, len(rows_B)), self._model.dtype)
-        _gather(np.ascontiguousarray(targets[:, first:last]), rows_B, self._targets, t_OB)
+        gather(np.ascontiguousarray(targets[:, first:last]), rows_B, self._targets, t_OB)
         return len(rows_B), t_OB
 
     def close(self) -> None:
@@ -166,21 +164,6 @@ class Loader:
         self._ahead.close()
         for split in (self._train, *self._held_out):
             split.close()
-
-
-def _scale(scale: Factor, offset: Factor, dtype: "np.dtype[Any]", stored: "np.dtype[Any]") -> Scale:
-    """Return a scale and an offset as kernels take them: two numbers, or two arrays, a number each column."""
-    if isinstance(scale, float) and isinstance(offset, float):
-        return scale, offset
-    columns = next(len(one) for one in (scale, offset) if not isinstance(one, float))
-    wide = np.float64 if stored == np.float64 else dtype
-    return np.full(columns, scale, wide), np.full(columns, offset, wide)
-
-
-def _gather(raw_NC: Array, rows_B: Array, by: Scale, out_CB: Array) -> None:
-    """Gather rows into the columns of a minibatch, scaled."""
-    kernel = gather_transpose if isinstance(by[0], float) else gather_transpose_scaled
-    kernel(raw_NC, rows_B, *by, out_CB)
 
 
 @lru_cache(maxsize=8)  # a run has few at a time, and looks one up twice a portion

@@ -79,20 +79,17 @@ def batch_of(context: RunContext) -> "Batch":
     return cut_batch(config.sandblaster, config.train, rows, replicas, chunk_rows)
 
 
-def has_answers(context: RunContext) -> bool:
-    """Return whether several labels of an example are each said to be right or not."""
-    return context.setup.description.binary and context.setup.network.loss == "logistic"
-
-
 def measures(context: RunContext) -> "Measures":
     """Return what evaluations count beside the loss."""
+    from dbmpi.data.format import meaning
     from dbmpi.data.measures import Measures
 
     data, network, top = context.setup.description, context.setup.network, context.config.evaluation.top
-    if data.classes is not None:
+    means = meaning(data.classes is not None, data.binary, network.loss)
+    if means == "classes":
         counted = top if network.loss == "softmax" and network.outputs > top else 0
         return Measures("classes", network.outputs, counted)
-    if has_answers(context):
+    if means == "labels":
         return Measures("labels", network.outputs)
     if data.scaling is None or not data.scaling.target_scale:
         return Measures("targets", network.outputs, centres=data.means)

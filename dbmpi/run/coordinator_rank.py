@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbmpi.output import run_directory
-from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, has_answers, measures, portion_plan
+from dbmpi.run.context import RunContext, batch_of, checkpoint_writer, measures, portion_plan
 
 if TYPE_CHECKING:
     from dbmpi.checkpoint.manifest import Checkpoint
@@ -38,7 +38,7 @@ def metrics_log(context: RunContext, started: float) -> "MetricsLog":
     topology = context.setup.topology
     room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))
     counted = measures(context)
-    answers = counted.units if has_answers(context) else 0
+    answers = counted.units if counted.kind == "labels" else 0
     plan = rows, context.labels, output.every_s, shown
     log = MetricsLog(path, *plan, started, room, counted, answers)
     log.watched = context.setup.description.watched

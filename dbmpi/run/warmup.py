@@ -39,12 +39,14 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
 
 def _describe(setup: "Setup", threads: list[int], library: str) -> None:
     """See `describe`; on rank 0."""
+    from dbmpi.data.format import format_of
     from dbmpi.output.run_directory import CONFIG, describe_run
 
     hosts = [place.host for place in setup.places]
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
     plan = setup.config, setup.topology, hosts, library, threads, resumed_from
-    kept = describe_run(setup.owned, *plan, setup.source)
+    data = format_of(setup.description, setup.network.loss).to_json()
+    kept = describe_run(setup.owned, *plan, setup.source, data)
     setup.begin()
     if kept:
         say_warning(f"{setup.run_dir / CONFIG} was not as a run writes it; what was there is {kept} now")

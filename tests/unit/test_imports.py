@@ -25,6 +25,7 @@ LEVELS = {
         ["comm", "data"],
         ["model", "output"],
         ["checkpoint"],
+        ["trained"],
         ["server", "coordinator", "prepare"],
         ["replica", "sandblaster"],
         ["run"],

@@ -1,0 +1,93 @@
+"""What the inputs of a network have to look like, and what its outputs mean. Pure.
+
+It is all that a trained model says of data. Letters: I input columns, T targets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from dbmpi.data.factors import Factor, factor
+from dbmpi.typed import build
+
+if TYPE_CHECKING:
+    from dbmpi.data.describe import Description
+
+Meaning: TypeAlias = Literal["classes", "labels", "targets"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """Inputs and outputs of a network, as the file has them that it was trained on.
+
+    Attributes
+    ----------
+    input_shape, input_dtype
+        Of an example as stored: (features,), (H, W) or (H, W, C), and "uint8", "float32" or "float64".
+    scale, offset
+        Of the inputs: the network sees `scale * stored + offset`; one number each, or I.
+    outputs
+        What the units of the last layer stand for: classes of which one is right; labels of which any may
+        be; or targets, numbers.
+    target_scale, target_offset
+        Of targets: the network computes `target_scale * stored + target_offset`; T numbers each, or none
+        where it computes them as stored.
+    class_names
+        Of the classes or labels in order; none where the file does not name them.
+    """
+
+    input_shape: Sequence[int]
+    input_dtype: str
+    scale: Sequence[float]
+    offset: Sequence[float]
+    outputs: Meaning
+    target_scale: Sequence[float] = ()
+    target_offset: Sequence[float] = ()
+    class_names: Sequence[str] = ()
+
+    @property
+    def of_inputs(self) -> tuple[Factor, Factor]:
+        """Scale and offset of the inputs."""
+        return factor(self.scale), factor(self.offset)
+
+    @property
+    def of_targets(self) -> tuple[Factor, Factor]:
+        """Scale and offset of the targets; 1 and 0 where they are left alone."""
+        if not self.target_scale:
+            return 1.0, 0.0
+        return factor(self.target_scale), factor(self.target_offset)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it, to the last digit."""
+        return {name: value if isinstance(value, str) else list(value) for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Format":
+        """Return what `to_json` was made from. Raises `dbmpi.typed.Unlike`."""
+        return build(cls, content, "format")
+
+
+def format_of(data: "Description", loss: str) -> Format:
+    """Return the format of a network with a loss, trained on a data file."""
+    scale, offset = (one if isinstance(one, tuple) else (one,) for one in data.of_inputs)
+    scaling = data.scaling
+    return Format(
+        tuple(data.input_shape),
+        data.dtype,
+        scale,
+        offset,
+        meaning(data.classes is not None, data.binary, loss),
+        tuple(scaling.target_scale) if scaling is not None else (),
+        tuple(scaling.target_offset) if scaling is not None else (),
+        data.class_names or (),
+    )
+
+
+def meaning(classes: bool, binary: bool, loss: str) -> Meaning:
+    """Return what output units stand for.
+
+    `classes` says that targets are class labels, `binary` that they are 0 or 1.
+    """
+    if classes:
+        return "classes"
+    return "labels" if binary and loss == "logistic" else "targets"

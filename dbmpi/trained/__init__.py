@@ -1,0 +1,1 @@
+"""A trained model: read from any file that holds one, and computing."""

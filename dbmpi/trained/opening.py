@@ -1,0 +1,155 @@
+"""Opens a trained model by the name that a user gives: a file, a checkpoint, or a run."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+
+from dbmpi.checkpoint import manifest, model_file, pruning, resume
+from dbmpi.checkpoint.directory import MANIFEST, checkpoint_directory
+from dbmpi.checkpoint.manifest import Checkpoint
+from dbmpi.checkpoint.reader import Reader
+from dbmpi.checkpoint.whole_file import Damaged
+from dbmpi.config.load import loads
+from dbmpi.config.sections import Config
+from dbmpi.data.describe import describe
+from dbmpi.data.factors import Scaling
+from dbmpi.data.fields import fields_of
+from dbmpi.data.format import Format, format_of
+from dbmpi.data.hdf5 import explain_errors
+from dbmpi.errors import UserError
+from dbmpi.layout.network import Tensor, build
+from dbmpi.layout.partitioning import Partitioning
+from dbmpi.output import run_directory
+from dbmpi.trained.model import TrainedModel
+from dbmpi.trained.values import FileValues, SavedValues
+from dbmpi.typed import Unlike
+
+OLDEST = "input_shape"  # of the attributes of data, what a model.h5 of version 0.1.0 has none of
+WHAT = "name a model.h5, a checkpoint (RUN/checkpoints/000042) or a run directory"
+
+
+def open_model(path: Path) -> TrainedModel:
+    """Open a model.
+
+    Parameters
+    ----------
+    path
+        A `model.h5`; the directory of a checkpoint; or that of a run: its model.h5, where there is one,
+        else its best checkpoint, or the last that is whole.
+
+    Raises
+    ------
+    UserError
+        There is no model there, or it is damaged.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file; {WHAT}")
+    if not path.is_dir():
+        return _file(path)
+    if (path / MANIFEST).exists():
+        return _checkpoint(path)
+    if (path / run_directory.MODEL).exists():
+        return _file(path / run_directory.MODEL)
+    if (path / run_directory.CHECKPOINTS).is_dir():
+        return _checkpoint(_chosen(path))
+    raise UserError(f"{path}: holds neither {run_directory.MODEL} nor checkpoints; {WHAT}")
+
+
+def _file(path: Path) -> TrainedModel:
+    """Open a model.h5."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
+    with explain_errors(f"{path}: the file"):
+        file = h5py.File(path, "r", driver="sec2", locking=False)
+    try:
+        with explain_errors(f"{path}: the file"):
+            attributes = dict(file.attrs)
+        return _of_file(path, file, attributes)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _of_file(path: Path, file: h5py.File, attributes: dict[str, Any]) -> TrainedModel:
+    config, form = _described(path, attributes)
+    which: Literal["last", "best"] = "best" if attributes.get("parameters") == "best" else "last"
+    model = TrainedModel(path, config, form, which, FileValues(path, file))
+    with explain_errors(f"{path}: the file"):
+        for tensor in model.network.tensors:
+            _check_tensor(path, tensor, file.get(tensor.name))
+    return model
+
+
+def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
+    """Return what a model.h5 says of itself."""
+    text = attributes.get("configuration")
+    if not isinstance(text, str):
+        raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
+    if attributes.get("format") != model_file.FORMAT:
+        raise UserError(f"{path}: was written by another version of dbmpi; use the newer one")
+    config = loads(text.encode(), name=f"{path}: configuration")
+    if OLDEST not in attributes:
+        return config, _of_data(path, config)
+    try:
+        return config, model_file.read_format(attributes, config.model.loss)
+    except Unlike as problem:
+        raise UserError(f"{path}: {problem}; the file is not as dbmpi writes it") from None
+
+
+def _check_tensor(path: Path, tensor: Tensor, there: Any) -> None:
+    """Refuse a tensor that is absent, or of another shape than the configuration says."""
+    found = f"has {there.shape}" if isinstance(there, h5py.Dataset) else "is absent"
+    if found != f"has {tensor.shape}":
+        raise UserError(
+            f"{path}: {tensor.name} should have the shape {tensor.shape}, by the configuration in the file, "
+            f"but {found}; the file is not as dbmpi writes it"
+        )
+
+
+def _chosen(run_dir: Path) -> Path:
+    """Return the best checkpoint of a run that is whole; where no scores are known, the last one."""
+    best = pruning.best_of(run_dir)
+    if best is not None:
+        return checkpoint_directory(run_dir, best[1])
+    last = resume.last_whole(run_dir)
+    if last is None:
+        raise UserError(f"{run_dir}: has no checkpoint that is whole; {WHAT}")
+    return last.path
+
+
+def _checkpoint(path: Path) -> TrainedModel:
+    """Open a checkpoint."""
+    try:
+        saved = manifest.read(path)
+        config = loads(saved.manifest.configuration.encode(), name=f"{path}: configuration")
+        form = _format(saved, config)
+        reader = Reader(saved, Partitioning(build(config, tuple(form.input_shape)), 1))
+    except Damaged as problem:
+        raise UserError(f"{path}: checkpoint {problem}; name another one") from None
+    best = pruning.best_of(path.parent.parent)
+    which: Literal["last", "best"] = (
+        "best" if best is not None and best[1] == saved.manifest.number else "last"
+    )
+    return TrainedModel(path, config, form, which, SavedValues(path, reader))
+
+
+def _format(saved: Checkpoint, config: Config) -> Format:
+    """Return what a run says of its data, in run.json; of an older one, what the data file says."""
+    run = saved.path.parent.parent / run_directory.RUN
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return Format.from_json(json.loads(run.read_bytes())["data"])
+    return _of_data(saved.path, config, saved.scaling)
+
+
+def _of_data(path: Path, config: Config, scaling: Scaling | None = None) -> Format:
+    """Return what the data file says that a model was trained on, which says nothing of it itself."""
+    try:
+        data = describe(config.data.path, fields=fields_of(config))
+    except UserError as error:
+        raise UserError(
+            f"{path}: was written by an early version, so its data file is needed: {error}"
+        ) from None
+    return format_of(data.scaled(scaling), config.model.loss)
