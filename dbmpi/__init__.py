@@ -44,7 +44,7 @@ def __getattr__(name: str) -> Any:
         if (error.name or "").partition(".")[0] != "sklearn":
             raise
         raise ImportError(
-            f"dbmpi.{name} needs scikit-learn, which is not installed: pip install 'dbmpi[sklearn]'"
+            f"dbmpi.{name} needs scikit-learn, which is not installed: pip install scikit-learn"
         ) from None
     found = globals()[name] = getattr(home, name)
     return found

@@ -7,8 +7,8 @@ from dbmpi.errors import UserError
 
 
 @contextmanager
-def extra(package: str, name: str) -> Iterator[None]:
-    """Say how to install a package, where importing it fails within the context; `name` is of the extra.
+def extra(package: str) -> Iterator[None]:
+    """Say how to install a package, where importing it fails within the context.
 
     Raises
     ------
@@ -18,4 +18,4 @@ def extra(package: str, name: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise UserError(f"this needs {package} ({error}): pip install 'dbmpi[{name}]'") from error
+        raise UserError(f"this needs {package} ({error}): pip install {package}") from error

@@ -54,7 +54,7 @@ def show(value: Any) -> str:
 
 
 def plain(text: str, most: int = 300) -> str:
-    """Return a text from the command line for a message: on one line, printable anywhere, not too long."""
+    """Return a text from outside for a message: on one line, printable anywhere, not too long."""
     text = "".join(one if one == " " or one.isprintable() else ascii(one)[1:-1] for one in text)
     return text if len(text) <= most else text[: most - 3] + "..."
 

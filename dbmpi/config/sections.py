@@ -39,6 +39,10 @@ class Data:
         "next 1. auto: classes where they do not count from 0, but are as many as the last layer has units. "
         "Texts and one-hot rows are classes in any case.",
     )
+    validation: str = key(
+        "validation",
+        'What the file calls the split validation: its group, and what {split} stands for, as "val".',
+    )
     test_fraction: float | Auto = key(
         "auto",
         "Share of the training rows that is cut for test, where the file has none; auto: a tenth, "

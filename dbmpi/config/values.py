@@ -15,6 +15,9 @@ UNSET = "none"  # the word that unsets an optional key
 DURATION = re.compile(r"(?:(\d{1,6})-)?(\d{1,6}):([0-5]\d):([0-5]\d)")
 
 
+PLACEHOLDER = re.compile(r"\{\w+\}")  # as {split}_x: a text that begins as a table does
+
+
 def from_text(text: str) -> Any:
     """Read the value of an override as TOML; what is no TOML is a bare word, taken as a string.
 
@@ -29,7 +32,7 @@ def from_text(text: str) -> Any:
     except RecursionError:
         raise ValueError("is nested too deeply; give a TOML value") from None
     except ValueError as error:
-        if text[:1] in tuple("[{\"'"):
+        if text[:1] in tuple("[{\"'") and not PLACEHOLDER.match(text):
             raise ValueError(f"is not valid TOML: {error}") from None
         return text
     return parsed["value"] if parsed.keys() == {"value"} else text

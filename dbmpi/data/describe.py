@@ -17,7 +17,7 @@ from dbmpi.data import sizes
 from dbmpi.data.chance import BinaryChance, LabelChance, TargetChance
 from dbmpi.data.cuts import cut
 from dbmpi.data.factors import Factor, Scaling
-from dbmpi.data.fields import Fields, View, found, plain
+from dbmpi.data.fields import Fields, View, found, plain, unused_validation
 from dbmpi.data.recognize import labels_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
@@ -81,6 +81,8 @@ class Description:
         Labels that only rows for validation and test hold.
     few_values : tuple of float
         The values of float targets, if they are whole numbers and few.
+    unused : str
+        What the file calls rows for validation that are not used; empty if there are none.
     counts : tuple of int
         Training rows of each class from 0 on; nothing where there are too many classes to count.
     """
@@ -113,6 +115,7 @@ class Description:
     unlearned: tuple[int, ...] = ()
     few_values: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
+    unused: str = ""
 
     def view(self, name: str) -> View:
         """Return how a split is read."""
@@ -213,6 +216,7 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             test_fraction=fraction,
             binary=train.binary,
             unlearned=tuple(np.setdiff1d(held_out, learned).tolist()),
+            unused="" if "validation" in splits else unused_validation(path, fields),
             **_of_kind(of_train),
         )
 
@@ -311,9 +315,11 @@ def _scanned(split: Split) -> Chance:
     chance: Chance = LabelChance()
     if split.targets_width:
         chance = BinaryChance() if split.binary else TargetChance()
-    step = max(1, SCAN_VALUES // (split.targets_width or 1))
+    step, weighed = max(1, SCAN_VALUES // (split.targets_width or 1)), not split.has_labels
     for start in range(0, split.rows if split.has_labels else 1, step):
         rows = (start, min(start + step, split.rows))
         chance.add(split.labels_or_targets([rows]))
-        split.weights([rows])
+        weighed = weighed or any(one.any() for one in split.weights([rows]))
+    if split.weighted and not weighed:
+        raise UserError(f"{split.where('weights')} (data.weights) holds 0 in all rows; give some above 0")
     return chance

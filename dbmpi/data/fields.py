@@ -5,7 +5,7 @@ group `train`, or, as a path, to one of the file: these are the training set the
 the name of each split. Local.
 """
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from dbmpi.text import show
 
 SPLITS = "train", "validation", "test"
 PLACE = "{split}"
+VALIDATION_WORDS = "val", "valid", "dev"  # for validation, in files of others
 CUT = 0.1  # for test, of the training set, where the file has none and nothing is said
 
 
@@ -41,6 +42,8 @@ class Fields:
         `data.labels`.
     convert
         Whether labels are made of targets of other types at all.
+    name_of_validation
+        `data.validation`.
     units, loss
         Of the last layer, None where they follow from the data, and `model.loss`: they decide what is made of
         doubtful targets.
@@ -60,6 +63,11 @@ class Fields:
     groups: str | None = None
     weights: str | None = None
     convert: bool = False
+    name_of_validation: str = "validation"
+
+    def named(self, split: str) -> str:
+        """Return what the file calls a split."""
+        return self.name_of_validation if split == "validation" else split
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ def fields_of(config: Config) -> Fields:
         data.groups,
         data.weights,
         convert=True,
+        name_of_validation=data.validation,
     )
 
 
@@ -147,7 +156,8 @@ def found(path: str | Path, fields: Fields) -> dict[str, View]:
 
 def _view(file: h5py.File, fields: Fields, split: str) -> View | None:
     """Return how a split would be read; None where the names stand for none."""
-    inputs, targets = (_place(file, name, split) for name in (fields.inputs, fields.targets))
+    word = fields.named(split)
+    inputs, targets = (_place(file, name, word) for name in (fields.inputs, fields.targets))
     if inputs is None and targets is None:
         return None
     if inputs is None or targets is None:
@@ -206,6 +216,16 @@ def _of_split(name: str, split: str, grouped: bool) -> str:
     if PLACE in name:
         return name.replace(PLACE, split)
     return f"{split}/{name}" if grouped and not name.startswith("/") else name
+
+
+def unused_validation(path: str | Path, fields: Fields) -> str:
+    """Return what a file calls a split that would be for validation, if only it were named; else nothing."""
+    with Opening(path) as (file, sources), suppress(UserError):  # of a link that leads nowhere
+        for word in VALIDATION_WORDS:
+            places = [_place(file, name, word) for name in (fields.inputs, fields.targets)]
+            if all(place is not None and sources.leads(place) for place in places):
+                return word
+    return ""
 
 
 class Opening:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dbmpi.data.describe import Description
+from dbmpi.data.guess import looks_channels_first
 from dbmpi.errors import UserError
 from dbmpi.text import several, show
 
@@ -92,6 +93,17 @@ def suspicions(description: Description, amounts: bool = False) -> Iterator[str]
     With `amounts` it was said that floats are to be learned as such.
     """
     targets = f"{description.path}: {description.targets_from}"
+    train = description.view("train")
+    if not train.channels_first and looks_channels_first((0, *description.input_shape)):
+        yield (
+            f"{description.path}: {train.inputs.strip('/')} has examples of shape {description.input_shape}, "
+            'read as (H, W, C): if they are (C, H, W), set data.layout = "channels_first"'
+        )
+    if description.unused:
+        yield (
+            f"{description.path}: has rows for validation that are not used; set data.validation = "
+            f'"{description.unused}", as the file calls them'
+        )
     if description.unlearned:
         names = description.class_names or ()
         labels = [show(names[at]) if at < len(names) else str(at) for at in description.unlearned]
@@ -102,6 +114,8 @@ def suspicions(description: Description, amounts: bool = False) -> Iterator[str]
             f"{shown}; nothing is learned of them: cut the file again, at random"
         )
     seen = description.distinct or 0
+    if seen == 1:
+        yield f"{targets} hold one class only, so there is nothing to tell apart; give rows of others too"
     if seen > MANY_LABELS and description.train_rows < FEW_EXAMPLES * seen:
         yield (
             f"{targets} hold {seen} different integers in {description.train_rows} training rows, and each "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import h5py
 
-from dbmpi.data.fields import PLACE, SPLITS
+from dbmpi.data.fields import PLACE, SPLITS, VALIDATION_WORDS
 from dbmpi.data.labels import is_text
 
 INPUTS = "x", "inputs", "images", "image", "features", "data", "pixels"
@@ -29,31 +29,46 @@ class Guess:
         Whether the inputs look like images (N, C, H, W).
     groups
         A data set that looks like groups of rows; None for none.
+    validation
+        What the file calls the split validation.
     """
 
     inputs: str
     targets: str
     channels_first: bool = False
     groups: str | None = None
+    validation: str = "validation"
 
     def assignments(self) -> list[str]:
         """Return what differs from the default as lines of `[data]`."""
         lines = [f'inputs = "{self.inputs}"'] if self.inputs != "x" else []
         lines += [f'targets = "{self.targets}"'] if self.targets != "y" else []
+        lines += [f'validation = "{self.validation}"'] if self.validation != "validation" else []
         return lines + (['layout = "channels_first"'] if self.channels_first else [])
 
 
 def data_sets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Return the data sets of a file by path, as many as are looked at; not those behind links."""
+    """Return the data sets of a file by path, as many as are looked at; not those behind links.
+
+    Those of types that numpy lacks are left out, and those that hold nothing at all. Raises RuntimeError
+    where the file is damaged.
+    """
     sets: dict[str, h5py.Dataset] = {}
 
-    def look(name: str, item: object) -> bool | None:
-        if isinstance(item, h5py.Dataset):
-            sets[name] = item
+    def look(name: str | bytes, item: object) -> bool | None:
+        if isinstance(item, h5py.Dataset) and _has_values(item):
+            sets[name if isinstance(name, str) else name.decode(errors="backslashreplace")] = item
         return True if len(sets) >= MOST_SETS else None
 
     file.visititems(look)
     return sets
+
+
+def _has_values(item: h5py.Dataset) -> bool:
+    try:
+        return item.dtype is not None and item.shape is not None
+    except TypeError:
+        return False
 
 
 def guess(sets: dict[str, h5py.Dataset]) -> Guess | None:
@@ -67,12 +82,25 @@ def guess(sets: dict[str, h5py.Dataset]) -> Guess | None:
     y = max(filter(_can_be_targets, beside.items()), key=lambda one: _as_targets(one, home), default=None)
     if y is None:
         return None
-    first = x.ndim == 4 and x.shape[1] in CHANNELS and x.shape[3] not in CHANNELS
+    first = looks_channels_first(x.shape)
     group = next((n for n in beside if n.rpartition("/")[2].lower() in GROUPS), None)
     if group is not None:
         there, _, own = group.rpartition("/")
         group = own if there == home else f"/{group}"
-    return Guess(_key(name, sets), _key(y[0], sets), first, group)
+    key, of_targets = _key(name, sets), _key(y[0], sets)
+    return Guess(key, of_targets, first, group, _validation(key, name, sets))
+
+
+def _validation(key: str, name: str, sets: dict[str, h5py.Dataset]) -> str:
+    """Return what the file calls the split validation, by the key of the inputs and their path for train."""
+    general = key if PLACE in key else name.replace("train", PLACE)
+    words = (word for word in ("validation", *VALIDATION_WORDS) if general.replace(PLACE, word) in sets)
+    return next(words, "validation")
+
+
+def looks_channels_first(shape: tuple[int, ...]) -> bool:
+    """Return whether inputs of this shape, with that of rows, look like images (N, C, H, W)."""
+    return len(shape) == 4 and shape[1] in CHANNELS and shape[3] not in CHANNELS
 
 
 def _key(name: str, sets: dict[str, h5py.Dataset]) -> str:
@@ -81,7 +109,9 @@ def _key(name: str, sets: dict[str, h5py.Dataset]) -> str:
     if group in SPLITS:
         return own
     general = name.replace("train", PLACE)
-    if general != name and any(general.replace(PLACE, split) in sets for split in SPLITS[1:]):
+    if general != name and any(
+        general.replace(PLACE, one) in sets for one in (*SPLITS[1:], *VALIDATION_WORDS)
+    ):
         return general
     return name if not group else f"/{name}"
 

@@ -61,12 +61,21 @@ def _check_file(path: Path) -> None:
                 'name an HDF5 file, or "digits" for the embedded data set'
             ) from None
         if not stat.S_ISREG(mode):
-            raise UserError(f"{path}: is a directory or a device (data.path); name an HDF5 file")
+            remedy = "name an HDF5 file; python -m dbmpi.prepare images makes one of a folder of images"
+            raise UserError(f"{path}: is a directory or a device (data.path); {remedy}")
         if not os.access(path, os.R_OK):
             raise UserError(f"{path}: may not be read by this user (data.path); change its permissions")
         path.open("rb").close()
         if not h5py.is_hdf5(path):
-            raise UserError(f"{path}: is not an HDF5 file (data.path); {FORMAT}")
+            raise UserError(_other_format(path))
+
+
+def _other_format(path: Path) -> str:
+    from dbmpi.data.file_types import OTHER, type_of
+
+    found = type_of(path)
+    said = f"it {found.said(path)}" if found is not OTHER else FORMAT
+    return f"{path}: is not an HDF5 file (data.path); {said}"
 
 
 @contextmanager

@@ -17,14 +17,19 @@ from dbmpi.config.sections import Config
 from dbmpi.data import digits
 from dbmpi.data.describe import Description, describe
 from dbmpi.data.fields import Fields, Opening, fields_of
+from dbmpi.data.file_types import PANDAS
 from dbmpi.data.findings import Findings, looked_over, of_chunks, order_of, speed_of
+from dbmpi.data.fits import suspicions
 from dbmpi.data.guess import Guess, data_sets, guess
+from dbmpi.data.hdf5 import explain_errors
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.text import several, show
+from dbmpi.text import plain, several, show
 
 PROGRAM = "python -m dbmpi.data"
 MOST_SETS, MOST_CLASSES = 30, 20  # shown
+COUNTED = 1 << 22  # classes
+LONGEST = 2000  # characters of a message
 SUFFICES = 256 << 20  # bytes of inputs that are all read, if --all does not say so
 
 
@@ -43,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in report(given.file, given.set, given.all):
             print(line, flush=True)
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {plain(str(error), LONGEST)}", file=sys.stderr)
         return STATUS_USER_ERROR
     return STATUS_OK
 
@@ -54,12 +59,14 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
     path = config.data.path if file.endswith(".toml") else file
     # What the network would have to be is another question: labels are taken as classes where they can be.
     fields = replace(fields_of(config), units=None)
-    with Opening(path) as (opened, _):
+    with Opening(path) as (opened, _), explain_errors(f"{digits.located(path)}: the file"):
         sets = data_sets(opened)
         yield f"{digits.located(path)}: {several(len(sets), 'data set')}"
         yield from (f"  {_of_set(name, sets[name])}" for name in list(sets)[:MOST_SETS])
         if len(sets) > MOST_SETS:
             yield f"  and {len(sets) - MOST_SETS:,} more"
+        if any("pandas_type" in opened[name].parent.attrs for name in sets):
+            raise UserError(f"{digits.located(path)}: {PANDAS.said(digits.located(path))}")
         guessed = guess(sets)
     fields, lines = _fields(path, fields, config, guessed)
     yield from lines
@@ -67,6 +74,7 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
     yield from _of_splits(description)
     yield from _of_rows(path, description, all_rows)
     yield from _of_scaling(config, description)
+    yield from (f"warning: {text}" for text in suspicions(description))
 
 
 def _fields(path: str, fields: Fields, config: Config, guessed: Guess | None) -> tuple[Fields, list[str]]:
@@ -80,7 +88,8 @@ def _fields(path: str, fields: Fields, config: Config, guessed: Guess | None) ->
     if guessed.groups is not None:
         hints.append(f'  groups = "{guessed.groups}"  # if rows of one must not be on both sides of a cut')
     first = fields.channels_first or guessed.channels_first
-    return replace(fields, inputs=guessed.inputs, targets=guessed.targets, channels_first=first), hints
+    fields = replace(fields, inputs=guessed.inputs, targets=guessed.targets, channels_first=first)
+    return replace(fields, name_of_validation=guessed.validation), hints
 
 
 def _has(path: str, fields: Fields) -> bool:
@@ -168,6 +177,9 @@ def _ranges(found: Findings, train: Split) -> Iterator[str]:
 
 
 def _classes(train: Split, data: Description) -> Iterator[str]:
+    if data.classes is not None and data.classes > COUNTED:
+        yield f"classes: labels up to {data.classes - 1:,}, too many to count"
+        return
     order = order_of(train)
     shown = []
     for label in range(min(len(order.counts), MOST_CLASSES)):

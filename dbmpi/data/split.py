@@ -223,6 +223,11 @@ class Split:
         return self._y is not None and not self._y.blank()
 
     @property
+    def weighted(self) -> bool:
+        """Whether the rows have weights."""
+        return self._weights is not None
+
+    @property
     def image(self) -> tuple[int, ...] | None:
         """Shape (H, W, C) of an image, C = 1 for one stored as (H, W); None for features."""
         return None if len(self.input_shape) == 1 else (*self.input_shape, 1)[:3]

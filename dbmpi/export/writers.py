@@ -72,7 +72,7 @@ def _check(asked: Asked) -> None:
 
 
 def _onnx(trained: TrainedModel, asked: Asked) -> str:
-    with extra("onnx", "export"):
+    with extra("onnx"):
         from dbmpi.export import onnx_check, onnx_file
     beside = asked.out.with_name(asked.out.name + onnx_file.DATA)
     staging.check_free(beside, asked.replace)
@@ -90,7 +90,7 @@ def _onnx(trained: TrainedModel, asked: Asked) -> str:
 
 
 def _safetensors(trained: TrainedModel, asked: Asked) -> str:
-    with extra("safetensors", "export"):
+    with extra("safetensors"):
         from dbmpi.export import safetensors_file
     told = []
     with staging.appearing(asked.out) as room:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def _add_arrays(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="several, or a pattern in quotes, are one set"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="several, or a pattern in quotes, are one set (npz: or a folder of .npy files)",
     )
     for split in ("", "validation-", "test-"):
         of = f" of the split {split[:-1]}" if split else ""
@@ -26,13 +29,18 @@ def _add_arrays(parser: argparse.ArgumentParser) -> None:
         help="what the targets are (by the first ones)",
     )
     parser.add_argument("--groups", metavar="NAME", help="array (N,): rows of one value stay in one split")
-    parser.add_argument("--channels-first", action="store_true", help="images are (N, C, H, W)")
+    parser.add_argument(
+        "--channels-first", action=argparse.BooleanOptionalAction, help="images are (N, C, H, W), or not"
+    )
+    parser.add_argument("--rows-last", action="store_true", help="inputs are (..., N), as often in MATLAB")
+    parser.add_argument("--flat", action="store_true", help="make (N, features) of inputs of any shape")
 
 
 def _arrays(given: argparse.Namespace) -> "Source":
-    from dbmpi.prepare.arrays import ArraySource, Wanted, usual_names
+    from dbmpi.prepare.array_names import usual_names
+    from dbmpi.prepare.arrays import ArraySource, Wanted
 
-    files = found_files(given.files)
+    files = found_files(given.files, folders=True)
     options = vars(given)
     named = {
         split: (options[f"{prefix}inputs"], options[f"{prefix}targets"])
@@ -46,9 +54,15 @@ def _arrays(given: argparse.Namespace) -> "Source":
     found = {split: pair for split, pair in named.items() if pair[0]}
     if found and "train" not in found:
         raise UserError("--inputs and --targets, of the training rows, are missing")
-    return ArraySource(
-        files, Wanted(found or usual_names(files[0]), given.groups, given.channels_first, given.task)
+    wanted = Wanted(
+        names=found or usual_names(files[0]),
+        groups=given.groups,
+        channels_first=given.channels_first,
+        rows_last=given.rows_last,
+        flat=given.flat,
+        task=given.task,
     )
+    return ArraySource(files, wanted)
 
 
 NPZ = Kind(

@@ -1,34 +1,79 @@
 """The command line of `python -m dbmpi.prepare`: a kind of input, its options, and those of all kinds."""
 
 import argparse
+import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.prepare.kind import Kind
+from dbmpi.imports import unloadable
+from dbmpi.prepare.kind import Kind, whole
 from dbmpi.prepare.kinds import KINDS
+from dbmpi.text import plain
 
 PROGRAM = "python -m dbmpi.prepare"
 DEFAULT_TEST_FRACTION = 0.1
+LONGEST = 2000  # characters of a message: names of files may be long
+LARGEST_SEED = 2**63 - 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: 0, 2 for wrong input, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else argv
     given = _parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(_prepare(given, argv))
+        with _stopped_by_signals(given.out):
+            print(_prepare(given, argv))
     except (UserError, OSError) as error:  # a folder that may not be read
-        print(f"dbmpi: error: {error}", file=sys.stderr)
-        return STATUS_USER_ERROR
-    except KeyboardInterrupt:
-        print(f"dbmpi: interrupted; {given.out} is not written", file=sys.stderr)
-        return STATUS_INTERRUPTED
+        return _refused(str(error))
+    except MemoryError as error:
+        return _refused(f"{given.out}: is not written: memory runs out ({error}); give it more (ulimit -v)")
+    except ImportError as error:
+        problem = unloadable(error)
+        if problem is None:
+            raise
+        return _refused(problem)
     return STATUS_OK
+
+
+@contextmanager
+def _stopped_by_signals(out: Path) -> Iterator[None]:
+    """Let signals end this process, and what it has begun, at once.
+
+    An exception would not do: within what HDF5 calls of Python it would be lost, and the process crash.
+    """
+
+    def end(*_: object) -> NoReturn:
+        import multiprocessing
+
+        from dbmpi.prepare import unfinished
+
+        for process in multiprocessing.active_children():
+            process.kill()
+        left = unfinished.remove()
+        print(f"dbmpi: interrupted{f'; {plain(str(out))} is not written' if left else ''}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(STATUS_INTERRUPTED)
+
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for one, handler in before.items():
+        if handler != signal.SIG_IGN:  # as by nohup
+            signal.signal(one, end)
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler or signal.SIG_DFL)
+
+
+def _refused(problem: str) -> int:
+    print(f"dbmpi: error: {plain(problem, LONGEST)}", file=sys.stderr)
+    return STATUS_USER_ERROR
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -62,7 +107,9 @@ def _parser_of(name: str, kind: Kind) -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     common = parser.add_argument_group("options of all kinds")
-    common.add_argument("--seed", type=int, default=1, help="draws order and splits (default 1)")
+    common.add_argument(
+        "--seed", type=whole(0, LARGEST_SEED), default=1, help="draws order and splits (default 1)"
+    )
     common.add_argument("--keep-order", action="store_true", help="write the rows in the order of the files")
     common.add_argument(
         "--test-fraction",
@@ -138,4 +185,8 @@ def _fractions(given: argparse.Namespace, there: set[str]) -> dict[str, float]:
             )
     if given.test_fraction is None and "test" not in there:
         asked["test"] = DEFAULT_TEST_FRACTION
-    return {name: fraction for name, fraction in asked.items() if fraction}
+    found = {name: fraction for name, fraction in asked.items() if fraction}
+    if sum(found.values()) >= 1:
+        given_ones = " and ".join(f"--{name}-fraction {fraction}" for name, fraction in found.items())
+        raise UserError(f"{given_ones}: leave no row to train with; cut less")
+    return found

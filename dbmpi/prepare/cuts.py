@@ -34,22 +34,33 @@ def key(records: Array) -> Array:
     names = records.dtype.names or ()
     if "group" in names:
         return records["group"]
-    if records.dtype["y"].kind in "iu" and not records.dtype["y"].shape:
+    if _has_classes(records.dtype):
         return records["y"]
     return np.zeros(len(records), np.int64)
 
 
 class Tally:
-    """Counts records by their `key`."""
+    """Counts records by their `key`, and by their class, if they have one."""
 
     def __init__(self) -> None:
-        self.counts = np.zeros(1, np.int64)
+        self.counts, self.classes = np.zeros(1, np.int64), np.zeros(0, np.int64)
 
     def add(self, records: Array) -> None:
         """Count some."""
-        found = np.bincount(key(records), minlength=len(self.counts))
-        found[: len(self.counts)] += self.counts
-        self.counts = found
+        self.counts = _added(self.counts, key(records))
+        if _has_classes(records.dtype):
+            self.classes = _added(self.classes, records["y"])
+
+
+def _has_classes(record: np.dtype) -> bool:
+    return record["y"].kind in "iu" and not record["y"].shape
+
+
+def _added(counts: Array, numbers: Array) -> Array:
+    """Return counts with those of some numbers added."""
+    found = np.bincount(numbers, minlength=len(counts))
+    found[: len(counts)] += counts
+    return found
 
 
 def cuts_of(
@@ -105,8 +116,8 @@ class GroupCuts:
         order = [int(one) for one in rng.permutation(len(counts)) if counts[one]]
         if len(order) < len(names):
             raise UserError(
-                f"there are {len(order)} groups for {len(names)} splits, and the rows of a group stay "
-                "together: give more of them, or --test-fraction 0"
+                f"there are groups: {len(order)}, for {len(names)} splits, and the rows of a group stay "
+                "together; give more of them, or --test-fraction 0"
             )
         self._position_of = np.zeros(len(counts), np.int64)
         for position, fraction in enumerate(fractions.values(), start=1):

@@ -4,6 +4,7 @@ S. Young et al., "The HTK Book" 3.4, sections 5.2 and 5.6 (pre-emphasis, mel fil
 Kaldi Speech Recognition Toolkit", 2011 (its window, and frames that lie wholly within the signal).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,7 @@ import numpy as np
 from dbmpi.arrays import Array
 
 PRE_EMPHASIS = 0.97
+AT_A_TIME = 1024  # frames, some 10 MB
 LOWEST_HZ = 20.0
 LEAST_ENERGY = np.finfo(np.float32).eps  # whose logarithm stands for silence
 
@@ -58,7 +60,14 @@ class FilterBank:
         power spectrum; triangular filters in mel; the natural logarithm.
         """
         count = self.frames(len(signal))
-        starts = self.step * np.arange(count)[:, None]
+        found = np.empty((count, self.bins), np.float32)
+        for first in range(0, count, AT_A_TIME):  # so that an hour of sound fits into memory
+            found[first : first + AT_A_TIME] = self._some(signal, first, min(first + AT_A_TIME, count))
+        return found
+
+    def _some(self, signal: Array, first: int, last: int) -> Array:
+        """Return the features of frames from `first` to before `last`."""
+        starts = self.step * np.arange(first, last)[:, None]
         frames = signal[starts + np.arange(self.frame)].astype(np.float64)
         frames -= frames.mean(axis=1, keepdims=True)
         frames[:, 1:] -= PRE_EMPHASIS * frames[:, :-1].copy()
@@ -94,8 +103,13 @@ def _mel(hz: float | Array) -> Array:
     return found
 
 
-def stacked(frames: Array, context: int) -> Array:
-    """Return each frame with those before and after it, (frames, (2 context + 1) bins); ends are repeated."""
+def stacked(frames: Array, context: int, rows: int) -> Iterator[Array]:
+    """Yield frames with those before and after them, `rows` at a time: (rows, (2 context + 1) bins).
+
+    Before the first and after the last one, these are repeated.
+    """
     padded = np.pad(frames, ((context, context), (0, 0)), mode="edge")
-    views = [padded[start : start + len(frames)] for start in range(2 * context + 1)]
-    return np.concatenate(views, axis=1)
+    for first in range(0, len(frames), rows):
+        count = min(rows, len(frames) - first)
+        views = [padded[first + start : first + start + count] for start in range(2 * context + 1)]
+        yield np.concatenate(views, axis=1)

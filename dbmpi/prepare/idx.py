@@ -7,6 +7,7 @@ the values in row-major order.
 import gzip
 import zlib
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +17,7 @@ from dbmpi.arrays import Array
 from dbmpi.errors import UserError
 from dbmpi.prepare.source import Batch, Layout, batch_rows
 
+MOST_VALUES = 1 << 28  # of an image: a damaged header can declare any
 SPLITS = {"train": "train", "test": "t10k"}
 
 
@@ -87,6 +89,9 @@ class IdxFile:
         self.shape = tuple(int(extent) for extent in np.frombuffer(header[4:], ">u4"))
         if 0 in self.shape:
             raise self._damaged(f"has shape {self.shape}, which holds nothing")
+        declared, there = self._header + prod(self.shape), path.stat().st_size
+        if prod(self.shape[1:]) > MOST_VALUES or (path.suffix != ".gz" and declared != there):
+            raise self._damaged(f"declares shape {self.shape}, {declared} bytes, but has {there}")
 
     def batches(self, rows: int) -> Iterator[Array]:
         """Yield all values, uint8 (B, ...). Raises UserError unless there are as many as the header says."""

@@ -5,7 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.prepare.kind import Kind, add_jobs, extra, jobs
+from dbmpi.extras import extra
+from dbmpi.prepare.kind import Kind, add_jobs, add_listing, jobs, listing_of
 
 if TYPE_CHECKING:
     from dbmpi.prepare.source import Source
@@ -28,7 +29,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="DIR",
         type=Path,
-        help="folder of images, or a CSV with the columns path, label, split",
+        help="folder with a folder of images for each class, or a CSV of their paths and labels",
     )
     parser.add_argument(
         "--size", metavar="WxH", type=_size, help="of all images, as 32x32; else all must have one size"
@@ -37,6 +38,13 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "--fit", choices=("crop", "pad", "stretch"), default="crop", help="images of other proportions (crop)"
     )
     parser.add_argument("--grey", action="store_true", help="one value a pixel in place of red, green, blue")
+    add_listing(parser, "image")
+    parser.add_argument(
+        "--task", choices=("classes", "numbers", "members"), help="what labels of the CSV are (by its cells)"
+    )
+    parser.add_argument(
+        "--separator", metavar="TEXT", help="between labels, where a cell of the CSV has several of them"
+    )
     parser.add_argument(
         "--strict", action="store_true", help="refuse damaged images; else they are left out, and counted"
     )
@@ -45,10 +53,15 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
 
 def _images(given: argparse.Namespace) -> "Source":
     with extra("pillow"):
-        from dbmpi.prepare import image_list, images, picture
-    listing = image_list.of_folder if given.files.is_dir() else image_list.of_table
+        from dbmpi.prepare import image_list, image_targets, images, picture
     form = picture.Form(given.size, given.grey, given.fit)
-    return images.ImageSource(partial(listing, given.files), form, jobs(given), given.strict, [given.files])
+    rest = form, jobs(given), given.strict, [given.files]
+    if given.files.is_dir():
+        items, left_out = partial(image_list.of_folder, given.files), image_list.not_listed(given.files)
+        return images.ImageSource(items, image_targets.of_folder(), False, *rest, left_out)
+    listing, items = listing_of(given), partial(image_list.of_table, given.files, listing_of(given))
+    targets = image_targets.of_table(given.files, listing, given.task, given.separator)
+    return images.ImageSource(items, targets, image_targets.are_grouped(given.files, listing), *rest)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -74,8 +87,8 @@ IDX = Kind(
 )
 IMAGES = Kind(
     "a folder of images for each class",
-    "DIR holds CLASS/*, or train/CLASS/* and test/CLASS/*; or it is a CSV with the columns path, label\n"
-    "and, if there is one, split.",
+    "DIR holds CLASS/*, or train/CLASS/* and test/CLASS/*; or it is a CSV of paths and labels, with columns\n"
+    "path, label and, if it has them, split and group; or named by options.",
     "photos/ photos.h5 --size 32x32 --test-fraction 0.2",
     _add_images,
     _images,

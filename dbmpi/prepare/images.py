@@ -10,14 +10,18 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
-from dbmpi.prepare.image_list import Item, Listing, counted
+from dbmpi.prepare.columns import CATEGORY, BadCell, Texts
+from dbmpi.prepare.image_list import Item, Items, counted
+from dbmpi.prepare.labels import Codes
 from dbmpi.prepare.picture import Form, NoPicture, read_picture
 from dbmpi.prepare.pool import mapped
-from dbmpi.prepare.source import Batch, Layout, smallest_dtype
-from dbmpi.text import several
+from dbmpi.prepare.source import Batch, Layout
+from dbmpi.prepare.target_columns import TargetColumns
+from dbmpi.text import several, show
 
-TASK = 32  # images in a task of a process
+TASK, TASK_BYTES = 32, 32 << 20  # images in a task of a process, at most
 MOST_NAMED = 5  # of what was left out, in the data file
+WHERE = "paths of a CSV start at its folder, and --path 'FOLDER/{NAME}' says of a column where its files lie"
 
 
 class ImageSource:
@@ -25,8 +29,12 @@ class ImageSource:
 
     Parameters
     ----------
-    listing
+    items
         Of `image_list.of_folder` or `of_table`.
+    targets
+        What their labels are.
+    grouped
+        Whether images of one group stay in one split.
     form
         What the images are made to be; without a size they must all have that of the first one.
     jobs
@@ -35,6 +43,8 @@ class ImageSource:
         Whether one that cannot be read is an error; else it is left out.
     files
         What they are listed by.
+    left_out
+        What is not listed, if anything.
 
     Raises
     ------
@@ -42,27 +52,80 @@ class ImageSource:
         There is no image to train with, or a class that no training image has.
     """
 
-    def __init__(self, listing: Listing, form: Form, jobs: int, strict: bool, files: Sequence[Path]) -> None:
-        self._listing, self._jobs, self._strict, self.files = listing, jobs, strict, files
-        self._names, self.expected = counted(listing())
+    def __init__(
+        self,
+        items: Items,
+        targets: TargetColumns,
+        grouped: bool,
+        form: Form,
+        jobs: int,
+        strict: bool,
+        files: Sequence[Path],
+        left_out: str = "",
+    ) -> None:
+        self._items, self._targets, self._groups = items, targets, Codes() if grouped else None
+        self._jobs, self._strict, self.files = jobs, strict, files
+        self._names, self.expected = counted(items(), targets.kind == CATEGORY, str(files[0]))
         self._same_size = form.size is None
-        self._form = form if form.size else replace(form, size=_first_size(listing(), form))
+        self._form = form if form.size else replace(form, size=_first_size(items(), form, str(files[0])))
         self._shape = self._form.shape
-        self.record = np.dtype([("x", np.uint8, self._shape), ("y", np.int32)])
+        fields: list[tuple[str, object, tuple[int, ...]]] = [("y", *targets.record)]
+        fields += [("group", np.int32, ())] if grouped else []
+        self._said = np.dtype(fields)
+        self.record = np.dtype([("x", np.uint8, self._shape), *fields])
         self._problems: list[str] = []
-        self._left_out = 0
+        self._left_out, self._not_listed = 0, left_out
 
     def batches(self) -> Iterator[Batch]:
         """Yield all images that can be read."""
-        numbers = {name: number for number, name in enumerate(self._names)}
-        images = ((split, path, numbers[label]) for split, path, label in self._listing())
         work = partial(read_some, form=self._form, same_size=self._same_size)
-        for x, y, splits, problems in mapped(work, _tasks(images), self._jobs):
+        for x, said, splits, problems in mapped(work, self._tasks(), self._jobs):
             self._leave_out(problems)
-            records = np.empty(len(y), self.record)
-            records["x"], records["y"] = x, y
+            records = np.empty(len(said), self.record)
+            records["x"] = x
+            for name in self._said.names or ():
+                records[name] = said[name]
             for split in np.unique(splits):
                 yield str(split), records[splits == split]
+        if self._left_out == sum(self.expected.values()):
+            raise UserError(f"{self.files[0]}: none of the images can be read: {self._problems[0]}; {WHERE}")
+
+    def _tasks(self) -> Iterator["Task"]:
+        items, most = self._items(), max(1, min(TASK, TASK_BYTES // self.record.itemsize))
+        while some := [*islice(items, most)]:
+            self._check_unchanged(some)
+            said = np.zeros(len(some), self._said)
+            said["y"] = self._targets_of(some)
+            if self._groups is not None:
+                said["group"] = [self._groups[one.group] for one in some]
+            yield [one.split for one in some], [one.path for one in some], said
+
+    def _check_unchanged(self, items: Sequence[Item]) -> None:
+        """Raise UserError for an image of a split or a class that is new."""
+        classes = self._targets.kind == CATEGORY
+        new = [
+            one.path
+            for one in items
+            if one.split not in self.expected or (classes and one.labels[0] not in self._names)
+        ]
+        if new:
+            raise UserError(f"{new[0]}: has come since reading began; leave {self.files[0]} alone meanwhile")
+
+    def _targets_of(self, items: Sequence[Item]) -> Array:
+        """Return the targets of some images, as records have them. Raises UserError."""
+        if self._targets.kind == CATEGORY:
+            return np.array([self._targets.codes[one.labels[0]] for one in items], np.int32)
+        try:
+            columns = zip(
+                self._targets.columns, zip(*(one.labels for one in items), strict=True), strict=True
+            )
+            found = {column.name: column.values(cells) for column, cells in columns}
+        except BadCell as bad:
+            raise UserError(f"{items[bad.row].where()}: {show(bad.name)} {bad.problem}") from None
+        codes = self._targets.codes
+        return self._targets.of(
+            {name: one.coded(codes) if isinstance(one, Texts) else one for name, one in found.items()}
+        )
 
     def _leave_out(self, problems: list[str]) -> None:
         if problems and self._strict:
@@ -72,30 +135,25 @@ class ImageSource:
 
     def layout(self) -> Layout:
         """Return that images are kept as bytes, 0 to 255 for 0 to 1."""
-        y_dtype, notes = (
-            smallest_dtype(len(self._names)),
-            {"fit": self._form.fit, "jpeg": "by Pillow, draft()"},
-        )
+        targets, notes = self._targets.stored(), {"fit": self._form.fit, "jpeg": "by Pillow, draft()"}
+        left_out = [self._not_listed] if self._not_listed else []
         if self._left_out:
-            notes["left_out"] = f"{several(self._left_out, 'image')}: {'; '.join(self._problems)}"
+            left_out.append(f"{several(self._left_out, 'image')}: {'; '.join(self._problems)}")
+        if left_out:
+            notes["left_out"] = "; ".join(left_out)
         return Layout(
             x_shape=self._shape,
             x_dtype=np.dtype(np.uint8),
-            y_shape=(),
-            y_dtype=y_dtype,
-            convert=lambda records: (records["x"], records["y"].astype(y_dtype)),
-            class_names=self._names,
+            y_shape=targets.shape,
+            y_dtype=targets.dtype,
+            convert=lambda records: (records["x"], targets.convert(records["y"])),
+            class_names=targets.class_names,
             scale=1 / 255,
             notes=notes,
         )
 
 
-Task = list[tuple[str, str, int]]  # split, path, label
-
-
-def _tasks(images: Iterator[tuple[str, str, int]]) -> Iterator[Task]:
-    while task := [*islice(images, TASK)]:
-        yield task
+Task = tuple[list[str], list[str], Array]  # of images: their splits, their paths, and what is said of them
 
 
 def read_some(images: Task, form: Form, same_size: bool) -> tuple[Array, Array, Array, list[str]]:
@@ -103,16 +161,17 @@ def read_some(images: Task, form: Form, same_size: bool) -> tuple[Array, Array, 
 
     Returns
     -------
-    uint8 array (B, H, W) or (B, H, W, 3), int array (B,), array of str (B,), list of str
-        What could be read, with its labels and splits; and what is wrong with each of the others.
+    uint8 array (B, H, W) or (B, H, W, 3), structured array (B,), array of str (B,), list of str
+        What could be read, with what is said of it, and its splits; what is wrong with each of the others.
 
     Raises
     ------
     UserError
         All are to have the `same_size`, that of the form, and one has another.
     """
-    found, labels, splits, problems = [], [], [], []
-    for split, path, label in images:
+    splits, paths, said = images
+    found, kept, problems = [], [], []
+    for number, path in enumerate(paths):
         try:
             picture = read_picture(path, replace(form, size=None) if same_size else form)
         except NoPicture as problem:
@@ -124,18 +183,19 @@ def read_some(images: Task, form: Form, same_size: bool) -> tuple[Array, Array, 
                 f"{path}: has {size} pixels, the first image {first}: make all of one size, --size {first}"
             )
         found.append(picture)
-        labels.append(label)
-        splits.append(split)
+        kept.append(number)
     x = np.array(found, np.uint8).reshape(-1, *form.shape)
-    return x, np.array(labels, np.int32), np.array(splits, str), problems
+    return x, said[kept], np.array(splits, str)[kept], problems
 
 
-def _first_size(items: Iterator[Item], form: Form) -> tuple[int, int]:
+def _first_size(items: Iterator[Item], form: Form, where: str) -> tuple[int, int]:
     """Return the height and width of the first image that can be read. Raises UserError if there is none."""
-    for _, path, _ in items:
+    first = ""
+    for one in items:
         try:
-            height, width = read_picture(path, form).shape[:2]
-        except NoPicture:
+            height, width = read_picture(one.path, form).shape[:2]
+        except NoPicture as problem:
+            first = first or f"{one.path}: cannot be read as an image ({problem})"
             continue
         return height, width
-    raise UserError("none of the files can be read as an image; give a folder of images")
+    raise UserError(f"{where}: none of the images can be read: {first}; {WHERE}")

@@ -1,6 +1,7 @@
 """Classes that come as texts or numbers, and get the numbers 0, 1, 2, ... in order."""
 
 from collections.abc import Iterable
+from math import isfinite
 
 import numpy as np
 
@@ -22,9 +23,12 @@ class Codes(dict[str, int]):
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Sort texts: as numbers where all are numbers, else as texts."""
-    names = [*names]
+    """Sort texts: as numbers where all are numbers, else as texts. The order they come in does not matter."""
+    names = sorted(names)
     try:
-        return tuple(sorted(names, key=float))
+        numbers = {name: float(name) for name in names}
     except ValueError:
-        return tuple(sorted(names))
+        return tuple(names)
+    if not all(map(isfinite, numbers.values())):  # nan has no place among numbers
+        return tuple(names)
+    return tuple(sorted(names, key=numbers.__getitem__))

@@ -10,10 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dbmpi.arrays import Array
+from dbmpi.data.sanity import LARGEST
 from dbmpi.errors import UserError
-from dbmpi.prepare.columns import LARGEST
+from dbmpi.prepare.stream import explained
+from dbmpi.prepare.table_file import check_names
+from dbmpi.text import show
 
 BLOCK_ROWS = 4096
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,15 @@ class ParquetBlock:
         return found if (np.abs(found) <= LARGEST).all() else None
 
     def cells(self, place: int) -> Sequence[str]:
-        """Return the texts of a column; what is missing is empty."""
-        return ["" if one is None else str(one) for one in self.batch.column(place).to_pylist()]
+        """Return the texts of a column; what is missing is empty. Raises UserError where they are none."""
+        column, name = self.batch.column(place), self.batch.schema.names[place]
+        if pa.types.is_nested(column.type):
+            raise UserError(
+                f"{self.path}: the column {show(name)} holds {column.type}, no numbers or texts; leave it "
+                f"out: --drop {name}"
+            )
+        with explained(f"{self.path}: the column {show(name)}, from row {self.first} on"):
+            return [_text(one) for one in column.to_pylist()]
 
     def where(self, row: int) -> str:
         """Name the place of a row: its file and number."""
@@ -75,9 +91,10 @@ class ParquetFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._opened() as file:
+        with explained(str(path)), self._opened() as file:
             self.names: list[str] = file.schema_arrow.names
             self._rows = int(file.metadata.num_rows)
+        check_names(path, self.names)
 
     def expected(self) -> int:
         """Return how many rows there are."""
@@ -87,17 +104,15 @@ class ParquetFile:
         """Yield all rows. Raises UserError where the file cannot be read."""
         first = 1
         with self._opened() as file:
-            try:
-                for batch in file.iter_batches(BLOCK_ROWS):
-                    yield ParquetBlock(batch, first, self.path)
-                    first += batch.num_rows
-            except (pa.ArrowException, OSError) as error:
-                raise UserError(f"{self.path}: cannot be read from row {first} on: {error}") from error
+            batches = file.iter_batches(BLOCK_ROWS)
+            while True:
+                with explained(f"{self.path}: from row {first} on"):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield ParquetBlock(batch, first, self.path)
+                first += batch.num_rows
 
     def _opened(self) -> Any:
-        try:
+        with explained(str(self.path)):
             return pq.ParquetFile(self.path)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{self.path}: cannot be read as parquet: {' '.join(str(error).split())}"
-            ) from error

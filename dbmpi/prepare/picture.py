@@ -4,15 +4,13 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from dbmpi.arrays import Array
+from dbmpi.prepare import regular
 
 CROP, PAD, STRETCH = FITS = ("crop", "pad", "stretch")
 TEN_BITS_AND_MORE = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-# What Pillow raises of files that are no image, damaged, or too large to be one.
-TOO_LARGE = Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError, OverflowError
-ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ZeroDivisionError, *TOO_LARGE)
 
 
 class NoPicture(Exception):
@@ -54,10 +52,12 @@ def read_picture(path: str, form: Form) -> Array:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # of what Pillow can do without
-            with Image.open(path) as image:
+            with regular.opened(path) as file, Image.open(file) as image:
                 return np.asarray(_fitted(image, form))
-    except ERRORS as error:
-        raise NoPicture(" ".join(str(error).split()) or type(error).__name__) from error
+    except UnidentifiedImageError as error:
+        raise NoPicture("it is none, or damaged, or of a format that Pillow does not know") from error
+    except Exception as error:  # of a damaged file Pillow raises anything
+        raise NoPicture(regular.reason(error)) from error
 
 
 def _fitted(image: Image.Image, form: Form) -> Image.Image:

@@ -9,14 +9,17 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
+from dbmpi.prepare import regular
 from dbmpi.prepare.filterbank import FilterBank, stacked
 from dbmpi.prepare.labels import Codes, in_order
 from dbmpi.prepare.pool import mapped
 from dbmpi.prepare.recordings import Recording, samples, signal
-from dbmpi.prepare.source import TRAIN, Batch, Layout, smallest_dtype
+from dbmpi.prepare.source import TRAIN, Batch, Layout, batch_rows, smallest_dtype
 from dbmpi.text import several, show
 
 TASK = 16  # recordings in a task of a process
+LEAST_HZ, MOST_HZ = 2000, 768_000
+MOST_LABEL_BYTES = 1000  # of one frame
 
 
 class SpeechSource:
@@ -56,7 +59,14 @@ class SpeechSource:
         self._recordings, self._context, self._states = recordings, context, states
         self._frame_labels, self._jobs, self.files = frame_labels, jobs, files
         self._codes, self._groups = Codes(), Codes()
+        if not recordings:
+            raise UserError(f"{files[0]}: lists no recording; give one in each line below the first")
         rate, _ = samples(recordings[0].path)
+        if not LEAST_HZ <= rate <= MOST_HZ:
+            raise UserError(
+                f"{recordings[0].path}: has {rate} samples a second, not from {LEAST_HZ} to {MOST_HZ}; "
+                "convert it, as by: sox IN -r 16000 OUT.wav"
+            )
         self._bank = FilterBank(rate)
         self.expected: dict[str, int] = Counter()
         for one in recordings:
@@ -83,7 +93,10 @@ class SpeechSource:
             return
         for one in self._recordings:
             if not one.label:
-                raise UserError(f"{one.path}: has no label; give --names, --frame-labels or a CSV")
+                raise UserError(
+                    f"{one.path}: has no label; put the recordings of each label into a folder of its "
+                    "name, or give --names, --frame-labels or a CSV"
+                )
             if one.label not in self._names:
                 raise UserError(
                     f"{one.path}: no recording to train with has the label {show(one.label)}; add some"
@@ -96,11 +109,13 @@ class SpeechSource:
         done = mapped(partial(features, bank=self._bank), tasks, self._jobs)
         frames = (one for some in done for one in some)
         for recording, found in zip(self._recordings, frames, strict=True):
-            records = np.empty(len(found), self.record)
-            records["x"] = stacked(found, self._context)
-            records["y"] = self._labels(recording, len(found))
-            records["group"] = self._groups[recording.group]
-            yield recording.split, records
+            labels, first = self._labels(recording, len(found)), 0
+            for x in stacked(found, self._context, batch_rows(self.record)):
+                records = np.empty(len(x), self.record)
+                records["x"], records["y"] = x, labels[first : first + len(x)]
+                records["group"] = self._groups[recording.group]
+                first += len(x)
+                yield recording.split, records
 
     def _labels(self, recording: Recording, frames: int) -> Array | list[int]:
         """Return the label of each frame."""
@@ -109,9 +124,12 @@ class SpeechSource:
             return self._names.index(recording.label) * self._states + state
         path = self._frame_labels / f"{recording.path.stem}.txt"
         try:
-            found = path.read_text().split()
+            with regular.opened(path) as file:
+                found = file.read(MOST_LABEL_BYTES * (frames + 1)).decode().split()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: the labels of {recording.path} cannot be read: {error}") from error
+            raise UserError(
+                f"{path}: the labels of {recording.path} cannot be read as UTF-8: {regular.reason(error)}"
+            ) from error
         if len(found) != frames:
             raise UserError(
                 f"{path}: has {several(len(found), 'label')}, but {recording.path} {several(frames, 'frame')}"

@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbmpi.prepare.kind import Kind, add_jobs, jobs
+from dbmpi.prepare.kind import Kind, add_jobs, add_listing, jobs, listing_of, whole
 
 if TYPE_CHECKING:
     from dbmpi.prepare.source import Source
+
+MOST_STATES, MOST_CONTEXT = 100, 1000
 
 
 def _add_speech(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +17,13 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
         "files",
         metavar="DIR",
         type=Path,
-        help="folder of WAV files, or a CSV with the columns path, label, split, group",
+        help="folder of WAV files, in a folder for each label or not; or a CSV of their paths and labels",
     )
     parser.add_argument(
         "--names",
         metavar="PATTERN",
-        help="of the files, as '{label}_{group}_{}': {} is any text; those of one group stay in one split",
+        help="of the files, as '{label}_{group}_{}' or '{label}/{group}_{}': {} is any text; of one group "
+        "stay in one split (the folder is the label)",
     )
     parser.add_argument(
         "--test-names", metavar="PATTERN", help="of the files of the split test, as '*_[0-4]'"
@@ -34,13 +37,18 @@ def _add_speech(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--states",
         metavar="N",
-        type=int,
+        type=whole(1, MOST_STATES),
         default=1,
         help="parts of a recording that are classes of their own (1)",
     )
     parser.add_argument(
-        "--context", metavar="N", type=int, default=5, help="frames on either side that are inputs too (5)"
+        "--context",
+        metavar="N",
+        type=whole(0, MOST_CONTEXT),
+        default=5,
+        help="frames on either side that are inputs too (5)",
     )
+    add_listing(parser, "recording")
     add_jobs(parser)
 
 
@@ -49,7 +57,7 @@ def _speech(given: argparse.Namespace) -> "Source":
     from dbmpi.prepare.speech import SpeechSource
 
     if given.files.is_file():
-        recordings = by_table(given.files)
+        recordings = by_table(given.files, listing_of(given))
     else:
         recordings = by_names(given.files, given.names, given.test_names)
     return SpeechSource(

@@ -1,10 +1,12 @@
 """What a table is read from: files of the same columns, in blocks of rows."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from dbmpi.arrays import Array
+from dbmpi.errors import UserError
 
 
 class Block(Protocol):
@@ -35,3 +37,10 @@ class TableFile(Protocol):
 
     def blocks(self) -> Iterator[Block]:
         """Yield all rows. Raises UserError."""
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
+    """Raise UserError where columns of a file have one name."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise UserError(f"{path}: has several columns of the name {twice[0]!r}; give each its own")

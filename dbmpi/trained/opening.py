@@ -93,7 +93,7 @@ def _of_file(path: Path, file: h5py.File, attributes: dict[str, Any]) -> Trained
 
 def _safetensors(path: Path) -> TrainedModel:
     """Open a safetensors file."""
-    with extra("safetensors", "export"):
+    with extra("safetensors"):
         from safetensors import SafetensorError, safe_open
     try:
         file = safe_open(path, "numpy")

@@ -258,3 +258,11 @@ def test_gaps_are_closed_where_the_units_follow_unless_all_labels_have_names(tmp
     assert (data.classes, data.class_names) == (
         (3, ("0", "1", "4") if names is None else tuple(NAMES)) if made else (5, tuple(names))
     )
+
+
+def test_weights_that_are_all_0_are_refused(tmp_path):
+    x, y = RNG.normal(size=(20, 3)), np.arange(20) % 2
+    path = written(tmp_path / "w.h5", x=x, y=y, w=np.zeros(20), v=y)
+    assert described(path, weights="v").train_rows == 18
+    with pytest.raises(UserError, match="holds 0 in all rows"):
+        described(path, weights="w")

@@ -103,3 +103,48 @@ def test_chunks_that_make_reading_slow_are_told(tmp_path, capsys, chunks, words)
         file["y"] = RNG.integers(0, 3, 500)
     status, out, _ = shown(capsys, tmp_path / "a.h5")
     assert status == 0 and (f"warning: {words}" in out if words else "warning" not in out), out
+
+
+def test_data_sets_of_odd_kinds_and_damage_are_no_traceback(tmp_path, capsys):
+    path = tmp_path / "odd.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        file["images"], file["labels"] = np.random.default_rng(1).normal(size=(60, 3)), np.arange(60) % 2
+        file["nothing"], file[b"b\xff"] = h5py.Empty("f8"), np.zeros(60)
+        h5py.h5d.create(file.id, b"time", h5py.h5t.UNIX_D32LE, h5py.h5s.create_simple((60,)))
+    assert main([str(path)]) == 0 and 'inputs = "images"' in capsys.readouterr().out
+    content = bytearray(path.read_bytes())
+    for at in range(48, 400):  # the root group, whose checksum tells
+        content[at] ^= 1
+    path.write_bytes(content)
+    assert main([str(path)]) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("names", ["{}/{}", "{}_{}"])
+def test_a_split_that_others_call_val_is_told_and_used(tmp_path, capsys, names):
+    x, y = RNG.normal(size=(300, 4)), RNG.integers(0, 3, 300)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for split, rows in {"train": 300, "val": 40, "test": 50}.items():
+            file[names.format(split, "x")], file[names.format(split, "y")] = x[:rows], y[:rows]
+    status, out, _ = shown(capsys, tmp_path / "a.h5")
+    assert status == 0 and 'validation = "val"' in out
+    keys = ("data.inputs={split}_x", "data.targets={split}_y") if "_" in names else ()
+    status, out, _ = shown(capsys, tmp_path / "a.h5", "--set", *keys, "data.validation=val")
+    assert status == 0 and "40 for validation, 50 for test" in out and "not used" not in out
+    if keys:
+        assert "not used" in shown(capsys, tmp_path / "a.h5", "--set", *keys)[1]
+
+
+def test_what_looks_like_channels_first_is_told(tmp_path, capsys):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = RNG.integers(0, 9, (60, 3, 8, 9), np.uint8), RNG.integers(0, 3, 60)
+    assert 'set data.layout = "channels_first"' in shown(capsys, tmp_path / "a.h5")[1]
+    assert "layout" not in shown(capsys, tmp_path / "a.h5", "--set", "data.layout=channels_first")[1]
+
+
+def test_files_that_are_no_data_files_yet(tmp_path, capsys):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["df/block0_values"] = np.ones((9, 2))
+        file["df"].attrs["pandas_type"] = "frame"
+    assert "to_parquet" in shown(capsys, tmp_path / "a.h5")[2]
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n")
+    assert f"prepare table {tmp_path}/a.csv OUT.h5 --target" in shown(capsys, tmp_path / "a.csv")[2]

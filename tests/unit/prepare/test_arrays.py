@@ -103,11 +103,11 @@ def test_several_files_channels_first_and_groups(prepare, tmp_path):
     [
         ({"a": X, "b": Y}, [], "has a or b; say what is what"),
         ({"a": X, "b": Y}, ["--inputs", "a", "--targets", "c"], 'has no array "c"; it has a or b'),
-        ({"x": X, "y": Y[:9]}, [], "y has 9 rows, but x 300"),
-        ({"x": np.where(X > 2, np.nan, X), "y": Y}, [], "not all values are finite"),
-        ({"x": X, "y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, [], "are not all finite"),
+        ({"x": X, "y": Y[:9]}, [], "y has 9 rows, but the inputs 300"),
+        ({"x": np.where(X > 2, np.nan, X), "y": Y}, [], "nan is not finite, or beyond 1e+18; mend it"),
+        ({"x": X, "y": np.where(X[:, 0] > 2, np.nan, X[:, 0])}, [], "nan is not finite, or beyond 1e+18"),
         ({"x": X[:0], "y": Y[:0]}, [], "no row to train with"),
-        ({"x": X, "y": X[:, 0]}, ["--task", "classes"], "are not all whole numbers"),
+        ({"x": X, "y": X[:, 0]}, ["--task", "classes"], "row 0: 0.345584192064786 is no whole number"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(prepare, tmp_path, arrays, options, said):

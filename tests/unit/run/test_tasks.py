@@ -95,6 +95,7 @@ def test_the_names_of_classes_count(tmp_path: Path) -> None:
         (np.arange(ROWS) % 3, np.arange(ROWS) % 5, "2 labels for test of which train has no example: 3, 4;"),
         (np.arange(ROWS) % 80, None, "80 different integers in 240 training rows"),
         (np.arange(ROWS) % 3 * 1.0, None, "3 different whole numbers"),
+        (np.zeros(ROWS, int), None, "one class only"),
         (BITS * 1.0, None, "y.astype('uint8')"),
         (np.arange(ROWS) % 3, None, ""),
         (RNG.normal(size=ROWS), None, ""),
