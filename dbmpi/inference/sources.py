@@ -23,7 +23,7 @@ from dbmpi.errors import UserError
 from dbmpi.inference.rows import Block, Load, Rows, SplitRows, as_stored, check_shape, checked, cut
 from dbmpi.layout.boxes import Box
 from dbmpi.prepare import streams, table_file
-from dbmpi.prepare.delimited import DelimitedFile
+from dbmpi.prepare.delimited import DelimitedFile, Dialect
 from dbmpi.text import listed, nearest, several, show
 
 
@@ -135,7 +135,7 @@ class TableSource:
     @contextmanager
     def rows(self, form: Format, window: Box) -> Iterator[Rows]:
         """See `Source.rows`."""
-        yield _TableRows(DelimitedFile(self.path, self.header), self.columns, form, window)
+        yield _TableRows(DelimitedFile(self.path, Dialect(header=self.header)), self.columns, form, window)
 
 
 class _TableRows:
@@ -207,7 +207,7 @@ def table_source(path: Path, form: Format, inputs: str | None, header: bool) -> 
     UserError
         They are not as many as the model reads, or one is not there.
     """
-    table = DelimitedFile(path, header)
+    table = DelimitedFile(path, Dialect(header=header))
     wanted = [one.strip() for one in inputs.split(",")] if inputs else table.names
     for one in wanted:
         if one not in table.names:
