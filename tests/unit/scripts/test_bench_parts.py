@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from scripts.bench import spoken, spoken_runs, tables, torch_ways
+from scripts.bench import kinds, spoken, spoken_runs, tables, torch_ways
 from scripts.bench.core import Options, Skipped, require_data
-from scripts.bench.parts import accuracy, defaults, rates, replicas, rules, speech, sync
+from scripts.bench.parts import accuracy, defaults, rates, replicas, rules, sets, speech, sync
 from scripts.bench.rounds import measure
 from tests import ROOT
 
@@ -133,6 +133,28 @@ def test_a_split_is_standardized_by_what_is_learned_from(options):
         train, test = file["train/x"][:], file["test/x"][:]
         assert train.shape == (30, 2) and test.shape == (10, 2) and file["train/y"].shape == (30, 1)
     assert np.allclose(train.mean(0), 0, atol=1e-6) and np.allclose(train.std(0), 1, atol=1e-6)
+
+
+def test_sets_are_compared_split_by_split(options, monkeypatch):
+    def split(options, kind, ranks, seed):
+        return {"accuracy": 0.9 + seed / 1000}, {"accuracy": 0.9 + seed / 1000 + 0.01 * (seed % 2)}
+
+    monkeypatch.setattr(sets, "require", lambda *words: None)
+    monkeypatch.setattr(sets, "split", split)
+    wine = next(kind for kind in kinds.KINDS if "wine" in kind.name)
+    row = measure([sets.group(options, wine, 1)], 1, 1e9)["rows"][0]
+    assert row["figure"]["mean"] == pytest.approx(0.5)  # five of ten splits by a point
+    assert row["against"]["mean"] == pytest.approx(2 * 0.527 / 10**0.5, rel=1e-3) and row["met"] is False
+
+
+def test_arrays_of_others_are_split_and_prepared_as_they_are(options, tmp_path):
+    x, y = np.arange(80.0).reshape(40, 2), np.repeat(["a", "b"], 20)
+    with h5py.File(kinds.of_arrays(lambda options: (x, y), 24)(options, 1, tmp_path)) as file:
+        rows = np.concatenate([file["train/x"][:], file["test/x"][:]])
+        assert (
+            len(file["test/x"]) == 6 and len(np.unique(rows[:, 0])) == 24 and set(rows[:, 0]) <= set(x[:, 0])
+        )
+        assert list(file["train/y"].attrs["class_names"]) == ["a", "b"]
 
 
 LEARN = """
