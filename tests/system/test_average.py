@@ -7,7 +7,7 @@ import pytest
 from dbmpi.checkpoint import pruning
 from dbmpi.checkpoint.directory import INDEX, checkpoint_numbers
 from dbmpi.data import digits
-from tests.system.reading import QUIET, one_message, outputs, parameters, records, split, summary
+from tests.system.reading import QUIET, one_message, outputs, parameters, split, summary
 
 pytestmark = pytest.mark.beside
 
@@ -39,14 +39,13 @@ def test_the_average_of_a_serial_run_is_that_of_its_parameters_after_each_step(l
         0,
         *COMMON,
         "train.average=0.98",
-        "model.dtype=float64",
         "train.steps=600",
         "--run-dir",
         "run",
         module="tests.system.stepwise",
     )
     assert done.status == 0
-    average, *steps = np.load(tmp_path / "steps.npy")
+    average, *steps = np.load(tmp_path / "steps.npy").astype(np.float64)
     assert len(steps) == 600
     for t, values in enumerate(steps, start=1):
         kept = min(0.98, (1 + t) / (10 + t))
@@ -54,20 +53,23 @@ def test_the_average_of_a_serial_run_is_that_of_its_parameters_after_each_step(l
             average = kept * average + (1 - kept) * values
         elif (t - 512) % 16 == 0:
             average = kept**16 * average + (1 - kept**16) * values
-    np.testing.assert_allclose(vector(tmp_path / "run"), average, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(vector(tmp_path / "run"), average, rtol=1e-5, atol=1e-6)
     assert np.abs(average - steps[-1]).max() > 1e-3 and averaged(tmp_path / "run")
     assert summary(tmp_path / "run")["test_accuracy"] == pytest.approx(accuracy(tmp_path / "run"), abs=1e-9)
 
 
 @pytest.mark.both_mpis
-def test_rounds_of_two_partitions_and_two_shards_have_the_average_of_a_serial_run(launch, tmp_path):
-    cluster = ("cluster.shards=2", "cluster.replicas=1", "cluster.partitions=2", "train.algorithm=sync")
-    fixed = ("model.dtype=float64", "train.steps=300", "downpour.learning_rate=0.05")
-    assert launch(0, *COMMON, *fixed, "--run-dir", "serial").status == 0
-    assert launch(5, *COMMON, *fixed, *cluster, "--run-dir", "rounds").status == 0
-    np.testing.assert_allclose(vector(tmp_path / "rounds"), vector(tmp_path / "serial"), rtol=1e-7, atol=1e-9)
-    losses = [[one["loss"] for one in records(tmp_path / name, "eval")] for name in ("serial", "rounds")]
-    assert losses[0][-1] == pytest.approx(losses[1][-1], rel=1e-9)
+def test_an_average_goes_on_to_two_partitions_and_two_shards_as_if_serial(launch, tmp_path):
+    cluster = ("cluster.shards=2", "cluster.replicas=1", "cluster.partitions=2")
+    rate = ("downpour.learning_rate=0.05", "downpour.schedule.warmup_epochs=0")
+    fixed = (*COMMON, *rate, "model.dtype=float64", "train.algorithm=sync")
+    for ranks, steps, more in ((0, 300, ("serial",)), (0, 150, ("parts",)), (5, 300, ("parts", *cluster))):
+        name, *shape = more
+        done = launch(ranks, *fixed, f"train.steps={steps}", *shape, "--run-dir", name)
+        assert done.status == 0 and ("goes on from checkpoint" in done.out) == (ranks > 0)
+    np.testing.assert_allclose(vector(tmp_path / "parts"), vector(tmp_path / "serial"), rtol=1e-7, atol=1e-9)
+    losses = [summary(tmp_path / name)["test_loss"] for name in ("serial", "parts")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
 def test_a_run_goes_on_with_an_average_without_and_on_another_shape(launch, tmp_path):

@@ -152,6 +152,19 @@ def test_the_memory_of_versions_that_gradients_may_come_from(keys: tuple[str, ..
     assert needs.of_shard(0).versions == copies * needs.of_shard(0).parameters
 
 
+def test_an_average_takes_a_vector_on_shards_and_on_partitions() -> None:
+    plain, needs = (memory_of(config(f"train.average={value}"), 10, description()) for value in ("none", 0.9))
+    shards, partitions = (
+        [of.of_shard(1) for of in (plain, needs)],
+        [of.of_partition(1) for of in (plain, needs)],
+    )
+    assert shards[1].rule_state - shards[0].rule_state == shards[0].parameters
+    assert shards[1].snapshot - shards[0].snapshot == shards[0].parameters
+    vector = 4 * needs.partitioning.sizes[1]
+    assert partitions[1].total - partitions[0].total == vector
+    assert needs.of_serial().total - plain.of_serial().total == 3 * plain.of_serial().parameters
+
+
 def test_the_states_of_every_rule_are_known() -> None:
     assert set(rules.STATES) == set(keys(Downpour)["rule"].words) - {"auto"}
 
