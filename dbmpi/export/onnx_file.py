@@ -21,6 +21,12 @@ DATA = ".data"  # after the name of the file
 PAGE = 1 << 12  # where tensors begin in the data file, so that a runtime can map them
 
 
+def too_large(trained: TrainedModel) -> bool:
+    """Return whether a model is too large for one file of ONNX."""
+    size = sum(one.nbytes for one in graph_of(trained).constants.values())
+    return size + trained.network.parameters * trained.dtype.itemsize > MOST_INSIDE
+
+
 def write(path: Path, trained: TrainedModel, external: bool) -> None:
     """Write a model as ONNX: `path`, and `path` with `DATA` where parameters are beside it. Local.
 
@@ -36,13 +42,9 @@ def write(path: Path, trained: TrainedModel, external: bool) -> None:
         The parameters cannot be read.
     """
     graph = graph_of(trained)
-    size = (
-        sum(one.nbytes for one in graph.constants.values())
-        + trained.network.parameters * graph.dtype.itemsize
-    )
     values = _values(graph, trained)
     constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
-    if external or size > MOST_INSIDE:
+    if external or too_large(trained):
         weights = _beside(path.with_name(path.name + DATA), values)
     else:
         weights = [numpy_helper.from_array(array, one.tensor.name) for one, array in values]

@@ -36,8 +36,9 @@ def dropout(graph: Graph, x: str, layer: Layer) -> str:
 def lcn(graph: Graph, x: str, layer: Layer) -> str:
     """v = x - g * mean_c x, y = v / max(floor, sqrt(g * mean_c v^2)); g * blurs a plane.
 
-    The window is separable: a matrix of its weights blurs all columns at once, another one all rows. For
-    planes of the size of networks that takes the time of a convolution, and it has every precision.
+    The window is separable: a matrix of its weights blurs all columns at once, another one all rows. In
+    onnxruntime that takes an eighth to two fifths of the time of a Conv, for planes of 14 to 100 rows, and it
+    has every precision.
     """
     spec = layer.spec
     assert isinstance(spec, Lcn)

@@ -80,7 +80,8 @@ def _onnx(trained: TrainedModel, asked: Asked) -> str:
         path = room / asked.out.name
         with writing(asked.out):
             onnx_file.write(path, trained, asked.external)
-        looked = onnx_check.look_at(path, Sample(trained))
+        large = onnx_file.too_large(trained)
+        looked = onnx_check.look_at(path, Sample(trained), large)
     ports = [
         f"  in   {interface.input_of(trained)}",
         *(f"  out  {one}" for one in interface.outputs_of(trained)),

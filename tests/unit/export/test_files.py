@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dbmpi.errors import UserError
 from dbmpi.export import command, writers
 from dbmpi.export.writers import Asked, export
 from dbmpi.trained.opening import open_model
+from tests import ROOT
 from tests.unit.checkpoint.test_model_file import written
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
@@ -90,8 +92,9 @@ def test_large_models_have_external_data(model, tmp_path, monkeypatch):
     from dbmpi.export import onnx_file
 
     monkeypatch.setattr(onnx_file, "MOST_INSIDE", 1000)
-    export(model, Asked(tmp_path / "out.onnx"))
+    told = export(model, Asked(tmp_path / "out.onnx"))
     assert (tmp_path / "out.onnx.data").exists()
+    assert ("onnx.reference" in told) == (find_spec("onnxruntime") is None)
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".safetensors", ".npz"])
@@ -128,6 +131,12 @@ def test_safetensors_are_a_model_again(model, tmp_path):
         assert (one.config, one.format, one.which) == (other.config, other.format, other.which)
         for tensor in one.network.tensors:
             np.testing.assert_array_equal(one.tensor(tensor), other.tensor(tensor))
+
+
+@pytest.mark.parametrize("name", ["downpour", "finished", "sandblaster"])
+def test_models_of_the_first_version(tmp_path, name):
+    saved = ROOT / "tests" / "saved" / "0.1.0" / name / "model.h5"
+    assert "of 10 classes" in export(saved, Asked(tmp_path / "out.onnx"))
 
 
 def rewrite(path: Path, **changes: object) -> None:
