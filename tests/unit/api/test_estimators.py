@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -177,12 +178,21 @@ def test_two_fits_side_by_side_are_as_each_alone():
     assert state() == before
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Let SIGINT be KeyboardInterrupt, whatever tests of whole programs have left in this process."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("had", [False, True])
-def test_an_interrupt_leaves_what_was_learned(tmp_path, had):
+def test_an_interrupt_leaves_what_was_learned(tmp_path, had, interrupts):
     model = dbmpi.Classifier((4,), random_state=1)
     if had:
         model.fit(X, Y == 0)
-    model.set_params(max_iter=10**6, run_dir=tmp_path / "run", config={"output.every_s": 0.01})
+    model.set_params(max_iter=10**6, run_dir=tmp_path / "run")
+    model.set_params(config={"output.every_s": 0.01, "train.max_time": 60})
 
     def interrupt() -> None:
         records = tmp_path / "run" / "metrics.jsonl"
