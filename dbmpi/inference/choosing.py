@@ -101,7 +101,12 @@ def _is_own(trained: TrainedModel, wanted: Wanted) -> bool:
 
 def _own(trained: TrainedModel, wanted: Wanted) -> StoredSource:
     """Choose a split of the file that the model has learned from, or that was cut of it."""
-    config = trained.config
+    config, own = trained.config, digits.located(trained.config.data.path)
+    if not own.is_file():
+        raise UserError(
+            f"{own}: the data that {trained.path} was tested on are not there (data.path; the working directory "
+            f"is {working_directory()}); name a data file: MODEL DATA.h5"
+        )
     data = describe(config.data.path, stand_in=False, fields=fields_of(config))
     name = wanted.split or "test"
     if not data.rows(name):

@@ -117,9 +117,11 @@ class Crew:
         self.rows = self._closing.enter_context(source.rows(trained.format, self.forward.window))
         bytes_read = max(self.partitioning.sizes) * trained.dtype.itemsize
         self.team.meet("the model in memory", bytes_read / READS_PER_S)
-        if team.comms and self._first_here:
+        if self._first_here:
             self.forward.rehearse()
         self.team.meet("the end of compilation")
+        if not self._first_here:
+            self.forward.rehearse()
         return self
 
     def __exit__(self, kind: object, *ignored: object) -> None:

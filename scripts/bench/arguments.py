@@ -17,7 +17,7 @@ AS_LOOK = "--as-look"
 LOOK_S = 120
 # In this order: what is asked most comes first.
 PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "rates", "step", "threads", "partitions",
-         "transport", "boundary", "data", "prepare", "start", "memory", "downpour", "sandblaster",
+         "transport", "boundary", "data", "prepare", "predict", "start", "memory", "downpour", "sandblaster",
          "checkpoints", "lbfgs", "kernels", "spatial")  # fmt: skip
 OF_DATA = ("accuracy", "replicas", "defaults", "rates", "sandblaster")  # parts that use --data
 STATUS_USAGE = 2

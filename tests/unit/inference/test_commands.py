@@ -129,6 +129,16 @@ def test_evaluate_takes_the_test_set_or_another_split_or_file(run, expected, tmp
     assert "taken for" in shown and 'a \\"dog\\", big' in shown
 
 
+def test_data_that_are_gone_are_one_message(run, capfd):
+    path = run.parent / "data.h5"
+    path.rename(run.parent / "away.h5")
+    try:
+        assert evaluate.main([str(run)]) == 2
+        assert "name a data file" in capfd.readouterr().err
+    finally:
+        (run.parent / "away.h5").rename(path)
+
+
 def test_what_was_cut_for_the_run_is_what_is_evaluated(tmp_path, capfd):
     with h5py.File(tmp_path / "own.h5", "w") as file:
         file["images"], file["kinds"] = X, Y + 5
