@@ -123,7 +123,7 @@ def _check(ended: Ended) -> None:
         return
     text = "; ".join(ended.errors) or "\n".join(ended.last) or f"the run has ended with status {ended.status}"
     if ended.status == STATUS_USER_ERROR:
-        raise ValueError(text)
+        raise ValueError(text.replace("--set ", ""))  # which is how a command line names a key
     raise RuntimeError(f"the run has diverged: {text}" if ended.status == STATUS_DIVERGED else text)
 
 

@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+FORMAT = "{percentage:3.0f}%|{bar}| {desc}"
 ERROR, WARNING, SAID = "dbmpi: error: ", "dbmpi: warning: ", "dbmpi: "
 
 
@@ -53,7 +54,7 @@ class Bar:
     """Shows a bar of tqdm, in a notebook that of the notebook, and lines above it. See `Shown`."""
 
     def __init__(self, tqdm: Any) -> None:
-        self._tqdm, self._bar = tqdm, tqdm(total=1.0, bar_format="{l_bar}{bar}| {postfix}", leave=False)
+        self._tqdm, self._bar = tqdm, tqdm(total=1.0, bar_format=FORMAT, leave=False)
 
     def line(self, text: str) -> None:
         """See `Shown.line`."""
@@ -62,7 +63,7 @@ class Bar:
     def progress(self, share: float, text: str) -> None:
         """See `Shown.progress`."""
         self._bar.n = share
-        self._bar.set_postfix_str(text)
+        self._bar.set_description_str(text)
 
     def close(self) -> None:
         """See `Shown.close`."""

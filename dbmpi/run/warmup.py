@@ -35,10 +35,11 @@ def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
     what, library = "writing run.json", _library(comm)
     timeout_s = while_loading(setup.config.cluster.timeout_s)
     threads = gathered(comm, setup.threads, what, timeout_s)
-    shared(comm, lambda: _describe(setup, threads or [], library), what, timeout_s)
+    guest = isinstance(comm, Guest)
+    shared(comm, lambda: _describe(setup, threads or [], library, guest), what, timeout_s)
 
 
-def _describe(setup: "Setup", threads: list[int], library: str) -> None:
+def _describe(setup: "Setup", threads: list[int], library: str, guest: bool) -> None:
     """See `describe`; on rank 0."""
     from dbmpi.data.format import format_of
     from dbmpi.output.run_directory import CONFIG, describe_run
@@ -51,7 +52,7 @@ def _describe(setup: "Setup", threads: list[int], library: str) -> None:
     setup.begin()
     if kept:
         say_warning(f"{setup.run_dir / CONFIG} was not as a run writes it; what was there is {kept} now")
-    _announce(setup)
+    _announce(setup, guest)
 
 
 def _library(comm: "MPI.Intracomm") -> str:
@@ -63,8 +64,8 @@ def _library(comm: "MPI.Intracomm") -> str:
     return MPI.Get_library_version().splitlines()[0].rstrip(", \x00")
 
 
-def _announce(setup: "Setup") -> None:
-    """Print who does what, where it goes, and what to expect."""
+def _announce(setup: "Setup", guest: bool) -> None:
+    """Print who does what, where it goes, and what to expect; of a `guest` no threads: it has set none."""
     from dbmpi.run.checks import made_of  # HDF5: only where it is needed
 
     say(f"dbmpi: {setup.topology.equation()}")
@@ -76,7 +77,8 @@ def _announce(setup: "Setup") -> None:
         say(f"dbmpi: {line}")
     if limits():
         say(f"dbmpi: {limits()}")
-    for why, ranks in thread_reasons(setup.config, setup.places).items():
+    reasons = {} if guest else thread_reasons(setup.config, setup.places)
+    for why, ranks in reasons.items():
         say(f"dbmpi: threads of {'ranks' if len(ranks) > 1 else 'rank'} {spans(ranks)}: {why}")
     if setup.chosen:
         kept = "" if setup.resume is None else f", or kept from checkpoint {setup.resume.manifest.number}"

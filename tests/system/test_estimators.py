@@ -38,7 +38,7 @@ def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(
 ) -> None:
     monkeypatch.setenv("OF_THIS_TEST", str(tmp_path))
     model = dbmpi.Classifier((4,), max_iter=10**6, ranks=4, run_dir=tmp_path / "run")
-    model.set_params(config={"output.every_s": 0.01, "cluster.partitions": 2})
+    model.set_params(config={"output.every_s": 0.01, "cluster.partitions": 2, "train.max_time": 60})
 
     def interrupt() -> None:
         records = tmp_path / "run" / "metrics.jsonl"

@@ -7,7 +7,6 @@ import pytest
 from tests import ROOT
 
 pytest.importorskip("sklearn", "1.6")
-pytest.importorskip("pandas")
 
 BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "python.md").read_text(), re.M | re.S)
 
