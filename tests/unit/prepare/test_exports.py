@@ -150,6 +150,18 @@ def test_how_a_text_is_written(prepare):
     assert np.allclose(prepare(None, "--target", "2", "--no-header", content=content)[1][:, 0], SIZES)
 
 
+def test_a_comment_above_the_names_is_told(prepare):
+    content = "# ours\nsize,kind\n" + "".join(f"{a},{b}\n" for a, b in zip(SIZES, KINDS, strict=True))
+    assert "--skip-lines 1" in prepare(None, "--target", "kind", content=content)
+    assert prepare(None, "--target", "kind", "--skip-lines", "1", content=content)[1].shape == (ROWS, 1)
+
+
+def test_classes_of_few_rows_give_rows_for_test_too(prepare):
+    kinds = [f"k{n % 50}" for n in range(ROWS)]
+    _, x, y, *_ = prepare({"size": SIZES, "kind": kinds}, "--target", "kind", "--test-fraction", "0.1")
+    assert len(x) == ROWS - 20 and np.bincount(y).min() == 3
+
+
 def test_without_a_target_the_columns_are_named(prepare):
     assert "--target NAME; it has size or kind" in prepare({"size": SIZES, "kind": KINDS})
 
