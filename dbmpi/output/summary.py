@@ -12,6 +12,7 @@ from dbmpi.output.totals import EvaluationSums, plain
 from dbmpi.text import several
 
 ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
+APART = 0.02  # accuracy and balanced accuracy: beyond, both are shown
 
 
 def summary(
@@ -103,5 +104,15 @@ def _result(summary: Mapping[str, Any], split: str) -> str:
     if loss is None and summary["stop_reason"] in ("signal", "silence", "death"):
         return ""
     tested = "not finite" if loss is None else f"{loss:.4f}" if abs(loss) < 1e4 else f"{loss:.4g}"
-    accurate, r2 = "" if accuracy is None else f", accuracy {accuracy:.2%}", summary.get(f"{split}_r2")
+    accurate = "" if accuracy is None else f", accuracy {accuracy:.2%}{_of_classes(summary, split)}"
+    r2 = summary.get(f"{split}_r2")
     return f"dbmpi: {split} loss {tested}{accurate}{'' if r2 is None else f', R2 {r2:.4f}'}\n"
+
+
+def _of_classes(summary: Mapping[str, Any], split: str) -> str:
+    """Return how classes or labels fare one by one, where the accuracy alone would show too much."""
+    balanced, f1 = summary.get(f"{split}_balanced_accuracy"), summary.get(f"{split}_macro_f1")
+    if f1 is not None:
+        return f", macro F1 {f1:.4f}"
+    apart = balanced is not None and abs(balanced - summary[f"{split}_accuracy"]) >= APART
+    return f", balanced {balanced:.2%}" if apart else ""

@@ -92,8 +92,11 @@ class RowCuts:
     """Takes the last rows of each class."""
 
     def __init__(self, counts: Array, given: str, fractions: Mapping[str, float]) -> None:
-        cut = [np.rint(counts * fraction).astype(np.int64) for fraction in fractions.values()]
-        sizes = np.array([counts - sum(cut), *cut])
+        left, cut = counts.copy(), []
+        for fraction in fractions.values():
+            cut.append(_shares(counts, left, fraction))
+            left -= cut[-1]
+        sizes = np.array([left, *cut])
         self.rows = dict(zip((given, *fractions), sizes.sum(axis=1).tolist(), strict=True))
         self._ends, self._seen = np.cumsum(sizes, axis=0)[:-1], np.zeros(len(counts), np.int64)
 
@@ -104,6 +107,20 @@ class RowCuts:
         self._seen += np.bincount(numbers, minlength=len(self._seen))
         found: Array = (nth >= self._ends[:, numbers]).sum(axis=0)
         return found
+
+
+def _shares(counts: Array, left: Array, fraction: float) -> Array:
+    """Return how many rows of each class are cut, so that all of them are the fraction of all rows.
+
+    Each class gives its share, or one more; a class of which one row would be `left` gives no more.
+    """
+    wanted = counts * fraction
+    cut = np.minimum(np.floor(wanted).astype(np.int64), left)
+    more = int(np.rint(wanted.sum())) - int(cut.sum())
+    order = np.argsort(cut - wanted, kind="stable")  # the largest remainder first
+    able = order[(left - cut > 1)[order] & (wanted > cut)[order]]
+    cut[able[: max(0, more)]] += 1
+    return cut
 
 
 class GroupCuts:

@@ -179,6 +179,10 @@ class DelimitedFile:
         self._gzipped = _is_gzipped(path)
         self._start = next(self._pieces(), b"")
         line = self._first_line()
+        if dialect.header is None and line.startswith("#") and not dialect.skipped:
+            raise UserError(
+                f"{path}: line 1 begins with #: add --skip-lines 1, or --header if it has the names"
+            )
         self._delimiter = dialect.delimiter or _delimiter_of(line)
         cells = [cell.strip() for cell in self._cells(line)]
         if dialect.header is None and _look_like_values(cells):

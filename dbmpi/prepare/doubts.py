@@ -80,7 +80,7 @@ def _written_otherwise(cells: Sequence[str], name: str, form: Cells) -> str:
     """Return what texts look like that are dates or numbers."""
     texts, rows = _texts(cells, form)
     if texts and all(map(DATE.fullmatch, texts)):
-        option = quote(name if all(map(ISO.fullmatch, texts)) else f"{name}=%d.%m.%Y")
+        option = quote(name if all(map(ISO.fullmatch, texts)) else f"{name}={_form_of(next(iter(texts)))}")
         of_form = "" if option == quote(name) else ", of such a form,"
         return f"has dates, as {_example(texts)}: --date {option}{of_form} makes a number of days of each"
     odd = sorted(text for text in texts if not _is_number(text, form))
@@ -93,6 +93,14 @@ def _written_otherwise(cells: Sequence[str], name: str, form: Cells) -> str:
         numbers = several(rows - odd_rows, "number")
         return f"has {numbers}, but also {_example(odd)}: {remedy} if that stands for nothing"
     return ""
+
+
+def _form_of(date: str) -> str:
+    """Return the form that a date may have; a day may as well be the month."""
+    day, _, time = date.replace("T", " ").partition(" ")
+    mark = "".join(one for one in day if not one.isdigit())[0]
+    form = mark.join(("%Y", "%m", "%d") if day[:4].isdigit() else ("%d", "%m", "%Y"))
+    return f"{form} %H:%M{':%S' if time.count(':') > 1 else ''}" if time else form
 
 
 def _is_number(text: str, form: Cells) -> bool:

@@ -36,7 +36,10 @@ def opened(path: Path) -> Iterator[Mapping[str, Stream]]:
 
 def _arrays(path: Path, files: ExitStack) -> Mapping[str, Stream]:
     if path.is_dir():
-        return {one.stem: _alone(one) for one in sorted(path.glob(f"*{END}"))}
+        found = {one.stem: _alone(one) for one in sorted(path.glob(f"*{END}"))}
+        if not found:
+            raise UserError(f"{path}: is a directory without {END} files; name a file, or a folder of these")
+        return found
     if h5py.is_hdf5(path):
         return DataSets(path, path.suffix == ".mat", files)
     file = files.enter_context(regular.opened(path))

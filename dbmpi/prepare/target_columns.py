@@ -17,6 +17,7 @@ from dbmpi.text import show
 
 CLASSES, MEMBERS, NUMBERS = TASKS = ("classes", "members", "numbers")
 MOST_CLASSES = 100  # of integers that are taken for labels
+FEW_CLASSES, FEWEST_ROWS = 10, 5  # beyond so many, so many rows each on average
 WHOLE_NUMBER = re.compile(r"[+-]?\d+(\.0*)?")  # pandas writes 1.0 where a cell of the column is empty
 
 
@@ -77,7 +78,9 @@ def _kind(cells: Sequence[str], learned: Learned, form: Cells) -> str:
     whole = all(map(WHOLE_NUMBER.fullmatch, distinct))
     if learned.task == CLASSES:
         return WHOLE if whole else CATEGORY
-    return WHOLE if whole and len(distinct) <= MOST_CLASSES and len(learned.names) == 1 else NUMBER
+    few = len(distinct) <= FEW_CLASSES or FEWEST_ROWS * len(distinct) <= len(cells)
+    few = few and len(distinct) <= MOST_CLASSES
+    return WHOLE if whole and few and len(learned.names) == 1 else NUMBER
 
 
 def _says_yes_or_no(cells: Sequence[str]) -> bool:

@@ -33,7 +33,8 @@ def made_of(data: Description) -> Iterator[str]:
     train = data.view("train")
     if train.rows is not None:
         rows = [f"{data.rows(name):,} for {name}" for name in ("validation", "test") if data.rows(name)]
-        yield f"{data.train_rows:,} rows to learn from, and {', '.join(rows)} (data.test_fraction, ...)"
+        cut = [f"data.{name}_fraction" for name in ("validation", "test") if data.view(name).rows is not None]
+        yield f"{data.train_rows:,} rows to learn from, and {', '.join(rows)} (cut by {' and '.join(cut)})"
     if train.labels is not None and train.labels.names is not None:
         names = train.labels.names
         shown = ", ".join(f"{at}: {show(name)}" for at, name in enumerate(names[:MOST_NAMES]))

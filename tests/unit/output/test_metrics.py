@@ -260,6 +260,20 @@ def test_conclusion_says_why_how_good_and_where(tmp_path):
     assert "ended by target" in text and "accuracy 90.00%" in text and str(tmp_path) in text
 
 
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        ({"test_balanced_accuracy": 0.5}, "accuracy 90.00%, balanced 50.00%\n"),
+        ({"test_balanced_accuracy": 0.895}, "accuracy 90.00%\n"),
+        ({"test_macro_f1": 0.25}, "accuracy 90.00%, macro F1 0.2500\n"),
+    ],
+)
+def test_conclusion_says_what_an_accuracy_would_hide(tmp_path, more, said):
+    log = new_log(tmp_path)
+    log.final(EvaluationSums(1.0, 9, 10))
+    assert said in conclusion({**summary(log, "target", 0), **more}, tmp_path)
+
+
 def test_what_other_ranks_cannot_show_is_told_once_of_each(tmp_path):
     log = new_log(tmp_path)
     for unshown in (0, 1, 2):

@@ -74,6 +74,7 @@ DOUBTFUL = {
     "numbers with thousands": ([f'"{n},{n:03}"' for n in range(1, ROWS + 1)], "--thousands ,"),
     "numbers with a decimal comma": ([f'"{n},5"' for n in range(ROWS)], "--decimal ,"),
     "numbers and a sign for nothing": ([n if n % 9 else "-" for n in range(ROWS)], "--empty -"),
+    "dates with a time": ([f"2024/3/{1 + n % 28} 10:30" for n in range(ROWS)], "--date it=%Y/%m/%d %H:%M"),
     "names of the rows": ([f"A{n}" for n in range(ROWS)], "--drop it"),
 }  # fmt: skip
 
@@ -83,8 +84,8 @@ def test_texts_that_are_rather_something_else_are_refused_and_the_remedy_helps(p
     cells, remedy = DOUBTFUL[form]
     columns = {"size": SIZES, "it": cells, "kind": KINDS}
     options = "--target", "kind", "--missing", "mean"
-    assert remedy in prepare(columns, *options)
-    _, x, *_ = prepare(columns, *options, *remedy.split(" "))
+    assert remedy in prepare(columns, *options).replace("'", "")
+    _, x, *_ = prepare(columns, *options, *remedy.split(" ", 1))
     assert x.shape == (ROWS, 1 if "drop" in remedy else 2)
     assert prepare(columns, *options, "--categorical", "it")[1].shape[1] > 20
 
@@ -134,6 +135,12 @@ def test_whole_numbers_that_pandas_writes_as_floats_are_classes(prepare):
     assert "balanced_accuracy" in printed
 
 
+@pytest.mark.parametrize("distinct, classes", [(8, True), (40, True), (41, False), (ROWS, False)])
+def test_whole_numbers_of_few_rows_each_are_amounts(prepare, distinct, classes):
+    _, _, y, _, _ = prepare({"size": SIZES, "n": np.arange(ROWS) % distinct + 3}, "--target", "n")
+    assert (y.dtype.kind == "u") == classes
+
+
 def test_how_a_text_is_written(prepare):
     lines = [
         "measured by us",
@@ -148,6 +155,18 @@ def test_how_a_text_is_written(prepare):
     content = "\n".join(f"  {size}   {kind} " for size, kind in zip(SIZES, KINDS, strict=True))
     assert "--no-header" in prepare(None, "--target", "2", content=content)
     assert np.allclose(prepare(None, "--target", "2", "--no-header", content=content)[1][:, 0], SIZES)
+
+
+def test_a_comment_above_the_names_is_told(prepare):
+    content = "# ours\nsize,kind\n" + "".join(f"{a},{b}\n" for a, b in zip(SIZES, KINDS, strict=True))
+    assert "--skip-lines 1" in prepare(None, "--target", "kind", content=content)
+    assert prepare(None, "--target", "kind", "--skip-lines", "1", content=content)[1].shape == (ROWS, 1)
+
+
+def test_classes_of_few_rows_give_rows_for_test_too(prepare):
+    kinds = [f"k{n % 50}" for n in range(ROWS)]
+    _, x, y, *_ = prepare({"size": SIZES, "kind": kinds}, "--target", "kind", "--test-fraction", "0.1")
+    assert len(x) == ROWS - 20 and np.bincount(y).min() == 3
 
 
 def test_without_a_target_the_columns_are_named(prepare):
