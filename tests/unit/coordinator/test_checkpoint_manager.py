@@ -180,5 +180,5 @@ def test_how_long_one_may_take(tmp_path: Path) -> None:
     config = Config(model=Model(layers=(Dense(units=10),)))
     plan, pieces = Partitioning(build(config, (8,)), 1), cut([10**7], 1, 10**8)
     writer = CheckpointWriter(owner(tmp_path), config, plan, pieces, 1, {"shards": 1})
-    assert writer.timeout_s(0) == 60 + 3 * 4  # parameters and two vectors of a rule, at 10 MB/s
+    assert writer.timeout_s(0) == 60 + 4 * 4  # parameters, an average and two vectors of a rule, at 10 MB/s
     assert writer.timeout_s(9) == 60 + 10 * 4

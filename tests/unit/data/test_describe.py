@@ -161,7 +161,7 @@ def test_description(path):
         "classes": 4, "targets": None, "dtype": "uint8", "scale": 1 / 255, "offset": 0.0, "chunk_rows": 8,
         "class_names": None, "chance": {}, "distinct": 4, "smallest": 0, "warnings": (),
         "validation_rows": 0, "views": {}, "targets_from": "train/y and test/y", "test_fraction": 0.0,
-        "scaling": None, "binary": False, "means": (), "variances": (), "unlearned": (),
+        "scaling": None, "binary": False, "means": (), "variances": (), "unlearned": (), "unused": "",
         "few_values": (), "counts": (10, 10, 10, 10), "suiting": "none",
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from dbmpi import files
 from dbmpi.config.load import load
 from dbmpi.config.sections import Config, Train
 from dbmpi.errors import UserError
@@ -91,4 +92,8 @@ def test_versions_of_what_is_not_installed_are_unknown(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("dbmpi.files.version", missing)
-    assert versions()["mpi4py"] == "unknown"
+    files._version.cache_clear()
+    try:
+        assert versions()["mpi4py"] == "unknown"
+    finally:
+        files._version.cache_clear()

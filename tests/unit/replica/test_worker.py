@@ -66,8 +66,9 @@ class Algorithm:
         taken, self.pushed = self.pushed, []
         return taken
 
-    def fetch(self) -> None:
+    def evaluated(self) -> str:
         self.fetches += 1
+        return self.theta
 
     def close(self) -> None:
         self.closed = True
