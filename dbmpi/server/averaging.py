@@ -46,6 +46,8 @@ def averaged(rule: Rule, decay: float | None) -> Rule:
 def _averaged(rule: Rule, decay: float) -> Rule:
     from kernels.parameters import rules
 
+    plain, plain_bound, interval = rule.apply, rule.bounds, _interval(decay)
+
     def apply(
         w: Array,
         g: Array,
@@ -55,16 +57,15 @@ def _averaged(rule: Rule, decay: float) -> Rule:
         out: Array | None = None,
         since: Since | None = None,
     ) -> None:
-        rule.apply(w, g, states[:-1], rate, t, out, since)
-        part = share(decay, t)
-        if part:
-            rules.move_towards(states[-1], w, part)
+        plain(w, g, states[:-1], rate, t, out, since)
+        if t <= DENSE or (t - DENSE) % interval == 0:  # seldom: all else is paid by every update
+            rules.move_towards(states[-1], w, share(decay, t))
 
     def bound(
         bounds: Bounds, g: float, rate: float, t: int, since: Since | None = None
     ) -> tuple[Bounds, float]:
-        *others, a = bounds
-        after, met = rule.bounds(tuple(others), g, rate, t, since)
-        return (*after, max(a, after[0])), max(met, a + after[0])
+        after, met = plain_bound(bounds[:-1], g, rate, t, since)
+        w, a = after[0], bounds[-1]
+        return (*after, a if a > w else w), max(met, a + w)
 
     return replace(rule, states=(*rule.states, AVERAGE), apply=apply, bounds=bound, averages=True)
