@@ -30,7 +30,7 @@ def photos(folder):
     rng = np.random.default_rng(1)
     for name, bright in (("left", np.s_[:, :24]), ("right", np.s_[:, 24:])):
         (folder / "photos" / name).mkdir(parents=True)
-        for number in range(150):
+        for number in range(80):
             pixels = rng.integers(0, 120, (40, 48, 3), np.uint8)
             pixels[bright] += 40
             Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.jpg")
@@ -38,7 +38,7 @@ def photos(folder):
 
 def run(folder, *arguments):
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=None
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

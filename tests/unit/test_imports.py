@@ -64,6 +64,7 @@ WITHOUT_MPI = {
     "dbmpi.output": set(),
     "dbmpi.prepare": set(),
     "dbmpi.checkpoint": set(),
+    "dbmpi.export": set(),
     "dbmpi.server": {
         "service",
         "reports",

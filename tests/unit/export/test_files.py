@@ -222,10 +222,11 @@ def test_a_missing_library_is_one_message(model, tmp_path, suffix, package, monk
 
 
 def test_the_module_of_torch_needs_nothing_of_dbmpi(model, tmp_path):
-    told = export(model, Asked(tmp_path / "out.safetensors", tmp_path / "network.py"))
-    text = (tmp_path / "network.py").read_text()
+    (tmp_path / "code").mkdir()
+    told = export(model, Asked(tmp_path / "out.safetensors", tmp_path / "code" / "network.py"))
+    text = (tmp_path / "code" / "network.py").read_text()
     assert "import dbmpi" not in text and "from dbmpi" not in text and "Regressor" not in text
-    assert 'Path(__file__).parent / "out.safetensors"' in text and "network.py" in told
+    assert 'Path(__file__).parent / "../out.safetensors"' in text and "network.py" in told
 
 
 def test_the_module_of_torch_learns_on_and_its_parameters_are_a_model_again(model, tmp_path):
