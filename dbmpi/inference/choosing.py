@@ -104,8 +104,8 @@ def _own(trained: TrainedModel, wanted: Wanted) -> StoredSource:
     config, own = trained.config, digits.located(trained.config.data.path)
     if not own.is_file():
         raise UserError(
-            f"{own}: the data that {trained.path} was tested on are not there (data.path; the working directory "
-            f"is {working_directory()}); name a data file: MODEL DATA.h5"
+            f"{own}: the data that {trained.path} was tested on are not there (data.path; the working "
+            f"directory is {working_directory()}); name a data file: MODEL DATA.h5"
         )
     data = describe(config.data.path, stand_in=False, fields=fields_of(config))
     name = wanted.split or "test"
