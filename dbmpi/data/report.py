@@ -65,7 +65,7 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
         yield from (f"  {_of_set(name, sets[name])}" for name in list(sets)[:MOST_SETS])
         if len(sets) > MOST_SETS:
             yield f"  and {len(sets) - MOST_SETS:,} more"
-        if any("pandas_type" in opened[name].parent.attrs for name in sets):
+        if any("pandas_type" in opened[name].parent.attrs for name in sets if name in opened):
             raise UserError(f"{digits.located(path)}: {PANDAS.said(digits.located(path))}")
         guessed = guess(sets)
     fields, lines = _fields(path, fields, config, guessed)
