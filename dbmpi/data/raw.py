@@ -120,12 +120,12 @@ class RawRows:
 
 
 def _opened(path: Path, where: str, first: int, last: int, start: int, files: ExitStack) -> _Segment:
-    if not path.is_file():
-        raise UserError(
-            f"{where}: there is no such raw file; start the program in the directory that holds it, or store "
-            "the rows in the file itself"
-        )
     with explain_errors(where):
+        if not path.is_file():
+            raise UserError(
+                f"{where}: there is no such raw file; start the program in the directory that holds it, or "
+                "store the rows in the file itself"
+            )
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         files.callback(os.close, descriptor)
         return _Segment(where, descriptor, Watch(path, descriptor, by_name=True), first, last, start)

@@ -40,7 +40,8 @@ class Sources:
 
     def __init__(self, path: Path, main: h5py.File, files: ExitStack) -> None:
         self._main, self._closing = main, files
-        self.watch = Watch(path, main.id.get_vfd_handle(), by_name=False)
+        with explain_errors(f"{path}: the file"):
+            self.watch = Watch(path, main.id.get_vfd_handle(), by_name=False)
         self._watches = {main.id.get_vfd_handle(): self.watch}
         self._files = {path: main}
         self._known: dict[tuple[int, str], Rows] = {}

@@ -148,9 +148,11 @@ def claim(
         try:
             candidate.rename(owned.room)
         except OSError as error:  # what is there then tells, also where the answer to the call was lost
-            if error.errno not in LOST and not _is_mine(owned, owner):
-                raise
-        if not _is_mine(owned, owner):
+            if not _is_mine(owned, owner):
+                if error.errno not in LOST:
+                    raise
+                return None
+        if not _is_newest(owned):
             return None
         _fence(owned)
         return owned, owner
@@ -165,10 +167,13 @@ def claim(
 
 
 def _is_mine(owned: OwnedDirectory, owner: Owner) -> bool:
-    """Return whether the newest generation is this owner's; one that came too late is removed."""
+    """Return whether the record of a generation is this owner's."""
     there = Owner.of(record.read(owned.path, owned.generation))
-    if there is None or there.token != owner.token:
-        return False
+    return there is not None and there.token == owner.token
+
+
+def _is_newest(owned: OwnedDirectory) -> bool:
+    """Return whether the newest generation is this owner's; one that came too late is removed."""
     if max(record.generations(owned.path), default=0) == owned.generation:
         return True
     shutil.rmtree(owned.room, ignore_errors=True)
@@ -188,11 +193,8 @@ def _fence(owned: OwnedDirectory) -> None:
             with suppress(OSError):
                 old.rename(away)
                 old = away
-            for _ in range(TRIES):
-                with suppress(OSError):
-                    delete(old)
-                if not os.path.lexists(old):
-                    break
+            with suppress(OSError):
+                delete(old)
 
 
 def restore(owned: OwnedDirectory, owner: Owner) -> None:

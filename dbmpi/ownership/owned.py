@@ -21,6 +21,8 @@ from dbmpi.errors import Fenced, TakenOver, UserError
 from dbmpi.ownership import record
 from dbmpi.ownership.record import Owner
 
+TRIES = 5  # to remove what is there
+
 
 @dataclass(frozen=True)
 class OwnedDirectory:
@@ -163,7 +165,21 @@ def _move(path: Path, away: Path, room: Path) -> None:
 
 
 def delete(path: Path) -> None:
-    """Remove a file or a directory, whatever is there, as far as that can be done."""
+    """Remove a file or a directory, whatever is there, as far as that can be done. Local.
+
+    What fails is tried again: nobody comes back to it. Raises OSError where a file stays.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            _delete(path)
+        except OSError:
+            if not left:
+                raise
+        if not os.path.lexists(path):
+            return
+
+
+def _delete(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -24,6 +24,7 @@ from dbmpi.text import has_control
 
 OWNER, RECORD, ROOMS = ".owner", "owner.json", ".rooms"
 BLOCK = 2048  # bytes: of a record, whatever its texts
+TRIES = 3  # to read a record: a network file system may have forgotten the file it had open
 LONGEST_LEASE_S = 1e6  # of a record that says more nothing is believed; `output.lease_s` is at most that
 
 
@@ -121,13 +122,24 @@ def generations(path: Path) -> list[int]:
 
 def read(path: Path, generation: int) -> bytes:
     """Return the record of a generation as it lies there; nothing where it cannot be read."""
-    with suppress(OSError):
-        descriptor = os.open(room(path, generation) / RECORD, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    for _ in range(TRIES):
         try:
-            return os.read(descriptor, 2 * BLOCK)
-        finally:
-            os.close(descriptor)
+            return _read(room(path, generation) / RECORD)
+        except FileNotFoundError:
+            break
+        except OSError:
+            continue
     return b""
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a record. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 2 * BLOCK)
+    finally:
+        with suppress(OSError):  # nothing was written
+            os.close(descriptor)
 
 
 def write_new(path: Path, owner: Owner) -> None:

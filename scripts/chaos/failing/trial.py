@@ -93,7 +93,7 @@ class Series:
         promise = promised(fault, self.last)
         wrong = self._judge(done, run, fault, promise if hit.exists() else UNDISTURBED)
         if wrong or done.status or fault.first:  # else it has left what an undisturbed run leaves
-            wrong += [f"then {one}" for one in self._go_on(run)]
+            wrong += [f"then {one}" for one in self._go_on(run, fault)]
         shutil.rmtree(run, ignore_errors=True)
         name, file = f"{self.name} {fault}", file_of(fault.call.path, self.last)
         return Outcome(name, file, fault, promise, done.status, wrong, hit.exists(), done)
@@ -151,12 +151,16 @@ class Series:
         }
         return [text for text, holds in checks.items() if not holds] + self._wrong_values({0: newest})
 
-    def _go_on(self, run: Path) -> list[str]:
-        """Say what is wrong with the same command again, and with a run that only loads the checkpoint."""
+    def _go_on(self, run: Path, fault: Fault) -> list[str]:
+        """Say what is wrong with the same command again, and with a run that only loads the checkpoint.
+
+        What could not be opened at any time could not be removed.
+        """
         wrong = self._load(run) if self._shape != "serial" else []
         done = self._lab.run(self._shape, run)
         wrong += _manners(done) + ([f"status {done.status}"] if done.status else self._after_success(run))
-        return wrong + [f"{path} is left" for path in audit.litter(run)]
+        stays = fault.call.path if fault.error == "stays" else None
+        return wrong + [f"{path} is left" for path in audit.litter(run) if f"run/{path}" != stays]
 
     def _load(self, run: Path) -> list[str]:
         """Say whether a run that has nothing to do leaves another model than the checkpoint it began from."""

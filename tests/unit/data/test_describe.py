@@ -162,7 +162,7 @@ def test_description(path):
         "class_names": None, "chance": {}, "distinct": 4, "smallest": 0, "warnings": (),
         "validation_rows": 0, "views": {}, "targets_from": "train/y and test/y", "test_fraction": 0.0,
         "scaling": None, "binary": False, "means": (), "variances": (), "unlearned": (),
-        "few_values": (), "counts": (10, 10, 10, 10),
+        "few_values": (), "counts": (10, 10, 10, 10), "unused": "",
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)

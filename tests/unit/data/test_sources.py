@@ -1,5 +1,6 @@
 """Rows that lie in other files are read, or the file is named that cannot be; never zeros."""
 
+import errno
 import fcntl
 import os
 import resource
@@ -29,6 +30,17 @@ def test_all_rows_are_read(far):
         assert np.array_equal(
             split.read([(20, 24), (3, 15), (7, 7)]), X[[*range(20, 24), *range(3, 15)], 1:5]
         )
+
+
+def test_a_file_that_cannot_be_looked_at_is_named(tmp_path, monkeypatch):
+    path = write(tmp_path / "data.h5")
+
+    def fail(*file, by_name):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("dbmpi.data.sources.Watch", fail)
+    with pytest.raises(UserError, match=r"data.h5.*Input/output error"):
+        describe(path)
 
 
 def cut(path):

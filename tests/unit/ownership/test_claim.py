@@ -1,5 +1,6 @@
 """Who owns a run directory: one of many that try, and who takes it over when."""
 
+import errno
 import json
 import os
 import subprocess
@@ -165,6 +166,30 @@ def test_foreign_files_in_the_way_are_told_or_left_alone(tmp_path: Path) -> None
     (tmp_path / ".owner").touch()
     with pytest.raises(UserError, match="owner is no directory"):
         Claimant(tmp_path, 5.0).attempt()
+
+
+def test_a_record_that_cannot_be_read_at_first_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held(tmp_path)
+    whole, read, faults = (
+        record.read(tmp_path, 1),
+        os.read,
+        [OSError(errno.EIO, "io"), OSError(errno.ESTALE, "stale")],
+    )
+    monkeypatch.setattr(record.os, "read", lambda *place: fail(faults.pop()) if faults else read(*place))
+    assert record.read(tmp_path, 1) == whole != b""
+
+
+def test_who_cannot_read_its_new_record_owns_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "read", lambda *place: b"")
+    assert claim(tmp_path, 1, 5.0, ELSEWHERE, False) is not None
+
+
+def fail(error: OSError) -> bytes:
+    raise error
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
