@@ -3,6 +3,7 @@
 Nothing is trained on by a guess: it becomes a hint which keys of `[data]` to set.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import h5py
@@ -62,6 +63,12 @@ def data_sets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
     file.visititems(look)
     return sets
+
+
+def written_by_pandas(file: h5py.File, sets: Iterable[str]) -> bool:
+    """Return whether data sets of a file are parts of a table of pandas, which is none by itself."""
+    groups = (file.get(group) for group in {name.rpartition("/")[0] for name in sets} if group)
+    return any(isinstance(group, h5py.Group) and "pandas_type" in group.attrs for group in groups)
 
 
 def _has_values(item: h5py.Dataset) -> bool:

@@ -20,7 +20,7 @@ from dbmpi.data.fields import Fields, Opening, fields_of
 from dbmpi.data.file_types import PANDAS
 from dbmpi.data.findings import Findings, looked_over, of_chunks, order_of, speed_of
 from dbmpi.data.fits import suspicions
-from dbmpi.data.guess import Guess, data_sets, guess
+from dbmpi.data.guess import Guess, data_sets, guess, written_by_pandas
 from dbmpi.data.hdf5 import explain_errors
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
@@ -65,7 +65,7 @@ def report(file: str, overrides: Sequence[str], all_rows: bool) -> Iterator[str]
         yield from (f"  {_of_set(name, sets[name])}" for name in list(sets)[:MOST_SETS])
         if len(sets) > MOST_SETS:
             yield f"  and {len(sets) - MOST_SETS:,} more"
-        if any("pandas_type" in one.parent.attrs for one in sets.values()):
+        if written_by_pandas(opened, sets):
             raise UserError(f"{digits.located(path)}: {PANDAS.said(digits.located(path))}")
         guessed = guess(sets)
     fields, lines = _fields(path, fields, config, guessed)

@@ -12,7 +12,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.data.file_types import PANDAS
-from dbmpi.data.guess import data_sets
+from dbmpi.data.guess import data_sets, written_by_pandas
 from dbmpi.data.hdf5 import explain_errors, opened
 from dbmpi.data.labels import is_text
 from dbmpi.data.rows import Rows
@@ -43,7 +43,7 @@ class DataSets(Mapping[str, Stream]):
         self._path, self._transposed, self._sources = path, transposed, Sources(path, file, files)
         with explain_errors(f"{path}: the file"):
             sets = data_sets(file)
-            if any("pandas_type" in one.parent.attrs for one in sets.values()):
+            if written_by_pandas(file, sets):
                 raise UserError(f"{path}: {PANDAS.said(path)}")
             self._names = [name for name, one in sets.items() if one.shape and not name.startswith("#")]
 

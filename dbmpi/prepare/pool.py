@@ -66,12 +66,14 @@ class _Crew:
                     break
                 self._give(task, given)
                 given += 1
-            if first == given:
-                return
-            self._collect(done, 0.0 if first in done else None)
-            if first in done:
+            if first in done:  # all that are idle have work while it is used
                 yield done.pop(first)
                 first += 1
+                self._collect(done, 0.0)
+            elif first == given:
+                return
+            else:
+                self._collect(done, None)
 
     def _can_work(self) -> bool:
         """Return whether a process is idle, if need be a new one."""
