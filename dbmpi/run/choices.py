@@ -26,7 +26,8 @@ RULE: Final = "adagrad"
 # which is learned by heart, and that sooner where each example has a number of its own to be learned.
 BASE_RATE, BORNE = {"softmax": 0.05, "logistic": 0.05, "squared": 0.03}, 128
 FEW_ROWS, MOST_GROWN = 1000, 4.0
-FEW_EPOCHS = 8.0  # so many learn nothing by heart; of more the rate falls with their number
+# So many learn nothing by heart; of more the rate falls with their number, but not where updates are few.
+FEW_EPOCHS, FEW_UPDATES = 8.0, 200.0
 OF_ADAGRAD = {"adagrad": 1.0, "adarevision": 2.0, "adam": 0.05}  # a rate of the rule for one of Adagrad
 # Of steps in proportion to the gradient, which the squared loss of an outlier makes large.
 SGD_RATE = {"softmax": 0.1, "logistic": 0.1, "squared": 0.01}
@@ -153,7 +154,10 @@ def _of_long_runs(config: Config, minibatch: int, rows: int) -> float:
     Pixels have less of that, and columns that are scaled one by one bring as much each.
     """
     epochs = min(_lengths(config, minibatch, rows), default=0.0)
-    return min(1.0, FEW_EPOCHS / epochs) if config.data.scaling == "columns" and epochs else 1.0
+    if config.data.scaling != "columns" or not epochs:
+        return 1.0
+    updates = epochs * rows / minibatch
+    return min(1.0, max(FEW_EPOCHS / epochs, FEW_UPDATES / updates))
 
 
 def _lengths(config: Config, minibatch: int, rows: int) -> list[float]:

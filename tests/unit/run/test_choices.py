@@ -90,6 +90,7 @@ def test_the_rate_of_a_table_falls_with_the_epochs_beyond_a_few_unless_its_colum
     assert rate(TABLE, "train.epochs=40", inputs=10, rows=500) == pytest.approx(few / 5)
     assert rate(TABLE, "train.steps=1250", inputs=10, rows=500) == pytest.approx(few / 5)
     assert rate(TABLE, "train.epochs=none", "train.max_time=9", inputs=10, rows=500) == few
+    assert rate(TABLE, "train.epochs=40", inputs=10, rows=100) == pytest.approx(0.8 * few)  # 250 updates
     assert rate(TABLE, inputs=1280, rows=500) == rate(inputs=1280, rows=500) == pytest.approx(few / 10)
     assert rate(TABLE, "downpour.rule=sgd") == rate("downpour.rule=sgd")
 
