@@ -1,20 +1,42 @@
-"""For all unit tests: examples of hypothesis may take their time, as the machine may be busy."""
+"""For all unit tests: examples of hypothesis may take their time; each module finds the process as it was."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from dbmpi.run.launch import OTHER_POOLS
+
+HEARD = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGXCPU,
+)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+    # As a program sets them that a test runs in this process: Numba bears no other number of threads later.
+    os.environ.update(OTHER_POOLS)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def hangup() -> Iterator[None]:
-    """A program that is alone ignores SIGHUP until it ends: tests of other modules do not."""
-    before = signal.getsignal(signal.SIGHUP)
+def left_as_it_was() -> Iterator[None]:
+    """Undo what a program does to its own process: its signals, its environment, the threads of kernels."""
+    signals, environment = {one: signal.getsignal(one) for one in HEARD}, dict(os.environ)
+    threads = sys.modules["kernels.jit"].threads() if "kernels.jit" in sys.modules else 1
     yield
-    signal.signal(signal.SIGHUP, before)
+    for one, before in signals.items():
+        signal.signal(one, before)
+    os.environ.clear()
+    os.environ.update(environment)
+    if "kernels.jit" in sys.modules:
+        sys.modules["kernels.jit"].set_threads(threads)
