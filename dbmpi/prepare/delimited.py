@@ -223,7 +223,7 @@ class DelimitedFile:
             first, lines = line, content.count(b"\n")
             if first == top and self._header:
                 content, first = content.partition(b"\n")[2], top + 1
-            if content.strip():
+            if content and not content.isspace():
                 yield Block(content, first, self.path, self._delimiter, len(self.names))
             line += lines
 

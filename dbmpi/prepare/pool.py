@@ -1,22 +1,30 @@
 """Work on many files by several processes, the results in order, in bounded memory.
 
-Each process has a pipe to this one, and nothing else is shared: no memory, no locks, no threads. Where one
-end goes, however that is, the other sees the end of the pipe.
+Each process has a pipe from this one and a pipe to it, and nothing else is shared: no memory, no locks, no
+threads. Where one end goes, however that is, the other sees the end of the pipe.
 """
 
+import fcntl
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
 
 from dbmpi.errors import UserError
 
+PIPE_BYTES = 1 << 20  # the most for any user: a task goes in as a whole, and nobody waits for who reads it
+HEADER_BYTES = 1 << 14  # in whole pages
+TASKS_OF_ONE = 2  # that a process works on, and the next one
 AHEAD = 4  # results of each process that may wait for an earlier one
 OF_TERMINALS = signal.SIGINT, signal.SIGHUP  # which all processes get
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -44,14 +52,22 @@ def mapped(work: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> 
     yield from map(work, tasks)  # that are left
 
 
+@dataclass
+class _Member:
+    """A process, the way to it, how many bytes that holds, and the numbers of the tasks that it has."""
+
+    process: BaseProcess
+    tasks: Connection
+    room: int
+    numbers: deque[int] = field(default_factory=deque)
+
+
 class _Crew:
     """Processes that work, started as there is work for them."""
 
     def __init__(self, work: Callable[[Any], Any], jobs: int) -> None:
         self._work, self._jobs = work, jobs
-        self._members: dict[Connection, BaseProcess] = {}
-        self._idle: list[Connection] = []
-        self._busy: dict[Connection, int] = {}  # with the task of a number
+        self._members: dict[Connection, _Member] = {}  # by where results come from
 
     def results(self, tasks: Iterator[Task]) -> Iterator[Any]:
         """Yield results in order; tasks that are left cannot be done, for lack of processes."""
@@ -64,9 +80,9 @@ class _Crew:
                 except StopIteration:
                     more = False
                     break
-                self._give(task, given)
+                self._give(task, given, done)
                 given += 1
-            if first in done:  # all that are idle have work while it is used
+            if first in done:
                 yield done.pop(first)
                 first += 1
                 self._collect(done, 0.0)
@@ -76,8 +92,8 @@ class _Crew:
                 self._collect(done, None)
 
     def _can_work(self) -> bool:
-        """Return whether a process is idle, if need be a new one."""
-        if not self._idle and len(self._members) < self._jobs:
+        """Return whether a process can take a task, if need be a new one."""
+        if all(one.numbers for one in self._members.values()) and len(self._members) < self._jobs:
             try:
                 self._start()
             except (OSError, RuntimeError) as error:  # no more processes, or descriptors
@@ -85,51 +101,68 @@ class _Crew:
                 if not self._members:
                     problem = "one process reads, as there can be no others"
                     print(f"dbmpi: warning: {problem}: {error}", file=sys.stderr)
-        return bool(self._idle)
+        return any(len(one.numbers) < TASKS_OF_ONE for one in self._members.values())
 
     def _start(self) -> None:
         """Start a process, which never sees Ctrl-C: it ends with this one."""
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
+        results, answers, _ = _pipe(context)
+        orders, tasks, holds = _pipe(context)
+        process = context.Process(target=_serve, args=(orders, answers, self._work), daemon=True)
         os.environ[SAFE_PATH] = "1"  # nor does it import from the working directory
         before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINALS)
         try:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            theirs.close()
-        self._members[ours] = process
-        self._idle.append(ours)
+            for theirs in (orders, answers):
+                theirs.close()
+        self._members[results] = _Member(process, tasks, holds)
 
-    def _give(self, task: Any, number: int) -> None:
-        """Hand a task to a process that is idle: it reads, so that this cannot wait for it."""
-        member = self._idle.pop()
+    def _give(self, task: Any, number: int, done: dict[int, Any]) -> None:
+        """Hand a task to the process that has the fewest, without waiting for it to read.
+
+        It may be at work: a task that its pipe does not hold goes to one that is idle, and reads.
+        """
+        message = ForkingPickler.dumps(task)
+        while (member := self._least_busy()).numbers and len(message) > member.room:
+            self._collect(done, None)
         try:
-            member.send(task)
+            member.tasks.send_bytes(message)
         except OSError as error:
             raise _died() from error
-        self._busy[member] = number
+        member.numbers.append(number)
+
+    def _least_busy(self) -> "_Member":
+        return min(self._members.values(), key=lambda one: len(one.numbers))
 
     def _collect(self, done: dict[int, Any], timeout_s: float | None) -> None:
         """Take the results that are there; without `timeout_s` wait for one."""
-        for member in wait([*self._busy], timeout_s):
-            assert isinstance(member, Connection)
+        for results in wait([one for one, member in self._members.items() if member.numbers], timeout_s):
+            assert isinstance(results, Connection)
             try:
-                result, error = member.recv()
+                result, error = results.recv()
             except (OSError, EOFError) as gone:
                 raise _died() from gone
             if error is not None:
                 raise error
-            done[self._busy.pop(member)] = result
-            self._idle.append(member)
+            done[self._members[results].numbers.popleft()] = result
 
     def end(self) -> None:
         """End all processes: they only read."""
-        for connection, process in self._members.items():
-            process.kill()
-            process.join()
-            connection.close()
+        for results, member in self._members.items():
+            member.process.kill()
+            member.process.join()
+            results.close()
+            member.tasks.close()
+
+
+def _pipe(context: SpawnContext) -> tuple[Connection, Connection, int]:
+    """Return the ends of a pipe, to read and to write, and how many bytes of a message it holds."""
+    reads, writes = context.Pipe(duplex=False)
+    with suppress(OSError):  # as many as this user may
+        fcntl.fcntl(writes.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return reads, writes, fcntl.fcntl(writes.fileno(), fcntl.F_GETPIPE_SZ) - HEADER_BYTES
 
 
 def _died() -> UserError:
@@ -139,16 +172,16 @@ def _died() -> UserError:
     )
 
 
-def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
-    """Do tasks until the other end of the pipe is gone."""
+def _serve(orders: Connection, answers: Connection, work: Callable[[Any], Any]) -> None:
+    """Do tasks until the other end of a pipe is gone."""
     with suppress(EOFError, OSError):
         while True:
-            task = connection.recv()
+            task = orders.recv()
             try:
                 result, problem = work(task), None
             except Exception as error:  # for the other side to raise
                 result, problem = None, _sendable(error)
-            connection.send((result, problem))
+            answers.send((result, problem))
 
 
 def _sendable(error: Exception) -> Exception:
