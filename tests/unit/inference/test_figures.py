@@ -135,3 +135,17 @@ def test_targets_that_are_none_are_refused(tmp_path, kind, value):
         y[3, 1] = value
         with pytest.raises(UserError, match="y"):
             evaluate_arrays(trained, x, y)
+
+
+def test_columns_of_very_different_units_are_each_bounded_by_their_own(tmp_path):
+    x = RNG.normal(size=(400, 2)) * [1e-12, 1e9]
+    scale = 1 / x.std(axis=0)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        for split, rows in (("train", slice(300)), ("test", slice(300, 400))):
+            file[f"{split}/x"], file[f"{split}/y"] = x[rows], (x[rows, 0] > 0).astype(int)
+            file[f"{split}/x"].attrs["scale"] = scale
+    run = trained_on(tmp_path, f"data.path={json.dumps(str(tmp_path / 'data.h5'))}")
+    with open_model(run) as trained:
+        assert np.isfinite(outputs(trained, x)).all()
+        with pytest.raises(UserError, match="row 0, column 1"):
+            outputs(trained, x * [1, 1e20])
