@@ -200,6 +200,8 @@ def array_source(path: Path, form: Format, name: str | None) -> ArraySource:
     with streams.opened(path) as arrays:
         usual = next((one for one in ("x", "X", "x_test", "inputs", "images", "data") if one in arrays), None)
         chosen = name or usual or (next(iter(arrays)) if len(arrays) == 1 else None)
+        if not arrays:
+            raise UserError(f"{path}: holds no arrays; write it by numpy.savez(..., x=x)")
         if chosen is None or chosen not in arrays:
             what = "several arrays" if name is None else f"no array {show(name)}{nearest(name, arrays)}"
             raise UserError(f"{path}: has {what}: name the inputs by --inputs, of {listed([*arrays])}")

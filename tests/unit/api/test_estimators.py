@@ -236,6 +236,8 @@ def test_what_is_wrong_is_one_exception():
     ):
         with pytest.raises(ValueError, match=text):
             dbmpi.Classifier((4,), config=config).fit(X, Y)
+    with pytest.raises(ValueError, match="run_dir"):  # and nothing is written beside the working directory
+        dbmpi.Classifier((4,), run_dir="").fit(X, Y)
     diverging = {"downpour.rule": "sgd", "downpour.learning_rate": 1e4}
     with pytest.raises(RuntimeError, match="diverged"):
         dbmpi.Regressor((4,), activation="identity", config=diverging).fit(X, X[:, 0])
@@ -258,7 +260,9 @@ def test_a_bar_where_tqdm_is_installed(capfd):
 
 
 def test_numbers_of_numpy_are_numbers():
-    model = dbmpi.Classifier(np.int64(3), batch_size=np.int64(8), max_iter=np.int32(2)).fit(X, Y)
+    model = dbmpi.Classifier(
+        np.int64(3), batch_size=np.int64(8), max_iter=np.int32(2), threads=np.int64(1)
+    ).fit(X, Y)
     assert dict(model.model_.named_parameters())["layers.0.weight"].shape == (3, 4)
     layers = [{"type": "dense", "units": np.int64(5)}]
     assert dbmpi.Regressor(layers=layers, max_iter=1).fit(X, Y).predict(X).shape == Y.shape

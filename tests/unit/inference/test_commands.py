@@ -200,6 +200,9 @@ def spoilt(folder: Path, what: str) -> list[object]:
     if what == "names of npz":
         np.savez(folder / "x.npz", first=X, second=X)
         return [folder / "x.npz", out]
+    if what == "empty npz":
+        np.savez(folder / "x.npz")
+        return [folder / "x.npz", out]
     if what == "shape of npz":
         np.savez(folder / "x.npz", x=X[:, :2])
         return [folder / "x.npz", out]
@@ -228,6 +231,7 @@ def spoilt(folder: Path, what: str) -> list[object]:
         ("text", 'line 3: column c is "red"'),
         ("ragged", "line 3: has 3 cells"),
         ("names of npz", "first or second"),
+        ("empty npz", "holds no arrays"),
         ("shape of npz", "reads (N, 4)"),
         ("name of hdf5", "no data set 'z', only x"),
         ("split", "no splits"),
