@@ -56,7 +56,13 @@ class Model:
         """The classes or labels in the order of `predict_proba`: names, or numbers; None for targets."""
         if self.format.outputs == "targets":
             return None
-        return list(self.format.class_names) or list(range(self._units))
+        return self._names or list(range(self._units))
+
+    @property
+    def _names(self) -> list[str]:
+        """The names of all classes or labels; none where one has no name."""
+        names = list(self.format.class_names)
+        return names if len(names) == self._units else []
 
     @property
     def _units(self) -> int:
@@ -81,9 +87,9 @@ class Model:
             They are of another shape than those that the model has learned from, or no numbers.
         """
         rows = np.asarray(rows)
-        z_NO = np.empty((len(rows), self._units), self._trained.dtype)
         with self._lock, value_errors():  # the buffers are there once
             blocks = ArrayRows(rows, self.format, self._forward.window).blocks(self._most_rows)
+            z_NO = np.empty((len(rows), self._units), self._trained.dtype)
             for start, load in zip(range(0, len(rows), self._most_rows), blocks, strict=True):
                 block, _ = load()
                 z_NO[start : start + len(block)] = self._block(block)[: len(block)]
@@ -110,7 +116,7 @@ class Model:
         z_NO = self.outputs(rows)
         if self.format.outputs == "classes":
             chosen = answers.classes(z_NO)
-            return np.array(self.format.class_names)[chosen] if self.format.class_names else chosen
+            return np.array(self._names)[chosen] if self._names else chosen
         if self.format.outputs == "labels":
             return answers.labels(z_NO)
         y_NO = answers.targets(z_NO, self.format)
@@ -147,10 +153,11 @@ class Model:
         ValueError
             There are no rows, or they are none for this model.
         """
-        with self._lock, value_errors():
-            if data is not None and not isinstance(data, str | Path):
-                rows, known = np.asarray(data), self._numbered(np.asarray(targets))
+        if data is not None and not isinstance(data, str | Path):
+            rows, known = np.asarray(data), self._numbered(np.asarray(targets))
+            with self._lock, value_errors():
                 return evaluate_arrays(self._trained, rows, known, self._forward)
+        with self._lock, value_errors():
             source = labelled(self._trained, Wanted(None if data is None else str(data), split))
             with source.rows(self.format, self._forward.window) as stored:
                 return evaluate(self._trained, stored, self._forward)
@@ -160,12 +167,13 @@ class Model:
         if self.format.outputs != "classes" or targets.dtype.kind in "iub":
             return targets
         numbers = {name: number for number, name in enumerate(self.format.class_names)}
-        unknown = [str(one) for one in np.unique(targets) if str(one) not in numbers]
+        names = [str(one) for one in targets.ravel().tolist()]
+        unknown = [name for name in names if name not in numbers]
         if unknown:
             raise ValueError(
                 f"this model knows no class {unknown[0]!r}, but {', '.join(numbers) or 'numbers'}"
             )
-        return np.array([numbers[str(one)] for one in targets], np.int64)
+        return np.array([numbers[name] for name in names], np.int64).reshape(targets.shape)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is kept of it: the configuration as text, so that a later version can read it."""

@@ -9,6 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dbmpi.data.factors import Factor, factor
+from dbmpi.text import SHOWN, has_control
 from dbmpi.typed import Unlike, build
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ class Format:
         for name in ("scale", "offset"):
             if len(getattr(self, name)) not in (1, columns):
                 raise Unlike(f"format.{name} has {len(getattr(self, name))} numbers for {columns} inputs")
+        for name in ("scale", "target_scale"):
+            if 0.0 in getattr(self, name):
+                raise Unlike(f"format.{name} holds 0")
+        for name in self.class_names:
+            if has_control(name):
+                raise Unlike(f"format.class_names holds {ascii(name[:SHOWN])}")
         if len(self.target_scale) != len(self.target_offset):
             raise Unlike("format.target_scale and format.target_offset have different lengths")
 

@@ -156,10 +156,19 @@ class _TableRows:
         found_NI = block.numbers(self._columns, self._alone)
         if found_NI is None or not self._alone:
             block.cells(0)  # says which row is too long or too short
-        if found_NI is None or not (np.abs(found_NI) <= LARGEST).all():
+        if found_NI is None:
+            found_NI = self._by_cells(block)
+        if not (np.abs(found_NI) <= LARGEST).all():
             raise self._odd(block)
         x = as_stored(found_NI, self._form, (0, len(found_NI)), f"{block.where(0)} and below")
         return cut(x, self._form, self._window), None
+
+    def _by_cells(self, block: table_file.Block) -> Array:
+        """Return the numbers of a block that has quotes or blanks around them. Raises UserError."""
+        try:
+            return np.array([block.cells(place) for place in self._columns], np.float64).T
+        except ValueError:
+            raise self._odd(block) from None
 
     def _odd(self, block: table_file.Block) -> UserError:
         """Return the error for the first cell that is no number, by columns."""
@@ -191,6 +200,8 @@ def array_source(path: Path, form: Format, name: str | None) -> ArraySource:
     with streams.opened(path) as arrays:
         usual = next((one for one in ("x", "X", "x_test", "inputs", "images", "data") if one in arrays), None)
         chosen = name or usual or (next(iter(arrays)) if len(arrays) == 1 else None)
+        if not arrays:
+            raise UserError(f"{path}: holds no arrays; write it by numpy.savez(..., x=x)")
         if chosen is None or chosen not in arrays:
             what = "several arrays" if name is None else f"no array {show(name)}{nearest(name, arrays)}"
             raise UserError(f"{path}: has {what}: name the inputs by --inputs, of {listed([*arrays])}")
