@@ -142,7 +142,7 @@ def evaluate_arrays(
         Labels, counted from 0; or targets of each output unit, as the data file has them.
     """
     forward = forward or Forward(trained)
-    return evaluate(trained, ArrayRows(x, trained.format, forward.window, y), forward)
+    return evaluate(trained, ArrayRows(x, trained, forward.window, y), forward)
 
 
 def evaluated(crew: "Crew") -> dict[str, Any] | None:
