@@ -78,13 +78,16 @@ class Predict:
 
         from dbmpi.inference.output import STDOUT, output
         from dbmpi.inference.prediction import predicted
+        from dbmpi.inference.sources import ALL
 
         place = None if given.out == STDOUT else Path(given.out)
         start = time.monotonic()
         rows = predicted(crew, output(place, crew.trained, given.all))
         if crew.team.rank == 0:
             seconds = time.monotonic() - start
-            said = f"dbmpi: {rows:,} rows in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)"
+            split = crew.plan.source.split
+            which = "" if split == ALL else f" of {split}"
+            said = f"dbmpi: {rows:,} rows{which} in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)"
             where = "" if place is None else f": {place}"
             print(said + where, file=sys.stderr, flush=True)
 

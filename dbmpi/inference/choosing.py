@@ -79,13 +79,18 @@ def unlabelled(trained: TrainedModel, wanted: Wanted) -> Source:
         if zipfile.is_zipfile(path):
             return array_source(path, trained, wanted.inputs)
     if path.suffix not in TABLES:
-        raise UserError(f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}")
+        raise UserError(
+            f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}; "
+            "python -m dbmpi.prepare makes HDF5 of files of others"
+        )
     return table_source(path, trained, wanted.inputs, wanted.header)
 
 
 def _file(data: str) -> Path:
     """Return the file that is meant. Raises UserError where there is none."""
     path = digits.located(data)
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; python -m dbmpi.prepare makes a data file of what is there")
     if not path.is_file():
         where = working_directory()
         raise UserError(f"{path}: there is no such file (the working directory is {where}); name a data file")

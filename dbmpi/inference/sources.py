@@ -27,6 +27,8 @@ from dbmpi.prepare.delimited import DelimitedFile, Dialect
 from dbmpi.text import listed, nearest, several, show
 from dbmpi.trained.model import TrainedModel
 
+ALL = "all"  # of the rows of a file that has no splits
+
 
 class Source(Protocol):
     """What is read, and how. Travels to all ranks."""
@@ -74,7 +76,7 @@ class ArraySource:
 
     path: Path
     name: str
-    split: str = "all"
+    split: str = ALL
 
     @contextmanager
     def rows(self, trained: TrainedModel, window: Box) -> Iterator[Rows]:
@@ -131,7 +133,7 @@ class TableSource:
     path: Path
     columns: tuple[Input, ...]
     header: bool
-    split: str = "all"
+    split: str = ALL
 
     @contextmanager
     def rows(self, trained: TrainedModel, window: Box) -> Iterator[Rows]:
@@ -169,11 +171,18 @@ class _TableRows:
         if not self._numbers:
             return np.empty((len(block.cells(0)), 0))
         found_NP = block.numbers(self._numbers, self._alone)
-        if found_NP is None or not self._alone:
-            block.cells(0)  # says which row is too long or too short
-        if found_NP is None or not (np.abs(found_NP) <= LARGEST).all():
+        if found_NP is None:
+            found_NP = self._of_cells(block)
+        if not (np.abs(found_NP) <= LARGEST).all():
             raise self._odd(block)
         return found_NP
+
+    def _of_cells(self, block: table_file.Block) -> Array:
+        """Return the same cell by cell: some are in quotes, or rows are too long or short, which is said."""
+        try:
+            return np.array([block.cells(place) for place in self._numbers], np.float64).T
+        except ValueError:
+            raise self._odd(block) from None
 
     def _odd(self, block: table_file.Block) -> UserError:
         """Return the error for the first cell that is no number, by columns."""

@@ -314,6 +314,10 @@ def test_a_table_is_read_by_the_names_of_its_columns(of_table, tmp_path):
     assert np.mean([one == row[3] for one, row in zip(said, table[1:], strict=True)]) > 0.85
     (tmp_path / "other.csv").write_text("".join(f"{c},{a},{b}\n" for a, b, c, _ in table))
     assert classes_of(of_table, tmp_path / "other.csv") == said
+    quoted = "".join(f'{a},"{b}",{c},"x, y"\n' if at else "length,colour,width,kind\n"
+                     for at, (a, b, c, _) in enumerate(table))  # fmt: skip
+    (tmp_path / "quoted.csv").write_text(quoted)
+    assert classes_of(of_table, tmp_path / "quoted.csv") == said
     names = [row if at else ["a", "b", "c", "d"] for at, row in enumerate(table)]
     (tmp_path / "names.csv").write_text("".join(",".join(row) + "\n" for row in names))
     inputs = "a,c,b=blue,b=green=1,b=red"
