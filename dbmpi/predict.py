@@ -78,6 +78,7 @@ class Predict:
 
         from dbmpi.inference.output import STDOUT, output
         from dbmpi.inference.prediction import predicted
+        from dbmpi.inference.sources import ALL
         from dbmpi.text import several
 
         place = None if given.out == STDOUT else Path(given.out)
@@ -85,7 +86,9 @@ class Predict:
         rows = predicted(crew, output(place, crew.trained, given.all))
         if crew.team.rank == 0:
             seconds = time.monotonic() - start
-            said = f"dbmpi: {several(rows, 'row')} in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)"
+            split = crew.plan.source.split
+            which = "" if split == ALL else f" of {split}"
+            said = f"dbmpi: {several(rows, 'row')}{which} in {seconds:.1f} s ({rows / seconds:,.0f} rows/s)"
             where = "" if place is None else f": {place}"
             print(said + where, file=sys.stderr, flush=True)
 

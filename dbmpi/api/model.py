@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dbmpi.api.known import known
 from dbmpi.api.mistakes import value_errors
 from dbmpi.arrays import Array
 from dbmpi.config.load import loads
@@ -88,7 +89,7 @@ class Model:
         """
         rows = np.asarray(rows)
         with self._lock, value_errors():  # the buffers are there once
-            blocks = ArrayRows(rows, self.format, self._forward.window).blocks(self._most_rows)
+            blocks = ArrayRows(rows, self._trained, self._forward.window).blocks(self._most_rows)
             z_NO = np.empty((len(rows), self._units), self._trained.dtype)
             for start, load in zip(range(0, len(rows), self._most_rows), blocks, strict=True):
                 block, _ = load()
@@ -144,7 +145,7 @@ class Model:
         data
             Examples in memory; or a data file; None for the one that the model has learned from.
         targets
-            Of examples in memory: classes by name or number, which labels are right, or amounts.
+            Of examples in memory: as the data file has them, or classes by name.
         split
             Of a data file; None: "test".
 
@@ -153,27 +154,14 @@ class Model:
         ValueError
             There are no rows, or they are none for this model.
         """
-        if data is not None and not isinstance(data, str | Path):
-            rows, known = np.asarray(data), self._numbered(np.asarray(targets))
-            with self._lock, value_errors():
-                return evaluate_arrays(self._trained, rows, known, self._forward)
         with self._lock, value_errors():
+            if data is not None and not isinstance(data, str | Path):
+                rows = np.asarray(data)
+                right = known(targets, self._trained, len(rows))
+                return evaluate_arrays(self._trained, rows, right, self._forward)
             source = labelled(self._trained, Wanted(None if data is None else str(data), split))
-            with source.rows(self.format, self._forward.window) as stored:
+            with source.rows(self._trained, self._forward.window) as stored:
                 return evaluate(self._trained, stored, self._forward)
-
-    def _numbered(self, targets: Array) -> Array:
-        """Return classes by their numbers, where they come by name."""
-        if self.format.outputs != "classes" or targets.dtype.kind in "iub":
-            return targets
-        numbers = {name: number for number, name in enumerate(self.format.class_names)}
-        names = [str(one) for one in targets.ravel().tolist()]
-        unknown = [name for name in names if name not in numbers]
-        if unknown:
-            raise ValueError(
-                f"this model knows no class {unknown[0]!r}, but {', '.join(numbers) or 'numbers'}"
-            )
-        return np.array([numbers[name] for name in names], np.int64).reshape(targets.shape)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is kept of it: the configuration as text, so that a later version can read it."""
@@ -212,8 +200,8 @@ def load(path: str | Path) -> Model:
     Parameters
     ----------
     path
-        A `model.h5`, a checkpoint (`RUN/checkpoints/000042`), or a run directory: its model, or where there
-        is none its best checkpoint.
+        A `model.h5`, a `.safetensors` file of `dbmpi.export`, a checkpoint (`RUN/checkpoints/000042`), or a
+        run directory: its model, or where there is none its best checkpoint.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def _describe(out: "h5py.File", form: Format) -> None:
     for name, value in zip(("scale", "offset"), form.of_inputs, strict=True):
         out.attrs[name] = array(value, tuple(shape))
     out.attrs["outputs"] = form.outputs
-    for name in ("target_scale", "target_offset", "class_names"):
+    for name in ("target_scale", "target_offset", "class_names", "columns"):
         if getattr(form, name):
             out.attrs[name] = list(getattr(form, name))
 

@@ -228,8 +228,8 @@ class Train:
     initial: str | None = key(
         None,
         "Trained model whose parameters are the first ones, tensor by tensor of the same name: a model.h5, a "
-        "checkpoint, or the directory of a run. A relative path starts at the directory that the program is "
-        "started in. A run that goes on has its checkpoint instead.",
+        ".safetensors file of dbmpi.export, a checkpoint, or the directory of a run. A relative path starts "
+        "at the directory that the program is started in. A run that goes on has its checkpoint instead.",
         example="runs/a/model.h5",
     )
     initial_skip: str | None = key(

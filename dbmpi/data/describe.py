@@ -85,6 +85,8 @@ class Description:
         What the file calls rows for validation that are not used; empty if there are none.
     counts : tuple of int
         Training rows of each class from 0 on; nothing where there are too many classes to count.
+    columns : tuple of str
+        Names of features, where the file names them.
     """
 
     path: str
@@ -116,6 +118,7 @@ class Description:
     few_values: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
     unused: str = ""
+    columns: tuple[str, ...] = ()
 
     def view(self, name: str) -> View:
         """Return how a split is read."""
@@ -217,6 +220,7 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
             binary=train.binary,
             unlearned=tuple(np.setdiff1d(held_out, learned).tolist()),
             unused="" if "validation" in splits else unused_validation(path, fields),
+            columns=train.columns,
             **_of_kind(of_train),
         )
 

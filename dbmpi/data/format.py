@@ -38,6 +38,8 @@ class Format:
         where it computes them as stored.
     class_names
         Of the classes or labels in order; none where the file does not name them.
+    columns
+        Names of features in order; none where the file does not name them.
     """
 
     input_shape: Sequence[int]
@@ -48,6 +50,7 @@ class Format:
     target_scale: Sequence[float] = ()
     target_offset: Sequence[float] = ()
     class_names: Sequence[str] = ()
+    columns: Sequence[str] = ()
 
     @property
     def of_inputs(self) -> tuple[Factor, Factor]:
@@ -88,6 +91,8 @@ class Format:
         for name in self.class_names:
             if has_control(name):
                 raise Unlike(f"format.class_names holds {ascii(name[:SHOWN])}")
+        if len(self.columns) not in (0, columns):
+            raise Unlike(f"format.columns has {len(self.columns)} names for {columns} inputs")
         if len(self.target_scale) != len(self.target_offset):
             raise Unlike("format.target_scale and format.target_offset have different lengths")
 
@@ -105,6 +110,7 @@ def format_of(data: "Description", loss: str) -> Format:
         tuple(scaling.target_scale) if scaling is not None else (),
         tuple(scaling.target_offset) if scaling is not None else (),
         data.class_names or (),
+        data.columns,
     )
 
 

@@ -8,7 +8,7 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 
@@ -276,6 +276,18 @@ def class_names(y: h5py.Dataset, where: str) -> tuple[str, ...] | None:
             "['cat', 'dog'], the name of class 0 first"
         )
     return tuple(texts)
+
+
+def columns_of(x: h5py.Dataset) -> tuple[str, ...]:
+    """Return the names of features that `dbmpi.prepare table` notes, the attribute `columns` of the file.
+
+    Nothing where it is absent, or something else of that name.
+    """
+    names: tuple[str, ...] = ()
+    with suppress(KeyError, OSError, TypeError, ValueError):  # it may be anything
+        names = tuple(x.file.attrs["columns"])
+    right = x.shape[1:] == (len(names),) and len(set(names)) == len(names)
+    return names if right and all(isinstance(name, str) for name in names) else ()
 
 
 def read_dtype(stored: np.dtype) -> np.dtype:

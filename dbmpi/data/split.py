@@ -19,6 +19,7 @@ from dbmpi.data.hdf5 import (
     attribute,
     check_rows,
     class_names,
+    columns_of,
     examined_x,
     examined_y,
     explain_errors,
@@ -74,6 +75,8 @@ class Split:
         Rows in a chunk of `x`, None where it is not chunked.
     class_names : tuple of str or None
         Of the classes in order, where the file names them.
+    columns : tuple of str
+        Of features in order, where the file names them.
     classes : int or None
         None at first; once set, a label of so much or more is an error to read.
 
@@ -123,6 +126,7 @@ class Split:
         self.dtype = read_dtype(x.dtype)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
+        self.columns = columns_of(x)
         self.chunk_rows = int(x.chunks[0]) if x.chunks else None
 
     def _examine_targets(self) -> None:

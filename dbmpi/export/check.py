@@ -7,7 +7,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.errors import UserError
-from dbmpi.export.interface import LOGITS, PROBABILITIES, VALUES, channels_first
+from dbmpi.export.interface import LOGITS, PROBABILITIES, VALUES
 from dbmpi.trained import answers
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.model import TrainedModel
@@ -32,7 +32,7 @@ class Sample:
         forward = Forward(trained)
         z = forward.outputs(rows)
         forward.close()
-        self.rows = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)) if channels_first(trained) else rows
+        self.rows = np.ascontiguousarray(rows.transpose(0, 3, 1, 2)) if trained.channels_first else rows
         self._most = MOST_APART[trained.dtype.name]
         if trained.format.outputs == "targets":
             self.said = {VALUES: answers.targets(z, trained.format)}

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from dbmpi.layout.network import IMAGE
 from dbmpi.text import SHOWN, several
 from dbmpi.trained.model import TrainedModel
 
@@ -38,23 +37,12 @@ class Port:
         return f"{self.name} ({', '.join(map(str, ('N', *self.shape)))}) {self.dtype.name}: {self.about}"
 
 
-def channels_first(trained: TrainedModel) -> bool:
-    """Return whether images are stored as (N, C, H, W)."""
-    return trained.config.data.layout == "channels_first" and len(trained.format.input_shape) == IMAGE
-
-
-def stored_shape(trained: TrainedModel) -> tuple[int, ...]:
-    """Return the shape of an example as the data file has it."""
-    shape = tuple(trained.format.input_shape)
-    return (shape[2], *shape[:2]) if channels_first(trained) else shape
-
-
 def input_of(trained: TrainedModel) -> Port:
     """Return what goes in: rows of the data file as they are stored."""
     axes = {1: "features", 2: "rows, columns", 3: "rows, columns, channels"}[len(trained.format.input_shape)]
-    axes = "channels, rows, columns" if channels_first(trained) else axes
+    axes = "channels, rows, columns" if trained.channels_first else axes
     dtype = np.dtype(trained.format.input_dtype)
-    return Port(INPUT, stored_shape(trained), dtype, f"{axes}, as the data file has them")
+    return Port(INPUT, trained.stored_shape, dtype, f"{axes}, as the data file has them")
 
 
 def outputs_of(trained: TrainedModel) -> list[Port]:

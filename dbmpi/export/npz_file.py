@@ -47,4 +47,5 @@ def contents(trained: TrainedModel) -> Iterator[tuple[str, Array]]:
     }
     for name, text in texts.items():
         yield name, np.asarray(text)
-    yield "class_names", np.asarray(form.class_names, np.str_)
+    for name in ("class_names", "columns"):
+        yield name, np.asarray(getattr(form, name), np.str_)

@@ -10,7 +10,7 @@ import numpy as np
 from dbmpi.config.layers import Conv, Dense, Dropout, Lcn, Local, Pool
 from dbmpi.data.factors import array
 from dbmpi.export import onnx_double, onnx_layers, onnx_single
-from dbmpi.export.interface import INPUT, LOGITS, PROBABILITIES, VALUES, channels_first
+from dbmpi.export.interface import INPUT, LOGITS, PROBABILITIES, VALUES
 from dbmpi.export.onnx_graph import SAME, Graph, tensor_type
 from dbmpi.layout.network import Layer
 from dbmpi.trained.model import TrainedModel
@@ -42,7 +42,7 @@ def graph_of(trained: TrainedModel) -> Graph:
 
 def _in_order(graph: Graph, trained: TrainedModel) -> str:
     """Bring inputs as stored to the shape of the first space: features, or channels last."""
-    if channels_first(trained):
+    if trained.channels_first:
         return graph.add("Transpose", INPUT, perm=onnx_single.MAPS_LAST)
     if len(trained.network.input) != len(trained.format.input_shape):
         return graph.reshape(INPUT, *[SAME] * len(trained.network.input), 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.config.layers import Conv, Dense, Dropout, Lcn, Local, Pool
-from dbmpi.export.interface import channels_first, input_of
+from dbmpi.export.interface import input_of
 from dbmpi.layout.network import Layer
 from dbmpi.trained.model import TrainedModel
 
@@ -41,7 +41,7 @@ def _said(trained: TrainedModel, weights: str) -> dict[str, str]:
     return {
         "WEIGHTS": f"WEIGHTS = Path(__file__).parent / {_literal(weights)}",
         "DTYPE": f"DTYPE = torch.{trained.dtype.name}  # of the parameters",
-        "CHANNELS_FIRST": f"CHANNELS_FIRST = {channels_first(trained)}  # images are stored (N, C, H, W)",
+        "CHANNELS_FIRST": f"CHANNELS_FIRST = {trained.channels_first}  # images are stored (N, C, H, W)",
         "LOSS": f"LOSS = {_literal(trained.network.loss)}  # that the network was trained with",
         "build": 'def build(about: dict[str, str]) -> "Network":\n'
         '    """Return the network, of which the parameters are 0."""\n'

@@ -4,6 +4,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -58,7 +59,7 @@ def labelled(trained: TrainedModel, wanted: Wanted) -> StoredSource:
             raise UserError(f"{path}: is no HDF5 file; python -m dbmpi.prepare makes one of files of others")
     source = _stored(trained, wanted, path, targets=True)
     with Split(path, source.split, view=source.view) as split:
-        labels = _labels(trained, split)
+        labels = labels_of(trained, *split.stored_targets_type, split.where("y"))
         split.convert(labels)
         _check_targets(trained, split)
         split.check_complete(stand_in=False)
@@ -80,15 +81,20 @@ def unlabelled(trained: TrainedModel, wanted: Wanted) -> Source:
     if wanted.split is not None:
         raise UserError(f"{path}: is no HDF5 file, and so has no splits; leave out --split {wanted.split}")
     if arrays:
-        return array_source(path, trained.format, wanted.inputs)
+        return array_source(path, trained, wanted.inputs)
     if path.suffix not in TABLES:
-        raise UserError(f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}")
-    return table_source(path, trained.format, wanted.inputs, wanted.header)
+        raise UserError(
+            f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}; "
+            "python -m dbmpi.prepare makes HDF5 of files of others"
+        )
+    return table_source(path, trained, wanted.inputs, wanted.header)
 
 
 def _file(data: str) -> Path:
     """Return the file that is meant. Raises UserError where there is none."""
     path, there = _located(data)
+    if not there and path.is_dir():
+        raise UserError(f"{path}: is a directory; python -m dbmpi.prepare makes a data file of what is there")
     if not there:
         where = working_directory()
         raise UserError(f"{path}: there is no such file (the working directory is {where}); name a data file")
@@ -152,7 +158,7 @@ def _absolute(given: str | None, name: str) -> str:
 def _check_inputs(trained: TrainedModel, split: Split) -> None:
     """Raise UserError unless inputs are of the shape and on the scale that the model has learned from."""
     form, where = trained.format, split.where("x")
-    check_shape((split.rows, *split.input_shape), form, where)
+    check_shape((split.rows, *split.input_shape), tuple(form.input_shape), where)
     if split.input_shape != tuple(form.input_shape):
         raise UserError(
             f"{where}: has examples of shape {split.input_shape}, but the model reads "
@@ -176,37 +182,51 @@ def _brief(value: float | tuple[float, ...]) -> str:
     return f"{value:.6g}" if isinstance(value, float) else f"{value[0]:.6g}, ... ({len(value)} numbers)"
 
 
-def _labels(trained: TrainedModel, split: Split) -> Labels | None:
-    """Return what makes labels of the targets of a file: the same as when the model learned."""
+def labels_of(
+    trained: TrainedModel, kind: "np.dtype[Any]", shape: tuple[int, ...], where: str
+) -> Labels | None:
+    """Return what makes labels of targets: the same as when the model learned. None: they are labels.
+
+    Parameters
+    ----------
+    kind, shape
+        Of the targets as stored, and of those of one row.
+    where
+        What messages call them.
+
+    Raises
+    ------
+    UserError
+        They are none of the classes of the model.
+    """
     if trained.format.outputs != "classes":
         return None
-    kind, shape = split.stored_targets_type
     width = int(np.prod(shape, dtype=np.int64))
     names = tuple(trained.format.class_names)
     if is_text(kind) and width == 1:
-        return _of_names(as_bytes(np.array([one.encode() for one in names])), names, split)
+        return _of_names(as_bytes(np.array([one.encode() for one in names])), names, where)
     if width > 1 or kind.kind == "b":
         return Labels()
     if kind.kind in "iu" and trained.config.data.labels == "classes":
-        return _of_names(_whole(names, split), names, split)
+        return _of_names(_whole(names, where), names, where)
     return Labels() if shape and kind.kind in "iu" else None
 
 
-def _of_names(values: "np.ndarray", names: tuple[str, ...], split: Split) -> Labels:
+def _of_names(values: "np.ndarray", names: tuple[str, ...], where: str) -> Labels:
     """Return the labels of classes by their names."""
     if not names:
-        raise UserError(f"{split.where('y')}: holds texts, but the classes of the model have no names")
+        raise UserError(f"{where}: holds texts, but the classes of the model have no names")
     order = np.argsort(values)
     return Labels(values[order], order, names, UNKNOWN)
 
 
-def _whole(names: tuple[str, ...], split: Split) -> "np.ndarray":
+def _whole(names: tuple[str, ...], where: str) -> "np.ndarray":
     """Return names that are whole numbers as such."""
     try:
         return np.array([int(name) for name in names], np.int64)
     except ValueError:
         raise UserError(
-            f"{split.where('y')}: holds integers, but the model names its classes by texts: store those"
+            f"{where}: holds integers, but the model names its classes by texts: store those"
         ) from None
 
 

@@ -150,7 +150,7 @@ def evaluate_arrays(
     """
     forward = forward or Forward(trained)
     answers = _answers(trained, y, len(x))
-    return evaluate(trained, ArrayRows(x, trained.format, forward.window, answers), forward)
+    return evaluate(trained, ArrayRows(x, trained, forward.window, answers), forward)
 
 
 def _answers(trained: TrainedModel, y: Array, rows: int) -> Array:

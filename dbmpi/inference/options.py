@@ -11,8 +11,8 @@ from dbmpi.run.cli import print_and_leave
 from dbmpi.text import plain
 
 MODEL = (
-    "a model.h5, a checkpoint (RUN/checkpoints/000042) or a run directory (its model.h5, else its best "
-    "checkpoint)"
+    "a model.h5, a .safetensors file of dbmpi.export, a checkpoint (RUN/checkpoints/000042) or a run "
+    "directory (its model.h5, else its best checkpoint)"
 )
 STATUSES = """
 exit status: 0 done; 1 failed, as where a rank dies; 2 a mistake in the command line, the model or the data;

@@ -56,7 +56,7 @@ def outputs(trained: TrainedModel, x: Array, forward: Forward | None = None) -> 
         A row is none that the model can take.
     """
     forward = forward or Forward(trained)
-    rows = ArrayRows(x, trained.format, forward.window)
+    rows = ArrayRows(x, trained, forward.window)
     prediction = Prediction(trained, forward)
     z_NO = np.empty((len(x), trained.network.outputs), trained.dtype)
     start = 0

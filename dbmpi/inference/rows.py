@@ -15,6 +15,7 @@ from dbmpi.data.sanity import LARGEST, check_values, row_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 from dbmpi.layout.boxes import Box, Range, extents, whole
+from dbmpi.trained.model import TrainedModel
 
 Block: TypeAlias = tuple[Array, Array | None]  # inputs (N, *extents of a window), and labels or targets
 Load: TypeAlias = Callable[[], Block]
@@ -76,6 +77,8 @@ class ArrayRows:
     ----------
     x : array (N, *shape of an example), or (N, I)
         As the model's data file has them: numbers of any type.
+    trained
+        What takes them.
     y : int64 array (N,), or array (N, T), optional
         Labels or targets, as stored.
     window
@@ -85,10 +88,15 @@ class ArrayRows:
     """
 
     def __init__(
-        self, x: Array, form: Format, window: Box, y: Array | None = None, where: str = "the inputs"
+        self,
+        x: Array,
+        trained: TrainedModel,
+        window: Box,
+        y: Array | None = None,
+        where: str = "the inputs",
     ) -> None:
-        self._x, self._y, self._form, self._window, self._where = x, y, form, window, where
-        check_shape(x.shape, form, where)
+        self._x, self._y, self._trained, self._window, self._where = x, y, trained, window, where
+        check_shape(x.shape, trained.stored_shape, where)
 
     @property
     def total(self) -> int:
@@ -101,8 +109,8 @@ class ArrayRows:
             yield partial(self._read, (start, min(start + most, self.total)))
 
     def _read(self, rows: Range) -> Block:
-        x = cut(checked(self._x[slice(*rows)], self._form, rows, self._where), self._form, self._window)
-        return x, None if self._y is None else self._y[slice(*rows)]
+        x = checked(self._x[slice(*rows)], self._trained.format, rows, self._where)
+        return cut(x, self._trained, self._window), None if self._y is None else self._y[slice(*rows)]
 
 
 def checked(x: Array, form: Format, rows: Range, where: str) -> Array:
@@ -144,17 +152,18 @@ def as_stored(x: Array, form: Format, rows: Range, where: str) -> Array:
     return x.astype(np.uint8)
 
 
-def cut(x: Array, form: Format, window: Box) -> Array:
-    """Return the part of examples that a partition reads, `(N, *extents(window))`, C-ordered."""
-    shape = tuple(form.input_shape)
+def cut(x: Array, trained: TrainedModel, window: Box) -> Array:
+    """Return the part of examples, as stored, that a partition reads: `(N, *extents(window))`, C-ordered."""
+    shape = tuple(trained.format.input_shape)
+    if trained.channels_first:
+        x = x.reshape(len(x), *trained.stored_shape).transpose(0, 2, 3, 1)
     inner = shape if len(shape) == 1 else (*shape, 1)[:3]
     part = x.reshape(len(x), *inner)[(slice(None), *(slice(*edges) for edges in window))]
     return np.ascontiguousarray(part).reshape(len(x), *extents(window))
 
 
-def check_shape(shape: tuple[int, ...], form: Format, where: str) -> None:
-    """Raise UserError unless arrays of such a shape are examples, as they are or flattened."""
-    wanted = tuple(form.input_shape)
+def check_shape(shape: tuple[int, ...], wanted: tuple[int, ...], where: str) -> None:
+    """Raise UserError unless arrays of such a shape are examples of a shape, as they are or flattened."""
     flat = (int(np.prod(wanted)),)
     if shape[1:] not in (wanted, flat, (*wanted, 1)) or not shape:
         other = "" if len(wanted) == 1 else f" or (N, {flat[0]})"

@@ -16,15 +16,18 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.data.fields import View
-from dbmpi.data.format import Format
 from dbmpi.data.sanity import LARGEST
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
+from dbmpi.inference.columns import Input, Texts, chosen
 from dbmpi.inference.rows import Block, Load, Rows, SplitRows, as_stored, check_shape, checked, cut
 from dbmpi.layout.boxes import Box
 from dbmpi.prepare import streams, table_file
 from dbmpi.prepare.delimited import DelimitedFile, Dialect
 from dbmpi.text import listed, nearest, several, show
+from dbmpi.trained.model import TrainedModel
+
+ALL = "all"  # of the rows of a file that has no splits
 
 
 class Source(Protocol):
@@ -38,7 +41,7 @@ class Source(Protocol):
     def split(self) -> str:
         """Which of its rows: the name of a split, or "all"."""
 
-    def rows(self, form: Format, window: Box) -> AbstractContextManager[Rows]:
+    def rows(self, trained: TrainedModel, window: Box) -> AbstractContextManager[Rows]:
         """Open the part of each example that a partition reads, as a context. Raises UserError."""
 
 
@@ -60,11 +63,11 @@ class StoredSource:
     outputs: int
 
     @contextmanager
-    def rows(self, form: Format, window: Box) -> Iterator[Rows]:
+    def rows(self, trained: TrainedModel, window: Box) -> Iterator[Rows]:
         """See `Source.rows`."""
         with Split(self.path, self.split, window=window, view=self.view) as split:
             split.classes = self.outputs
-            yield SplitRows(split, form, bool(self.view.targets))
+            yield SplitRows(split, trained.format, bool(self.view.targets))
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,15 @@ class ArraySource:
 
     path: Path
     name: str
-    split: str = "all"
+    split: str = ALL
 
     @contextmanager
-    def rows(self, form: Format, window: Box) -> Iterator[Rows]:
+    def rows(self, trained: TrainedModel, window: Box) -> Iterator[Rows]:
         """See `Source.rows`."""
         with streams.opened(self.path) as arrays:
             stream = arrays[self.name]
-            check_shape(stream.shape, form, self.where)
-            yield _StreamRows(stream, form, window, self.where)
+            check_shape(stream.shape, trained.stored_shape, self.where)
+            yield _StreamRows(stream, trained, window, self.where)
 
     @property
     def where(self) -> str:
@@ -94,7 +97,7 @@ class _StreamRows:
     """The rows of an array that is read from its start to its end."""
 
     stream: streams.Stream
-    form: Format
+    trained: TrainedModel
     window: Box
     where: str
 
@@ -111,8 +114,8 @@ class _StreamRows:
             start += len(x)
 
     def _block(self, x: Array, start: int) -> Block:
-        x = checked(x, self.form, (start, start + len(x)), self.where)
-        return cut(x, self.form, self.window), None
+        x = checked(x, self.trained.format, (start, start + len(x)), self.where)
+        return cut(x, self.trained, self.window), None
 
 
 @dataclass(frozen=True)
@@ -122,20 +125,20 @@ class TableSource:
     Attributes
     ----------
     columns
-        Their places from the left, one for each input in row-major order.
+        One for each input in row-major order.
     header
         Whether the first line names the columns.
     """
 
     path: Path
-    columns: tuple[int, ...]
+    columns: tuple[Input, ...]
     header: bool
-    split: str = "all"
+    split: str = ALL
 
     @contextmanager
-    def rows(self, form: Format, window: Box) -> Iterator[Rows]:
+    def rows(self, trained: TrainedModel, window: Box) -> Iterator[Rows]:
         """See `Source.rows`."""
-        yield _TableRows(DelimitedFile(self.path, Dialect(header=self.header)), self.columns, form, window)
+        yield _TableRows(DelimitedFile(self.path, Dialect(header=self.header)), self.columns, trained, window)
 
 
 class _TableRows:
@@ -143,9 +146,13 @@ class _TableRows:
 
     total = None
 
-    def __init__(self, table: DelimitedFile, columns: tuple[int, ...], form: Format, window: Box) -> None:
-        self._table, self._columns, self._form, self._window = table, columns, form, window
-        self._alone = columns == tuple(range(len(table.names)))
+    def __init__(
+        self, table: DelimitedFile, columns: tuple[Input, ...], trained: TrainedModel, window: Box
+    ) -> None:
+        self._table, self._trained, self._window = table, trained, window
+        self._numbers = [one.place for one in columns if one.text is None]
+        self._texts = Texts(columns, table.names) if len(self._numbers) < len(columns) else None
+        self._alone = self._numbers == [*range(len(table.names))]
 
     def blocks(self, most: int) -> Iterator[Load]:
         """See `Rows.blocks`."""
@@ -153,26 +160,33 @@ class _TableRows:
             yield partial(self._read, block)
 
     def _read(self, block: table_file.Block) -> Block:
-        found_NI = block.numbers(self._columns, self._alone)
-        if found_NI is None or not self._alone:
-            block.cells(0)  # says which row is too long or too short
-        if found_NI is None:
-            found_NI = self._by_cells(block)
-        if not (np.abs(found_NI) <= LARGEST).all():
-            raise self._odd(block)
-        x = as_stored(found_NI, self._form, (0, len(found_NI)), f"{block.where(0)} and below")
-        return cut(x, self._form, self._window), None
+        found_NI = self._found(block)
+        if self._texts is not None:
+            found_NI = self._texts.filled(block, found_NI)
+        x = as_stored(found_NI, self._trained.format, (0, len(found_NI)), f"{block.where(0)} and below")
+        return cut(x, self._trained, self._window), None
 
-    def _by_cells(self, block: table_file.Block) -> Array:
-        """Return the numbers of a block that has quotes or blanks around them. Raises UserError."""
+    def _found(self, block: table_file.Block) -> Array:
+        """Return the columns of numbers, float64. Raises UserError where a cell is none."""
+        if not self._numbers:
+            return np.empty((len(block.cells(0)), 0))
+        found_NP = block.numbers(self._numbers, self._alone)
+        if found_NP is None:
+            found_NP = self._of_cells(block)
+        if not (np.abs(found_NP) <= LARGEST).all():
+            raise self._odd(block)
+        return found_NP
+
+    def _of_cells(self, block: table_file.Block) -> Array:
+        """Return the same cell by cell: some are in quotes, or rows are too long or short, which is said."""
         try:
-            return np.array([block.cells(place) for place in self._columns], np.float64).T
+            return np.array([block.cells(place) for place in self._numbers], np.float64).T
         except ValueError:
             raise self._odd(block) from None
 
     def _odd(self, block: table_file.Block) -> UserError:
         """Return the error for the first cell that is no number, by columns."""
-        for place in self._columns:
+        for place in self._numbers:
             for row, cell in enumerate(block.cells(place)):
                 if not _is_number(cell):
                     return UserError(
@@ -189,7 +203,7 @@ def _is_number(cell: str) -> bool:
         return False
 
 
-def array_source(path: Path, form: Format, name: str | None) -> ArraySource:
+def array_source(path: Path, trained: TrainedModel, name: str | None) -> ArraySource:
     """Choose an array of an .npz: by its name, else x, else the one there is.
 
     Raises
@@ -199,19 +213,20 @@ def array_source(path: Path, form: Format, name: str | None) -> ArraySource:
     """
     with streams.opened(path) as arrays:
         usual = next((one for one in ("x", "X", "x_test", "inputs", "images", "data") if one in arrays), None)
-        chosen = name or usual or (next(iter(arrays)) if len(arrays) == 1 else None)
+        found = name or usual or (next(iter(arrays)) if len(arrays) == 1 else None)
         if not arrays:
             raise UserError(f"{path}: holds no arrays; write it by numpy.savez(..., x=x)")
-        if chosen is None or chosen not in arrays:
+        if found is None or found not in arrays:
             what = "several arrays" if name is None else f"no array {show(name)}{nearest(name, arrays)}"
             raise UserError(f"{path}: has {what}: name the inputs by --inputs, of {listed([*arrays])}")
-        source = ArraySource(path, chosen)
-        check_shape(arrays[chosen].shape, form, source.where)
+        source = ArraySource(path, found)
+        check_shape(arrays[found].shape, trained.stored_shape, source.where)
     return source
 
 
-def table_source(path: Path, form: Format, inputs: str | None, header: bool) -> TableSource:
-    """Choose columns of a table: those that are named, with commas between them, else all.
+def table_source(path: Path, trained: TrainedModel, inputs: str | None, header: bool) -> TableSource:
+    """Choose columns of a table: those that are named, with commas between them; else those whose names the
+    model knows, in any order and among others; else all.
 
     Raises
     ------
@@ -219,16 +234,13 @@ def table_source(path: Path, form: Format, inputs: str | None, header: bool) -> 
         They are not as many as the model reads, or one is not there.
     """
     table = DelimitedFile(path, Dialect(header=header))
-    wanted = [one.strip() for one in inputs.split(",")] if inputs else table.names
-    for one in wanted:
-        if one not in table.names:
-            raise UserError(
-                f"{path}: has no column {show(one)}{nearest(one, table.names)}; it has {listed(table.names)}"
-            )
-    columns = prod(form.input_shape)
+    known = trained.format.columns if header else ()
+    wanted = [one.strip() for one in inputs.split(",")] if inputs else known or table.names
+    found = chosen(path, table.names, wanted)
+    columns = prod(trained.format.input_shape)
     if len(wanted) != columns:
         raise UserError(
             f"{path}: {'--inputs names' if inputs else 'has'} {several(len(wanted), 'column')}, but the "
             f"model reads {columns}: name those by --inputs A,B,... in the order in which it has learned them"
         )
-    return TableSource(path, tuple(table.names.index(one) for one in wanted), header)
+    return TableSource(path, found, header)

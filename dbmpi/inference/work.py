@@ -114,7 +114,7 @@ class Crew:
         team, trained = self.team, self.trained
         self.forward = Forward(trained, self.partitioning, team.partition, team.peers)
         source = self.plan.source
-        self.rows = self._closing.enter_context(source.rows(trained.format, self.forward.window))
+        self.rows = self._closing.enter_context(source.rows(trained, self.forward.window))
         bytes_read = max(self.partitioning.sizes) * trained.dtype.itemsize
         self.team.meet("the model in memory", bytes_read / READS_PER_S)
         if self._first_here:

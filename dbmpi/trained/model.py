@@ -11,7 +11,7 @@ from dbmpi.arrays import Array
 from dbmpi.config.sections import Config
 from dbmpi.data.format import Format
 from dbmpi.layout.boxes import Box, whole
-from dbmpi.layout.network import Network, Tensor, build
+from dbmpi.layout.network import IMAGE, Network, Tensor, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.trained.values import Values
 
@@ -51,6 +51,17 @@ class TrainedModel:
     def dtype(self) -> "np.dtype[np.floating]":
         """Of its parameters."""
         return np.dtype(self.config.model.dtype)
+
+    @property
+    def channels_first(self) -> bool:
+        """Whether the data file has images as (N, C, H, W)."""
+        return self.config.data.layout == "channels_first" and len(self.format.input_shape) == IMAGE
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """Shape of an example as the data file has it."""
+        shape = tuple(self.format.input_shape)
+        return (shape[2], *shape[:2]) if self.channels_first else shape
 
     def tensor(self, tensor: Tensor) -> Array:
         """Return a tensor, whole. Raises UserError where it cannot be read."""

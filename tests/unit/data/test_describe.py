@@ -163,6 +163,7 @@ def test_description(path):
         "validation_rows": 0, "views": {}, "targets_from": "train/y and test/y", "test_fraction": 0.0,
         "scaling": None, "binary": False, "means": (), "variances": (), "unlearned": (), "unused": "",
         "few_values": (), "counts": (10, 10, 10, 10), "suiting": "none",
+        "columns": (),
     }  # fmt: skip
     found = describe(write(path, y=RNG.normal(size=(40, 3))))
     assert (found.classes, found.targets, found.chunk_rows) == (None, 3, None)

@@ -11,8 +11,10 @@ import pytest
 
 from dbmpi import evaluate, predict
 from dbmpi.data import digits
+from dbmpi.export.command import main as export
 from dbmpi.inference.output import output
 from dbmpi.inference.prediction import outputs
+from dbmpi.prepare.command import main as prepare
 from dbmpi.trained import answers
 from dbmpi.trained.opening import open_model
 from tests.unit.inference.test_figures import trained_on
@@ -331,3 +333,65 @@ def test_columns_are_found_beside_texts_in_quotes(run, expected, tmp_path):
     assert predict.main(words) == 0
     with h5py.File(tmp_path / "out.h5") as file:
         np.testing.assert_allclose(file["probabilities"], expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def of_table(tmp_path_factory) -> Path:
+    """A run on a table that was prepared: two columns of numbers, one of texts."""
+    folder = tmp_path_factory.mktemp("prepared")
+    colours = ["red", "green=1", "blue"]
+    lines = [f"{a:.9g},{colours[i % 3]},{b:.9g},{'yes' if (a > 0) == (i % 3 > 0) else 'no'}\n"
+             for i, (a, b) in enumerate(X[:, :2].tolist())]  # fmt: skip
+    (folder / "table.csv").write_text("length,colour,width,kind\n" + "".join(lines))
+    words = ["table", "table.csv", "data.h5", "--target", "kind", "--keep-order", "--jobs", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert prepare(words) == 0
+    return trained_on(folder, f"data.path={json.dumps(str(folder / 'data.h5'))}", "train.epochs=40")
+
+
+def classes_of(run: Path, *words: object) -> list[str]:
+    out = run.parent / "out.csv"
+    assert predict.main([str(run), *map(str, words[:1]), str(out), *map(str, words[1:])]) == 0
+    return [row[0] for row in rows_of(out.read_text())[1]]
+
+
+def test_a_table_is_read_by_the_names_of_its_columns(of_table, tmp_path):
+    said = classes_of(of_table, of_table.parent / "table.csv")
+    table = [line.split(",") for line in (of_table.parent / "table.csv").read_text().splitlines()]
+    assert np.mean([one == row[3] for one, row in zip(said, table[1:], strict=True)]) > 0.85
+    (tmp_path / "other.csv").write_text("".join(f"{c},{a},{b}\n" for a, b, c, _ in table))
+    assert classes_of(of_table, tmp_path / "other.csv") == said
+    quoted = "".join(f'{a},"{b}",{c},"x, y"\n' if at else "length,colour,width,kind\n"
+                     for at, (a, b, c, _) in enumerate(table))  # fmt: skip
+    (tmp_path / "quoted.csv").write_text(quoted)
+    assert classes_of(of_table, tmp_path / "quoted.csv") == said
+    names = [row if at else ["a", "b", "c", "d"] for at, row in enumerate(table)]
+    (tmp_path / "names.csv").write_text("".join(",".join(row) + "\n" for row in names))
+    inputs = "a,c,b=blue,b=green=1,b=red"
+    assert classes_of(of_table, tmp_path / "names.csv", "--inputs", inputs) == said
+
+
+def test_columns_go_with_the_model(of_table, tmp_path):
+    columns = ("length", "width", "colour=blue", "colour=green=1", "colour=red")
+    assert export([str(of_table), str(tmp_path / "a.safetensors")]) == 0
+    for place in (of_table, of_table / "checkpoints", tmp_path / "a.safetensors"):
+        last = sorted(place.iterdir())[-1] if place.name == "checkpoints" else place
+        with open_model(last) as trained:
+            assert tuple(trained.format.columns) == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("length,colour,width\n1,red,2\n1,pink,2\n", 'line 3: column colour is "pink"'),
+        ("length,colour,width\n1,red,2\n1,,2\n", 'line 3: column colour is ""'),
+        ("length,colour,breadth\n1,red,2\n", 'no column "width"'),
+        ("length,color,width\n1,red,2\n", 'no column "colour" (did you mean "color"?)'),
+        ("length,colour,width\nlong,red,2\n", 'line 2: column length is "long"'),
+    ],
+)
+def test_a_table_with_other_columns_or_texts_is_one_message(of_table, tmp_path, capfd, text, message):
+    (tmp_path / "x.csv").write_text(text)
+    assert predict.main([str(of_table), str(tmp_path / "x.csv"), "-"]) == 2
+    assert message in capfd.readouterr().err

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi import train
+from dbmpi import predict, train
 from dbmpi.data import digits
 from dbmpi.errors import UserError
 from dbmpi.inference.evaluation import evaluate_arrays
@@ -149,3 +149,34 @@ def test_columns_of_very_different_units_are_each_bounded_by_their_own(tmp_path)
         assert np.isfinite(outputs(trained, x)).all()
         with pytest.raises(UserError, match="row 0, column 1"):
             outputs(trained, x * [1, 1e20])
+
+
+@pytest.fixture(scope="module")
+def channels_first(tmp_path_factory) -> Path:
+    """A run of images of 3 channels that its file has first; rows and channels differ."""
+    folder = tmp_path_factory.mktemp("first")
+    rng = np.random.default_rng(2)
+    y = np.arange(200) % 2
+    with h5py.File(folder / "data.h5", "w") as file:
+        x = rng.normal(size=(200, 3, 4, 5)).astype(np.float32)
+        x[:, 0, :2] += 3 * y[:, None, None]
+        for split, rows in (("train", slice(150)), ("test", slice(150, 200))):
+            file[f"{split}/x"], file[f"{split}/y"] = x[rows], y[rows]
+    path = json.dumps(str(folder / "data.h5"))
+    return trained_on(folder, f"data.path={path}", "data.layout=channels_first", "train.epochs=10")
+
+
+def test_images_come_as_the_file_has_them(channels_first, tmp_path):
+    said = json.loads((channels_first / "summary.json").read_text())["test_accuracy"]
+    with h5py.File(channels_first.parent / "data.h5") as file:
+        x, y = file["test/x"][:], file["test/y"][:]
+    np.savez(tmp_path / "x.npz", x=x)
+    np.savetxt(tmp_path / "x.csv", x.reshape(50, -1), delimiter=",", fmt="%.9g")
+    for place, more in ((channels_first.parent / "data.h5", ()), ("x.npz", ()), ("x.csv", ("--no-header",))):
+        words = [channels_first, tmp_path / place, tmp_path / "out.npz", *more]
+        assert predict.main([*map(str, words)]) == 0
+        assert np.mean(np.load(tmp_path / "out.npz")["class"] == y) == pytest.approx(said)
+    with open_model(channels_first) as trained:
+        assert said > 0.9 and evaluate_arrays(trained, x, y)["accuracy"] == pytest.approx(said)
+        with pytest.raises(UserError, match=r"reads \(N, 3, 4, 5\)"):
+            outputs(trained, x.transpose(0, 2, 3, 1))
