@@ -124,12 +124,12 @@ class TableSource:
     columns
         Their places from the left, one for each input in row-major order.
     header
-        Whether the first line names the columns.
+        Whether the first line names the columns; None: it must look so.
     """
 
     path: Path
     columns: tuple[int, ...]
-    header: bool
+    header: bool | None
     split: str = "all"
 
     @contextmanager
@@ -210,7 +210,7 @@ def array_source(path: Path, form: Format, name: str | None) -> ArraySource:
     return source
 
 
-def table_source(path: Path, form: Format, inputs: str | None, header: bool) -> TableSource:
+def table_source(path: Path, form: Format, inputs: str | None, header: bool | None) -> TableSource:
     """Choose columns of a table: those that are named, with commas between them, else all.
 
     Raises
