@@ -5,7 +5,10 @@ From Python: `load`, `Classifier` and `Regressor` (docs/python.md), which are lo
 
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # typing itself would be taken from the working directory, if it has a typing.py
+if TYPE_CHECKING:
+    from typing import Any
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _ROOT)  # the kernels beside this package, whatever else of that name Python would find
@@ -26,7 +29,7 @@ if getattr(kernels, "DBMPI_KERNELS", None) != 1:
 _HOMES = {"Classifier": "classifier", "Regressor": "regressor", "load": "model"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Load what is in `__all__` when it is first asked for: `import dbmpi` itself loads no library.
 
     Raises

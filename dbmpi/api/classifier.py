@@ -148,6 +148,7 @@ class Classifier(ClassifierMixin, Network):
             It was stopped; the estimator has what was learned by then.
         """
         with self._as_before_or_trained():
+            y = y.toarray() if hasattr(y, "toarray") else y  # of scipy.sparse
             X, y = self._inputs(X, y, multi_output=True)
             check_classification_targets(y)
             several = type_of_target(y) == "multilabel-indicator"

@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.checkpoint.hdf5_file import creating
+from dbmpi.checkpoint.model_file import LONG_ATTRIBUTES
 
 STORED = "uint8", "float32", "float64"  # inputs that are stored as they are
 AT_ONCE = 1 << 24  # bytes of inputs that are put in their new order at a time
@@ -42,7 +44,7 @@ def write(path: Path, examples: Examples, seed: int) -> None:
     """
     rows = len(examples.inputs)
     order = np.random.default_rng(seed).permutation(rows)
-    with h5py.File(path, "w", libver="latest") as file:  # attributes of any length
+    with creating(path, LONG_ATTRIBUTES) as file:
         train = file.create_group("train")
         _write_inputs(train, examples.inputs, order)
         train["y"] = examples.targets[order]

@@ -25,6 +25,8 @@ class RunDirectory:
         if wanted is None:
             self.path = Path(tempfile.mkdtemp(prefix="dbmpi-"))
             weakref.finalize(self, _remove, self.path, os.getpid())
+        elif not os.fspath(wanted):
+            raise ValueError(f"run_dir = {wanted!r} names no directory; give one, or None")
         else:
             self.path = _new(Path(wanted).absolute())
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import ceil
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ PORTION = 64  # minibatches: an epoch of no more is handed out as a whole, as ha
 
 def epochs(rows: int, minibatch: int | str) -> int:
     """Return how many passes `max_iter="auto"` makes: as many as make `STEPS` minibatches, within limits."""
-    size = minibatch if isinstance(minibatch, int) else USUAL_MINIBATCH
+    size = minibatch if isinstance(minibatch, Integral) else USUAL_MINIBATCH
     return min(max(EPOCHS, STEPS * size // max(rows, 1)), MOST_EPOCHS)
 
 
@@ -140,7 +141,7 @@ class Network(BaseEstimator):
         left = rows - int(self.validation_fraction * rows) - 1 if self.early_stopping else rows
         if self.batch_size == "auto" and left < USUAL_MINIBATCH:
             limits["train.minibatch"] = max(1, left)
-        size = self.batch_size if isinstance(self.batch_size, int) else USUAL_MINIBATCH
+        size = self.batch_size if isinstance(self.batch_size, Integral) else USUAL_MINIBATCH
         minibatches = ceil(left / max(size, 1))
         if self.ranks in (None, 1) and self.algorithm != "sandblaster" and minibatches <= PORTION:
             limits["train.portion"] = max(1, minibatches)

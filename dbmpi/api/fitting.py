@@ -103,13 +103,12 @@ def fit(examples: Examples, keys: dict[str, Any], seed: int, way: Way) -> Fitted
 
 def _run(keys: dict[str, Any], directory: Path, way: Way) -> Ended:
     """Train in this process, or on several ranks; return how that ended."""
-    several = way.ranks is not None and way.ranks != 1
     screen = shown.make(way.verbose)
     with value_errors():
-        if several:
+        if way.ranks is not None and way.ranks != 1:
             if way.threads is not None:
                 keys = {"cluster.threads": way.threads, **keys}
-            launcher = ranks.command(way.ranks or 1, way.launcher)
+            launcher = ranks.command(way.ranks, way.launcher)
             more = ["--run-dir", str(directory), "--set", *words(keys)]
             return follow(ranks.Ranks(launcher, more), screen)
         with limited(way.threads):
@@ -133,9 +132,10 @@ def _result(ended: Ended, directory: RunDirectory, rows: int) -> Fitted:
     try:
         said = json.loads((directory.path / SUMMARY).read_text())
         model = load(directory.path)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         if not ended.interrupted:
-            raise
+            last = "\n".join(ended.last)
+            raise RuntimeError(f"the run has left no model: {error}; it has said last: {last}") from error
         model = None
     done = said.get("iterations") or ceil(said.get("examples", 0) / rows)
     loss = said.get("test_loss")

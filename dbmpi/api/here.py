@@ -30,6 +30,9 @@ class Here:
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dbmpi-fit")
+
+    def begin(self) -> None:
+        """See `Running.begin`."""
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:

@@ -57,7 +57,13 @@ class Model:
         """The classes or labels in the order of `predict_proba`: names, or numbers; None for targets."""
         if self.format.outputs == "targets":
             return None
-        return list(self.format.class_names) or list(range(self._units))
+        return self._names or list(range(self._units))
+
+    @property
+    def _names(self) -> list[str]:
+        """The names of all classes or labels; none where one has no name."""
+        names = list(self.format.class_names)
+        return names if len(names) == self._units else []
 
     @property
     def _units(self) -> int:
@@ -82,9 +88,9 @@ class Model:
             They are of another shape than those that the model has learned from, or no numbers.
         """
         rows = np.asarray(rows)
-        z_NO = np.empty((len(rows), self._units), self._trained.dtype)
         with self._lock, value_errors():  # the buffers are there once
             blocks = ArrayRows(rows, self._trained, self._forward.window).blocks(self._most_rows)
+            z_NO = np.empty((len(rows), self._units), self._trained.dtype)
             for start, load in zip(range(0, len(rows), self._most_rows), blocks, strict=True):
                 block, _ = load()
                 z_NO[start : start + len(block)] = self._block(block)[: len(block)]
@@ -111,7 +117,7 @@ class Model:
         z_NO = self.outputs(rows)
         if self.format.outputs == "classes":
             chosen = answers.classes(z_NO)
-            return np.array(self.format.class_names)[chosen] if self.format.class_names else chosen
+            return np.array(self._names)[chosen] if self._names else chosen
         if self.format.outputs == "labels":
             return answers.labels(z_NO)
         y_NO = answers.targets(z_NO, self.format)

@@ -1,5 +1,6 @@
 """A run on several ranks, started by mpirun on this machine, or by another launcher: `running.Running`."""
 
+import ctypes
 import os
 import re
 import shlex
@@ -9,9 +10,10 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
+from numbers import Integral
 from pathlib import Path
 
 import dbmpi
@@ -20,6 +22,7 @@ from dbmpi.api.running import Event
 PROGRAMS = "mpiexec", "mpirun"
 MOMENT = re.compile(r"dbmpi: +(\d+)%, (.*)")
 SHOWN = ("output.progress=plain", "output.plain_every_s=1")
+PR_SET_PDEATHSIG = 1  # of prctl, of Linux
 END_S = 10.0  # for a launcher to end its ranks
 # Open MPI: more ranks than cores, and no looking for networks, which takes a second.
 HERE = "--oversubscribe --bind-to none --mca pml ob1 --mca btl self,sm,tcp"
@@ -33,9 +36,16 @@ def command(ranks: int, launcher: str | None) -> list[str]:
     ------
     RuntimeError
         There is no launcher.
+    ValueError
+        There cannot be so many ranks, or the launcher is no command.
     """
+    if not isinstance(ranks, Integral) or ranks < 1:
+        raise ValueError(f"ranks = {ranks!r} should be a whole number, 3 or more; or None, to train here")
     if launcher is not None:
-        return [*shlex.split(launcher), "-n", str(ranks)]
+        words = shlex.split(launcher)
+        if not words:
+            raise ValueError(f"launcher = {launcher!r} names no program; give one, or None")
+        return [*words, "-n", str(ranks)]
     program = _program()
     if program is None:
         raise RuntimeError(
@@ -71,23 +81,32 @@ class Ranks:
 
     def __init__(self, launcher: Sequence[str], words: Sequence[str]) -> None:
         self.events: deque[Event] = deque()
-        program = [sys.executable, "-m", "dbmpi.train", *words, *SHOWN]
-        # A session of its own: Ctrl-C on a terminal is for the caller, who lets it come to its end in order.
-        self._launcher = subprocess.Popen(
-            [*launcher, *program],
-            env=environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        self._words = [*launcher, sys.executable, "-m", "dbmpi.train", *words, *SHOWN]
+        self._launcher: subprocess.Popen[str] | None = None
         self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def begin(self) -> None:
+        """See `Running.begin`."""
+        # A session of its own: Ctrl-C on a terminal is for the caller, who lets it come to its end in order.
+        try:
+            self._launcher = subprocess.Popen(
+                self._words,
+                env=environment(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                preexec_fn=_ending(),
+            )
+        except OSError as error:
+            raise RuntimeError(f"{self._words[0]} cannot be started: {error.strerror or error}") from error
         self._reader.start()
 
     def wait(self, seconds: float) -> bool:
         """See `Running.wait`."""
+        assert self._launcher is not None
         with suppress(subprocess.TimeoutExpired):
             self._launcher.wait(seconds)
             self._reader.join(END_S)
@@ -100,6 +119,8 @@ class Ranks:
 
     def kill(self) -> None:
         """See `Running.kill`."""
+        if self._launcher is None:
+            return
         self._send(signal.SIGTERM)
         try:
             self._launcher.wait(END_S)
@@ -109,20 +130,31 @@ class Ranks:
 
     def status(self) -> int:
         """See `Running.status`."""
+        assert self._launcher is not None
         code = self._launcher.returncode
         return code if code >= 0 else 128 - code
 
     def _send(self, number: signal.Signals) -> None:
+        assert self._launcher is not None
         with suppress(ProcessLookupError):
             self._launcher.send_signal(number)
 
     def _read(self) -> None:
-        assert self._launcher.stdout is not None
+        assert self._launcher is not None and self._launcher.stdout is not None
         with self._launcher.stdout as lines:
             for line in lines:
                 moment = MOMENT.match(line)
                 shown = (int(moment[1]) / 100, moment[2]) if moment else line.rstrip("\n")
                 self.events.append(shown)
+
+
+def _ending() -> Callable[[], object] | None:
+    """Return what lets a new process get SIGTERM when the thread ends that has started it, however it does.
+
+    A process that is killed can tell nobody. None where the system has no such thing.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    return None if prctl is None else partial(prctl, PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def environment(mine: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ Event: TypeAlias = str | tuple[float, str]  # a line that stays; or how much is 
 
 
 class Running(Protocol):
-    """A run that has begun.
+    """A run, which begins when it is followed: an interrupt then finds what it has to end.
 
     Attributes
     ----------
@@ -22,6 +22,9 @@ class Running(Protocol):
 
     events: deque[Event]
 
+    def begin(self) -> None:
+        """Begin it. Raises RuntimeError where that cannot be."""
+
     def wait(self, seconds: float) -> bool:
         """Wait for its end, no longer than so many seconds; return whether it has come."""
 
@@ -29,7 +32,7 @@ class Running(Protocol):
         """Tell it to stop in order, with a checkpoint. Returns at once."""
 
     def kill(self) -> None:
-        """End it as fast as can be."""
+        """End it as fast as can be, if it has begun."""
 
     def status(self) -> int:
         """Return its exit status once it has ended, or raise what has ended it."""
@@ -56,12 +59,13 @@ class Ended:
 
 
 def follow(running: Running, shown: Shown) -> Ended:
-    """Show a run until it ends. A first KeyboardInterrupt stops it in order, a second one is raised.
+    """Begin a run, show it to its end. A first KeyboardInterrupt stops it in order, a second one is raised.
 
     All that a user sees comes from this thread, as a notebook puts what a thread prints below its own cell.
     """
     said, interrupted = Said(shown), False
     try:
+        running.begin()
         while True:
             try:
                 ended = running.wait(WAIT_S)

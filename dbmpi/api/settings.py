@@ -11,7 +11,7 @@ ACTIVATIONS = {"logistic": "sigmoid"}  # by the name that scikit-learn has for i
 
 def dense(sizes: int | Iterable[int], activation: str) -> list[dict[str, Any]]:
     """Return fully connected layers of so many units."""
-    sizes = [sizes] if isinstance(sizes, int) else list(sizes)
+    sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
     function = ACTIVATIONS.get(activation, activation)
     return [{"type": "dense", "units": size, "activation": function} for size in sizes]
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import index
 from typing import Any
 
 _lock = threading.Lock()
@@ -34,7 +35,7 @@ def _begin(threads: int) -> None:
     except ImportError:
         return
     with _lock:
-        limits = threadpool_limits(threads, user_api="blas")
+        limits = threadpool_limits(index(threads), user_api="blas")
         _before = _before or limits
         _fits += 1
 

@@ -108,7 +108,7 @@ def read_format(attributes: Mapping[str, Any], loss: str) -> Format:
     of_classes = loss != "squared" or "class_names" in said
     said.setdefault("outputs", "classes" if of_classes else "targets")
     for name in said.keys() & {"scale", "offset"}:
-        said[name] = np.reshape(said[name], -1).tolist()
+        said[name] = np.asarray(said[name], object).reshape(-1).tolist()
     return Format.from_json(said)
 
 

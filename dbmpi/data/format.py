@@ -9,6 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from dbmpi.data.factors import Factor, factor
+from dbmpi.text import SHOWN, has_control
 from dbmpi.typed import Unlike, build
 
 if TYPE_CHECKING:
@@ -84,6 +85,12 @@ class Format:
         for name in ("scale", "offset"):
             if len(getattr(self, name)) not in (1, columns):
                 raise Unlike(f"format.{name} has {len(getattr(self, name))} numbers for {columns} inputs")
+        for name in ("scale", "target_scale"):
+            if 0.0 in getattr(self, name):
+                raise Unlike(f"format.{name} holds 0")
+        for name in self.class_names:
+            if has_control(name):
+                raise Unlike(f"format.class_names holds {ascii(name[:SHOWN])}")
         if len(self.columns) not in (0, columns):
             raise Unlike(f"format.columns has {len(self.columns)} names for {columns} inputs")
         if len(self.target_scale) != len(self.target_offset):

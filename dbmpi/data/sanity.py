@@ -93,7 +93,12 @@ def check_weights(weights_N: np.ndarray, ranges: Sequence[Range], where: str) ->
 
 
 def check_values(
-    values: np.ndarray, bound: float, ranges: Sequence[Range], where: str, part: Box, shape: tuple[int, ...]
+    values: np.ndarray,
+    bound: float | np.ndarray,
+    ranges: Sequence[Range],
+    where: str,
+    part: Box,
+    shape: tuple[int, ...],
 ) -> None:
     """Refuse a float that is not finite, or too large to compute with.
 
@@ -101,8 +106,8 @@ def check_values(
     ----------
     values : array (N, I)
         As stored; integers pass.
-    bound : float
-        Largest magnitude that is allowed, before scaling.
+    bound : float or float array (I,)
+        Largest magnitude that is allowed, before scaling; one for all, or of each of the values.
     ranges, where
         As for `check_labels`.
     part : Box
@@ -113,9 +118,13 @@ def check_values(
     UserError
     """
     # NaN comes through both extremes, and fails both comparisons.
-    if values.dtype.kind != "f" or not values.size or (values.min() >= -bound and values.max() <= bound):
+    least = np.min(bound)
+    if values.dtype.kind != "f" or not values.size or (values.min() >= -least and values.max() <= least):
         return
-    at, position = (int(i) for i in np.argwhere(~(np.abs(values) <= bound))[0])
+    odd = np.argwhere(~(np.abs(values) <= bound))
+    if not len(odd):
+        return
+    at, position = (int(i) for i in odd[0])
     ((column, _),) = segments(part, shape, position, position + 1)
     value = values[at, position]
     remedy = "every value must be finite; replace or leave out such rows when you write the file"

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from dbmpi.data import digits
-from dbmpi.data.factors import Factor, factor
+from dbmpi.data.factors import Factor, factor, of_box
 from dbmpi.data.fields import View, plain
 from dbmpi.data.hdf5 import (
     attribute,
@@ -126,8 +126,6 @@ class Split:
         self.dtype = read_dtype(x.dtype)
         unscaled = 1 / 255 if self.dtype == np.uint8 else 1.0
         self.scale, self.offset = self._attribute(x, "scale", unscaled), self._attribute(x, "offset", 0.0)
-        scale, offset = np.abs(self.scale), np.abs(self.offset)
-        self._bound = float(np.min((LARGEST - offset) / scale))
         self.columns = columns_of(x)
         self.chunk_rows = int(x.chunks[0]) if x.chunks else None
 
@@ -251,6 +249,8 @@ class Split:
             self._cut = slice(0, volume(window))
         self._stored = tuple(self._box[axis] for axis in self._axes)
         self._shape = extents(self._part)
+        scale, offset = (np.abs(of_box(one, self._space, self._part)) for one in (self.scale, self.offset))
+        self._bound = (LARGEST - offset) / scale
 
     def read(self, ranges: Sequence[Range]) -> np.ndarray:
         """Read inputs as they are stored.

@@ -12,10 +12,11 @@ from dbmpi.files import flush_directory, writing
 
 def check_free(path: Path, replace: bool) -> None:
     """Refuse a name that cannot be written, or is taken. Raises UserError."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise UserError(f"{path}: cannot be written: its folder is missing, or it is a folder itself")
-    if path.exists() and not replace:
-        raise UserError(f"{path}: is there already; give another name, or --replace")
+    with writing(path):  # some names cannot even be looked for
+        if not path.parent.is_dir() or path.is_dir():
+            raise UserError(f"{path}: cannot be written: its folder is missing, or it is a folder itself")
+        if path.exists() and not replace:
+            raise UserError(f"{path}: is there already; give another name, or --replace")
 
 
 @contextmanager

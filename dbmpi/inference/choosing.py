@@ -1,6 +1,7 @@
 """Which rows a model is asked about: found out, and compared with what it takes, before all else."""
 
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,14 @@ class Wanted:
     inputs, targets
         Names of data sets, arrays or columns; None: as the configuration has them.
     header
-        Whether a table begins with the names of its columns.
+        Whether a table begins with the names of its columns; None: it must look so.
     """
 
     data: str | None = None
     split: str | None = None
     inputs: str | None = None
     targets: str | None = None
-    header: bool = True
+    header: bool | None = None
 
 
 def labelled(trained: TrainedModel, wanted: Wanted) -> StoredSource:
@@ -76,8 +77,11 @@ def unlabelled(trained: TrainedModel, wanted: Wanted) -> Source:
     with explain_errors(f"{path}: the file"):
         if h5py.is_hdf5(path):
             return _stored(trained, wanted, path, targets=False)
-        if zipfile.is_zipfile(path):
-            return array_source(path, trained, wanted.inputs)
+        arrays = zipfile.is_zipfile(path)
+    if wanted.split is not None:
+        raise UserError(f"{path}: is no HDF5 file, and so has no splits; leave out --split {wanted.split}")
+    if arrays:
+        return array_source(path, trained, wanted.inputs)
     if path.suffix not in TABLES:
         raise UserError(
             f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}; "
@@ -88,27 +92,36 @@ def unlabelled(trained: TrainedModel, wanted: Wanted) -> Source:
 
 def _file(data: str) -> Path:
     """Return the file that is meant. Raises UserError where there is none."""
-    path = digits.located(data)
-    if path.is_dir():
+    path, there = _located(data)
+    if not there and path.is_dir():
         raise UserError(f"{path}: is a directory; python -m dbmpi.prepare makes a data file of what is there")
-    if not path.is_file():
+    if not there:
         where = working_directory()
         raise UserError(f"{path}: there is no such file (the working directory is {where}); name a data file")
     return path
 
 
+def _located(data: str) -> tuple[Path, bool]:
+    """Return the file that is meant, and whether it is there. Raises UserError where nobody can tell."""
+    with explain_errors(f"{data}: the file"):
+        path = digits.located(data)
+        return path, path.is_file()
+
+
 def _is_own(trained: TrainedModel, wanted: Wanted) -> bool:
     """Return whether a file is that of the configuration, whose cuts hold then."""
-    path, own = digits.located(wanted.data or ""), digits.located(trained.config.data.path)
-    if wanted.inputs is not None or wanted.targets is not None or not (path.is_file() and own.is_file()):
+    if wanted.inputs is not None or wanted.targets is not None:
         return False
-    return path.samefile(own)
+    with suppress(UserError):  # what may not be looked at here is another one
+        (path, there), (own, own_there) = _located(wanted.data or ""), _located(trained.config.data.path)
+        return there and own_there and path.samefile(own)
+    return False
 
 
 def _own(trained: TrainedModel, wanted: Wanted) -> StoredSource:
     """Choose a split of the file that the model has learned from, or that was cut of it."""
-    config, own = trained.config, digits.located(trained.config.data.path)
-    if not own.is_file():
+    config, (own, there) = trained.config, _located(trained.config.data.path)
+    if not there:
         raise UserError(
             f"{own}: the data that {trained.path} was tested on are not there (data.path; the working "
             f"directory is {working_directory()}); name a data file: MODEL DATA.h5"

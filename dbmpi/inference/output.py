@@ -4,6 +4,7 @@ Blocks come as bytes, which any rank has made of records by `encode`; only rank 
 """
 
 import os
+import select
 import shutil
 import tempfile
 import zipfile
@@ -18,9 +19,10 @@ import numpy as np
 from dbmpi.arrays import Record
 from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.errors import CannotWrite, UserError
-from dbmpi.files import replacing, working_directory, writing
+from dbmpi.files import working_directory, writing
 from dbmpi.inference.records import layout, names_of
 from dbmpi.inference.text import Lines
+from dbmpi.prepare import unfinished
 from dbmpi.trained.model import TrainedModel
 
 KINDS = ".h5", ".hdf5", ".npz", ".csv"
@@ -146,17 +148,22 @@ def check_place(out: str, others: Mapping[str, Path]) -> Path | None:
     path = Path(out)
     if path.suffix not in KINDS:
         raise UserError(f"{out}: its name says no kind of file; end it with {', '.join(KINDS)}, or give -")
+    with _explained(path):  # some names cannot even be looked for
+        _check_place(path, others)
+    return path
+
+
+def _check_place(path: Path, others: Mapping[str, Path]) -> None:
     if not path.parent.is_dir():
         raise UserError(
-            f"{out}: there is no directory {path.parent} (the working directory is {working_directory()}); "
+            f"{path}: there is no directory {path.parent} (the working directory is {working_directory()}); "
             "make it first"
         )
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{out}: is a directory, or in one that may not be written to; give another name")
+        raise UserError(f"{path}: is a directory, or in one that may not be written to; give another name")
     for what, other in others.items():
         if path.exists() and other.exists() and path.samefile(other):
-            raise UserError(f"{out}: is the {what}, which would be lost; give another name")
-    return path
+            raise UserError(f"{path}: is the {what}, which would be lost; give another name")
 
 
 @contextmanager
@@ -175,10 +182,9 @@ def _whole(path: Path) -> Iterator[Path]:
     """Yield a temporary name; what is there at the end gets its own name, and nothing stays otherwise."""
     from dbmpi.run.early import EARLY
 
-    temporary = path.parent / f".{path.name}.tmp"
-    before, EARLY.let_go = EARLY.let_go, lambda: temporary.unlink(missing_ok=True)
+    before, EARLY.let_go = EARLY.let_go, unfinished.remove
     try:
-        with _explained(path), replacing(path) as temporary:
+        with _explained(path), unfinished.whole(path, True, ()) as temporary:
             yield temporary
     finally:
         EARLY.let_go = before
@@ -191,13 +197,22 @@ def _printed(header: bytes) -> Append:
         try:
             rest = memoryview(content)
             while rest:
-                rest = rest[os.write(1, rest) :]
+                rest = rest[_written(rest) :]
         except BrokenPipeError:  # it has seen enough
             return False
         return True
 
     append(header)
     return append
+
+
+def _written(content: memoryview) -> int:
+    """Write some of it to standard output, waiting for a reader; return how much."""
+    try:
+        return os.write(1, content)
+    except BlockingIOError:  # who shares it does not want to wait
+        select.select([], [1], [])
+        return 0
 
 
 @contextmanager

@@ -90,5 +90,6 @@ def predicted(crew: "Crew", out: Output) -> int:
     with out.writing() as append:
         for content in contents:
             rows += out.rows(content)
-            append(content)
+            if not append(content) and team.alone:
+                break
     return rows

@@ -126,8 +126,9 @@ def checked(x: Array, form: Format, rows: Range, where: str) -> Array:
         raise UserError(f"{where}: has type {x.dtype}, but the model reads numbers; give an array of them")
     flat_NI = x.reshape(len(x), -1)
     scale, offset = (np.abs(one) for one in form.of_inputs)
-    bound = float(np.min((LARGEST - offset) / scale))
-    check_values(flat_NI, bound, [rows], where, whole(flat_NI.shape[1:]), flat_NI.shape[1:])
+    check_values(
+        flat_NI, (LARGEST - offset) / scale, [rows], where, whole(flat_NI.shape[1:]), flat_NI.shape[1:]
+    )
     return as_stored(x, form, rows, where)
 
 

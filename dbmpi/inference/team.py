@@ -66,6 +66,11 @@ class Team:
         return [comm for comm in (self._peers, self._service) if comm is not None]
 
     @property
+    def alone(self) -> bool:
+        """Whether there are no other ranks."""
+        return self._service is None
+
+    @property
     def peers(self) -> Peers:
         """How the partitions of a replica reach one another."""
         return Peers(self._peers if self.partitions > 1 else None, self._waiter, self._progress)

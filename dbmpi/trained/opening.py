@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import h5py
+import numpy as np
 
 from dbmpi.checkpoint import manifest, model_file, pruning, resume
 from dbmpi.checkpoint.directory import MANIFEST, checkpoint_directory
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.reader import Reader
 from dbmpi.checkpoint.whole_file import Damaged
+from dbmpi.config.layers import UNITS_OF_DATA, Dense
 from dbmpi.config.load import loads
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import describe
@@ -25,6 +27,7 @@ from dbmpi.extras import extra
 from dbmpi.layout.network import Tensor, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.output import run_directory
+from dbmpi.text import listed
 from dbmpi.trained.metadata import from_texts
 from dbmpi.trained.model import TrainedModel
 from dbmpi.trained.values import FileValues, SafetensorsValues, SavedValues
@@ -33,6 +36,7 @@ from dbmpi.typed import Unlike
 OLDEST = "input_shape"  # of the attributes of data, what a model.h5 of version 0.1.0 has none of
 WHAT = "name a model.h5, a .safetensors file, a checkpoint (RUN/checkpoints/000042) or a run directory"
 SAFETENSORS = ".safetensors"
+FLOATS = ["F16", "F32", "F64"]  # of safetensors
 
 
 def open_model(path: Path) -> TrainedModel:
@@ -49,16 +53,22 @@ def open_model(path: Path) -> TrainedModel:
     UserError
         There is no model there, or it is damaged.
     """
+    with explain_errors(f"{path}: the file"):  # some names cannot even be looked for
+        place = _place(path)
+        checkpoint = place.is_dir()
+    return _checkpoint(place) if checkpoint else _file(place)
+
+
+def _place(path: Path) -> Path:
+    """Return the file, or the directory of the checkpoint, that a path stands for."""
     if not path.exists():
         raise UserError(f"{path}: there is no such file; {WHAT}")
-    if not path.is_dir():
-        return _file(path)
-    if (path / MANIFEST).exists():
-        return _checkpoint(path)
-    if (path / run_directory.MODEL).exists():
-        return _file(path / run_directory.MODEL)
+    if not path.is_dir() or (path / MANIFEST).exists():
+        return path
+    if (path / run_directory.MODEL).is_file():
+        return path / run_directory.MODEL
     if (path / run_directory.CHECKPOINTS).is_dir():
-        return _checkpoint(_chosen(path))
+        return _chosen(path)
     raise UserError(f"{path}: holds neither {run_directory.MODEL} nor checkpoints; {WHAT}")
 
 
@@ -66,9 +76,9 @@ def _file(path: Path) -> TrainedModel:
     """Open a model.h5, or a safetensors file."""
     if path.is_file() and path.suffix == SAFETENSORS:
         return _safetensors(path)
-    if not path.is_file() or not h5py.is_hdf5(path):
-        raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
     with explain_errors(f"{path}: the file"):
+        if not path.is_file() or not h5py.is_hdf5(path):
+            raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
         file = h5py.File(path, "r", driver="sec2", locking=False)
     try:
         with explain_errors(f"{path}: the file"):
@@ -85,7 +95,11 @@ def _of_file(path: Path, file: h5py.File, attributes: dict[str, Any]) -> Trained
 
     def shape(name: str) -> tuple[int, ...] | None:
         there = file.get(name)
-        return there.shape if isinstance(there, h5py.Dataset) else None
+        if not isinstance(there, h5py.Dataset):
+            return None
+        if there.is_virtual or there.external:  # HDF5 gives zeros where it cannot read these
+            raise UserError(f"{path}: {name} lies in other files; write it into this one, as h5repack does")
+        return there.shape
 
     with explain_errors(f"{path}: the file"):
         return _checked(model, shape)
@@ -111,12 +125,21 @@ def _of_safetensors(path: Path, file: Any) -> TrainedModel:
     config, form = _described(path, attributes)
     model = TrainedModel(path, config, form, _which(attributes), SafetensorsValues(path, file))
     there = set(file.keys())
-    return _checked(model, lambda name: tuple(file.get_slice(name).get_shape()) if name in there else None)
+
+    def shape(name: str) -> tuple[int, ...] | None:
+        if name not in there:
+            return None
+        tensor = file.get_slice(name)
+        if tensor.get_dtype() not in FLOATS:
+            raise UserError(f"{path}: {name} has type {tensor.get_dtype()}; store it as {listed(FLOATS)}")
+        return tuple(tensor.get_shape())
+
+    return _checked(model, shape)
 
 
 def _which(attributes: dict[str, Any]) -> Literal["last", "best"]:
     """Return which parameters of a run a file says that it holds."""
-    return "best" if attributes.get("parameters") == "best" else "last"
+    return "best" if str(attributes.get("parameters")) == "best" else "last"
 
 
 def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
@@ -124,9 +147,9 @@ def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
     text = attributes.get("configuration")
     if not isinstance(text, str):
         raise UserError(f"{path}: is no model that dbmpi has written; {WHAT}")
-    if attributes.get("format") != model_file.FORMAT:
+    if not np.array_equal(attributes.get("format", 0), model_file.FORMAT):
         raise UserError(f"{path}: was written by another version of dbmpi; use the newer one")
-    config = loads(text.encode(), name=f"{path}: configuration")
+    config = _configured(path, text)
     if OLDEST not in attributes:
         return config, _of_data(path, config)
     try:
@@ -135,11 +158,26 @@ def _described(path: Path, attributes: dict[str, Any]) -> tuple[Config, Format]:
         raise UserError(f"{path}: {problem}; the file is not as dbmpi writes it") from None
 
 
+def _configured(path: Path, text: str) -> Config:
+    """Return the configuration in a file. Raises UserError, also where it leaves open what a run settles."""
+    config = loads(text.encode(errors="surrogateescape"), name=f"{path}: configuration")
+    last = config.model.layers[-1]
+    if isinstance(last, Dense) and last.units == UNITS_OF_DATA:
+        raise UserError(
+            f"{path}: configuration: says no number of outputs; the file is not as dbmpi writes it"
+        )
+    return config
+
+
 def _checked(model: TrainedModel, shapes: Callable[[str], tuple[int, ...] | None]) -> TrainedModel:
     """Return a model whose tensors and outputs are those of its network; `shapes` says what the file has."""
     for tensor in model.network.tensors:
         _check_tensor(model.path, tensor, shapes(tensor.name))
     outputs, form = model.network.outputs, model.format
+    if model.network.loss == "softmax" and form.outputs != "classes":
+        raise UserError(
+            f"{model.path}: has outputs = {form.outputs} of a softmax; the file is not as dbmpi writes it"
+        )
     if len(form.class_names) > outputs or len(form.target_scale) not in (0, outputs):
         raise UserError(
             f"{model.path}: has {len(form.class_names)} class_names and {len(form.target_scale)} "
@@ -172,13 +210,13 @@ def _chosen(run_dir: Path) -> Path:
 def _checkpoint(path: Path) -> TrainedModel:
     """Open a checkpoint."""
     try:
-        saved = manifest.read(path)
-        config = loads(saved.manifest.configuration.encode(), name=f"{path}: configuration")
+        saved = manifest.read(path.resolve())  # the run is above it, wherever this is the name of
+        config = _configured(path, saved.manifest.configuration)
         form = _format(saved, config)
         reader = Reader(saved, Partitioning(build(config, tuple(form.input_shape)), 1))
     except Damaged as problem:
         raise UserError(f"{path}: checkpoint {problem}; name another one") from None
-    best = pruning.best_of(path.parent.parent)
+    best = pruning.best_of(saved.path.parent.parent)
     which: Literal["last", "best"] = (
         "best" if best is not None and best[1] == saved.manifest.number else "last"
     )
@@ -188,7 +226,7 @@ def _checkpoint(path: Path) -> TrainedModel:
 def _format(saved: Checkpoint, config: Config) -> Format:
     """Return what a run says of its data, in run.json; of an older one, what the data file says."""
     run = saved.path.parent.parent / run_directory.RUN
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         return Format.from_json(json.loads(run.read_bytes())["data"])
     return _of_data(saved.path, config, saved.scaling)
 

@@ -2,7 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from sklearn.datasets import load_iris
 import dbmpi
 from scripts.launcher import Environment
 from scripts.processes import wait_for_none
+from tests import ROOT
 
 X, Y = load_iris(return_X_y=True)
 
@@ -54,3 +58,19 @@ def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(
     thread.join()
     assert list(model.classes_) == [0, 1, 2] and model.predict(X).shape == Y.shape
     assert not wait_for_none(str(tmp_path), 10.0)
+
+
+def test_ranks_end_with_the_process_that_has_started_them(tmp_path: Path) -> None:
+    text = (
+        "import numpy as np, dbmpi; x = np.arange(200.0)[:, None]; "
+        "dbmpi.Regressor((4,), max_iter=10**7, ranks=3, threads=1, run_dir='run', "
+        "config={'output.every_s': 0.01, 'train.max_time': 60}).fit(x, x[:, 0])"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OF_THIS_TEST": str(tmp_path)}
+    user = subprocess.Popen([sys.executable, "-c", text], cwd=tmp_path, env=env)
+    records = tmp_path / "run" / "metrics.jsonl"
+    while user.poll() is None and (not records.exists() or "train" not in records.read_text()):
+        time.sleep(0.02)
+    user.kill()
+    assert user.wait() == -signal.SIGKILL
+    assert not wait_for_none(str(tmp_path), 20.0)

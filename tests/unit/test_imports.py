@@ -1,6 +1,7 @@
 """The direction of imports, what start-up may load, and a docstring on every public function."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -384,3 +385,13 @@ def test_dbmpi_has_nothing_else():
 
     with pytest.raises(AttributeError, match="no attribute 'Classifer'"):
         dbmpi.Classifer  # noqa: B018
+
+
+@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "prepare", "data"])
+def test_a_program_imports_nothing_of_the_directory_that_it_is_started_in(program, tmp_path):
+    for name in ("typing", "json", "random", "argparse", "dataclasses", "signal", "numpy", "h5py"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from here')")
+    words = [sys.executable, "-m", f"dbmpi.{program}", "--help"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")

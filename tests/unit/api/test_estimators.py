@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("sklearn", "1.6")
 
 from joblib.externals.loky import get_reusable_executor
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import cross_val_score
@@ -235,6 +236,8 @@ def test_what_is_wrong_is_one_exception():
     ):
         with pytest.raises(ValueError, match=text):
             dbmpi.Classifier((4,), config=config).fit(X, Y)
+    with pytest.raises(ValueError, match="run_dir"):  # and nothing is written beside the working directory
+        dbmpi.Classifier((4,), run_dir="").fit(X, Y)
     diverging = {"downpour.rule": "sgd", "downpour.learning_rate": 1e4}
     with pytest.raises(RuntimeError, match="diverged"):
         dbmpi.Regressor((4,), activation="identity", config=diverging).fit(X, X[:, 0])
@@ -254,3 +257,43 @@ def test_a_bar_where_tqdm_is_installed(capfd):
     dbmpi.Classifier((4,), max_iter=20, verbose=True, config={"output.every_s": 0.001}).fit(X, Y)
     out, error = capfd.readouterr()
     assert "ended by epochs" in out and "%|" in error
+
+
+def test_numbers_of_numpy_are_numbers():
+    model = dbmpi.Classifier(
+        np.int64(3), batch_size=np.int64(8), max_iter=np.int32(2), threads=np.int64(1)
+    ).fit(X, Y)
+    assert dict(model.model_.named_parameters())["layers.0.weight"].shape == (3, 4)
+    layers = [{"type": "dense", "units": np.int64(5)}]
+    assert dbmpi.Regressor(layers=layers, max_iter=1).fit(X, Y).predict(X).shape == Y.shape
+
+
+def test_labels_may_be_sparse():
+    y = np.stack([X[:, 0] > 5.8, X[:, 2] > 4], axis=1).astype(int)
+    model = dbmpi.Classifier((4,), max_iter=1, random_state=1)
+    dense = model.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(model.fit(X, csr_matrix(y)).predict_proba(X), dense)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "launcher", "error", "text"),
+    [
+        (3, "no-such-launcher", RuntimeError, "no-such-launcher cannot be started"),
+        (3, "true", RuntimeError, "has left no model"),
+        (3, "false", RuntimeError, "status 1"),
+        (3, " ", ValueError, "names no program"),
+        (0, None, ValueError, "ranks = 0"),
+        (1.5, None, ValueError, "ranks = 1.5"),
+    ],
+)
+def test_a_launcher_that_cannot_launch_is_one_exception(fitted, ranks, launcher, error, text):
+    model = pickle.loads(pickle.dumps(fitted))
+    with pytest.raises(error, match=text):
+        model.set_params(ranks=ranks, launcher=launcher).fit(X, NAMES)
+    assert model.score(X, NAMES) > 0.9
+
+
+def test_classes_have_numbers_where_not_all_have_names(fitted, monkeypatch):
+    model = pickle.loads(pickle.dumps(fitted.model_))
+    object.__setattr__(model.format, "class_names", ("setosa",))
+    assert model.classes == [0, 1, 2] and set(model.predict(X)) == {0, 1, 2}

@@ -12,6 +12,7 @@ import pytest
 from dbmpi import evaluate, predict
 from dbmpi.data import digits
 from dbmpi.export.command import main as export
+from dbmpi.inference.output import output
 from dbmpi.inference.prediction import outputs
 from dbmpi.prepare.command import main as prepare
 from dbmpi.trained import answers
@@ -201,6 +202,9 @@ def spoilt(folder: Path, what: str) -> list[object]:
     if what == "names of npz":
         np.savez(folder / "x.npz", first=X, second=X)
         return [folder / "x.npz", out]
+    if what == "empty npz":
+        np.savez(folder / "x.npz")
+        return [folder / "x.npz", out]
     if what == "shape of npz":
         np.savez(folder / "x.npz", x=X[:, :2])
         return [folder / "x.npz", out]
@@ -210,6 +214,8 @@ def spoilt(folder: Path, what: str) -> list[object]:
         "name of hdf5": [folder / "x.h5", out, "--inputs", "z"],
         "split": [folder / "x.h5", out, "--split", "train"],
         "same file": [folder / "x.h5", folder / "x.h5"],
+        "split of a table": [write_csv(folder / "x.csv"), out, "--split", "test"],
+        "numbers for names": [write_csv(folder / "x.csv", ""), out],
         "no kind": [folder / "x.h5", folder / "out.txt"],
         "no folder": [folder / "x.h5", folder / "none" / "out.csv"],
         "no file": [folder / "none.h5", out],
@@ -228,9 +234,12 @@ def spoilt(folder: Path, what: str) -> list[object]:
         ("text", 'line 3: column c is "red"'),
         ("ragged", "line 3: has 3 cells"),
         ("names of npz", "first or second"),
+        ("empty npz", "holds no arrays"),
         ("shape of npz", "reads (N, 4)"),
         ("name of hdf5", "no data set 'z', only x"),
         ("split", "no splits"),
+        ("split of a table", "leave out --split test"),
+        ("numbers for names", "--no-header, or --header"),
         ("same file", "would be lost"),
         ("no kind", "end it with"),
         ("no folder", "make it first"),
@@ -285,6 +294,47 @@ def test_pixels_on_another_scale_are_refused(tmp_path, capfd):
     np.savez(tmp_path / "x.npz", x=x / 16)
     assert predict.main([str(run), str(tmp_path / "x.npz"), str(tmp_path / "o.csv")]) == 2
     assert "whole numbers from 0 to 255" in capfd.readouterr().err
+
+
+def test_two_that_write_one_file_at_once_do_not_mix(run, tmp_path):
+    path = tmp_path / "out.csv"
+    (tmp_path / ".out.csv.12345678.tmp").touch()  # as a kill has left it
+    with open_model(run) as trained:
+        out = output(path, trained, False)
+    with out.writing() as first:
+        first(b"a,1\n")
+        with out.writing() as second:
+            second(b"b,1\n" * 3)
+        assert path.read_text() == "class,probability\n" + "b,1\n" * 3
+        first(b"a,1\n")
+    assert path.read_text() == "class,probability\na,1\na,1\n"
+    assert [one.name for one in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_who_has_seen_enough_ends_the_work(run, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("dbmpi.inference.output._printed", lambda header: lambda content: False)
+    monkeypatch.setattr("dbmpi.inference.sizes.MOST_ROWS", 50)
+    np.savez(tmp_path / "x.npz", x=X)
+    assert predict.main([str(run), str(tmp_path / "x.npz"), "-"]) == 0
+    assert "dbmpi: 50 rows" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_names_that_no_system_looks_for_are_one_message(run, tmp_path, capfd, place):
+    words = [str(run), str(write_csv(tmp_path / "x.csv")), str(tmp_path / "out.csv")]
+    words[place] = f"{'a' * 5000}.csv"
+    assert predict.main(words) == 2
+    said = capfd.readouterr().err.strip().splitlines()
+    assert len(said) == 1 and "File name too long" in said[0]
+
+
+def test_columns_are_found_beside_texts_in_quotes(run, expected, tmp_path):
+    lines = [f'"one, {row}",{",".join(map(repr, x))}\n' for row, x in enumerate(X.tolist())]
+    (tmp_path / "x.csv").write_text("name,a,b,c,d\n" + "".join(lines))
+    words = [str(run), str(tmp_path / "x.csv"), str(tmp_path / "out.h5"), "--inputs", "a,b,c,d"]
+    assert predict.main(words) == 0
+    with h5py.File(tmp_path / "out.h5") as file:
+        np.testing.assert_allclose(file["probabilities"], expected, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

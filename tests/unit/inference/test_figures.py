@@ -105,6 +105,52 @@ def test_what_is_no_input_is_one_message(of_digits, change, text):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("y", "text"),
+    [
+        (lambda y: y + 1, "the label 10"),
+        (lambda y: y.astype(int) - 1, "the label -1"),
+        (lambda y: y[:-1], "has shape"),
+        (lambda y: np.eye(10)[y], "has shape"),
+        (lambda y: y.astype(float), "has type float64"),
+    ],
+)
+def test_labels_that_the_model_has_not_are_refused_before_a_kernel_sees_them(of_digits, y, text):
+    with h5py.File(digits.path()) as file, open_model(of_digits) as trained:
+        x, true = file["test/x"][:], file["test/y"][:]
+        with pytest.raises(UserError, match=text):
+            evaluate_arrays(trained, x, y(true))
+        assert evaluate_arrays(trained, x, true[:, None]) == evaluate_arrays(trained, x, true)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("labels", 2), ("labels", np.nan), ("targets", np.nan)])
+def test_targets_that_are_none_are_refused(tmp_path, kind, value):
+    path = task(tmp_path, kind)
+    run = trained_on(tmp_path, f"data.path={json.dumps(str(path))}", "train.epochs=1")
+    with h5py.File(path) as file, open_model(run) as trained:
+        x, y = file["test/x"][:], file["test/y"][:].astype(float)
+        assert evaluate_arrays(trained, x, y.astype(">f8")) == evaluate_arrays(trained, x, y)
+        with pytest.raises(UserError, match="has shape"):
+            evaluate_arrays(trained, x, y[:, :2])
+        y[3, 1] = value
+        with pytest.raises(UserError, match="y"):
+            evaluate_arrays(trained, x, y)
+
+
+def test_columns_of_very_different_units_are_each_bounded_by_their_own(tmp_path):
+    x = RNG.normal(size=(400, 2)) * [1e-12, 1e9]
+    scale = 1 / x.std(axis=0)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        for split, rows in (("train", slice(300)), ("test", slice(300, 400))):
+            file[f"{split}/x"], file[f"{split}/y"] = x[rows], (x[rows, 0] > 0).astype(int)
+            file[f"{split}/x"].attrs["scale"] = scale
+    run = trained_on(tmp_path, f"data.path={json.dumps(str(tmp_path / 'data.h5'))}")
+    with open_model(run) as trained:
+        assert np.isfinite(outputs(trained, x)).all()
+        with pytest.raises(UserError, match="row 0, column 1"):
+            outputs(trained, x * [1, 1e20])
+
+
 @pytest.fixture(scope="module")
 def channels_first(tmp_path_factory) -> Path:
     """A run of images of 3 channels that its file has first; rows and channels differ."""

@@ -11,6 +11,7 @@ import pytest
 from dbmpi import train
 from dbmpi.data import digits
 from dbmpi.errors import UserError
+from dbmpi.export.writers import Asked, export
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.trained import answers
 from dbmpi.trained.forward import Forward
@@ -60,6 +61,18 @@ def test_a_checkpoint_is_the_model(run):
         np.testing.assert_array_equal(Forward(one).outputs(x), Forward(other).outputs(x))
 
 
+def test_a_checkpoint_is_of_its_run_whatever_it_is_called(run, tmp_path, monkeypatch):
+    saved = sorted((run / "checkpoints").iterdir())[-1]
+    (tmp_path / "latest").symlink_to(saved)
+    with open_model(saved) as trained:
+        expected = trained.format, trained.which
+    for place, name in ((saved.parent, saved.name), (saved, "."), (tmp_path, "latest")):
+        monkeypatch.chdir(place)
+        monkeypatch.setattr("dbmpi.trained.opening._of_data", None)  # which only early runs need
+        with open_model(Path(name)) as trained:
+            assert (trained.format, trained.which) == expected
+
+
 def test_a_run_without_a_model_is_its_best_checkpoint(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "model.h5").unlink()
@@ -97,9 +110,23 @@ def spoil_value(file):
     file["layers.0.bias"][0] = np.nan
 
 
+def spoil_place(file):
+    del file["layers.0.bias"]
+    file.create_dataset("layers.0.bias", (128,), "f4", external=[("elsewhere", 0, 512)])
+
+
+def spoil_source(file):
+    shape = file["layers.0.bias"].shape
+    del file["layers.0.bias"]
+    layout = h5py.VirtualLayout(shape, "f4")
+    layout[:] = h5py.VirtualSource("elsewhere.h5", "bias", shape)
+    file.create_virtual_dataset("layers.0.bias", layout)
+
+
 def spoil_attribute(name, value=None):
     def spoil(file):
-        del file.attrs[name]
+        if name in file.attrs:
+            del file.attrs[name]
         if value is not None:
             file.attrs[name] = value
 
@@ -110,13 +137,21 @@ def spoil_attribute(name, value=None):
     ("spoil", "text"),
     [
         (spoil_shape, "layers.0.bias should have the shape"),
+        (spoil_source, "layers.0.bias lies in other files"),
+        (spoil_place, "layers.0.bias"),
         (spoil_value, "layers.0.bias holds what is no number"),
         (spoil_attribute("configuration"), "is no model"),
         (spoil_attribute("configuration", "a = ["), "configuration"),
+        (spoil_attribute("configuration", ""), "says no number of outputs"),
         (spoil_attribute("format", 9), "another version"),
         (spoil_attribute("input_dtype"), "input_dtype is absent"),
         (spoil_attribute("scale", "wide"), "scale"),
         (spoil_attribute("outputs", "horses"), "outputs"),
+        (spoil_attribute("outputs", "labels"), "outputs = labels of a softmax"),
+        (spoil_attribute("format", [1, 2]), "another version"),
+        (spoil_attribute("configuration", b"a = '\xff'"), "configuration"),
+        (spoil_attribute("scale", 0.0), "scale holds 0"),
+        (spoil_attribute("class_names", ["a\nb"] * 10), "class_names holds"),
     ],
 )
 def test_what_is_no_model_is_one_message(run, tmp_path, spoil, text):
@@ -145,3 +180,12 @@ def test_answers_of_each_loss():
     np.testing.assert_allclose(answers.probabilities(z, "logistic"), [[0.5, 1], [0, 0.5]])
     np.testing.assert_allclose(answers.probabilities(z, "squared"), [[0, 1], [0, 0]])
     assert answers.labels(z).tolist() == [[False, True], [False, False]]
+
+
+def test_tensors_of_types_that_numpy_has_not_are_one_message(run, tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors is not installed")
+    export(run, Asked(tmp_path / "model.safetensors"))
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(content.replace(b'"F32"', b'"I32"'))
+    with pytest.raises(UserError, match="has type I32; store it as F16, F32 or F64"):
+        open_model(tmp_path / "model.safetensors")
