@@ -1,4 +1,4 @@
-"""What is right of rows in memory, as an evaluation takes it. Pure. Letters: N rows, O output units."""
+"""What is right of rows in memory, as an evaluation takes it. Pure. Letter: N rows."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from dbmpi.inference.choosing import labels_of
 from dbmpi.text import listed, several
 from dbmpi.trained.model import TrainedModel
 
-WHERE = "targets"
+WHERE = "y"
 
 
 def known(targets: Any, trained: TrainedModel, rows: int) -> Array:
-    """Return labels, int64 `(N,)`, or truth values or targets, float64 `(N, O)`: a kernel trusts them.
+    """Return labels, int64 `(N,)`; or truth values or targets as they are, which the evaluation checks.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ def known(targets: Any, trained: TrainedModel, rows: int) -> Array:
     Raises
     ------
     UserError
-        They are not as many, or not what the model computes.
+        They are not as many, or of no class of the model.
     """
     given = np.asarray(targets)
     if given.shape[:1] != (rows,):
         raise UserError(
             f"{WHERE}: has shape {given.shape} for {several(rows, 'example')}; give what is right for each"
         )
-    return _classes(given, trained) if trained.format.outputs == "classes" else _values(given, trained)
+    return _classes(given, trained) if trained.format.outputs == "classes" else given
 
 
 def _classes(given: Array, trained: TrainedModel) -> Array:
@@ -52,20 +52,3 @@ def _classes(given: Array, trained: TrainedModel) -> Array:
             raise UserError(f"{error}; or give names, as texts: {listed([*names])}") from None
         raise
     return labels.astype(np.int64)
-
-
-def _values(given: Array, trained: TrainedModel) -> Array:
-    """Return a finite number for each output unit; of labels 0 or 1."""
-    outputs, several_labels = trained.network.outputs, trained.format.outputs == "labels"
-    what = several(outputs, "truth value" if several_labels else "number")
-    if given.dtype.kind not in "iubf" or given.size != len(given) * outputs:
-        raise UserError(
-            f"{WHERE}: has shape {given.shape} and type {given.dtype}, but the model computes {what} of each "
-            "example; give those"
-        )
-    values = given.reshape(len(given), outputs).astype(np.float64)
-    right = np.isin(values, (0, 1)) if several_labels else np.isfinite(values)
-    if not right.all():
-        row = int(right.all(axis=1).argmin())
-        raise UserError(f"{WHERE}: row {row} holds {given[row]}, but the model computes {what}; give those")
-    return values

@@ -18,7 +18,9 @@ KINDS = """the name of OUT says what it becomes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status: 0, 2 for wrong input, 130 when interrupted."""
     given = _parse(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for one in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(one) != signal.SIG_IGN:  # as by nohup
+            signal.signal(one, signal.default_int_handler)
     try:
         from dbmpi.export.writers import Asked, export
 

@@ -39,14 +39,14 @@ class Wanted:
     inputs, targets
         Names of data sets, arrays or columns; None: as the configuration has them.
     header
-        Whether a table begins with the names of its columns.
+        Whether a table begins with the names of its columns; None: it must look so.
     """
 
     data: str | None = None
     split: str | None = None
     inputs: str | None = None
     targets: str | None = None
-    header: bool = True
+    header: bool | None = None
 
 
 def labelled(trained: TrainedModel, wanted: Wanted) -> StoredSource:

@@ -127,12 +127,12 @@ class TableSource:
     columns
         One for each input in row-major order.
     header
-        Whether the first line names the columns.
+        Whether the first line names the columns; None: it must look so.
     """
 
     path: Path
     columns: tuple[Input, ...]
-    header: bool
+    header: bool | None
     split: str = ALL
 
     @contextmanager
@@ -224,7 +224,7 @@ def array_source(path: Path, trained: TrainedModel, name: str | None) -> ArraySo
     return source
 
 
-def table_source(path: Path, trained: TrainedModel, inputs: str | None, header: bool) -> TableSource:
+def table_source(path: Path, trained: TrainedModel, inputs: str | None, header: bool | None) -> TableSource:
     """Choose columns of a table: those that are named, with commas between them; else those whose names the
     model knows, in any order and among others; else all.
 
@@ -234,7 +234,7 @@ def table_source(path: Path, trained: TrainedModel, inputs: str | None, header: 
         They are not as many as the model reads, or one is not there.
     """
     table = DelimitedFile(path, Dialect(header=header))
-    known = trained.format.columns if header else ()
+    known = () if header is False else trained.format.columns
     wanted = [one.strip() for one in inputs.split(",")] if inputs else known or table.names
     found = chosen(path, table.names, wanted)
     columns = prod(trained.format.input_shape)

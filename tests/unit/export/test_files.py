@@ -1,6 +1,8 @@
 """What exported files hold, how they appear, and what is said where one cannot be."""
 
 import json
+import signal
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -245,3 +247,17 @@ def test_the_module_of_torch_learns_on_and_its_parameters_are_a_model_again(mode
     with open_model(tmp_path / "learned.safetensors") as learned, open_model(model) as before:
         bias = learned.network.tensors[-1]
         np.testing.assert_allclose(learned.tensor(bias), before.tensor(bias) + 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing(model, tmp_path, number):
+    text = (
+        "import signal, sys\n"
+        "from dbmpi.export import command, safetensors_file\n"
+        f"safetensors_file.write = lambda path, trained: (path.touch(), signal.raise_signal({int(number)}))\n"
+        "sys.exit(command.main(sys.argv[1:]))"
+    )
+    words = [sys.executable, "-c", text, str(model), str(tmp_path / "out.safetensors")]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 130 and "is not written" in ended.stderr
+    assert names(tmp_path) == ["model.h5"]
