@@ -1,6 +1,7 @@
 """Figures and outputs of a model on rows in memory and in a file: those of the run, and of plain numpy."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -149,3 +150,13 @@ def test_columns_of_very_different_units_are_each_bounded_by_their_own(tmp_path)
         assert np.isfinite(outputs(trained, x)).all()
         with pytest.raises(UserError, match="row 0, column 1"):
             outputs(trained, x * [1, 1e20])
+
+
+def test_outputs_that_are_no_numbers_are_no_answers(of_digits, tmp_path):
+    shutil.copy(of_digits / "model.h5", tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "a") as file:
+        for name in ("layers.0.weight", "layers.1.weight"):
+            file[name][...] = np.sign(file[name][...]) * np.float32(1e30)
+    with h5py.File(digits.path()) as file, open_model(tmp_path / "model.h5") as trained:
+        with pytest.raises(UserError, match="no finite number"):
+            outputs(trained, file["test/x"][:])
