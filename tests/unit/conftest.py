@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def left_as_it_was() -> Iterator[None]:
-    """Undo what a program does to its own process: signals, environment, threads of kernels, frozen objects."""
+    """Undo what a program does to its own process: signals, environment, threads, frozen objects."""
     signals, environment = {one: signal.getsignal(one) for one in HEARD}, dict(os.environ)
     threads = sys.modules["kernels.jit"].threads() if "kernels.jit" in sys.modules else 1
     yield
