@@ -31,8 +31,7 @@ class Prediction:
         z_NO = np.empty((len(x), last - first), self._forward.model.dtype)
         for start in range(0, len(x), self._width):
             rows = slice(start, start + self._width)
-            width = self._forward.load(x[rows])
-            z_NO[rows] = self._forward.model.outputs_of(self._forward.theta, width).T
+            z_NO[rows] = self._forward.outputs(x[rows])
         return z_NO
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from dbmpi.arrays import Array
 from dbmpi.data.factors import of_box
+from dbmpi.errors import UserError
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.model.boundary import Peers
 from dbmpi.model.inputs import gather, scale_of
@@ -67,10 +68,17 @@ class Forward:
     def outputs(self, rows: Array) -> Array:
         """Return what the own output units say of examples (`load`), a copy `(B, O)`: logits, or values.
 
-        In step with the other partitions.
+        In step with the other partitions. Raises UserError where one is not finite, and so no answer.
         """
         width = self.load(rows)
-        return self.model.outputs_of(self.theta, width).T.copy()
+        with np.errstate(over="ignore", invalid="ignore"):
+            z_BO = self.model.outputs_of(self.theta, width).T.copy()
+        if not np.isfinite(z_BO).all():
+            raise UserError(
+                "the model computes what is no finite number of some rows: they are far from those it has "
+                "learned from, or its parameters are of no use"
+            )
+        return z_BO
 
     def rehearse(self) -> None:
         """Compute and score zeros without the other partitions: kernels are compiled, or found to be."""

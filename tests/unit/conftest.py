@@ -1,5 +1,6 @@
 """For all unit tests: examples of hypothesis may take their time; each module finds the process as it was."""
 
+import gc
 import os
 import signal
 import sys
@@ -30,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def left_as_it_was() -> Iterator[None]:
-    """Undo what a program does to its own process: its signals, its environment, the threads of kernels."""
+    """Undo what a program does to its own process: signals, environment, threads, frozen objects."""
     signals, environment = {one: signal.getsignal(one) for one in HEARD}, dict(os.environ)
     threads = sys.modules["kernels.jit"].threads() if "kernels.jit" in sys.modules else 1
     yield
@@ -38,5 +39,6 @@ def left_as_it_was() -> Iterator[None]:
         signal.signal(one, before)
     os.environ.clear()
     os.environ.update(environment)
+    gc.unfreeze()
     if "kernels.jit" in sys.modules:
         sys.modules["kernels.jit"].set_threads(threads)

@@ -1,6 +1,7 @@
 """Figures and outputs of a model on rows in memory and in a file: those of the run, and of plain numpy."""
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -180,3 +181,13 @@ def test_images_come_as_the_file_has_them(channels_first, tmp_path):
         assert said > 0.9 and evaluate_arrays(trained, x, y)["accuracy"] == pytest.approx(said)
         with pytest.raises(UserError, match=r"reads \(N, 3, 4, 5\)"):
             outputs(trained, x.transpose(0, 2, 3, 1))
+
+
+def test_outputs_that_are_no_numbers_are_no_answers(of_digits, tmp_path):
+    shutil.copy(of_digits / "model.h5", tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "a") as file:
+        for name in ("layers.0.weight", "layers.1.weight"):
+            file[name][...] = np.sign(file[name][...]) * np.float32(1e30)
+    with h5py.File(digits.path()) as file, open_model(tmp_path / "model.h5") as trained:
+        with pytest.raises(UserError, match="no finite number"):
+            outputs(trained, file["test/x"][:])
