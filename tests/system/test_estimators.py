@@ -41,6 +41,7 @@ def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(
     environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OF_THIS_TEST", str(tmp_path))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a program may have run here
     model = dbmpi.Classifier((4,), max_iter=10**6, ranks=4, run_dir=tmp_path / "run")
     model.set_params(config={"output.every_s": 0.01, "cluster.partitions": 2, "train.max_time": 60})
 
@@ -56,6 +57,7 @@ def test_an_interrupt_stops_the_ranks_and_leaves_what_was_learned(
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y)
     thread.join()
+    signal.signal(signal.SIGINT, before)
     assert list(model.classes_) == [0, 1, 2] and model.predict(X).shape == Y.shape
     assert not wait_for_none(str(tmp_path), 10.0)
 
