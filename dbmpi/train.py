@@ -25,10 +25,10 @@ if __name__ == "__main__":
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
-from dbmpi.run import cli, launch, leftover
-from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
-from dbmpi.run.starting import bounded, end_of_job
-from dbmpi.screen import reported, screens
+from dbmpi.run import cli, launch
+from dbmpi.run.refusal import Refused, refuse, refuse_singleton
+from dbmpi.run.starting import begin, listening
+from dbmpi.screen import reported
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,21 +42,11 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     started = time.monotonic()
-    with screens():
-        try:
-            if leftover.forget(os.environ):
-                EARLY.over()  # who is alone listens to less
-            EARLY.listen()
-            return _main(sys.argv[1:] if argv is None else argv, started)
-        except KeyboardInterrupt:  # where nothing is trained
-            print("dbmpi: interrupted", file=sys.stderr, flush=True)
-            return abort.STATUS_INTERRUPTED
-        finally:
-            EARLY.over()
+    return listening(lambda: _main(sys.argv[1:] if argv is None else argv, started))
 
 
 def _main(argv: Sequence[str], started: float) -> int:
-    """Read the command line, do what needs no MPI or load it, and train."""
+    """Read the command line, and do what it says."""
     try:
         arguments = cli.parse(argv)
         from dbmpi.run import surroundings  # not for --help, and after Ctrl-C is taken care of
@@ -71,31 +61,11 @@ def _main(argv: Sequence[str], started: float) -> int:
                 return reported(print_report(arguments))
     except UserError as error:
         return refuse(error)
-    try:
-        warnings += [*leftover.warnings(), *surroundings.settle(os.environ)]
-    except UserError as error:
-        return refuse_on_node(error)
-    surroundings.warn(warnings)
-    if not launch.launched(os.environ):
-        who = _known(0)
-        return abort.guarded(lambda: _train_alone(arguments, who, started), who, abort.leave)
-    try:
-        with bounded():
-            from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        return refuse_without_mpi(error)
-
-    comm = MPI.COMM_WORLD
-    who = _known(comm.Get_rank())
-    EARLY.leave = end = end_of_job(comm, who)
-    return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
-
-
-def _known(rank: int) -> abort.RankIdentity:
-    """Return what this rank is called; a signal before training gives up what it holds by then."""
-    who = abort.RankIdentity(rank)
-    EARLY.let_go = lambda: who.let_go()
-    return who
+    return begin(
+        warnings,
+        alone=lambda who: _train_alone(arguments, who, started),
+        ranks=lambda comm, who: train(arguments, comm, who, started),
+    )
 
 
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:

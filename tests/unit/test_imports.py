@@ -79,7 +79,7 @@ WITHOUT_MPI = {
     },
     "dbmpi.coordinator": {"service", "commands", "failover", "fencing", "shards"},
     "dbmpi.sandblaster": set(),
-    "dbmpi.inference": {"job", "team"},
+    "dbmpi.inference": {"team"},
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
