@@ -212,6 +212,4 @@ def _play(context: "RunContext", world: "World", shard: "Shard | None", started:
 
 
 if __name__ == "__main__":
-    status = main()
-    EARLY.ignore()
-    sys.exit(status)
+    EARLY.exit(main())
