@@ -102,9 +102,9 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
     """Train as one rank, as set up. Collective over `comm`."""
     from dbmpi.comm import ulfm
     from dbmpi.run import surroundings
-    from dbmpi.run.left import saying_what_is_left
+    from dbmpi.run.last_checkpoint import naming_the_last_checkpoint
 
-    with saying_what_is_left(setup), ulfm.readable(comm, setup.topology):
+    with naming_the_last_checkpoint(setup), ulfm.readable(comm, setup.topology):
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dbmpi.comm import abort
 from dbmpi.errors import UserError
-from dbmpi.run import launch, leftover
+from dbmpi.run import launch, stale_variables
 from dbmpi.run.early import EARLY
 from dbmpi.run.refusal import refuse_on_node, refuse_without_mpi
 from dbmpi.screen import screens
@@ -29,7 +29,7 @@ def listening(run: Callable[[], int]) -> int:
     """Run a command line, which signals may end from the first; return the exit status. Local."""
     with screens():
         try:
-            if leftover.forget(os.environ):
+            if stale_variables.forget(os.environ):
                 EARLY.over()  # who is alone listens to less
             EARLY.listen()
             return run()
@@ -57,7 +57,7 @@ def begin(
     from dbmpi.run import surroundings
 
     try:
-        warnings = [*warnings, *leftover.warnings(), *surroundings.settle(os.environ)]
+        warnings = [*warnings, *stale_variables.warnings(), *surroundings.settle(os.environ)]
     except UserError as error:
         return refuse_on_node(error)
     surroundings.warn(warnings)
