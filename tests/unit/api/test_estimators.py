@@ -284,6 +284,8 @@ def test_labels_may_be_sparse():
         (3, " ", ValueError, "names no program"),
         (0, None, ValueError, "ranks = 0"),
         (1.5, None, ValueError, "ranks = 1.5"),
+        (10**6, "no-such-launcher", ValueError, "ranks = 1000000 .* to 100000;"),
+        (10**5, None, ValueError, "ranks = 100000 .* TB of its .* give fewer, or a launcher"),
     ],
 )
 def test_a_launcher_that_cannot_launch_is_one_exception(fitted, ranks, launcher, error, text):
@@ -291,6 +293,12 @@ def test_a_launcher_that_cannot_launch_is_one_exception(fitted, ranks, launcher,
     with pytest.raises(error, match=text):
         model.set_params(ranks=ranks, launcher=launcher).fit(X, NAMES)
     assert model.score(X, NAMES) > 0.9
+
+
+def test_ranks_that_cannot_be_leave_no_directory(tmp_path):
+    with pytest.raises(ValueError, match="ranks"):
+        dbmpi.Classifier(ranks=10**6, run_dir=tmp_path / "run").fit(X, Y)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_classes_have_numbers_where_not_all_have_names(fitted, monkeypatch):
