@@ -142,6 +142,15 @@ def test_a_temporary_directory_goes_with_its_estimator_and_one_of_a_name_stays(t
     assert (tmp_path / "run" / "data.h5").exists() and (tmp_path / "run-2" / "finished").exists()
 
 
+def test_what_a_killed_process_has_left_goes_with_the_next_fit(tmp_path, monkeypatch):
+    killed = "import os; from dbmpi.api.directory import RunDirectory as R; r = R(None); os.abort()"
+    subprocess.run([sys.executable, "-c", killed], cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert len([*tmp_path.iterdir()]) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    models = [dbmpi.Classifier((4,), max_iter=1).fit(X, Y) for _ in range(2)]
+    assert {*tmp_path.iterdir()} == {Path(one.run_dir_) for one in models}
+
+
 def state() -> dict[str, object]:
     """Return what belongs to the process, and not to a fit in it."""
     handlers = {name: signal.getsignal(name) for name in signal.valid_signals()}
