@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import dbmpi
+from dbmpi.api.directory import RunDirectory
 from tests import ROOT
 
 X, Y = load_iris(return_X_y=True)
@@ -147,8 +148,8 @@ def test_what_a_killed_process_has_left_goes_with_the_next_fit(tmp_path, monkeyp
     subprocess.run([sys.executable, "-c", killed], cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert len([*tmp_path.iterdir()]) == 1
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    models = [dbmpi.Classifier((4,), max_iter=1).fit(X, Y) for _ in range(2)]
-    assert {*tmp_path.iterdir()} == {Path(one.run_dir_) for one in models}
+    made = [RunDirectory(None) for _ in range(2)]
+    assert {*tmp_path.iterdir()} == {one.path for one in made}
 
 
 def state() -> dict[str, object]:
