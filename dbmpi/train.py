@@ -150,12 +150,14 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm.meeting import while_loading
     from dbmpi.comm.world import World
     from dbmpi.process import kill
+    from dbmpi.run.tracing import traced
 
     timeout_s, places = while_loading(context.config.cluster.timeout_s), context.setup.places
     who.end = lambda rank: kill(places[rank].process)
     with World(context.setup.topology, comm, timeout_s) as world:
         who.comms = world.comms
-        status = _play(context, world, _shard(context, world), started)
+        with traced(context, world.service):
+            status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
             coordinator = context.setup.topology.coordinator
             ulfm.part(world.service, coordinator, context.waiter, status, who.end)

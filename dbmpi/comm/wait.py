@@ -26,6 +26,7 @@ from enum import IntEnum
 
 from dbmpi.awake import Deadline, awake
 from dbmpi.errors import PeerSilent
+from dbmpi.spans import OFF, Kind, Off
 
 SPINS = 200  # polls before the first sleep, where each rank has a core of its own
 YIELDS = 4  # turns given to other processes before the first sleep, where it has not
@@ -74,6 +75,8 @@ class Waiter:
         coordinator, had better not sleep at once.
     patience
         Factor on the deadline, of waits for those whom others judge: `WATCHED` or `SAVING`.
+    spans
+        Records what this rank does and when, its waits too.
 
     Attributes
     ----------
@@ -85,6 +88,7 @@ class Waiter:
     crowded: bool = True
     yields_s: float = 0.0
     patience: float = WATCHED
+    spans: Off = OFF
     waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
     _meanwhile: Callable[[], object] = lambda: None
     _sign_at: float = field(init=False)  # by `awake`
@@ -126,7 +130,7 @@ class Waiter:
             if look.passed():
                 raise PeerSilent.named(peer(), patience * self.timeout_s)
             self._rest(polls, look.waited_s)
-        self.waited_s[cause] += time.monotonic() - start
+        self._count(cause, start)
 
     def look(self, patience: float = 1.0) -> "Look":
         """Begin a wait that has another way to poll; `Look.passed` is to be asked every few milliseconds."""
@@ -160,7 +164,12 @@ class Waiter:
         """Count the seconds within as a wait that has another way to poll."""
         start = time.monotonic()
         yield
-        self.waited_s[cause] += time.monotonic() - start
+        self._count(cause, start)
+
+    def _count(self, cause: Cause, start: float) -> None:
+        stop = time.monotonic()
+        self.waited_s[cause] += stop - start
+        self.spans.add(Kind.WAIT, start, stop, cause)
 
     def take_waited(self) -> list[float]:
         """Return the seconds waited since the last call, by `Cause`, and start again from zero."""

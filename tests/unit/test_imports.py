@@ -20,7 +20,7 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports"],
+        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports", "spans"],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
@@ -28,7 +28,7 @@ LEVELS = {
         ["checkpoint", "logs"],
         ["trained"],
         ["export"],
-        ["server", "coordinator", "prepare"],
+        ["server", "coordinator", "prepare", "trace"],
         ["replica", "sandblaster"],
         ["run"],
         ["inference"],
@@ -55,11 +55,13 @@ WITHOUT_MPI = {
     "dbmpi.files": set(),
     "dbmpi.arrays": set(),
     "dbmpi.awake": set(),
+    "dbmpi.spans": set(),
+    "dbmpi.trace": set(),
     "dbmpi.screen": set(),
     "dbmpi.config": set(),
     "dbmpi.ownership": set(),
     "dbmpi.layout": set(),
-    "dbmpi.comm": {"meeting", "messages", "ulfm", "world"},
+    "dbmpi.comm": {"clocks", "meeting", "messages", "ulfm", "world"},
     "dbmpi.data": set(),
     "dbmpi.model": {"boundary"},
     "dbmpi.output": set(),
@@ -92,7 +94,7 @@ WITHOUT_MPI = {
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
-    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.config",
+    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.spans", "dbmpi.config",
     "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
     "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
     "dbmpi.run.starting", "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
@@ -388,7 +390,7 @@ def test_dbmpi_has_nothing_else():
         dbmpi.Classifer  # noqa: B018
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "prepare", "data"])
+@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "prepare", "data", "trace"])
 def test_a_program_imports_nothing_of_the_directory_that_it_is_started_in(program, tmp_path):
     for name in ("typing", "json", "random", "argparse", "dataclasses", "signal", "numpy", "h5py"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from here')")
