@@ -25,7 +25,7 @@ LEVELS = {
         ["layout"],
         ["comm", "data"],
         ["model", "output"],
-        ["checkpoint"],
+        ["checkpoint", "logs"],
         ["trained"],
         ["export"],
         ["server", "coordinator", "prepare"],
@@ -65,6 +65,7 @@ WITHOUT_MPI = {
     "dbmpi.output": set(),
     "dbmpi.prepare": set(),
     "dbmpi.checkpoint": set(),
+    "dbmpi.logs": set(),
     "dbmpi.export": set(),
     "dbmpi.server": {
         "service",
