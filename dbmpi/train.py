@@ -22,6 +22,7 @@ from dbmpi.run.early import EARLY
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment
 
+from dbmpi import phases
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("dbmpi: interrupted", file=sys.stderr, flush=True)
             return abort.STATUS_INTERRUPTED
         finally:
+            phases.over()
             EARLY.over()
 
 
@@ -69,6 +71,7 @@ def _main(argv: Sequence[str], started: float) -> int:
                 from dbmpi.run.printed import print_report
 
                 return reported(print_report(arguments))
+        _show_start(started)
     except UserError as error:
         return refuse(error)
     try:
@@ -79,6 +82,7 @@ def _main(argv: Sequence[str], started: float) -> int:
     if not launch.launched(os.environ):
         who = _known(0)
         return abort.guarded(lambda: _train_alone(arguments, who, started), who, abort.leave)
+    phases.phase("starting MPI")
     try:
         with bounded():
             from mpi4py import MPI
@@ -89,6 +93,14 @@ def _main(argv: Sequence[str], started: float) -> int:
     who = _known(comm.Get_rank())
     EARLY.leave = end = end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
+
+
+def _show_start(started: float) -> None:
+    """Show that something happens, on rank 0, before anything heavy is loaded. Local."""
+    if launch.env_rank(os.environ) == 0:
+        from dbmpi.output.starting import Starting
+
+        Starting(started).begin()
 
 
 def _known(rank: int) -> abort.RankIdentity:
@@ -162,6 +174,7 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
 
 def _listen(context: "RunContext", rank: int) -> None:
     """Let signals stop the run in order from now on. Local."""
+    phases.over()
     context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, rank))
     EARLY.over()
 

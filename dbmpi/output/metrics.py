@@ -37,7 +37,7 @@ from dbmpi.arrays import Record
 from dbmpi.data.measures import Measures
 from dbmpi.output.goodput import NO_ROOM, Fate, Room
 from dbmpi.output.lines import LineFile
-from dbmpi.output.progress import Progress, View
+from dbmpi.output.progress import Progress
 from dbmpi.output.totals import (
     REFUSALS,
     TALLY_COUNTS,
@@ -51,6 +51,7 @@ from dbmpi.output.totals import (
     plain,
     service,
 )
+from dbmpi.output.view import View
 from dbmpi.screen import unshown
 
 _COUNTS = (
@@ -66,6 +67,10 @@ class _Interval:
     since_s: float = 0.0
     sums: EvaluationSums = field(default_factory=EvaluationSums)
     time: PartitionTime = field(default_factory=PartitionTime)
+
+    def figures(self, now: float) -> tuple[float, float, float]:
+        """Return loss, accuracy and examples a second up to `now`."""
+        return self.sums.loss, self.sums.accuracy, self.sums.rows / max(now - self.since_s, 1e-9)
 
 
 class MetricsLog:
@@ -135,6 +140,7 @@ class MetricsLog:
         self.rows_again = self.rows_lost = self.updates_lost = self.examples_dropped = 0
         self.discarded_s = 0.0
         self.batch: dict[str, Any] = {}
+        self._told: tuple[float, float, float] | None = None  # loss, accuracy and rate of the last record
         self.unshown: list[str] = []
 
     def start(self, now: float) -> None:
@@ -224,6 +230,8 @@ class MetricsLog:
         self.note_unshown(unshown(waiting=False))
         if self.elapsed_s - self._interval.since_s >= self._every_s and self._interval.sums.rows:
             self._write_interval()
+        elif self.elapsed_s >= self._progress.next_s and (self._told or self._interval.sums.rows):
+            self._show_moment(*(self._told or self._interval.figures(self.elapsed_s)))
 
     def end_training(self, now: float) -> None:
         """The last portion is done: write what is left of the train records."""
@@ -245,23 +253,26 @@ class MetricsLog:
 
     def _write_interval(self) -> None:
         part, now = self._interval, self.elapsed_s
-        rate = part.sums.rows / max(now - part.since_s, 1e-9)
+        loss, accuracy, rate = part.figures(now)
         self.record(
             "train",
-            loss=part.sums.loss,
-            accuracy=part.sums.accuracy,
+            loss=loss,
+            accuracy=accuracy,
             examples_per_s=rate,
             epoch=self.examples / self._rows,
             wait_share=part.time.wait_share,
             waits=part.time.shares,
         )
         self._interval = _Interval(now, self.empty)
-        self._show(part.sums.loss, part.sums.accuracy, rate)
+        self._show(loss, accuracy, rate)
 
     def _show(self, loss: float, accuracy: float, rate: float) -> None:
+        first, self._told = self._told is None, (loss, accuracy, rate)
+        if first or self.elapsed_s >= self._progress.next_s:
+            self._show_moment(loss, accuracy, rate)
+
+    def _show_moment(self, loss: float, accuracy: float, rate: float) -> None:
         now, seen = self.elapsed_s, self.last_evaluation
-        if now < self._progress.next_s:
-            return
         counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
         self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations, self.watched))
 

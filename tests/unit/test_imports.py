@@ -20,7 +20,7 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports"],
+        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports", "phases"],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
@@ -56,6 +56,7 @@ WITHOUT_MPI = {
     "dbmpi.arrays": set(),
     "dbmpi.awake": set(),
     "dbmpi.screen": set(),
+    "dbmpi.phases": set(),
     "dbmpi.config": set(),
     "dbmpi.ownership": set(),
     "dbmpi.layout": set(),
@@ -92,7 +93,8 @@ WITHOUT_MPI = {
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
-    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.config",
+    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.phases",
+    "dbmpi.config", "dbmpi.output.starting",
     "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
     "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
     "dbmpi.run.starting", "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",

@@ -13,9 +13,9 @@ from dbmpi.comm.wait import CAUSES, Cause
 from dbmpi.output.goodput import Room
 from dbmpi.output.lines import LineFile
 from dbmpi.output.metrics import MetricsLog
-from dbmpi.output.progress import View
 from dbmpi.output.summary import conclusion, summary
 from dbmpi.output.totals import EvaluationSums, histogram, plain, service
+from dbmpi.output.view import View
 
 
 class Shown:
