@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbmpi.run import first_sign
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment
+    first_sign.show(sys.argv[1:])
 
 from dbmpi import phases
 from dbmpi.comm import abort, ancestry
@@ -71,7 +73,6 @@ def _main(argv: Sequence[str], started: float) -> int:
                 from dbmpi.run.printed import print_report
 
                 return reported(print_report(arguments))
-        _show_start(started)
     except UserError as error:
         return refuse(error)
     try:
@@ -93,14 +94,6 @@ def _main(argv: Sequence[str], started: float) -> int:
     who = _known(comm.Get_rank())
     EARLY.leave = end = end_of_job(comm, who)
     return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
-
-
-def _show_start(started: float) -> None:
-    """Show that something happens, on rank 0, before anything heavy is loaded. Local."""
-    if launch.env_rank(os.environ) == 0:
-        from dbmpi.output.starting import Starting
-
-        Starting(started).begin()
 
 
 def _known(rank: int) -> abort.RankIdentity:

@@ -85,6 +85,7 @@ WITHOUT_MPI = {
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.early": set(),
+    "dbmpi.run.first_sign": set(),
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
     "dbmpi.run.memory": set(),
@@ -94,10 +95,10 @@ WITHOUT_MPI = {
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
     "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.phases",
-    "dbmpi.config", "dbmpi.output.starting",
-    "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
-    "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
-    "dbmpi.run.starting", "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
+    "dbmpi.config", "dbmpi.output.starting", "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort",
+    "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.first_sign",
+    "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.run.starting",
+    "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
     "dbmpi.inference.options",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
