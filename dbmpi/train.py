@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbmpi.run import first_sign
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment
+    first_sign.show(sys.argv[1:])
 
+from dbmpi import phases
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
@@ -132,6 +135,7 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm", started: float) -> No
 
 def _listen(context: "RunContext", rank: int) -> None:
     """Let signals stop the run in order from now on. Local."""
+    phases.over()
     context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, rank))
     EARLY.over()
 

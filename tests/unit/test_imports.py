@@ -20,7 +20,19 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports", "spans"],
+        [
+            "text",
+            "typed",
+            "files",
+            "extras",
+            "arrays",
+            "screen",
+            "process",
+            "awake",
+            "imports",
+            "spans",
+            "phases",
+        ],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
@@ -58,6 +70,7 @@ WITHOUT_MPI = {
     "dbmpi.spans": set(),
     "dbmpi.trace": set(),
     "dbmpi.screen": set(),
+    "dbmpi.phases": set(),
     "dbmpi.config": set(),
     "dbmpi.ownership": set(),
     "dbmpi.layout": set(),
@@ -86,6 +99,7 @@ WITHOUT_MPI = {
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.early": set(),
+    "dbmpi.run.first_sign": set(),
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
     "dbmpi.run.memory": set(),
@@ -94,10 +108,11 @@ WITHOUT_MPI = {
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
-    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.spans", "dbmpi.config",
-    "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
-    "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
-    "dbmpi.run.starting", "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
+    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.spans", "dbmpi.phases",
+    "dbmpi.config", "dbmpi.output.starting", "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort",
+    "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.first_sign",
+    "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.run.starting",
+    "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
     "dbmpi.inference.options",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
