@@ -146,7 +146,7 @@ class MetricsLog(RunCounts):
             self.record("replicas", interval_s=self.elapsed_s - since_s, **lists)
 
     def _show_learning(self) -> None:
-        """Show the last figures that were measured over `STEADY_S`, or the first ones there are, if it is time."""
+        """Show what was measured last over `STEADY_S`, or the first figures there are, if it is time."""
         now_s, seen = self.elapsed_s, self._seen
         if now_s < self._progress.next_s:
             return
@@ -160,12 +160,9 @@ class MetricsLog(RunCounts):
     def _show(self, loss: float, accuracy: float, rate: float, staleness: float = math.nan) -> None:
         if self.elapsed_s < self._progress.next_s:
             return
-        counts, tested = (
-            (self.step, self.examples),
-            (self.last_evaluation.loss, self.last_evaluation.accuracy),
-        )
-        learned = loss, accuracy, *tested, rate, self.iterations, self.watched, staleness
-        self._progress.show(View(self.elapsed_s, *counts, *learned))
+        now_s, counts, tested = self.elapsed_s, (self.step, self.examples), self.last_evaluation
+        of_test, run = (tested.loss, tested.accuracy), (self.iterations, self.watched)
+        self._progress.show(View(now_s, *counts, loss, accuracy, *of_test, rate, *run, staleness))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""
