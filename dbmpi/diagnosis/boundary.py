@@ -6,8 +6,8 @@ from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
 from dbmpi.diagnosis.shares import BOUNDARY, Shares
 
-WAITS = 0.35  # of the partitions' time: a wait in each layer, for parts that differ a little
-WAITS_BAD = 0.6  # of the time: a replica of fewer partitions would be faster
+WAITS = 0.5  # of the partitions' time: two partitions are then no faster than one
+WAITS_BAD = 0.75  # of the time: four are no faster than one
 
 
 def judge(evidence: Evidence, shares: Shares) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 Of a batch method it is the loss of each iterate. Single records are of few examples: so medians of
 neighbouring records are compared, and what the loss does is measured against `reference`, that of chance.
+The training loss is that of the replicas' own copies of the parameters, the held-out one that of the shards.
 """
 
 from dataclasses import dataclass
@@ -14,11 +15,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from dbmpi.diagnosis.evidence import Evidence
-from dbmpi.logs.records import number
+from dbmpi.logs.records import Records, number
 
 LEAST_POINTS = 5  # records: fewer have no course
 NEIGHBOURS = 0.1  # of the records, whose median is one point of the course: a tenth smooths, and shows a turn
 BETTER = 0.99  # of the loss of chance: what is not below is no better; as the run itself judges
+LITTLE = 0.9  # of the loss of chance: what is not below has learned little, if the task is no guess
 LEAST_EPOCHS = 1.0  # before a run is said not to learn; as the run itself judges
 LEAST_ITERATIONS = 10  # of a batch method, for the same reason
 RISEN = (
@@ -26,7 +28,7 @@ RISEN = (
 )
 SPOILT = 0.5  # of chance, above the best point: half of all that can be learned is lost again
 
-Outcome = Literal["unknown", "diverged", "stuck", "spoilt", "risen", "learns"]
+Outcome = Literal["unknown", "diverged", "stuck", "spoilt", "risen", "little", "learns"]
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,20 @@ class Curve:
         return log(units) if isinstance(units, int) and units > 1 else np.nan
 
     @property
+    def start(self) -> float:
+        """Loss of the first parameters, at least that of chance; of the first record where neither is known."""
+        known = np.fmax(number(self.evidence.summary.get("first_loss")), self.chance)
+        return float(known) if isfinite(known) or not len(self.losses) else float(self.losses[0])
+
+    @property
     def first(self) -> float:
-        """Loss of the first parameters, or of the first record; not a number where there is none."""
-        told = number(self.evidence.summary.get("first_loss"))
-        return told if isfinite(told) or not len(self.losses) else float(self.losses[0])
+        """The higher one of `start` and the first record: what the loss has fallen from."""
+        return float(np.fmax(self.start, self.losses[0])) if len(self.losses) else self.start
 
     @property
     def reference(self) -> float:
         """What a change of the loss is measured against: that of chance, or of the first parameters."""
-        return self.chance if isfinite(self.chance) and self.chance > 0 else abs(self.first)
+        return self.chance if isfinite(self.chance) and self.chance > 0 else abs(self.start)
 
     @property
     def best(self) -> float:
@@ -111,10 +118,36 @@ class Curve:
             return "diverged"
         if len(self.losses) < LEAST_POINTS:
             return self._by_summary
-        if self._is_stuck:
-            return "stuck"
+        if self._is_above(BETTER):
+            return "unknown" if self.is_early else "stuck"
         rise = (self.last - self.best) / self.reference if self.reference > 0 else 0.0
-        return "spoilt" if rise >= SPOILT else "risen" if rise >= RISEN else "learns"
+        if rise >= RISEN:
+            return "spoilt" if rise >= SPOILT else "risen"
+        return "little" if self._is_above(LITTLE) and not self.is_early else "learns"
+
+    @cached_property
+    def held_out(self) -> NDArray[np.float64]:
+        """The loss of each evaluation during the run, `(k,)`; infinite where it was not finite."""
+        found = self.evaluations.column("loss")
+        return np.where(np.isfinite(found), found, np.inf)
+
+    @cached_property
+    def evaluations(self) -> Records:
+        """The evaluations during the run, of one split: what is watched."""
+        found = self.evidence.run.records("eval").valid
+        watched = found.rows[0].get("split") if len(found) else None
+        return found.only(lambda row: row.get("split") == watched)
+
+    @property
+    def fails_held_out(self) -> bool:
+        """Whether the last evaluation was no better than chance, after an epoch."""
+        known = len(self.held_out) > 0 and self.epochs >= LEAST_EPOCHS
+        return known and bool(self.held_out[-1] >= BETTER * self.chance)
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Whether something is wrong with what was learned."""
+        return self.outcome not in ("unknown", "learns") or self.fails_held_out
 
     @property
     def _by_summary(self) -> Outcome:
@@ -126,12 +159,13 @@ class Curve:
         return "unknown"
 
     @property
-    def _is_stuck(self) -> bool:
-        if self.evidence.summary.get("learned") is False:
-            return True
+    def is_early(self) -> bool:
+        """Whether the run has not yet seen what it needs to learn: an epoch, or some iterations."""
         if self.evidence.algorithm == "sandblaster":
-            early = len(self.losses) <= LEAST_ITERATIONS
-        else:
-            early = not self.epochs >= LEAST_EPOCHS
-        limit = self.chance if isfinite(self.chance) else self.first
-        return not early and min(self.last, float(self.losses[-1])) >= BETTER * limit
+            return len(self.losses) <= LEAST_ITERATIONS
+        return not self.epochs >= LEAST_EPOCHS
+
+    def _is_above(self, share: float) -> bool:
+        """Whether the loss is above a share of that of chance."""
+        limit = self.chance if isfinite(self.chance) else self.start
+        return min(self.last, float(self.losses[-1])) >= share * limit

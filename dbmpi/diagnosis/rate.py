@@ -6,9 +6,11 @@ gradients do looks alike: see `staleness`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from dbmpi.diagnosis.age import is_harmful
 from dbmpi.diagnosis.curve import LEAST_POINTS, Curve
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
@@ -31,7 +33,8 @@ def judge(evidence: Evidence, curve: Curve) -> Iterator[Finding]:
         return
     found = [*_spoilt(evidence, curve), *_refused(evidence), *_shot_up(curve), *_swings(curve)]
     if found:
-        yield min(found, key=lambda one: one.rank)
+        worst = min(found, key=lambda one: one.rank)
+        yield replace(worst, severity="warning") if is_harmful(evidence) else worst
 
 
 def _spoilt(evidence: Evidence, curve: Curve) -> Iterator[Finding]:
@@ -71,7 +74,7 @@ def _refused(evidence: Evidence) -> Iterator[Finding]:
 
 def _shot_up(curve: Curve) -> Iterator[Finding]:
     """Yield whether the loss was far above that of the first parameters: bad where it stays above chance."""
-    start = np.fmax(curve.reference, curve.first)
+    start = curve.start
     if len(curve.losses) < 2 or not start > 0 or curve.peak < SHOT_UP * start or curve.peak == np.inf:
         return
     text = "The learning rate is too high: the loss has shot up."

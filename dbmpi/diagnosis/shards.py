@@ -1,20 +1,20 @@
 """Is it held back by the exchange of parameters, and if so by the shards? Pure.
 
 Partitions that wait for shards wait either while these serve, or while nobody does anything: for messages,
-for a core, for the other replicas of a round. N partitions that each wait a share W of their time are N W
-that wait at a moment, so somebody waits for about min(1, N W) of the time. If the busiest shard serves for
-most of that, more shards or fewer pushes help; else they do not. Where fetches are not waited for, a shard
-that cannot keep up shows in pushes that carry more minibatches than `downpour.n_push`.
+for a core, for the other replicas of a round. Where N partitions wait a share W of their time each, somebody
+waits for about 1 - (1 - W)^N of the time. If the busiest shard serves for most of that, more shards or fewer
+pushes help; else they do not. Where fetches are not waited for, a shard that cannot keep up shows in pushes
+that carry more minibatches than `downpour.n_push`.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from dbmpi.diagnosis.age import push_minibatches
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, Severity, graded
 from dbmpi.diagnosis.shares import EXCHANGE, Shares
-from dbmpi.diagnosis.staleness import push_minibatches
 from dbmpi.logs.records import Records, number
 
 WAITS = 0.3  # of the partitions' time for fetch and push: a third more is learned if they end
@@ -47,7 +47,7 @@ def judge(evidence: Evidence, shares: Shares) -> Iterator[Finding]:
 
 
 def _waiting(evidence: Evidence, severity: Severity, waits: float, busy: float) -> Finding:
-    figure, waiting = f"{waits:.0%} of their time", min(1.0, evidence.clients * waits)
+    figure, waiting = f"{waits:.0%} of their time", 1 - (1 - min(1.0, waits)) ** evidence.clients
     if evidence.step_s < SHORT_STEP_S:
         text = "Minibatches are so short that partitions mostly wait for fetch and push between them."
         figure += f", and a minibatch takes {evidence.step_s * 1e3:.2g} ms"

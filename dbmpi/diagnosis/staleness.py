@@ -1,14 +1,14 @@
 """Is asynchrony healthy? How old gradients are when they are applied, and what that does. Pure.
 
-Where R replicas push in each minibatch, R - 1 others have pushed between the fetch and the push of one: that
-age is natural, and `downpour.learning_rate = "auto"` counts on it. Age is counted in minibatches: a push that
-carries several is as old as these.
+Age does no harm by itself: where the loss falls it is a warning, where the loss is spoilt it is named as the
+cause, beside the rate.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from dbmpi.diagnosis.age import age, is_harmful, mean_staleness, natural, push_minibatches
 from dbmpi.diagnosis.curve import Curve
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
@@ -40,26 +40,22 @@ def judge(evidence: Evidence, curve: Curve) -> Iterator[Finding]:
 
 
 def _age(evidence: Evidence, curve: Curve) -> Iterator[Finding]:
-    updates, each = mean_staleness(evidence), push_minibatches(evidence)
-    if not np.isfinite(updates):
+    updates, each, old = mean_staleness(evidence), push_minibatches(evidence), age(evidence)
+    if not np.isfinite(old):
         return
-    age, natural = updates * each, max(1, evidence.replicas - 1)
-    figure = f"a push is {updates:.1f} updates old on average" + (
-        f" and carries {each:.3g} minibatches" if each > 1.05 else ""
-    )
-    figure += f"; {evidence.replicas - 1} is natural with {several(evidence.replicas, 'replica')}"
-    spoilt = curve.outcome in ("diverged", "stuck", "spoilt", "risen")
-    old = age >= max(LEAST_AGE, TOO_OLD * natural)
-    if spoilt and age >= HARMFUL_AGE:
-        text = f"Gradients are too old for this learning rate: {age:.0f} minibatches, and the loss is spoilt."
-        yield Finding("staleness", "bad", text, figure, _remedy(evidence), 1.0 if old else 0.95)
-    elif old:
-        text = f"Gradients are too old when they are applied: {age:.0f} minibatches on average."
-        yield Finding("staleness", "warning", text, figure, _remedy(evidence), min(1.0, age / natural / 100))
+    replicas = several(evidence.replicas, "replica")
+    carries = f" and carries {each:.3g} minibatches" if each > 1.05 else ""
+    figure = f"a push is {updates:.1f} updates old on average{carries}"
+    figure += f"; {evidence.replicas - 1} is natural with {replicas}"
+    if is_harmful(evidence) and curve.is_spoilt:
+        text = f"Gradients are too old for this learning rate: {old:.0f} minibatches, and the loss is spoilt."
+        yield Finding("staleness", "bad", text, figure, _remedy(evidence), 0.95)
+    elif old >= TOO_OLD * natural(evidence):
+        text = f"Gradients are too old when they are applied: {old:.0f} minibatches on average."
+        yield Finding("staleness", "warning", text, figure, _remedy(evidence), 1 - natural(evidence) / old)
     else:
-        yield Finding(
-            "staleness", "good", f"Asynchrony is healthy: gradients are {age:.1f} minibatches old.", figure
-        )
+        text = f"Asynchrony is healthy: gradients are {old:.1f} minibatches old."
+        yield Finding("staleness", "good", text, figure)
 
 
 def _remedy(evidence: Evidence) -> str:
@@ -67,28 +63,6 @@ def _remedy(evidence: Evidence) -> str:
     if config is not None and max(config.downpour.n_fetch, config.downpour.n_push) > 1:
         return f"{FETCH}, or {OTHERWISE}"
     return OTHERWISE
-
-
-def mean_staleness(evidence: Evidence) -> float:
-    """Return the mean age of pushes in updates: of the judged time, or of the job; not a number: unknown."""
-    recent = evidence.mean("staleness_mean")
-    if np.isfinite(recent):
-        return recent
-    last = {int(number(row.get("shard"), 0)): row for row in evidence.judged("shard").rows}
-    updates = [number(row.get("updates"), 0.0) for row in last.values()]
-    if sum(updates):
-        return float(
-            np.average([number(row.get("staleness_mean"), 0.0) for row in last.values()], weights=updates)
-        )
-    return number(evidence.summary.get("staleness_mean"))
-
-
-def push_minibatches(evidence: Evidence) -> float:
-    """Return how many minibatches a push carries: as counted at the end of a run, or as configured."""
-    steps, updates = (number(evidence.summary.get(name), 0.0) for name in ("steps", "updates"))
-    if steps and updates and evidence.run.config is not None:
-        return max(1.0, steps / (updates * evidence.run.config.downpour.average))
-    return float(evidence.run.config.downpour.n_push) if evidence.run.config is not None else 1.0
 
 
 def _refused(evidence: Evidence) -> Iterator[Finding]:
