@@ -45,8 +45,12 @@ def mean_staleness(evidence: Evidence) -> float:
 
 
 def push_minibatches(evidence: Evidence) -> float:
-    """Return how many minibatches a push carries: as counted at the end of a run, or as configured."""
+    """Return how many minibatches a push carries: as counted, or else as configured."""
+    minibatches, pushes = (evidence.of_replicas(name) for name in ("minibatches", "pushes"))
+    if pushes:
+        return max(1.0, minibatches * evidence.partitions / pushes)
     steps, updates = (number(evidence.summary.get(name), 0.0) for name in ("steps", "updates"))
-    if steps and updates and evidence.run.config is not None:
-        return max(1.0, steps / (updates * evidence.run.config.downpour.average))
-    return float(evidence.run.config.downpour.n_push) if evidence.run.config is not None else 1.0
+    config = evidence.run.config
+    if steps and updates and config is not None:
+        return max(1.0, steps / (updates * config.downpour.average))
+    return float(config.downpour.n_push) if config is not None else 1.0

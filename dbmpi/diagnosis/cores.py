@@ -23,7 +23,7 @@ VERY_CROWDED = 2.0  # threads that compute for a core
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """Say whether ranks have the cores that they compute with, and who else has them."""
     share, crowd = evidence.mean("core_share"), computing_per_core(evidence)
-    if not np.isfinite(share) or not evidence.enough:
+    if not np.isfinite(share) or not evidence.enough or (threads(evidence) > 1 and not crowd > 1.0):
         yield from _by_numbers(evidence, crowd)
     elif severity := graded(1 - share, LACKING, MOSTLY_LACKING):
         figure = f"ranks had a core for {share:.0%} of the time that they computed"
@@ -61,10 +61,14 @@ def _by_numbers(evidence: Evidence, crowd: float) -> Iterator[Finding]:
 
 
 def _fewer(evidence: Evidence) -> str:
-    threads = max((number(one.get("threads"), 1.0) for one in evidence.roles), default=1.0)
-    if threads > 1:
+    if threads(evidence) > 1:
         return "lower cluster.threads, start fewer ranks, or take more cores"
     return "start fewer ranks (mpirun -n, cluster.replicas), or take more cores"
+
+
+def threads(evidence: Evidence) -> float:
+    """Return the most threads that a rank has: with several the main thread waits for the others, too."""
+    return max((number(one.get("threads"), 1.0) for one in evidence.roles), default=1.0)
 
 
 def nodes(evidence: Evidence) -> list[Mapping[str, Any]]:

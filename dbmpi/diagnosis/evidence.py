@@ -110,6 +110,11 @@ class Evidence:
         known = np.isfinite(values)
         return float(np.average(values[known], weights=self.intervals_s[known])) if known.any() else np.nan
 
+    def of_replicas(self, name: str) -> float:
+        """Return the sum of a field of the judged records `replicas`, over all replicas and records; 0: none."""
+        lists = [row.get(name) for row in self.judged("replicas").rows]
+        return sum(number(value, 0.0) for one in lists if isinstance(one, list) for value in one)
+
     @cached_property
     def train_s(self) -> float:
         """Seconds of training that are judged."""
