@@ -12,6 +12,7 @@ import numpy as np
 
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
+from dbmpi.diagnosis.of_replicas import core_share
 from dbmpi.logs.records import number
 
 LACKING = 0.25  # of the time computed without a core: shards and the coordinator take some on a full node
@@ -22,7 +23,7 @@ VERY_CROWDED = 2.0  # threads that compute for a core
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """Say whether ranks have the cores that they compute with, and who else has them."""
-    share, crowd = evidence.mean("core_share"), computing_per_core(evidence)
+    share, crowd = core_share(evidence.judged("replicas")), computing_per_core(evidence)
     if not np.isfinite(share) or not evidence.enough or (threads(evidence) > 1 and not crowd > 1.0):
         yield from _by_numbers(evidence, crowd)
     elif severity := graded(1 - share, LACKING, MOSTLY_LACKING):
@@ -48,7 +49,7 @@ def _who(evidence: Evidence, crowd: float, figure: str) -> tuple[str, str, str]:
     if crowd != crowd:  # not known
         text = "Cores are oversubscribed, or somebody else computes on them."
         return text, figure, f"{_fewer(evidence)}; see what else runs on the nodes"
-    text = "Somebody else computes on the cores of this run, which has no more ranks than cores."
+    text = "Something else runs on the cores: ranks that compute lack some, and are no more than these."
     return text, figure, "see what else runs on the nodes, or ask for whole ones (sbatch --exclusive)"
 
 

@@ -76,7 +76,7 @@ class Curve:
 
     @property
     def start(self) -> float:
-        """Loss of the first parameters, at least that of chance; of the first record where neither is known."""
+        """Loss of the first parameters, at least that of chance; else of the first record."""
         known = np.fmax(number(self.evidence.summary.get("first_loss")), self.chance)
         return float(known) if isfinite(known) or not len(self.losses) else float(self.losses[0])
 

@@ -111,7 +111,7 @@ class Evidence:
         return float(np.average(values[known], weights=self.intervals_s[known])) if known.any() else np.nan
 
     def of_replicas(self, name: str) -> float:
-        """Return the sum of a field of the judged records `replicas`, over all replicas and records; 0: none."""
+        """Return the sum of a field of the judged records `replicas`, over all replicas; 0: none."""
         lists = [row.get(name) for row in self.judged("replicas").rows]
         return sum(number(value, 0.0) for one in lists if isinstance(one, list) for value in one)
 

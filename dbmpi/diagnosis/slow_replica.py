@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
-from dbmpi.logs.records import Records, number
+from dbmpi.diagnosis.of_replicas import core_shares, sums
+from dbmpi.logs.records import number
 
 SLOWER = 0.4  # below the median of the others, as a share of it: equal cores differ by a tenth or two
 MUCH_SLOWER = 0.7  # below: it adds next to nothing, and its gradients are the oldest
@@ -94,17 +95,17 @@ def _paces(evidence: Evidence) -> Paces | None:
     records = evidence.judged("replicas")
     if not len(records):
         return None
-    sums = {name: _sums(records, name) for name in ("learned", "minibatches", "busy_s", "computed_s")}
-    if not _has_portions(evidence, sums["minibatches"]):
+    done = {name: sums(records, name) for name in ("learned", "minibatches", "busy_s", "computed_s")}
+    if not _has_portions(evidence, done["minibatches"]):
         return None
     intervals = records.column("interval_s")
     seconds = np.nansum(intervals)
     if evidence.algorithm == "sync":
-        pace = sums["learned"] / np.where(sums["computed_s"] > 0, sums["computed_s"], np.nan)
-        return Paces(pace, _core_shares(records), "examples for each second of computing")
+        pace = done["learned"] / np.where(done["computed_s"] > 0, done["computed_s"], np.nan)
+        return Paces(pace, core_shares(records), "examples for each second of computing")
     return Paces(
-        sums["learned"] / seconds if seconds > 0 else sums["learned"] * np.nan,
-        _core_shares(records),
+        done["learned"] / seconds if seconds > 0 else done["learned"] * np.nan,
+        core_shares(records),
         "examples/s",
     )
 
@@ -115,37 +116,6 @@ def _has_portions(evidence: Evidence, minibatches: NDArray[np.float64]) -> bool:
     portion = config.train.portion if config is not None and isinstance(config.train.portion, int) else 1
     known = minibatches[np.isfinite(minibatches)]
     return bool(len(known)) and bool(known.mean() >= LEAST_PORTIONS * portion)
-
-
-def _table(records: Records, name: str) -> NDArray[np.float64]:
-    """Return a list of each record, `(n, R)`; not a number for null."""
-    lists = [row.get(name) for row in records.rows]
-    longest = max((len(one) for one in lists if isinstance(one, list)), default=0)
-    table = np.full((len(lists), longest), np.nan)
-    for row, values in zip(table, lists, strict=True):
-        if isinstance(values, list):
-            row[: len(values)] = [number(value) for value in values]
-    return table
-
-
-def _sums(records: Records, name: str) -> NDArray[np.float64]:
-    """Return sums over the records, `(R,)`; not a number for a replica that is dead in the last."""
-    table = _table(records, name)
-    return (
-        np.where(np.isfinite(table[-1]), np.nansum(table, axis=0), np.nan)
-        if table.size
-        else table.sum(axis=0)
-    )
-
-
-def _core_shares(records: Records) -> NDArray[np.float64]:
-    """Return means, weighted by the seconds computed, `(R,)`."""
-    shares, weights = _table(records, "core_share"), _table(records, "computed_s")
-    if shares.shape != weights.shape:
-        return np.full(shares.shape[1], np.nan)
-    weights = np.where(np.isfinite(shares) & np.isfinite(weights), weights, 0.0)
-    total = weights.sum(axis=0)
-    return np.nansum(shares * weights, axis=0) / np.where(total > 0, total, np.nan)
 
 
 def _portions(evidence: Evidence) -> Paces | None:

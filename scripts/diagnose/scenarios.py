@@ -172,13 +172,13 @@ def healthy() -> list[Scenario]:
     batch = [
         *SHORT,
         "train.algorithm=sandblaster",
-        "sandblaster.iterations=12",
+        "sandblaster.iterations=40",
         layers([128], 10),
         "cluster.shards=1",
         "cluster.partitions=1",
     ]
     return [
-        Scenario("healthy", "serial, table", (), 1, [*SHORT, *table[1:4], "train.steps=1500"], data="table"),
+        Scenario("healthy", "serial, table", (), 1, [*SHORT, *table[1:4], "train.steps=8000"], data="table"),
         Scenario("healthy", "2 replicas, images", (), 4, _of_replicas(2, 1200)),
         Scenario("healthy", "rounds of 2, images", (), 4, _of_replicas(2, 1200, "train.algorithm=sync")),
         Scenario("healthy", "Sandblaster, images", (), 4, [*batch, "cluster.replicas=2"]),
@@ -187,7 +187,7 @@ def healthy() -> list[Scenario]:
             "2 partitions, convolution",
             (),
             4,
-            [*image, "cluster.replicas=1", "cluster.partitions=2", "train.steps=300"],
+            [*image, "cluster.replicas=1", "cluster.partitions=2", "train.steps=1200"],
         ),
         Scenario(
             "healthy",
