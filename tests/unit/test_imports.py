@@ -38,6 +38,7 @@ LEVELS = {
         ["comm", "data"],
         ["model", "output"],
         ["checkpoint", "logs"],
+        ["diagnosis"],
         ["trained"],
         ["export"],
         ["server", "coordinator", "prepare", "trace"],
@@ -81,6 +82,7 @@ WITHOUT_MPI = {
     "dbmpi.prepare": set(),
     "dbmpi.checkpoint": set(),
     "dbmpi.logs": set(),
+    "dbmpi.diagnosis": set(),
     "dbmpi.export": set(),
     "dbmpi.server": {
         "service",
