@@ -41,6 +41,7 @@ OFFERED = {
     "onnxruntime": "onnxruntime>=1.20",
     "safetensors": "safetensors>=0.5",
     "pyarrow": "pyarrow>=16",
+    "playwright": "playwright>=1.50",
 }
 
 

@@ -27,7 +27,7 @@ LEVELS = {
         ["model", "output"],
         ["checkpoint", "logs"],
         ["trained"],
-        ["export"],
+        ["export", "report"],
         ["server", "coordinator", "prepare"],
         ["replica", "sandblaster"],
         ["run"],
@@ -67,6 +67,7 @@ WITHOUT_MPI = {
     "dbmpi.checkpoint": set(),
     "dbmpi.logs": set(),
     "dbmpi.export": set(),
+    "dbmpi.report": set(),
     "dbmpi.server": {
         "service",
         "reports",
@@ -388,7 +389,7 @@ def test_dbmpi_has_nothing_else():
         dbmpi.Classifer  # noqa: B018
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "prepare", "data"])
+@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "report", "prepare", "data"])
 def test_a_program_imports_nothing_of_the_directory_that_it_is_started_in(program, tmp_path):
     for name in ("typing", "json", "random", "argparse", "dataclasses", "signal", "numpy", "h5py"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from here')")
