@@ -103,7 +103,7 @@ def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: flo
     from dbmpi.run import alone
 
     try:
-        context = alone.begin(arguments, Alone(), who)
+        context = alone.begin(arguments, Alone(), who, started)
     except Refused as refused:
         return refused.status
     _listen(context, 0)
@@ -140,7 +140,7 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
         context = RunContext(setup)
         who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), setup.job
         with surroundings.scarcity():
-            _warm_up(context, comm)
+            _warm_up(context, comm, started)
         if setup.topology.serial:
             from dbmpi.run import alone
 
@@ -151,11 +151,11 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
             return refused.status
 
 
-def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
+def _warm_up(context: "RunContext", comm: "MPI.Intracomm", started: float) -> None:
     """Describe the run in its directory, and compile the kernels of this role. Collective over `comm`."""
     from dbmpi.run.warmup import describe, warm_up
 
-    describe(context.setup, comm)
+    describe(context.setup, comm, started)
     warm_up(context, comm)
     _listen(context, comm.Get_rank())
 
