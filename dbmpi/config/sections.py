@@ -313,7 +313,9 @@ class Output:
     every_s: float = key(1.0, "Interval of the train records.", unit="s", above=0)
     shard_every_s: float = key(5.0, "Interval of the shard records.", unit="s", above=0)
     progress: Literal["auto", "bar", "plain", "none"] = key(
-        "auto", "Progress as a bar, as plain lines or not at all; auto: a bar on a terminal, else lines."
+        "auto",
+        "Progress as a bar, as plain lines or not at all; auto: a bar on the launcher's terminal, or that of a "
+        "process without one, else lines.",
     )
     plain_every_s: float = key(30.0, "Interval of the plain lines.", unit="s", above=0)
     lease_s: float = key(

@@ -274,7 +274,9 @@ class MetricsLog:
     def _show_moment(self, loss: float, accuracy: float, rate: float) -> None:
         now, seen = self.elapsed_s, self.last_evaluation
         counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
-        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations, self.watched))
+        held_out, since_s = self.watched, self._elapsed_before_s
+        view = View(now, *counts, loss, accuracy, *test, rate, self.iterations, held_out, since_s=since_s)
+        self._progress.show(view)
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""

@@ -32,7 +32,7 @@ LEVELS = {
         ["replica", "sandblaster"],
         ["run"],
         ["inference"],
-        ["train", "evaluate", "predict", "api"],
+        ["train", "evaluate", "predict", "api", "status"],
     ],
     "kernels": [
         ["deferred"],
