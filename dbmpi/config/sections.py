@@ -314,8 +314,8 @@ class Output:
     shard_every_s: float = key(5.0, "Interval of the shard records.", unit="s", above=0)
     progress: Literal["auto", "bar", "plain", "none"] = key(
         "auto",
-        "Progress as a bar, as plain lines or not at all; auto: a bar on the launcher's terminal, or that of a "
-        "process without one, else lines.",
+        "Progress as a bar, as plain lines or not at all; auto: a bar on the terminal of the launcher, or of "
+        "a process without one; else lines.",
     )
     plain_every_s: float = key(30.0, "Interval of the plain lines.", unit="s", above=0)
     lease_s: float = key(
