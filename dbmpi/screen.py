@@ -97,6 +97,11 @@ class Screen(io.TextIOBase):
             self.problem = "there is none"
 
     @property
+    def absent(self) -> bool:
+        """Whether there never was such an output."""
+        return self._stream is None
+
+    @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
         """The encoding of the stream."""
         return self._encoding

@@ -74,7 +74,7 @@ class Here:
 
     def _train(self, who: RankIdentity) -> int:
         started = time.monotonic()
-        context = alone.begin(self._arguments, Guest(), who)
+        context = alone.begin(self._arguments, Guest(), who, started)
         self._context = context
         if self._stopped:
             context.signals.note(signal.SIGINT)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 from dbmpi import phases
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_STOPPED
@@ -65,10 +66,11 @@ class EarlySignals:
                 signal.signal(one, before)  # type: ignore[arg-type]  # None: set by a library in C
         self._before = {}
 
-    def ignore(self) -> None:
-        """Let no signal change the status of a program that has ended. Local."""
+    def exit(self, status: int) -> NoReturn:
+        """End the program with a status that no signal changes any more. Local."""
         for one in STOPS:
             signal.signal(one, signal.SIG_IGN)
+        sys.exit(status)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         for one in (*STOPS, signal.SIGINT):

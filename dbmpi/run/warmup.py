@@ -31,25 +31,29 @@ NEVER = 1_000_000  # collections of young objects, before one of the old
 COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
 
 
-def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
-    """Write the resolved configuration and run.json. Collective over `comm`."""
+def describe(setup: "Setup", comm: "MPI.Intracomm", started: float) -> None:
+    """Write the resolved configuration and run.json. Collective over `comm`.
+
+    Parameters
+    ----------
+    started
+        When the program was, `time.monotonic`.
+    """
     what, library = "writing run.json", _library(comm)
     timeout_s = while_loading(setup.config.cluster.timeout_s)
     threads = gathered(comm, setup.threads, what, timeout_s)
     guest = isinstance(comm, Guest)
-    shared(comm, lambda: _describe(setup, threads or [], library, guest), what, timeout_s)
+    shared(comm, lambda: _describe(setup, threads or [], library, started, guest), what, timeout_s)
 
 
-def _describe(setup: "Setup", threads: list[int], library: str, guest: bool) -> None:
+def _describe(setup: "Setup", threads: list[int], library: str, started: float, guest: bool) -> None:
     """See `describe`; on rank 0."""
-    from dbmpi.data.format import format_of
     from dbmpi.output.run_directory import CONFIG, describe_run
+    from dbmpi.run.description import about, places
 
-    hosts = [place.host for place in setup.places]
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
-    plan = setup.config, setup.topology, hosts, library, threads, resumed_from
-    data = format_of(setup.description, setup.network.loss).to_json()
-    kept = describe_run(setup.owned, *plan, setup.source, data)
+    plan = setup.config, setup.topology, places(setup), library, threads, resumed_from
+    kept = describe_run(setup.owned, *plan, setup.source, about(setup, started))
     setup.begin()
     if kept:
         say_warning(f"{setup.run_dir / CONFIG} was not as a run writes it; what was there is {kept} now")
