@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dbmpi import status
+from dbmpi.diagnosis.finding import Finding
 from dbmpi.errors import STATUS_DIVERGED, STATUS_FAILURE, STATUS_OK, STATUS_STOPPED, STATUS_USER_ERROR
 from dbmpi.logs import brief
-from dbmpi.logs.run import open_run
+from dbmpi.logs.run import RunLog, open_run
 from dbmpi.logs.state import ago, state_of
 from dbmpi.ownership import record
 from dbmpi.ownership.identity import Identity
@@ -160,6 +161,18 @@ def test_what_is_no_run_is_said(tmp_path, capsys, name):
     assert status.main([str(tmp_path / name)]) == STATUS_USER_ERROR
     said = capsys.readouterr().err
     assert said.startswith("dbmpi: error: ") and len(said.splitlines()) == 1
+
+
+def test_what_is_to_be_done_something_about_is_told_first(run, capsys, monkeypatch):
+    def found(log: RunLog) -> list[Finding]:
+        kinds = ("learning", "bad"), ("staleness", "warning"), ("goodput", "good")
+        return [Finding(about, severity, f"This is {about}.") for about, severity in kinds]
+
+    monkeypatch.setattr("dbmpi.diagnosis.verdict.findings", found)
+    status.main([str(run)])
+    assert "\nhealth    bad: This is learning. staleness" in capsys.readouterr().out
+    status.main([str(owned(run, ALIVE))])  # of which not all records are read
+    assert "\nhealth    warning: This is staleness. staleness" in capsys.readouterr().out
 
 
 def test_watching_ends_with_the_run(run, capsys, monkeypatch):
