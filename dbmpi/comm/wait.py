@@ -169,7 +169,7 @@ class Waiter:
     def _count(self, cause: Cause, start: float) -> None:
         stop = time.monotonic()
         self.waited_s[cause] += stop - start
-        self.spans.add(Kind.WAIT, start, stop, cause)
+        self.spans.add((Kind.WAIT, start, stop, cause))
 
     def take_waited(self) -> list[float]:
         """Return the seconds waited since the last call, by `Cause`, and start again from zero."""

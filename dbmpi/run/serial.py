@@ -73,7 +73,7 @@ class LocalClient:
             if op & Op.CLOSE:
                 self._shard.close([piece.index])
         self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused)
-        self._spans.add(Kind.SERVE, start, time.monotonic(), op)
+        self._spans.add((Kind.LOCAL, start, time.monotonic(), op))
 
     def _fetch(self, op: Op) -> NDArray[np.int64]:
         client = CLIENT if op & Op.LEARN else None
