@@ -109,7 +109,8 @@ class CheckpointManager:
         if pending is not None and pending.is_late():
             self._log.event(
                 f"warning: checkpoint {pending.number} is not on disk after {pending.timeout_s:.0f} s "
-                "(checkpoint.timeout_s); training goes on, and no other is taken until it is"
+                "(checkpoint.timeout_s); training goes on, and no other is taken until it is",
+                about="checkpoint",
             )
 
     def _take_in(self) -> None:
@@ -119,7 +120,8 @@ class CheckpointManager:
             return
         if pending.given_up(self._shards.owners):
             self._pending = None
-            self._log.event(f"checkpoint {pending.number} is given up: a shard died that had not written it")
+            text = f"checkpoint {pending.number} is given up: a shard died that had not written it"
+            self._log.event(text, about="checkpoint")
         elif pending.ended:
             self._pending = None
             if pending.problem:
@@ -173,7 +175,8 @@ class CheckpointManager:
         self.problem = problem
         more = "" if self._is_told or self._stopping.reason else f"; training goes on, and {WHAT_THEN}"
         self._is_told = True
-        self._log.event(f"warning: checkpoint {number} could not be taken: {problem}{more}")
+        text = f"warning: checkpoint {number} could not be taken: {problem}{more}"
+        self._log.event(text, about="checkpoint")
 
     def _run_state(self, state: AlgorithmState) -> RunState:
         """Return the state of all that the coordinator has."""

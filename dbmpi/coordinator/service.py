@@ -67,12 +67,13 @@ class CoordinatorService:
         self.dispatcher = MpiDispatcher(comm, topology, self._detector)
         self._channel = CommandChannel(comm, self.dispatcher.out, waiter, self._detector)
         self.fencing = Fencing(
-            self._channel, self.dispatcher, topology, list(processes), self._detector, log.event
+            self._channel, self.dispatcher, topology, list(processes), self._detector, log.silence
         )
         self.shards = ShardGroup(
             self._channel, topology, self.dispatcher, log, shard_every_s, self.fencing, mirrored
         )
-        self._reports = REPORT, scored(log.measures.size if log.measures is not None else 0)
+        sizes = (log.measures.size, log.measures.full_size) if log.measures is not None else (0,)
+        self._reports = REPORT, *map(scored, sizes)
         self._log, self._handled = log, 0  # dead ranks
         self._lost: set[int] = set()  # replicas
 

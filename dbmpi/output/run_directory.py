@@ -141,14 +141,21 @@ def describe_run(
     owned: OwnedDirectory,
     config: Config,
     topology: Topology,
-    hosts: Sequence[str],
+    places: Sequence[Mapping[str, Any]],
     mpi: str,
     threads: Sequence[int],
     resumed_from: int | None = None,
     source: str = "",
-    data: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed, and `data`.
+    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed, and more.
+
+    Parameters
+    ----------
+    places
+        What there is to say of where each rank runs, its host at least.
+    more
+        What else is said, by name.
 
     Returns
     -------
@@ -163,7 +170,7 @@ def describe_run(
     kept = _keep_configuration(owned)
     owned.write_text(CONFIG, to_toml(config))
     ranks = [
-        {"rank": rank, "role": str(role), "host": hosts[rank], "threads": threads[rank]}
+        {"rank": rank, "role": str(role), **places[rank], "threads": threads[rank]}
         for rank, role in enumerate(topology.roles)
     ]
     content = {
@@ -175,7 +182,7 @@ def describe_run(
         "mpi": mpi,
         "versions": versions(),
         "ranks": ranks,
-        "data": data,
+        **(more or {}),
     }
     owned.write_json(RUN, content)
     return kept

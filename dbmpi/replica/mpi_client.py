@@ -16,7 +16,7 @@ from dbmpi.arrays import Array
 from dbmpi.comm import ulfm
 from dbmpi.comm.messages import tolerant
 from dbmpi.comm.protocol import NO_ROUND, REPLY_HEADER, REQUEST_HEADER, UNKNOWN, WIRE, Op, Status
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.client import Outcome, Request
@@ -24,6 +24,9 @@ from dbmpi.replica.piece_exchange import PUSHES, PieceExchange, Vectors
 from dbmpi.replica.rooms import Rooms
 from dbmpi.server.compression import COMPRESSED, Encoder
 from dbmpi.spans import Kind
+from kernels.parameters import rules
+
+NOTHING = np.zeros(0, np.int64)  # nothing was pushed
 
 
 class MpiClient:
@@ -105,6 +108,12 @@ class MpiClient:
                 exchange.measure(gradient)
             self._start(exchange, op)
 
+    def pushed_square(self, gradient: Array) -> float:
+        """See `ParameterClient.pushed_square`; what is not compressed was measured piece by piece."""
+        if self._encoder is not None:
+            return float(rules.sum_of_squares(gradient))
+        return float(self._requests["square"].sum())
+
     def _located(self, op: Op, message: Array) -> Vectors:
         """Return the vectors of an exchange; all of it is mapped, or nothing."""
         vectors = Vectors(self.incoming, message)
@@ -132,7 +141,8 @@ class MpiClient:
 
     def wait(self) -> Outcome:
         """See `ParameterClient.wait`."""
-        self._waiter.until(self._done_or_rerouted, self._late)
+        cause = Cause.FETCH if self._op & Op.FETCH else Cause.PUSH
+        self._waiter.until(self._done_or_rerouted, self._late, cause=cause)
         return self._outcome()
 
     def _done_or_rerouted(self) -> bool:
@@ -224,8 +234,13 @@ class MpiClient:
         self.busy = False
         if not np.array_equal(self._replies["piece"], self._requests["piece"]):
             raise ProtocolError(f"shards answered for pieces {self._replies['piece']}")
-        status, next_round = self._replies["status"], self._replies["round"].max(initial=0)
-        late = int(np.count_nonzero(status == Status.LATE))
-        refused = int(np.count_nonzero(status != Status.OK)) - late
-        versions = self._replies["version"].copy() if self._op & Op.FETCH else None
-        return Outcome(versions, refused, late, int(next_round))
+        status, after = self._replies["status"], self._replies["version"]
+        late = refused = 0
+        behind = after - self._requests["version"] if self._op & Op.PUSH else NOTHING
+        if status.any():  # `Status.OK` is 0
+            late = int(np.count_nonzero(status == Status.LATE))
+            refused = int(np.count_nonzero(status)) - late
+            behind = behind[status == Status.OK] if len(behind) else behind
+        versions = after.copy() if self._op & Op.FETCH else None
+        next_round = int(self._replies["round"].max(initial=0))
+        return Outcome(versions, refused, late, next_round, behind.tolist())

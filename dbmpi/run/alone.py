@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbmpi.run.context import RunContext
 
 
-def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunContext":
+def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity", started: float) -> "RunContext":
     """Check everything, describe the run in its directory, and load kernels: all up to the first step.
 
     Parameters
@@ -27,6 +27,8 @@ def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunC
         This process, or as a `Guest` that of somebody else.
     who
         It is told what to give up when the run is left: `who.let_go`.
+    started
+        When the program was, `time.monotonic`.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunC
 
         context = RunContext(setup)
         who.role = str(setup.topology.roles[0])
-        describe(setup, world)
+        describe(setup, world, started)
         warm_up(context, world)
     return context
 

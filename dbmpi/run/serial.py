@@ -23,6 +23,7 @@ from dbmpi.run.last_word import LastWord
 from dbmpi.run.model_output import save_model, save_saved
 from dbmpi.server.shard import Shard
 from dbmpi.spans import OFF, Kind, Off
+from kernels.parameters import rules
 
 POLL_S = 1e-3
 CLIENT = 0  # the one there is, as the shard calls it
@@ -61,19 +62,26 @@ class LocalClient:
 
     def begin(self, request: Request) -> None:
         """Do the whole exchange: a round has one replica. See `ParameterClient.begin`."""
-        op, rate, refused, start = request.op, request.rate, 0, time.monotonic()
+        op, rate, refused, behind = request.op, request.rate, 0, []
+        start = time.monotonic()
         for piece, version in zip(self._pieces, request.versions, strict=True):
             part = request.gradient[piece.start : piece.stop]
             since = self._shard.since(piece.index, CLIENT, op, int(version), request.steps)
             if op & Op.PUSH:
                 status = self._shard.push(piece.index, part, int(version), rate, since=since)
                 refused += status is not Status.OK
+                if status is Status.OK:
+                    behind.append(self._shard.held[piece.index].version - int(version))
             elif op & Op.ACCRUE:
                 refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
             if op & Op.CLOSE:
                 self._shard.close([piece.index])
-        self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused)
+        self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused, behind=behind)
         self._spans.add((Kind.LOCAL, start, time.monotonic(), op))
+
+    def pushed_square(self, gradient: Array) -> float:
+        """See `ParameterClient.pushed_square`."""
+        return float(rules.sum_of_squares(gradient))
 
     def _fetch(self, op: Op) -> NDArray[np.int64]:
         client = CLIENT if op & Op.LEARN else None

@@ -85,7 +85,7 @@ class _Trace:
         waiter = self._context.waiter
         before = waiter.take_waited()
         self._offsets.append(offset(self._comm, others, waiter))
-        waiter.waited_s = before
+        waiter.waited_s, waiter.polled_s = before
 
     def write(self, patience_s: float) -> None:
         """Write the file, and wait so long for that; a file system that hangs holds up nobody longer."""
