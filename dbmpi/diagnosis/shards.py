@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dbmpi.diagnosis.age import push_minibatches
+from dbmpi.diagnosis.cores import lacking
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, Severity, graded
 from dbmpi.diagnosis.shares import EXCHANGE, Shares
@@ -57,6 +58,9 @@ def _waiting(evidence: Evidence, severity: Severity, waits: float, busy: float) 
         text = f"It is held back by the shards: partitions wait {waits:.0%} of their time for fetch and push."
         return Finding("shards", severity, text, f"{_served(busy)}", MORE, waits)
     idle = f"{figure}; {_served(busy)}"
+    if lacking(evidence) is not None:
+        text = f"Partitions wait {waits:.0%} of their time for fetch and push, as ranks lack cores."
+        return Finding("shards", "note", text, idle, "see cores", waits)
     if evidence.algorithm == "sync":
         text = f"Replicas wait {waits:.0%} of their time for one another's rounds, and shards are not why."
         return Finding(

@@ -89,7 +89,8 @@ def _stopping(run_dir: Path, share: float) -> Callable[[Callable[[], list[int]]]
     """Return what lets one replica stand still for a share of each period of training."""
 
     def disturb(living: Callable[[], list[int]]) -> None:
-        while living() and not (run_dir / "metrics.jsonl").exists():
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline and not (run_dir / "metrics.jsonl").exists():
             time.sleep(0.05)
         pid = by_rank(living()).get(VICTIM)
         while (
