@@ -333,6 +333,18 @@ class Output:
         above=0,
         maximum=1_000_000,
     )
+    trace: bool = key(
+        False,
+        "Record what every rank does and when, for python -m dbmpi.trace: computing, waits, exchanges with "
+        "the shards, checkpoints. Each rank writes a file in RUN_DIR/trace when it leaves.",
+    )
+    trace_mib: int = key(
+        16,
+        "Memory for these records, of each rank: the newest 26,000 a MiB are kept.",
+        unit="MiB",
+        minimum=1,
+        maximum=4096,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,12 +17,14 @@ from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.goodput import NO_ROOM, Room
 from dbmpi.output.interval import Every, Interval
 from dbmpi.output.lines import LineFile
-from dbmpi.output.progress import Progress, View
+from dbmpi.output.progress import Progress
 from dbmpi.output.replica_sums import recorded
 from dbmpi.output.schema import VERSION
 from dbmpi.output.totals import REFUSALS, TALLY_COUNTS, Revision, Tally, histogram, plain
+from dbmpi.output.view import View
 from dbmpi.screen import unshown
 
+STEADY_S = 1.0  # over which shown figures are measured: those of a portion would jump
 Listener = Callable[[Mapping[str, Any]], object]  # takes a record, and raises nothing
 
 
@@ -88,6 +90,7 @@ class MetricsLog(RunCounts):
         self._new_reports: dict[int, Record] = {}
         self._served: dict[int, tuple[float, float]] = {}  # by shard: when it last reported, and its busy_s
         self.batch: dict[str, Any] = {}
+        self._told: tuple[float, float, float, float] | None = None  # what was shown last of `_seen`
         self.unshown: list[str] = []
 
     def start(self, now: float) -> None:
@@ -109,6 +112,7 @@ class MetricsLog(RunCounts):
             self._write_interval()
         if self.elapsed_s - self._replicas_since_s >= self._replicas_every_s:
             self._write_replicas()
+        self._show_learning()
 
     def end_training(self, now: float) -> None:
         """The last portion is done: write what is left of the train records."""
@@ -133,9 +137,6 @@ class MetricsLog(RunCounts):
         now_s = self.elapsed_s
         self.record("train", **self._interval.recorded(now_s, self.examples / self._rows))
         self._interval = Interval(self.empty, now_s)
-        if now_s >= self._progress.next_s:  # records may come faster, and of few examples
-            seen, self._seen = self._seen, Interval(self.empty, now_s)
-            self._show(seen.sums.loss, seen.sums.accuracy, seen.examples_per_s(now_s))
 
     def _write_replicas(self) -> None:
         """Record what replicas have done since the last time, if anything."""
@@ -144,12 +145,24 @@ class MetricsLog(RunCounts):
             lists = recorded(self.take_replicas(), self.left)
             self.record("replicas", interval_s=self.elapsed_s - since_s, **lists)
 
-    def _show(self, loss: float, accuracy: float, rate: float) -> None:
-        now, seen = self.elapsed_s, self.last_evaluation
-        if now < self._progress.next_s:
+    def _show_learning(self) -> None:
+        """Show what was measured last over `STEADY_S`, or the first figures there are, if it is time."""
+        now_s, seen = self.elapsed_s, self._seen
+        if now_s < self._progress.next_s:
             return
-        counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
-        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations, self.watched))
+        if seen.sums.rows and (self._told is None or now_s - seen.since_s >= STEADY_S):
+            mean = math.nan if seen.pushes.mean is None else seen.pushes.mean
+            self._told = seen.sums.loss, seen.sums.accuracy, seen.examples_per_s(now_s), mean
+            self._seen = Interval(self.empty, now_s)
+        if self._told is not None:
+            self._show(*self._told)
+
+    def _show(self, loss: float, accuracy: float, rate: float, staleness: float = math.nan) -> None:
+        if self.elapsed_s < self._progress.next_s:
+            return
+        now_s, counts, tested = self.elapsed_s, (self.step, self.examples), self.last_evaluation
+        of_test, run = (tested.loss, tested.accuracy), (self.iterations, self.watched)
+        self._progress.show(View(now_s, *counts, loss, accuracy, *of_test, rate, *run, staleness))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""
