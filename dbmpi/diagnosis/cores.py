@@ -16,6 +16,9 @@ from dbmpi.diagnosis.of_replicas import core_share
 from dbmpi.logs.records import number
 
 LACKING = 0.2  # of the time computed without a core: shards and the coordinator take a tenth on a full node
+LACKING_BESIDE = (
+    0.35  # of that time, where no more ranks compute than there are cores: shards may take as much
+)
 MOSTLY_LACKING = 0.5  # of the time: two ranks share each core, and both might as well be one
 CROWDED = 1.25  # threads that compute for a core, where no core share is recorded
 VERY_CROWDED = 2.0  # threads that compute for a core
@@ -35,7 +38,9 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
 
 def lacking(evidence: Evidence) -> Severity | None:
     """Return how badly ranks lack cores, by their core share; None: not, or not known."""
-    return graded(1 - known_share(evidence), LACKING, MOSTLY_LACKING)
+    alone = computing_per_core(evidence) <= 1.0
+    found = graded(1 - known_share(evidence), LACKING_BESIDE if alone else LACKING, MOSTLY_LACKING)
+    return None if found == "warning" and alone and evidence.has_short_steps else found
 
 
 def known_share(evidence: Evidence) -> float:
@@ -61,7 +66,14 @@ def _who(evidence: Evidence, figure: str) -> tuple[str, str, str]:
         text = "Cores are oversubscribed, or somebody else computes on them."
         return text, figure, f"{_fewer(evidence)}; see what else runs on the nodes"
     text = "Something else runs on the cores: ranks that compute lack some, and are no more than these."
-    return text, figure, "see what else runs on the nodes, or ask for whole ones (sbatch --exclusive)"
+    if evidence.run.described.get("crowded"):
+        text = "Ranks that compute lack cores, though they are no more than these: others run there too."
+        figure += "; shards and the coordinator are there, and what else runs on the nodes"
+    return (
+        text,
+        figure,
+        "see what else runs on the nodes, or ask for more cores, or whole nodes (sbatch --exclusive)",
+    )
 
 
 def _by_numbers(evidence: Evidence) -> Iterator[Finding]:
