@@ -79,6 +79,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    EARLY.ignore()
-    sys.exit(status)
+    EARLY.exit(main())

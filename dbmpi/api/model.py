@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dbmpi.api.known import known
 from dbmpi.api.mistakes import value_errors
 from dbmpi.arrays import Array
 from dbmpi.config.load import loads
@@ -157,8 +156,7 @@ class Model:
         with self._lock, value_errors():
             if data is not None and not isinstance(data, str | Path):
                 rows = np.asarray(data)
-                right = known(targets, self._trained, len(rows))
-                return evaluate_arrays(self._trained, rows, right, self._forward)
+                return evaluate_arrays(self._trained, rows, targets, self._forward)
             source = labelled(self._trained, Wanted(None if data is None else str(data), split))
             with source.rows(self._trained, self._forward.window) as stored:
                 return evaluate(self._trained, stored, self._forward)

@@ -10,16 +10,17 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import STATUS_OK, UserError
-from dbmpi.run import launch, leftover
+from dbmpi.run import launch
 from dbmpi.run.early import EARLY
-from dbmpi.run.refusal import Refused, agree, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
-from dbmpi.run.starting import bounded, end_of_job
-from dbmpi.screen import reported, screens
+from dbmpi.run.refusal import Refused, agree, refuse, refuse_singleton
+from dbmpi.run.starting import begin, listening
+from dbmpi.screen import reported
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -49,21 +50,11 @@ class Task(Protocol):
 def main(task: Task, argv: Sequence[str] | None = None) -> int:
     """Run a command line, and return the exit status."""
     EARLY.until = ""
-    with screens():
-        try:
-            if leftover.forget(os.environ):
-                EARLY.over()
-            EARLY.listen()
-            return reported(_main(task, sys.argv[1:] if argv is None else argv))
-        except KeyboardInterrupt:
-            print("dbmpi: interrupted", file=sys.stderr, flush=True)
-            return abort.STATUS_INTERRUPTED
-        finally:
-            EARLY.over()
+    return listening(lambda: reported(_main(task, sys.argv[1:] if argv is None else argv)))
 
 
 def _main(task: Task, argv: Sequence[str]) -> int:
-    """Read the command line, load MPI where there are other ranks, and work."""
+    """Read the command line, and work."""
     try:
         given = task.parse(argv)
         from dbmpi.run import surroundings
@@ -71,23 +62,7 @@ def _main(task: Task, argv: Sequence[str]) -> int:
         warnings = surroundings.settle_process(os.environ)
     except UserError as error:
         return refuse(error)
-    try:
-        warnings += [*leftover.warnings(), *surroundings.settle(os.environ)]
-    except UserError as error:
-        return refuse_on_node(error)
-    surroundings.warn(warnings)
-    if not launch.launched(os.environ):
-        who = abort.RankIdentity(0)
-        return abort.guarded(lambda: _alone(task, given, who), who, abort.leave)
-    try:
-        with bounded():
-            from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        return refuse_without_mpi(error)
-    comm = MPI.COMM_WORLD
-    who = abort.RankIdentity(comm.Get_rank())
-    EARLY.leave = end = end_of_job(comm, who)
-    return abort.guarded(lambda: _ranks(task, given, comm, who), who, end)
+    return begin(warnings, partial(_alone, task, given), partial(_ranks, task, given))
 
 
 def _alone(task: Task, given: Namespace, who: abort.RankIdentity) -> int:

@@ -102,6 +102,29 @@ def test_every_kind_of_input_says_the_same(run, expected, tmp_path, kind, out):
     np.testing.assert_allclose(found["probability"], expected.max(axis=1), atol=1e-6)
 
 
+def test_without_standard_output_nothing_is_computed(run, tmp_path, capfd, monkeypatch):
+    data = write_csv(tmp_path / "x.csv")
+    monkeypatch.setattr("sys.stdout", None)  # as by >&-
+    assert predict.main([str(run), str(data), "-"]) == 2
+    assert predict.main([str(run), str(data), str(tmp_path / "out.csv")]) == 0
+    said = capfd.readouterr()
+    assert "error: there is no standard output" in said.err and not said.out
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"a,b,c,d\n1,2,\xe9,4\n", "line 2: is not text in UTF-8; save it so"),
+        ("a,b,c,d\n1,2,3,4\n".encode("utf-16"), "holds a NUL, which no text does; mend it"),
+        (b"# a,b,c,d\n1,2,3,4\n", "begins with #: take the line out, or add --header if it has the names"),
+    ],
+)
+def test_messages_name_no_options_of_others(run, tmp_path, capfd, content, text):
+    (tmp_path / "x.csv").write_bytes(content)
+    assert predict.main([str(run), str(tmp_path / "x.csv"), "-"]) == 2
+    assert capfd.readouterr().err.endswith(f"{text}\n")
+
+
 def figures(capfd, *words: object) -> dict:
     capfd.readouterr()
     assert evaluate.main([*map(str, words), "--json"]) == 0

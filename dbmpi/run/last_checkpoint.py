@@ -13,7 +13,7 @@ KEY = "cluster.timeout_s"
 
 
 @contextmanager
-def saying_what_is_left(setup: "Setup") -> Iterator[None]:
+def naming_the_last_checkpoint(setup: "Setup") -> Iterator[None]:
     """Add to the message of such an end its status, the last checkpoint, and what may help. Local.
 
     Raises

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from dbmpi.comm import ancestry
-from dbmpi.run import leftover
+from dbmpi.run import stale_variables
 
 KEPT = {"HOME": "/root", "RANK": "3"}
 OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}
@@ -16,7 +16,7 @@ OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}
 def alone(monkeypatch):
     """Let no launcher be above this process."""
     monkeypatch.setattr(ancestry, "unlaunched", lambda: True)
-    monkeypatch.setattr(leftover, "forgotten", [])
+    monkeypatch.setattr(stale_variables, "forgotten", [])
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def port():
 def forget(**env):
     """Return what is left of variables, beside `KEPT`."""
     variables = KEPT | env
-    leftover.forget(variables)
+    stale_variables.forget(variables)
     assert KEPT.items() <= variables.items()
     return {name: value for name, value in variables.items() if name not in KEPT}
 
@@ -37,7 +37,7 @@ def forget(**env):
 def test_a_rank_without_a_launcher_is_forgotten(alone):
     assert forget(**OPEN_MPI) == forget(PMI_RANK="2", PMI_FD="9999") == {}
     assert forget(PMIX_RANK="1", PMIX_SERVER_URI41="prterun-1@1;tcp4://127.0.0.1:1") == {}
-    (said,) = leftover.warnings()
+    (said,) = stale_variables.warnings()
     assert said.startswith("OMPI_COMM_WORLD_RANK and ")
 
 
@@ -52,7 +52,7 @@ def test_a_launcher_that_can_be_reached_is_not(alone, port):
     one, other = socket.socketpair()
     with one, other:
         assert forget(PMI_RANK="1", PMI_FD=str(one.fileno()))
-    assert leftover.warnings() == []
+    assert stale_variables.warnings() == []
 
 
 def test_nor_one_that_this_process_descends_from(alone, monkeypatch):

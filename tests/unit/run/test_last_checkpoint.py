@@ -7,7 +7,7 @@ import pytest
 
 from dbmpi.checkpoint import pruning
 from dbmpi.errors import CoordinatorDied, PeerDied, PeerSilent
-from dbmpi.run.left import saying_what_is_left
+from dbmpi.run.last_checkpoint import naming_the_last_checkpoint
 
 SETUP: Any = SimpleNamespace(
     run_dir=None,
@@ -37,6 +37,6 @@ CHECKPOINT = SimpleNamespace(manifest=SimpleNamespace(number=3))
 )
 def test_one_line_says_who_what_is_left_and_what_to_do(monkeypatch, error, saved, text):
     monkeypatch.setattr(pruning, "newest", lambda run_dir: saved)
-    with pytest.raises(type(error)) as raised, saying_what_is_left(SETUP):
+    with pytest.raises(type(error)) as raised, naming_the_last_checkpoint(SETUP):
         raise error
     assert str(raised.value) == text
