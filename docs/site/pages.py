@@ -83,7 +83,13 @@ def read(app: Any, page: str, source: list[str]) -> None:
         source[0] += trees(source[0].replace("](/", "]("), set(app.project.docnames))
 
 
+def outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Name the index as to be read again when pages come or go: the handler of env-get-outdated."""
+    return ["index"] if added or removed else []
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}
