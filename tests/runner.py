@@ -46,6 +46,7 @@ OFFERED = {
     "myst_parser": "myst-parser>=5",
     "furo": "furo>=2025.12",
     "optuna": "optuna>=4",
+    "playwright": "playwright>=1.50",
 }
 
 

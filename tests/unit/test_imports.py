@@ -40,7 +40,7 @@ LEVELS = {
         ["checkpoint", "logs"],
         ["diagnosis"],
         ["trained"],
-        ["export"],
+        ["export", "report"],
         ["server", "coordinator", "prepare", "trace"],
         ["replica", "sandblaster"],
         ["run"],
@@ -84,6 +84,7 @@ WITHOUT_MPI = {
     "dbmpi.logs": set(),
     "dbmpi.diagnosis": set(),
     "dbmpi.export": set(),
+    "dbmpi.report": set(),
     "dbmpi.server": {
         "service",
         "reports",
@@ -407,7 +408,9 @@ def test_dbmpi_has_nothing_else():
         dbmpi.Classifer  # noqa: B018
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "prepare", "data", "trace"])
+@pytest.mark.parametrize(
+    "program", ["train", "evaluate", "predict", "export", "report", "prepare", "data", "trace"]
+)
 def test_a_program_imports_nothing_of_the_directory_that_it_is_started_in(program, tmp_path):
     for name in ("typing", "json", "random", "argparse", "dataclasses", "signal", "numpy", "h5py"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from here')")
