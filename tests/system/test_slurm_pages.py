@@ -20,8 +20,8 @@ def run(cluster: Cluster, environment: Environment, monkeypatch: pytest.MonkeyPa
     work = cluster.root / "work"
     monkeypatch.chdir(work)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    ours = {**pages.variables(environment), **cluster.env}
-    env = {**ours, "PATH": pages.variables(environment)["PATH"], "PYTHONPATH": str(ROOT)}
+    reader = pages.variables(environment)
+    env = {**cluster.env, **{name: reader[name] for name in ("PATH", "PYTHONPATH")}}
 
     def run(page: str, skip: str = NOTHING) -> Path:
         try:
@@ -45,5 +45,5 @@ def test_a_job_from_submit_to_report(run):
 
 def test_a_search_by_a_job_array(run):
     pytest.importorskip("optuna")
-    work = run("tutorials/search.md", "mpirun ")  # which test_pages.py runs
+    work = run("tutorials/search.md", "mpirun ")  # which test_tutorials.py runs
     assert sum((path / "finished").exists() for path in (work / "runs" / "search").iterdir()) == 4
