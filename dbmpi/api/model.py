@@ -53,7 +53,7 @@ class Model:
 
     @property
     def classes(self) -> "list[str] | list[int] | None":
-        """The classes or labels in the order of `predict_proba`: names, or numbers; None for targets."""
+        """The classes or labels, in the order of `predict_proba`, as names or numbers; None for targets."""
         if self.format.outputs == "targets":
             return None
         return self._names or list(range(self._units))
