@@ -42,6 +42,15 @@ class EvaluationSums:
             figures=_added(self.figures, reports),
         )
 
+    def __add__(self, other: "EvaluationSums") -> "EvaluationSums":
+        """Add losses, right answers and rows; the rest is as it is here."""
+        return replace(
+            self,
+            loss_sum=self.loss_sum + other.loss_sum,
+            correct=self.correct + other.correct,
+            rows=self.rows + other.rows,
+        )
+
     @property
     def loss(self) -> float:
         """Mean loss."""

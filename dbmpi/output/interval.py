@@ -1,17 +1,17 @@
 """What was learned since the last train record. Pure."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from dbmpi.arrays import Array, Record
+from dbmpi.arrays import Array
 from dbmpi.comm.protocol import Work
 from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.partition_time import PartitionTime
+from dbmpi.output.portions import Portions
 from dbmpi.output.push_sums import PushSums
 
 SHORTEST_S = 0.01  # between two records that examples make due: never more than a hundred a second
@@ -42,15 +42,19 @@ class Interval:
     # Of each partition, measured pushes and the sum of their squares.
     _squares: dict[int, Array] = field(default_factory=lambda: defaultdict(lambda: np.zeros(2)))
 
-    def add(self, reports: Sequence[Record], pushes: PushSums, time: PartitionTime) -> None:
-        """Add the reports of one portion, one from each partition; `pushes` and `time` are of them."""
-        self.sums = self.sums.add(reports)
-        self.time += time
-        self.pushes += pushes
-        for report in reports:
-            self._squares[int(report["partition"])] += report["sampled"], report["square_sum"]
-        if reports[0]["work"] == Work.TRAIN and reports[0]["steps"]:
-            self.rate = float(reports[0]["rate"])
+    def add(self, portions: Portions) -> None:
+        """Add portions."""
+        reports, firsts = portions
+        self.sums += EvaluationSums(
+            float(reports["loss_sum"].sum()), int(reports["correct"].sum()), int(firsts["examples"].sum())
+        )
+        self.time += PartitionTime.of(reports)
+        self.pushes += PushSums.of(reports)
+        for partition in np.unique(reports["partition"]).tolist():
+            own = reports[reports["partition"] == partition]
+            self._squares[partition] += own["sampled"].sum(), own["square_sum"].sum()
+        rates = firsts["rate"][(firsts["work"] == Work.TRAIN) & (firsts["steps"] > 0)]
+        self.rate = float(rates[-1]) if len(rates) else self.rate
 
     @property
     def gradient_norm(self) -> float | None:
