@@ -120,11 +120,8 @@ class RunCounts:
     def add_up(self) -> None:
         """Add up the portions that wait for it."""
         portions = self._waiting.take()
-        if portions is not None:
-            self.count(portions)
-
-    def count(self, portions: Portions) -> None:
-        """Add portions to all sums."""
+        if portions is None:
+            return
         self._reported.add(portions)
         for replica, sums in by_replica(portions).items():
             self._replicas[replica] = self._of(replica) + sums

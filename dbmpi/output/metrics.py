@@ -17,7 +17,6 @@ from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.goodput import NO_ROOM, Room
 from dbmpi.output.interval import Every, Interval
 from dbmpi.output.lines import LineFile
-from dbmpi.output.portions import Portions
 from dbmpi.output.progress import Progress, View
 from dbmpi.output.replica_sums import recorded
 from dbmpi.output.schema import VERSION
@@ -81,8 +80,8 @@ class MetricsLog(RunCounts):
         self._rows, self._progress, self._replicas_every_s = rows, progress, replicas_every_s
         self._every = every if isinstance(every, Every) else Every(every)
         self._file = LineFile(path, lambda text: self.say(f"warning: {text}"))
-        self._interval, self._seen = Interval(self.empty), Interval(self.empty)
-        self._replicas_since_s, self._fresh = 0.0, 0  # examples since the last train record
+        self._interval, self._unseen = Interval(self.empty), self.empty  # since the user was shown any
+        self._replicas_since_s = self._seen_s = 0.0
         self.final_evaluation = self.empty
         self.watched = "test"
         self.tested: EvaluationSums | None = None
@@ -94,24 +93,18 @@ class MetricsLog(RunCounts):
     def start(self, now: float) -> None:
         """Training begins."""
         super().start(now)
-        self._interval.since_s = self._seen.since_s = self._replicas_since_s = self.elapsed_s
+        self._interval.since_s = self._seen_s = self._replicas_since_s = self.elapsed_s
 
     def train(self, reports: Sequence[Record]) -> None:
         """See `RunCounts`."""
         super().train(reports)
-        self._fresh += int(reports[0]["examples"])
-
-    def count(self, portions: Portions) -> None:
-        """See `RunCounts`."""
-        super().count(portions)
-        for interval in (self._interval, self._seen):
-            interval.add(portions)
+        self._interval.add(reports)
 
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
         self._now = now
         self.note_unshown(unshown(waiting=False))
-        if self._every.due(self.elapsed_s - self._interval.since_s, self._fresh):
+        if self._every.due(self.elapsed_s - self._interval.since_s, self._interval.examples):
             self._write_interval()
         if self.elapsed_s - self._replicas_since_s >= self._replicas_every_s:
             self._write_replicas()
@@ -119,7 +112,7 @@ class MetricsLog(RunCounts):
     def end_training(self, now: float) -> None:
         """The last portion is done: write what is left of the train records."""
         self._now = self.ended = now
-        if self._fresh:
+        if self._interval.examples:
             self._write_interval()
         self._write_replicas()
 
@@ -136,13 +129,14 @@ class MetricsLog(RunCounts):
                 self.record("event", text=f"not everything could be shown: {text}", about="output")
 
     def _write_interval(self) -> None:
-        self.add_up()
         now_s = self.elapsed_s
         self.record("train", **self._interval.recorded(now_s, self.examples / self._rows))
-        self._interval, self._fresh = Interval(self.empty, now_s), 0
+        self._unseen += self._interval.learned
+        self._interval = Interval(self.empty, now_s)
         if now_s >= self._progress.next_s:  # records may come faster, and of few examples
-            seen, self._seen = self._seen, Interval(self.empty, now_s)
-            self._show(seen.sums.loss, seen.sums.accuracy, seen.examples_per_s(now_s))
+            learned, rate = self._unseen, self._unseen.rows / max(now_s - self._seen_s, 1e-9)
+            self._unseen, self._seen_s = self.empty, now_s
+            self._show(learned.loss, learned.accuracy, rate)
 
     def _write_replicas(self) -> None:
         """Record what replicas have done since the last time, if anything."""
