@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbmpi.run import first_sign
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment
+    first_sign.show(sys.argv[1:])
 
+from dbmpi import phases
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
@@ -73,7 +76,7 @@ def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: flo
     from dbmpi.run import alone
 
     try:
-        context = alone.begin(arguments, Alone(), who)
+        context = alone.begin(arguments, Alone(), who, started)
     except Refused as refused:
         return refused.status
     _listen(context, 0)
@@ -110,7 +113,7 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
         context = RunContext(setup)
         who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), setup.job
         with surroundings.scarcity():
-            _warm_up(context, comm)
+            _warm_up(context, comm, started)
         if setup.topology.serial:
             from dbmpi.run import alone
 
@@ -121,17 +124,18 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
             return refused.status
 
 
-def _warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
+def _warm_up(context: "RunContext", comm: "MPI.Intracomm", started: float) -> None:
     """Describe the run in its directory, and compile the kernels of this role. Collective over `comm`."""
     from dbmpi.run.warmup import describe, warm_up
 
-    describe(context.setup, comm)
+    describe(context.setup, comm, started)
     warm_up(context, comm)
     _listen(context, comm.Get_rank())
 
 
 def _listen(context: "RunContext", rank: int) -> None:
     """Let signals stop the run in order from now on. Local."""
+    phases.over()
     context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, rank))
     EARLY.over()
 
@@ -150,12 +154,14 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm.meeting import while_loading
     from dbmpi.comm.world import World
     from dbmpi.process import kill
+    from dbmpi.run.tracing import traced
 
     timeout_s, places = while_loading(context.config.cluster.timeout_s), context.setup.places
     who.end = lambda rank: kill(places[rank].process)
     with World(context.setup.topology, comm, timeout_s) as world:
         who.comms = world.comms
-        status = _play(context, world, _shard(context, world), started)
+        with traced(context, world.service):
+            status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
             coordinator = context.setup.topology.coordinator
             ulfm.part(world.service, coordinator, context.waiter, status, who.end)

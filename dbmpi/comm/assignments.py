@@ -92,13 +92,15 @@ def fence(rank: int) -> Record:
     return record
 
 
-def evaluation_of(start: int, stop: int, checkpoint: int = 0) -> Record:
+def evaluation_of(start: int, stop: int, checkpoint: int = 0, full: bool = False) -> Record:
     """Return the `ASSIGNMENT`, `()`, that orders to score the held-out rows [start, stop).
 
-    On the parameters of a `checkpoint`, or with 0 on those that the shards have.
+    On the parameters of a `checkpoint`, or with 0 on those that the shards have. A `full` one counts all that
+    there is to count.
     """
     record = plain(Work.EVALUATE)
     record["start"], record["stop"], record["checkpoint"] = start, stop, checkpoint
+    record["full"] = full
     return record
 
 

@@ -95,7 +95,7 @@ def complete(
     waiter: Waiter,
     peer: Callable[[], str],
     meanwhile: Callable[[], None] | None = None,
-    cause: Cause = Cause.SHARDS,
+    cause: Cause = Cause.FETCH,
     patience: float | None = None,
 ) -> None:
     """Wait until the message that `request` receives into `into` is there.

@@ -254,6 +254,7 @@ ASSIGNMENT = np.dtype(
         ),  # EVALUATE: rows [start, stop) of what is held out: validation's, then those of test,
         ("stop", "i8"),
         ("checkpoint", "i8"),  # on the parameters of this checkpoint; 0: on those of the shards
+        ("full", "i4"),  # EVALUATE: 1: count all that there is to count (`data.measures`)
         ("status", "i4"),  # LEAVE: the exit status of the run
         ("dead", "i4"),  # FENCE: the world rank; REROUTE: index of the shard that has died,
         ("successor", "i4"),  # and of the one that has its pieces now
@@ -284,6 +285,13 @@ REPORT = np.dtype(
         ("pushes", "i8"),
         ("fetches", "i8"),
         ("refused", "i8"),  # pushes of pieces that a shard refused
+        ("rate", "f8"),  # TRAIN: the learning rate, at last,
+        ("taken", "i8"),  # pushes of pieces that were applied, and are known to be,
+        ("staleness_sum", "i8"),  # their staleness, as the client knows it,
+        ("staleness_max", "i8"),
+        ("sampled", "i8"),  # pushes whose gradient was measured,
+        ("square_sum", "f8"),  # and sums of squares of the mean over the minibatches in each
+        ("cpu_s", "f8"),  # of busy_s: in which the main thread had a core, and did not wait
         ("unpushed", "i8"),  # examples whose gradient no shard is known to have
         ("dropped", "i8"),  # examples whose gradient came when its round was over
         ("unshown", "i4"),  # outputs of this rank that lack something
@@ -292,7 +300,10 @@ REPORT = np.dtype(
 
 
 def scored(figures: int) -> np.dtype[Any]:
-    """Return the layout of a REPORT of EVALUATE: with so many figures (`data.measures`) at its end."""
+    """Return the layout of a REPORT of EVALUATE: with so many figures (`data.measures`) at its end.
+
+    There are two, of the evaluations that count all and of the others.
+    """
     fields: list[Any] = [(name, REPORT[name]) for name in REPORT.names or ()]
     return np.dtype([*fields, ("figures", "f8", (figures,))])
 

@@ -26,6 +26,7 @@ from enum import IntEnum
 
 from dbmpi.awake import Deadline, awake
 from dbmpi.errors import PeerSilent
+from dbmpi.spans import OFF, Kind, Off
 
 SPINS = 200  # polls before the first sleep, where each rank has a core of its own
 YIELDS = 4  # turns given to other processes before the first sleep, where it has not
@@ -46,13 +47,14 @@ IDLE_SHARE = 0.02  # of a shard, which has a client waiting in every step where 
 class Cause(IntEnum):
     """What a partition waits for."""
 
-    SHARDS = 0  # fetched parameters, and pushes to be acknowledged; also what is asked for no cause
-    STATES = 1  # of other partitions of the replica, and so the next three
-    DERIVATIVES = 2
-    OUTPUT_STATS = 3
-    SHARED = 4  # tensors that all partitions work with, their gradients, and what partition 0 decides
-    DATA = 5  # the file
-    COORDINATOR = 6  # the next order
+    FETCH = 0  # parameters, also where a push goes with the fetch; and what is asked for no cause
+    PUSH = 1  # that a push without a fetch is acknowledged
+    STATES = 2  # of other partitions of the replica, and so the next three
+    DERIVATIVES = 3
+    OUTPUT_STATS = 4
+    SHARED = 5  # tensors that all partitions work with, their gradients, and what partition 0 decides
+    DATA = 6  # the file
+    COORDINATOR = 7  # the next order
 
 
 CAUSES = tuple(cause.name.lower() for cause in Cause)  # as metrics.jsonl and summary.json call them
@@ -74,18 +76,24 @@ class Waiter:
         coordinator, had better not sleep at once.
     patience
         Factor on the deadline, of waits for those whom others judge: `WATCHED` or `SAVING`.
+    spans
+        Records what this rank does and when, its waits too.
 
     Attributes
     ----------
     waited_s
         Seconds waited since they were taken, by `Cause`.
+    polled_s
+        Processor seconds of this thread within these waits.
     """
 
     timeout_s: float
     crowded: bool = True
     yields_s: float = 0.0
     patience: float = WATCHED
+    spans: Off = OFF
     waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
+    polled_s: float = 0.0
     _meanwhile: Callable[[], object] = lambda: None
     _sign_at: float = field(init=False)  # by `awake`
 
@@ -97,7 +105,7 @@ class Waiter:
         done: Callable[[], bool],
         peer: Callable[[], str],
         patience: float | None = None,
-        cause: Cause = Cause.SHARDS,
+        cause: Cause = Cause.FETCH,
     ) -> None:
         """Poll `done` until it holds. Local.
 
@@ -120,13 +128,13 @@ class Waiter:
         if done():
             return
         patience = self.patience if patience is None else patience
-        start, look, polls = time.monotonic(), self.look(patience), 0
+        start, look, polls = self._clocks(), self.look(patience), 0
         while not done():
             polls += 1
             if look.passed():
                 raise PeerSilent.named(peer(), patience * self.timeout_s)
             self._rest(polls, look.waited_s)
-        self.waited_s[cause] += time.monotonic() - start
+        self._count(cause, start)
 
     def look(self, patience: float = 1.0) -> "Look":
         """Begin a wait that has another way to poll; `Look.passed` is to be asked every few milliseconds."""
@@ -158,14 +166,25 @@ class Waiter:
     @contextmanager
     def counted(self, cause: Cause) -> Iterator[None]:
         """Count the seconds within as a wait that has another way to poll."""
-        start = time.monotonic()
+        start = self._clocks()
         yield
-        self.waited_s[cause] += time.monotonic() - start
+        self._count(cause, start)
 
-    def take_waited(self) -> list[float]:
-        """Return the seconds waited since the last call, by `Cause`, and start again from zero."""
-        waited, self.waited_s = self.waited_s, [0.0] * len(Cause)
-        return waited
+    def _clocks(self) -> tuple[float, float]:
+        return time.monotonic(), time.thread_time()
+
+    def _count(self, cause: Cause, start: tuple[float, float]) -> None:
+        """Count the time since `start`, by `_clocks`."""
+        now = self._clocks()
+        self.waited_s[cause] += now[0] - start[0]
+        self.polled_s += now[1] - start[1]
+        self.spans.add(Kind.WAIT, start[0], now[0], cause)
+
+    def take_waited(self) -> tuple[list[float], float]:
+        """Return `waited_s` and `polled_s` since the last call, and start again from zero."""
+        taken = self.waited_s, self.polled_s
+        self.waited_s, self.polled_s = [0.0] * len(Cause), 0.0
+        return taken
 
 
 class Look(Deadline):

@@ -10,7 +10,7 @@ from dbmpi.config.schema import keys
 from dbmpi.config.sections import Config
 
 # What was done before there was a key, where its default is another thing.
-BEFORE = {("data", "scaling"): "none", ("model", "init"): "he"}
+BEFORE = {("data", "scaling"): "none", ("model", "init"): "he", ("output", "every_examples"): 0}
 
 
 def complete(values: dict[str, Any]) -> None:

@@ -311,7 +311,16 @@ class Output:
     """Records in metrics.jsonl, and what is shown while the program runs."""
 
     every_s: float = key(1.0, "Interval of the train records.", unit="s", above=0)
-    shard_every_s: float = key(5.0, "Interval of the shard records.", unit="s", above=0)
+    every_examples: int | Auto = key(
+        "auto",
+        "Write a train record after so many examples too, all replicas together, but no more than a hundred "
+        "a second; 0: off. auto: some 200 records of a run.",
+        unit="examples",
+        minimum=0,
+    )
+    shard_every_s: float = key(
+        5.0, "Interval of the records of shards, and of those of replicas.", unit="s", above=0
+    )
     progress: Literal["auto", "bar", "plain", "none"] = key(
         "auto", "Progress as a bar, as plain lines or not at all; auto: a bar on a terminal, else lines."
     )
@@ -323,6 +332,18 @@ class Output:
         unit="s",
         above=0,
         maximum=1_000_000,
+    )
+    trace: bool = key(
+        False,
+        "Record what every rank does and when, for python -m dbmpi.trace: computing, waits, exchanges with "
+        "the shards, checkpoints. Each rank writes a file in RUN_DIR/trace when it leaves.",
+    )
+    trace_mib: int = key(
+        16,
+        "Memory for these records, of each rank: the newest 26,000 a MiB are kept.",
+        unit="MiB",
+        minimum=1,
+        maximum=4096,
     )
 
 

@@ -69,11 +69,14 @@ class Activity:
         Without another one the run stops: what the shards have is saved.
         """
         jobs = self._replicas.leave_out(replica)
+        self._log.leave_out(replica)
         self._log.at(self._replicas.clock())
         if self._replicas.living:
-            self._log.event(f"replica {replica} has left: {rank} died; its work goes to the others")
+            text = f"replica {replica} has left: {rank} died; its work goes to the others"
         else:
-            self._log.event(f"no replica is left to go on with: {rank} died")
+            text = f"no replica is left to go on with: {rank} died"
+        self._log.event(text, about="death", replica=replica)
+        if not self._replicas.living:
             self.stopping.no_replica_is_left()
         self._take_back(replica, jobs)
 
@@ -85,6 +88,7 @@ class Activity:
         """A replica is silent, and cannot be ended without the job: save what there is, and stop."""
         if replica in self._replicas.living:
             self.stopping.check_silence()
+            self._log.leave_out(replica)
             self._take_back(replica, self._replicas.leave_out(replica))
 
     def shard_died(self) -> None:
@@ -114,11 +118,15 @@ class Evaluation(Activity):
         The first of them.
     checkpoint
         Whose parameters are scored; 0 for those that the shards have.
+    full
+        Whether all is counted that there is to count (`data.measures`): at the end.
     """
 
-    def __init__(self, shared: Coordination, rows: int, first: int = 0, checkpoint: int = 0) -> None:
+    def __init__(
+        self, shared: Coordination, rows: int, first: int = 0, checkpoint: int = 0, full: bool = False
+    ) -> None:
         super().__init__(shared)
-        self._rows, self._first, self._checkpoint = rows, first, checkpoint
+        self._rows, self._first, self._checkpoint, self._full = rows, first, checkpoint, full
         self.result = shared.log.empty
 
     @property
@@ -132,8 +140,8 @@ class Evaluation(Activity):
         cuts = [self._rows * n // max(len(living), 1) for n in range(len(living) + 1)]
         for replica, start, stop in zip(living, cuts, cuts[1:], strict=False):
             if stop > start:
-                first = self._first
-                self._replicas.order(replica, evaluation_of(first + start, first + stop, self._checkpoint))
+                rows = self._first + start, self._first + stop
+                self._replicas.order(replica, evaluation_of(*rows, self._checkpoint, self._full))
 
     def take(self, job: Job) -> None:
         """Take in the scores of one range."""

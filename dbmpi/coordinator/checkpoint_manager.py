@@ -22,6 +22,7 @@ from dbmpi.errors import UserError
 from dbmpi.files import writing
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.reminder import reminding
+from dbmpi.spans import OFF, Kind, Off
 
 WHAT_THEN = "the next one is taken when it is due: look at the space and the quota there until then"
 AlgorithmState = DownpourState | SandblasterState
@@ -51,6 +52,8 @@ class CheckpointManager:
         Number of the last checkpoint in the run directory, whole or not; 0 for none.
     keep_alive
         Gives replicas a sign of life while nothing but a checkpoint goes on.
+    spans
+        Records when.
 
     Attributes
     ----------
@@ -70,7 +73,9 @@ class CheckpointManager:
         stopping: Stopping,
         last: int,
         keep_alive: Callable[[], None],
+        spans: Off = OFF,
     ) -> None:
+        self._spans = spans
         self._writer, self._shards, self._log, self._stopping = writer, shards, log, stopping
         settings = writer.settings
         self._mirrors, self._number, self._keep_alive = shards.mirrors, last, keep_alive
@@ -104,7 +109,8 @@ class CheckpointManager:
         if pending is not None and pending.is_late():
             self._log.event(
                 f"warning: checkpoint {pending.number} is not on disk after {pending.timeout_s:.0f} s "
-                "(checkpoint.timeout_s); training goes on, and no other is taken until it is"
+                "(checkpoint.timeout_s); training goes on, and no other is taken until it is",
+                about="checkpoint",
             )
 
     def _take_in(self) -> None:
@@ -114,7 +120,8 @@ class CheckpointManager:
             return
         if pending.given_up(self._shards.owners):
             self._pending = None
-            self._log.event(f"checkpoint {pending.number} is given up: a shard died that had not written it")
+            text = f"checkpoint {pending.number} is given up: a shard died that had not written it"
+            self._log.event(text, about="checkpoint")
         elif pending.ended:
             self._pending = None
             if pending.problem:
@@ -168,7 +175,8 @@ class CheckpointManager:
         self.problem = problem
         more = "" if self._is_told or self._stopping.reason else f"; training goes on, and {WHAT_THEN}"
         self._is_told = True
-        self._log.event(f"warning: checkpoint {number} could not be taken: {problem}{more}")
+        text = f"warning: checkpoint {number} could not be taken: {problem}{more}"
+        self._log.event(text, about="checkpoint")
 
     def _run_state(self, state: AlgorithmState) -> RunState:
         """Return the state of all that the coordinator has."""
@@ -227,6 +235,9 @@ class CheckpointManager:
 
     def _record(self, done: PendingCheckpoint) -> None:
         self.last = done.number
+        self._spans.add(
+            Kind.CHECKPOINT, done.started, done.started + done.stall_s + done.write_s, version=done.number
+        )
         self._log.record(
             "checkpoint",
             number=done.number,

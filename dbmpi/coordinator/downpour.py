@@ -249,7 +249,7 @@ class DownpourActivity(Activity):
             self._save()
         if self._is_final and not self.stopping.hasty:
             self.phase = Phase.EVALUATE
-            self._scores.start()
+            self._scores.start(full=True)
         else:
             self.phase = Phase.DONE
 

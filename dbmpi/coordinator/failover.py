@@ -129,6 +129,7 @@ class Failover:
         self._log.event(
             f"shard {dead} has died (rank {ranks[dead]}): shard {successor} (rank {ranks[successor]}) goes "
             f"on with its parameters as they were {age_s:.1f} s ago; {rest}",
+            about="death",
             **values,
         )
 

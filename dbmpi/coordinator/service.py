@@ -21,6 +21,7 @@ from dbmpi.errors import STATUS_OK, Fenced, PeerSilent
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.process import Process
+from dbmpi.spans import Kind
 
 TICK_S = 0.01
 MOST_READ = 10_000  # messages, before somebody is judged
@@ -66,12 +67,13 @@ class CoordinatorService:
         self.dispatcher = MpiDispatcher(comm, topology, self._detector)
         self._channel = CommandChannel(comm, self.dispatcher.out, waiter, self._detector)
         self.fencing = Fencing(
-            self._channel, self.dispatcher, topology, list(processes), self._detector, log.event
+            self._channel, self.dispatcher, topology, list(processes), self._detector, log.silence
         )
         self.shards = ShardGroup(
             self._channel, topology, self.dispatcher, log, shard_every_s, self.fencing, mirrored
         )
-        self._reports = REPORT, scored(log.measures.size if log.measures is not None else 0)
+        sizes = (log.measures.size, log.measures.full_size) if log.measures is not None else (0,)
+        self._reports = REPORT, *map(scored, sizes)
         self._log, self._handled = log, 0  # dead ranks
         self._lost: set[int] = set()  # replicas
 
@@ -119,7 +121,10 @@ class CoordinatorService:
         report = self._channel.take(Tag.REPORT, *self._reports)
         if report is not None:
             self._log.hear(report, f"replica {report['replica']} partition {report['partition']}")
+            start = time.monotonic()
             activity.receive(report)
+            about = int(report["work"]), int(report["replica"])
+            self._waiter.spans.add(Kind.REPORT, start, time.monotonic(), *about)
         return self.shards.receive() or report is not None
 
     def _heed_signal(self) -> None:

@@ -276,10 +276,10 @@ class ShardGroup:
             self._channel.waiter.until(over, partial(str, "the shards"), patience=RECOVERY)
         except PeerSilent:
             late = ", ".join(map(self._failover.name, sorted(self._uncovered)))
-            self._log.event(f"warning: goes on, though mirrors are not whole yet: {late}")
+            self._log.event(f"warning: goes on, though mirrors are not whole yet: {late}", about="death")
         if len(self.owners.living) == 1:
             last = self._failover.name(self.owners.living[0])
-            self._log.event(f"warning: {last} is the last shard, so nothing mirrors it")
+            self._log.event(f"warning: {last} is the last shard, so nothing mirrors it", about="death")
 
     def _ask_for_cover(self) -> None:
         self._cover += 1

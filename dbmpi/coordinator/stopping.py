@@ -13,7 +13,7 @@ from dbmpi.coordinator import advice
 from dbmpi.coordinator.divergence import TEST, TRAINING, Divergence
 from dbmpi.coordinator.learning import LearningWatch
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
-from dbmpi.output.totals import EvaluationSums
+from dbmpi.output.evaluation_sums import EvaluationSums
 
 End = Literal["iterations", "converged", "failed"]  # of a batch method
 Reason = Literal[
@@ -46,7 +46,8 @@ class Stopping:
     chance, examples
         The loss of chance, 0 where it is not known, and over how many examples the loss must fall below it.
     tell
-        Tells the user that a run does not learn, once, or that it is told to stop.
+        Tells the user that a run does not learn, once, or that it is told to stop; and what that is about:
+        "learning" or "signal".
     held_out
         The split that evaluations are of.
     """
@@ -57,7 +58,7 @@ class Stopping:
         signals: Signals | None = None,
         chance: float = 0.0,
         examples: int = 0,
-        tell: Callable[[str], None] = lambda text: None,
+        tell: Callable[[str, str], None] = lambda text, about: None,
         held_out: str = "test",
     ) -> None:
         self._train, self._signals = train, Signals() if signals is None else signals
@@ -127,7 +128,7 @@ class Stopping:
     def check_signals(self) -> None:
         """Stop when a signal has been received, here or by another rank."""
         if self._signals.number and not self.reason:
-            self._tell(f"{self._signals.name}: the run stops, with a checkpoint")
+            self._tell(f"{self._signals.name}: the run stops, with a checkpoint", "signal")
             self._stop("signal")
 
     def check_silence(self) -> None:
@@ -175,7 +176,8 @@ class Stopping:
     def _tell_once(self) -> None:
         if not self._is_told and not self.lost:
             self._is_told = True
-            self._tell(advice.not_learning(self._watch.loss, self._watch.chance, self._train.algorithm))
+            text = advice.not_learning(self._watch.loss, self._watch.chance, self._train.algorithm)
+            self._tell(text, "learning")
 
     def check_refusals(self, shards: Mapping[int, Record], final: bool = False) -> None:
         """Stop when a shard refuses most gradients as not finite; when it has, whatever ended the run.
@@ -225,7 +227,8 @@ class Stopping:
         if not self.lost and self._divergence.shows(result.loss):
             self.reason = "diverged"
         elif self._watch.learned and self._train.class_weights is None and result.loss > self._watch.chance:
-            self._tell(advice.by_heart(result.loss, self._watch.chance, self._held_out))
+            text = advice.by_heart(result.loss, self._watch.chance, self._held_out)
+            self._tell(text, "learning")
 
     def check_limit(self, limit: Literal["", "epochs", "steps"]) -> None:
         """Stop when all work that a limit allows was handed out."""

@@ -3,7 +3,9 @@
 The vectors of all partitions, minibatches and replicas are added up: counts are whole numbers, and exact.
 Letters: K classes or labels, T targets, one for each unit of the last layer.
 
-    classes     rows and right answers of each class (K, K), and right answers among the k best (1)
+    classes     rows and right answers of each class (K, K), and right answers among the k best (1); of an
+                evaluation that counts all there is, as the last one of a run, also how often each class was
+                taken for each (K x K, rows of the true class)
     labels      of each label (K, K, K): rightly said, wrongly said, wrongly not said
     targets     of each target (T, T, T, T): sums of the absolute error and of its square, and of the target's
                 distance from its centre and of the square of that
@@ -20,6 +22,7 @@ from dbmpi.arrays import Array
 PARTS = {"classes": 2, "labels": 3, "targets": 4}  # figures of each unit
 ROUNDING = 1e-12  # of a sum of squares: less is what rounding has left of 0
 MOST_SHOWN = 1000  # classes whose recall is listed
+MOST_CONFUSED = 100  # classes that are counted in pairs
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Measures:
         """Length of the vector of figures."""
         return PARTS[self.kind] * self.units + (self.kind == "classes")
 
+    @property
+    def full_size(self) -> int:
+        """Length of the vector of an evaluation that counts all there is."""
+        pairs = self.kind == "classes" and self.units <= MOST_CONFUSED
+        return self.size + (self.units**2 if pairs else 0)
+
     def parts(self, figures: Array) -> Array:
         """Return the figures of units as they are listed above, `(parts, units)`: a view."""
         return figures[: PARTS[self.kind] * self.units].reshape(-1, self.units)
@@ -58,7 +67,7 @@ class Measures:
     def shown(self, figures: Sequence[float], rows: int) -> dict[str, Any]:
         """Return what records and the summary say of `rows` examples, by name; nothing without figures."""
         found = np.asarray(figures, np.float64)
-        if len(found) != self.size or not rows:
+        if len(found) not in (self.size, self.full_size) or not rows:
             return {}
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.kind == "labels":
@@ -72,9 +81,11 @@ class Measures:
         recall = right / of_class
         said: dict[str, Any] = {"balanced_accuracy": float(recall[there].mean())}
         if self.top:
-            said[f"top{self.top}_accuracy"] = float(figures[-1]) / rows
+            said[f"top{self.top}_accuracy"] = float(figures[self.size - 1]) / rows
         if self.units <= MOST_SHOWN:
             said["recall"] = [float(one) if has else None for one, has in zip(recall, there, strict=True)]
+        if len(figures) > self.size:
+            said["confusion"] = figures[self.size :].astype(int).reshape(self.units, -1).tolist()
         return said
 
     def _of_targets(self, figures: Array, rows: int) -> dict[str, Any]:

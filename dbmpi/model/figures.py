@@ -34,7 +34,7 @@ class Figures:
         ----------
         targets
             As `PartitionModel.evaluate` takes them.
-        figures : float64 array (measures.size,)
+        figures : float64 array (measures.size,), or (measures.full_size,) for all there is to count
         """
         if self.measures.kind == "classes":
             self._add_classes(workspace, boundary, targets, figures)
@@ -53,9 +53,17 @@ class Figures:
             of_class += np.bincount(labels_B, minlength=self.measures.units)
             hits = labels_B[workspace.merged[ARGMAX] == labels_B]
             right += np.bincount(hits, minlength=self.measures.units)
+            self._add_pairs(workspace.merged[ARGMAX], labels_B, figures[self.measures.size :])
         if self.measures.top:
             above_B = self._ahead(workspace, boundary, labels_B)
-            figures[-1] += np.count_nonzero(above_B < self.measures.top) if self._partition == 0 else 0
+            among = np.count_nonzero(above_B < self.measures.top) if self._partition == 0 else 0
+            figures[self.measures.size - 1] += among
+
+    def _add_pairs(self, said_B: Array, labels_B: Array, pairs: Array) -> None:
+        """Add how often each class was taken for each, where that is counted."""
+        if len(pairs):
+            which_B = labels_B * self.measures.units + said_B.astype(np.int64)
+            pairs += np.bincount(which_B, minlength=len(pairs))
 
     def _ahead(self, workspace: Workspace, boundary: Boundary, labels_B: Array) -> Array:
         """Return how many units come before the target, of equal ones those of a lower index; at partition 0.

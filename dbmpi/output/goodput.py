@@ -31,10 +31,13 @@ class Room:
         Of this job, all replicas together.
     earlier_s
         `available_s` of earlier jobs.
+    replicas
+        Of this job.
     """
 
     partitions: int = 0
     earlier_s: float = 0.0
+    replicas: int = 0
 
     def available_s(self, wall_s: float) -> float:
         """Return the seconds of all partitions together, where this job has lasted so long."""

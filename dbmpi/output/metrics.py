@@ -1,74 +1,34 @@
-"""What a run measures: the records of metrics.jsonl, and the sums behind the summary.
+"""The log of a run: what it measures, as the records of metrics.jsonl and for whoever listens.
 
-Every record is one line of JSON with `kind`, `time_s` (since training began), `step` and `examples`
-(minibatches and examples reported so far, all replicas together), and:
-
-    train   loss, accuracy (null for float targets; of several labels, that of single answers),
-            examples_per_s, epoch, wait_share, and waits (share of a partition's time, by cause:
-            `comm.wait.Cause`): since the last one
-    eval    loss, accuracy, rows, final, and what else is measured of such targets (`data.measures`); where
-            there are validation rows also split: "validation" or "test"
-    shard   shard, updates, fetches, refused, staleness_mean, staleness_max, clients, busy_s, bytes; the last
-            one staleness_histogram; where the rule revises, revised_share (of the steps, how much was taken
-            back later) and versions_unknown (updates for which nothing could be)
-    event   text; of the death of a shard also: shard, heir, mirror_age_s, updates_lost (of the model, about)
-    checkpoint  number, bytes, stall_s (in which training stood still), write_s (in the background), score
-    job     began (true: training begins; false: the job ends in order), partitions (of all replicas), wall_s
-            (since the job was launched): for goodput
-
-and with Sandblaster:
-
-    iteration  iteration (0: the start), loss (of the batch, with the penalty), gradient_norm, step_length,
-               evaluations (passes), restarted, examples_per_s (in passes), passes_s, commands_s,
-               bookkeeping_s (seconds since the last one: in passes, in vector operations, of the
-               coordinator's own), waited_s (of passes_s: in which a replica, on average, computed nothing)
-    replica    replica, done, won, lost: portions, at the end
+What records there are, and all their fields, stands in `output.schema`; docs/records.md shows it.
 """
 
 import json
 import math
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dbmpi.arrays import Record
 from dbmpi.data.measures import Measures
-from dbmpi.output.goodput import NO_ROOM, Fate, Room
+from dbmpi.output.counts import RunCounts
+from dbmpi.output.evaluation_sums import EvaluationSums
+from dbmpi.output.goodput import NO_ROOM, Room
+from dbmpi.output.interval import Every, Interval
 from dbmpi.output.lines import LineFile
-from dbmpi.output.progress import Progress, View
-from dbmpi.output.totals import (
-    REFUSALS,
-    TALLY_COUNTS,
-    EvaluationSums,
-    LogState,
-    PartitionTime,
-    Revision,
-    ServiceTotals,
-    Tally,
-    histogram,
-    plain,
-    service,
-)
+from dbmpi.output.progress import Progress
+from dbmpi.output.replica_sums import recorded
+from dbmpi.output.schema import VERSION
+from dbmpi.output.totals import REFUSALS, TALLY_COUNTS, Revision, Tally, histogram, plain
+from dbmpi.output.view import View
 from dbmpi.screen import unshown
 
-_COUNTS = (
-    "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
-    "rows_again", "rows_lost", "updates_lost", "examples_dropped", "discarded_s",
-)  # fmt: skip
+STEADY_S = 1.0  # over which shown figures are measured: those of a portion would jump
+Listener = Callable[[Mapping[str, Any]], object]  # takes a record, and raises nothing
 
 
-@dataclass
-class _Interval:
-    """What was learned since the last train record."""
-
-    since_s: float = 0.0
-    sums: EvaluationSums = field(default_factory=EvaluationSums)
-    time: PartitionTime = field(default_factory=PartitionTime)
-
-
-class MetricsLog:
+class MetricsLog(RunCounts):
     """Writes metrics.jsonl, shows progress, and adds up what the summary says.
 
     Parameters
@@ -79,23 +39,23 @@ class MetricsLog:
         Examples in an epoch.
     labels
         Whether targets are labels, so that there is an accuracy.
-    every_s
-        Interval of the train records, in seconds.
+    every
+        When train records are written, or the seconds between two.
     progress
         What the user sees.
-    born
-        When the program was started, `time.monotonic`.
-    room
-        The partitions there are, for goodput.
+    born, room
+        As `RunCounts`.
     measures
         What evaluations count beside the loss.
     answers
         As `EvaluationSums`.
+    replicas_every_s
+        Interval of the replicas records, in seconds.
 
     Attributes
     ----------
-    empty
-        Sums over no rows yet.
+    listeners
+        They get each record.
     unshown
         What of this run's output could not be shown, and why.
     watched
@@ -109,127 +69,57 @@ class MetricsLog:
         path: Path,
         rows: int,
         labels: bool,
-        every_s: float,
+        every: Every | float,
         progress: Progress,
         born: float | None = None,
         room: Room = NO_ROOM,
         measures: Measures | None = None,
         answers: int = 0,
+        replicas_every_s: float = math.inf,
     ) -> None:
-        self._born = time.monotonic() if born is None else born
-        self._rows, self._every_s, self._progress, self._room = rows, every_s, progress, room
+        super().__init__(EvaluationSums(labels=labels, answers=answers), born, room)
+        self.measures, self.listeners = measures, list[Listener]()
+        self._rows, self._progress, self._replicas_every_s = rows, progress, replicas_every_s
+        self._every = every if isinstance(every, Every) else Every(every)
         self._file = LineFile(path, lambda text: self.say(f"warning: {text}"))
-        self.empty, self.measures = EvaluationSums(labels=labels, answers=answers), measures
-        self._interval = _Interval(sums=self.empty)
-        self.job_started = self.started = self.ended = self._now = 0.0
-        self._before, self._elapsed_before_s, self._wall_before_s = ServiceTotals(), 0.0, 0.0
-        self.step = self.examples = 0
-        self.boundary_messages = self.boundary_bytes = 0
-        self.partition_time = PartitionTime()
-        self.last_evaluation, self.final_evaluation = self.empty, self.empty
+        self._interval, self._seen = Interval(self.empty), Interval(self.empty)
+        self._replicas_since_s = 0.0
+        self.final_evaluation = self.empty
         self.watched = "test"
         self.tested: EvaluationSums | None = None
-        self.shards: dict[int, Record] = {}
         self._new_reports: dict[int, Record] = {}
-        self.iterations = self.passes = 0
-        self.rows_again = self.rows_lost = self.updates_lost = self.examples_dropped = 0
-        self.discarded_s = 0.0
+        self._served: dict[int, tuple[float, float]] = {}  # by shard: when it last reported, and its busy_s
         self.batch: dict[str, Any] = {}
+        self._told: tuple[float, float, float, float] | None = None  # what was shown last of `_seen`
         self.unshown: list[str] = []
 
     def start(self, now: float) -> None:
         """Training begins."""
-        self.job_started = self.ended = self._now = now
-        self.started = now - self._elapsed_before_s
-        self._interval.since_s = self.elapsed_s
-
-    def state(self) -> LogState:
-        """Return what the records and the summary have added up, for `restore`."""
-        values = {field.name: getattr(self, field.name) for field in fields(LogState)}
-        return LogState(**values | {"last_evaluation": replace(self.last_evaluation, figures=())})
-
-    def restore(self, state: LogState) -> None:
-        """Go on from `state`, before `start`."""
-        for name in _COUNTS:
-            setattr(self, name, getattr(state, name))
-        self.last_evaluation, self._before = state.last_evaluation, state.service
-        self.partition_time = state.partition_time
-        self._elapsed_before_s, self._wall_before_s = state.elapsed_s, state.wall_s
-        self._room = self._room.after(state.wall_s)
-
-    @property
-    def service(self) -> ServiceTotals:
-        """What the shards have counted, in earlier jobs too."""
-        return self._before + service(list(self.shards.values()))
-
-    def at(self, now: float) -> None:
-        """Set the time of the records that follow."""
-        self._now = now
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since training began."""
-        return self._now - self.started
-
-    @property
-    def wall_s(self) -> float:
-        """Seconds since the program was started, and of earlier jobs of the run."""
-        return self._wall_before_s + time.monotonic() - self._born
-
-    @property
-    def available_s(self) -> float:
-        """Seconds of all partitions together, of all jobs of the run. See `goodput`."""
-        return self._room.available_s(time.monotonic() - self._born)
-
-    @property
-    def applied_s(self) -> float:
-        """Seconds of all partitions together in which they computed gradients that were applied."""
-        pieces = max(1, sum(int(report["pieces"]) for report in self.shards.values()))
-        service = self.service
-        lost = self.updates_lost + sum(service.refused.values()) / pieces
-        examples_lost = self.rows_lost + self.examples_dropped
-        fate = Fate(self.examples, examples_lost, service.updates, lost)
-        return max(0.0, self.partition_time.computed_s - self.discarded_s) * fate.applied
-
-    @property
-    def train_s(self) -> float:
-        """Seconds from the start to the end of training."""
-        return self.ended - self.started
+        super().start(now)
+        self._interval.since_s = self._seen.since_s = self._replicas_since_s = self.elapsed_s
 
     def train(self, reports: Sequence[Record]) -> None:
         """Add the reports of one portion, one from each partition."""
-        portion = self.empty.add(reports)
-        self._interval.sums = self._interval.sums.add(reports)
-        spent = PartitionTime.of(reports)
-        self._interval.time += spent
-        self.partition_time += spent
-        self.step += int(reports[0]["steps"])
-        self.examples += portion.rows
-        self.examples_dropped += max(int(r["dropped"]) for r in reports)
-        self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
-        self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
-
-    def discard(self, reports: Sequence[Record]) -> None:
-        """Portions that `train` has added count for nothing: their sum was not used."""
-        self.discarded_s += PartitionTime.of(reports).computed_s if reports else 0.0
-
-    def learned(self, minibatches: int, examples: int) -> None:
-        """Add a portion whose reports are gone: those that went to a coordinator that died."""
-        self.step += minibatches
-        self.examples += examples
+        pushes, time = self.count(reports)
+        for interval in (self._interval, self._seen):
+            interval.add(reports, pushes, time)
 
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
         self._now = now
         self.note_unshown(unshown(waiting=False))
-        if self.elapsed_s - self._interval.since_s >= self._every_s and self._interval.sums.rows:
+        if self._every.due(self.elapsed_s - self._interval.since_s, self._interval.sums.rows):
             self._write_interval()
+        if self.elapsed_s - self._replicas_since_s >= self._replicas_every_s:
+            self._write_replicas()
+        self._show_learning()
 
     def end_training(self, now: float) -> None:
         """The last portion is done: write what is left of the train records."""
         self._now = self.ended = now
         if self._interval.sums.rows:
             self._write_interval()
+        self._write_replicas()
 
     def hear(self, report: Record, name: str) -> None:
         """Take in whether the output of another rank lacks something, as its report says."""
@@ -241,29 +131,38 @@ class MetricsLog:
         for text in texts:
             if text not in self.unshown:
                 self.unshown.append(text)
-                self.record("event", text=f"not everything could be shown: {text}")
+                self.record("event", text=f"not everything could be shown: {text}", about="output")
 
     def _write_interval(self) -> None:
-        part, now = self._interval, self.elapsed_s
-        rate = part.sums.rows / max(now - part.since_s, 1e-9)
-        self.record(
-            "train",
-            loss=part.sums.loss,
-            accuracy=part.sums.accuracy,
-            examples_per_s=rate,
-            epoch=self.examples / self._rows,
-            wait_share=part.time.wait_share,
-            waits=part.time.shares,
-        )
-        self._interval = _Interval(now, self.empty)
-        self._show(part.sums.loss, part.sums.accuracy, rate)
+        now_s = self.elapsed_s
+        self.record("train", **self._interval.recorded(now_s, self.examples / self._rows))
+        self._interval = Interval(self.empty, now_s)
 
-    def _show(self, loss: float, accuracy: float, rate: float) -> None:
-        now, seen = self.elapsed_s, self.last_evaluation
-        if now < self._progress.next_s:
+    def _write_replicas(self) -> None:
+        """Record what replicas have done since the last time, if anything."""
+        since_s, self._replicas_since_s = self._replicas_since_s, self.elapsed_s
+        if self._replicas:
+            lists = recorded(self.take_replicas(), self.left)
+            self.record("replicas", interval_s=self.elapsed_s - since_s, **lists)
+
+    def _show_learning(self) -> None:
+        """Show what was measured last over `STEADY_S`, or the first figures there are, if it is time."""
+        now_s, seen = self.elapsed_s, self._seen
+        if now_s < self._progress.next_s:
             return
-        counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
-        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations, self.watched))
+        if seen.sums.rows and (self._told is None or now_s - seen.since_s >= STEADY_S):
+            mean = math.nan if seen.pushes.mean is None else seen.pushes.mean
+            self._told = seen.sums.loss, seen.sums.accuracy, seen.examples_per_s(now_s), mean
+            self._seen = Interval(self.empty, now_s)
+        if self._told is not None:
+            self._show(*self._told)
+
+    def _show(self, loss: float, accuracy: float, rate: float, staleness: float = math.nan) -> None:
+        if self.elapsed_s < self._progress.next_s:
+            return
+        now_s, counts, tested = self.elapsed_s, (self.step, self.examples), self.last_evaluation
+        of_test, run = (tested.loss, tested.accuracy), (self.iterations, self.watched)
+        self._progress.show(View(now_s, *counts, loss, accuracy, *of_test, rate, *run, staleness))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""
@@ -306,28 +205,30 @@ class MetricsLog:
             busy_s=float(report["busy_s"]),
             bytes_in=int(report["bytes_in"]),
             bytes_out=int(report["bytes_out"]),
+            interval_busy=self._interval_busy(report),
             **({"staleness_histogram": histogram(report)} if report["last"] else {}),
         )
+
+    def _interval_busy(self, report: Record) -> float | None:
+        """Return the share of the time since a shard's last record in which it served; None of no time."""
+        shard, now = int(report["shard"]), (self._now, float(report["busy_s"]))
+        since_s, busy_s = self._served.get(shard, (self.job_started, 0.0))
+        self._served[shard] = now
+        return min(1.0, (now[1] - busy_s) / (now[0] - since_s)) if now[0] > since_s else None
 
     def take_reports(self) -> dict[int, Record]:
         """Return the shards' reports that have come since the last call, by shard."""
         new, self._new_reports = self._new_reports, {}
         return new
 
-    def reset_updates(self, shard: int) -> None:
-        """A shard has died: its successor reports the updates of its pieces from now on."""
-        if shard in self.shards:
-            for name in ("updates", "pieces", "recent", "recent_not_finite"):
-                self.shards[shard][name] = 0
-
-    def lose_updates(self, lost: int) -> None:
-        """A shard has taken so many updates of the model with it."""
-        self.updates_lost += lost
-
-    def event(self, text: str, **values: object) -> None:
-        """Record something that happened, and show it."""
-        self.record("event", text=text, **values)
+    def event(self, text: str, about: str = "other", **values: object) -> None:
+        """Record something that happened, one of `schema.ABOUT`, and show it."""
+        self.record("event", text=text, about=about, **values)
         self.say(text)
+
+    def silence(self, text: str) -> None:
+        """Record that a rank is silent, and show it."""
+        self.event(text, about="silence")
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
@@ -357,8 +258,9 @@ class MetricsLog:
 
     def job(self, began: bool) -> None:
         """Record that training begins, or that the job ends in order. See `goodput`."""
-        wall_s = round(time.monotonic() - self._born, 4)
-        self.record("job", began=began, partitions=self._room.partitions, wall_s=wall_s)
+        of_run = {"schema": VERSION, "replicas": self.room.replicas} if began else {}
+        wall_s, at = round(self.job_s, 4), datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.record("job", began=began, partitions=self.room.partitions, wall_s=wall_s, at=at, **of_run)
 
     def record(self, kind: str, **values: object) -> None:
         """Write one record."""
@@ -366,6 +268,8 @@ class MetricsLog:
         base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
         content = base | {name: plain(value) for name, value in values.items()}
         self._file.write(json.dumps(content) + "\n")
+        for listener in self.listeners:
+            listener(content)
 
     def close(self) -> None:
         """Close the file, and leave the terminal as it was."""

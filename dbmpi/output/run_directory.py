@@ -20,6 +20,7 @@ from dbmpi.ownership.owned import OwnedDirectory
 CONFIG, RUN, METRICS, MODEL, SUMMARY = "config.toml", "run.json", "metrics.jsonl", "model.h5", "summary.json"
 FINISHED = "finished"  # there when the run has come to its end, not when a job of it was stopped
 CHECKPOINTS = "checkpoints"
+TRACE = "trace"
 WRITTEN = CONFIG, RUN, METRICS, MODEL, SUMMARY, FINISHED, CHECKPOINTS
 
 
@@ -118,6 +119,16 @@ def check_foreign(path: Path, of_a_run: bool) -> None:
         )
 
 
+def trace_directory(owned: OwnedDirectory) -> Path:
+    """Return where the files of this job's trace are: jobs of one run have their own, by generation."""
+    return owned.path / TRACE / f"{owned.generation:06d}"
+
+
+def trace_file(owned: OwnedDirectory, rank: int) -> str:
+    """Return the name of a rank's trace in the run directory."""
+    return f"{TRACE}/{owned.generation:06d}/rank-{rank:05d}.bin"
+
+
 def source_of(path: Path) -> str | None:
     """Return from which file the run of a directory was begun, as run.json says; None where it does not."""
     with suppress(OSError, ValueError):
@@ -130,14 +141,21 @@ def describe_run(
     owned: OwnedDirectory,
     config: Config,
     topology: Topology,
-    hosts: Sequence[str],
+    places: Sequence[Mapping[str, Any]],
     mpi: str,
     threads: Sequence[int],
     resumed_from: int | None = None,
     source: str = "",
-    data: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed, and `data`.
+    """Write the resolved configuration, and run.json: ranks, roles, hosts, versions, seed, and more.
+
+    Parameters
+    ----------
+    places
+        What there is to say of where each rank runs, its host at least.
+    more
+        What else is said, by name.
 
     Returns
     -------
@@ -152,7 +170,7 @@ def describe_run(
     kept = _keep_configuration(owned)
     owned.write_text(CONFIG, to_toml(config))
     ranks = [
-        {"rank": rank, "role": str(role), "host": hosts[rank], "threads": threads[rank]}
+        {"rank": rank, "role": str(role), **places[rank], "threads": threads[rank]}
         for rank, role in enumerate(topology.roles)
     ]
     content = {
@@ -164,7 +182,7 @@ def describe_run(
         "mpi": mpi,
         "versions": versions(),
         "ranks": ranks,
-        "data": data,
+        **(more or {}),
     }
     owned.write_json(RUN, content)
     return kept

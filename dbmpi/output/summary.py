@@ -1,17 +1,20 @@
 """The end of a run: summary.json, and the last lines that the user sees."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dbmpi.errors import STATUS_STOPPED
+from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.goodput import goodput
 from dbmpi.output.metrics import MetricsLog
-from dbmpi.output.totals import EvaluationSums, plain
+from dbmpi.output.replica_sums import summed
+from dbmpi.output.schema import VERSION
+from dbmpi.output.totals import plain
 from dbmpi.text import several
 
 ENDED_BY = {"silence": "the silence of a rank", "death": "the death of the last replica"}  # others say it all
+CONFUSION = "confusion"
 APART = 0.02  # accuracy and balanced accuracy: beyond, both are shown
 
 
@@ -20,6 +23,7 @@ def summary(
 ) -> dict[str, Any]:
     """Return the content of summary.json; `verdict` is what the losses showed (`Stopping.verdict`)."""
     result = {
+        "schema": VERSION,
         "stop_reason": reason,
         "status": status,
         **(verdict or {}),
@@ -31,14 +35,16 @@ def summary(
         "examples": log.examples,
         "boundary_bytes": log.boundary_bytes,
         "boundary_messages": log.boundary_messages,
-        **asdict(log.partition_time),
+        **log.partition_time.shown(),
         **_goodput(log),
         "rows_again": log.rows_again,
         "rows_lost": log.rows_lost,
         "updates_lost": log.updates_lost,
         "examples_dropped": log.examples_dropped,
         **log.service.shown(),
+        "replicas": summed(log.replicas),
         **log.batch,
+        **_confusion(log),
         "unshown": log.unshown,
     }
     return {name: plain(value) for name, value in result.items()}
@@ -55,7 +61,13 @@ def _scores(log: MetricsLog) -> dict[str, Any]:
 def _of_split(log: MetricsLog, split: str, result: EvaluationSums) -> dict[str, Any]:
     """Return what was measured of a split, by name."""
     measured = {"accuracy": result.accuracy, "loss": result.loss, **log.measured(result)}
-    return {f"{split}_{name}": value for name, value in measured.items()}
+    return {f"{split}_{name}": value for name, value in measured.items() if name != CONFUSION}
+
+
+def _confusion(log: MetricsLog) -> dict[str, Any]:
+    """Return which classes were taken for which by the model on the test set, else by the last parameters."""
+    found = log.measured(log.tested or log.final_evaluation)
+    return {CONFUSION: found[CONFUSION]} if CONFUSION in found else {}
 
 
 def _goodput(log: MetricsLog) -> dict[str, Any]:

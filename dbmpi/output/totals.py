@@ -2,78 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
-from dbmpi.comm.wait import CAUSES, Cause
-from dbmpi.typed import Limits
+from dbmpi.output.evaluation_sums import EvaluationSums
+from dbmpi.output.partition_time import PartitionTime
+from dbmpi.output.replica_sums import ReplicaSums
 
 REFUSALS = ("stale", "not_finite", "too_large")
 TALLY_COUNTS = ("done", "won", "lost")
-COORDINATOR = CAUSES[Cause.COORDINATOR]
 _TALLY_SUMS = ("copies", "copies_used", "passes_s", "busy_s")
-
-
-@dataclass(frozen=True)
-class EvaluationSums:
-    """Sums over evaluated rows.
-
-    Parameters
-    ----------
-    labels
-        Whether each row has one right class, so that the accuracy says how good they are.
-    answers
-        Labels of a row each of which may be right or wrong, where there are such.
-    figures
-        What else was counted: `data.measures`.
-    """
-
-    loss_sum: Annotated[float, Limits(finite=False)] = 0.0
-    correct: int = 0
-    rows: int = 0
-    labels: bool = True
-    answers: int = 0
-    figures: Sequence[float] = ()
-
-    def add(self, reports: Sequence[Record]) -> "EvaluationSums":
-        """Return the sums with one job's reports (a partition each) added."""
-        return replace(
-            self,
-            loss_sum=self.loss_sum + sum(float(r["loss_sum"]) for r in reports),
-            correct=self.correct + sum(int(r["correct"]) for r in reports),
-            rows=self.rows + int(reports[0]["examples"]),
-            figures=_added(self.figures, reports),
-        )
-
-    @property
-    def loss(self) -> float:
-        """Mean loss."""
-        return self.loss_sum / self.rows if self.rows else math.nan
-
-    @property
-    def score(self) -> float | None:
-        """How good: accuracy, or minus the loss; None where it is not finite."""
-        value = self.accuracy if self.labels else -self.loss
-        return value if math.isfinite(value) else None
-
-    @property
-    def accuracy(self) -> float:
-        """Share of rows classified rightly, or of answers that are right; not a number for float targets."""
-        most = self.rows * (1 if self.labels else self.answers)
-        return self.correct / most if most else math.nan
-
-
-def _added(figures: Sequence[float], reports: Sequence[Record]) -> Sequence[float]:
-    """Return figures with those of one job's reports, where these have any."""
-    new = [report["figures"] for report in reports if "figures" in (report.dtype.names or ())]
-    if not new:
-        return figures
-    total = np.sum(new, axis=0) + (np.array(figures) if figures else 0.0)
-    return tuple(total.tolist())
 
 
 @dataclass(frozen=True)
@@ -133,50 +75,6 @@ class ServiceTotals:
 
 
 @dataclass(frozen=True)
-class PartitionTime:
-    """Seconds of the ranks of all replicas together, for the portions that they have reported.
-
-    `busy_s` is from an order to its report; `waits_s` is in which they waited, by `Cause`: that for the
-    coordinator came before an order, all else is within `busy_s`.
-    """
-
-    busy_s: float = 0.0
-    waits_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0.0))
-
-    @classmethod
-    def of(cls, reports: Sequence[Record]) -> "PartitionTime":
-        """Add up one portion's reports, a partition each."""
-        waits = np.sum([report["waits_s"] for report in reports], axis=0)
-        busy = sum(float(report["busy_s"]) for report in reports)
-        return cls(busy, dict(zip(CAUSES, waits.tolist(), strict=True)))
-
-    def __add__(self, other: "PartitionTime") -> "PartitionTime":
-        waits = {name: self.waits_s.get(name, 0.0) + other.waits_s.get(name, 0.0) for name in CAUSES}
-        return PartitionTime(self.busy_s + other.busy_s, waits)
-
-    @property
-    def _within_s(self) -> float:
-        """The waits within `busy_s`."""
-        return sum(self.waits_s.values()) - self.waits_s[COORDINATOR]
-
-    @property
-    def computed_s(self) -> float:
-        """The seconds of `busy_s` in which they did not wait."""
-        return max(0.0, self.busy_s - self._within_s)
-
-    @property
-    def wait_share(self) -> float:
-        """The share of `busy_s` in which they waited."""
-        return self._within_s / self.busy_s if self.busy_s else 0.0
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Each wait as a share of all the time, that between portions too."""
-        whole = self.busy_s + self.waits_s[COORDINATOR]
-        return {name: round(wait / whole, 4) if whole else 0.0 for name, wait in self.waits_s.items()}
-
-
-@dataclass(frozen=True)
 class LogState:
     """What the records and the summary of a run have added up, for a checkpoint.
 
@@ -185,7 +83,8 @@ class LogState:
     have learned, as the gradient was accrued, or on its way, where a replica died. `updates_lost` counts,
     about, the updates of the model that shards have taken with them; `examples_dropped` those from which a
     replica learned too late for their round (`downpour.backups`). `discarded_s` are seconds in which
-    partitions computed for passes over the batch that did not come to their end.
+    partitions computed for passes over the batch that did not come to their end. `replicas` says what each
+    one has done: the one of this number in each job.
     """
 
     elapsed_s: float
@@ -204,6 +103,7 @@ class LogState:
     examples_dropped: int = 0
     partition_time: PartitionTime = field(default_factory=PartitionTime)
     discarded_s: float = 0.0
+    replicas: Sequence[ReplicaSums] = ()
 
 
 @dataclass
@@ -272,5 +172,9 @@ def histogram(report: Record) -> list[int]:
 
 
 def plain(value: object) -> object:
-    """Return what JSON can hold: a float that is not finite becomes null."""
+    """Return what JSON can hold: a float that is not finite becomes null, within lists and tables too."""
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: plain(one) for name, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value

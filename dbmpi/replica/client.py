@@ -3,6 +3,7 @@
 `mpi_client.MpiClient` reaches shards over MPI, `run.serial.LocalClient` one in the same process.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,13 +18,16 @@ class Outcome(NamedTuple):
 
     `versions` are those of the fetched parameters, a piece each, or None if nothing was fetched;
     `refused` counts the pieces whose push a shard refused, of a pass over the batch that has ended too;
-    `late` those whose round was over; `next_round` is the number of the round that comes next.
+    `late` those whose round was over; `next_round` is the number of the round that comes next. `behind` says
+    of each piece whose push was taken how many updates it has had since the version that was pushed, one by
+    this push with them.
     """
 
     versions: NDArray[np.int64] | None
     refused: int
     late: int = 0
     next_round: int = 0
+    behind: Sequence[int] = ()
 
 
 class Share(NamedTuple):
@@ -70,6 +74,9 @@ class ParameterClient(Protocol):
 
     def begin(self, request: Request) -> None:
         """Begin an exchange; the one before must have ended. That of a round ends with its step."""
+
+    def pushed_square(self, gradient: Array) -> float:
+        """Return the sum of squares of a gradient whose push has just begun."""
 
     def poll(self) -> Outcome | None:
         """Return the outcome if an exchange has just ended, else None."""

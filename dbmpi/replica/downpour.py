@@ -31,6 +31,7 @@ from dbmpi.model.tensors import Tensors, tensors
 from dbmpi.replica.client import ALONE, Outcome, ParameterClient, Request
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.replica.loader import Loader, Minibatch
+from dbmpi.replica.push_counts import PushCounts
 from dbmpi.replica.worker import Handler, UrgentHandler
 from dbmpi.server.rules import local_rate
 from kernels.parameters import rules
@@ -98,6 +99,7 @@ class DownpourClient:
         self._accrued = self._view(client.room())
         self._in_flight = self._accrued if self._waits else self._view(client.room())
         self._scratch: Tensors | None = None
+        self._pushed = PushCounts(own=settings.average == 1)
         self._averages = averages
         self._average: Tensors | None = None  # where it arrives
         self._accrued_steps = self._accrued_examples = self._examples_in_flight = 0
@@ -126,10 +128,12 @@ class DownpourClient:
         if not self._learning:
             self.begin()
         examples = int(assignment["examples"])
+        self._pushed.begin()
         for minibatch in self._loader.train():
             self._learn(minibatch, examples + int(report["examples"]), report)
             self._on_minibatch()
         report["unpushed"] = self.unpushed
+        self._pushed.fill(report)
 
     def _learn(self, minibatch: Minibatch, examples: int, report: Record) -> None:
         """Learn from a minibatch, and add it to a report; `examples` were handed out before it."""
@@ -175,7 +179,8 @@ class DownpourClient:
         self._accrue(gradient, fresh, replaced=self._waits and bool(self._due & Op.FETCH))
         self.steps += 1
         self._accrued_examples += width
-        self._exchange(self.rate.at(examples))
+        self._pushed.rate = self.rate.at(examples)
+        self._exchange(self._pushed.rate)
         return score
 
     def _due_at(self, step: int) -> Op:
@@ -231,6 +236,8 @@ class DownpourClient:
         self.client.begin(Request(op | use, self._accrued.flat, versions, rate, steps, self._share))
         if op & Op.PUSH:
             self.pushes += 1
+            if self._pushed.wanted:
+                self._pushed.sample(self.client.pushed_square(self._accrued.flat), steps)
             self._accrued, self._in_flight = self._in_flight, self._accrued
             self._accrued_steps = 0
             self._examples_in_flight, self._accrued_examples = self._accrued_examples, 0
@@ -249,6 +256,7 @@ class DownpourClient:
             return
         self._examples_in_flight = 0
         self.refused += outcome.refused
+        self._pushed.count(outcome.behind)
         if outcome.refused:
             self._due |= Op.FETCH
         if outcome.versions is None:

@@ -5,6 +5,7 @@ node reads the gradient where it was computed, and writes parameters where they 
 memory; else, and from other nodes, both travel as messages. Minibatches go on meanwhile.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -15,13 +16,17 @@ from dbmpi.arrays import Array
 from dbmpi.comm import ulfm
 from dbmpi.comm.messages import tolerant
 from dbmpi.comm.protocol import NO_ROUND, REPLY_HEADER, REQUEST_HEADER, UNKNOWN, WIRE, Op, Status
-from dbmpi.comm.wait import Waiter
+from dbmpi.comm.wait import Cause, Waiter
 from dbmpi.errors import ProtocolError
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.piece_exchange import PUSHES, PieceExchange, Vectors
 from dbmpi.replica.rooms import Rooms
 from dbmpi.server.compression import COMPRESSED, Encoder
+from dbmpi.spans import Kind
+from kernels.parameters import rules
+
+NOTHING = np.zeros(0, np.int64)  # nothing was pushed
 
 
 class MpiClient:
@@ -63,6 +68,7 @@ class MpiClient:
         near: Iterable[int] = (),
     ) -> None:
         self._comm, self._waiter, self._ranks, self._poll_orders = comm, waiter, ranks, poll_orders
+        self._spans = waiter.spans
         self.incoming, self.busy = incoming, False
         self._rooms, self._near = rooms or Rooms(shared=False), set(near)
         self._encoder = Encoder(wire, len(incoming), self._rooms.take) if wire in COMPRESSED else None
@@ -102,6 +108,12 @@ class MpiClient:
                 exchange.measure(gradient)
             self._start(exchange, op)
 
+    def pushed_square(self, gradient: Array) -> float:
+        """See `ParameterClient.pushed_square`; what is not compressed was measured piece by piece."""
+        if self._encoder is not None:
+            return float(rules.sum_of_squares(gradient))
+        return float(self._requests["square"].sum())
+
     def _located(self, op: Op, message: Array) -> Vectors:
         """Return the vectors of an exchange; all of it is mapped, or nothing."""
         vectors = Vectors(self.incoming, message)
@@ -114,6 +126,8 @@ class MpiClient:
 
     def _start(self, exchange: PieceExchange, op: Op) -> None:
         vectors = self._vectors if exchange.rank in self._near else self._vectors.as_messages()
+        exchange.serial = self._spans.serial(exchange.rank, exchange.piece.index)
+        exchange.begun = time.monotonic()
         tolerant(partial(exchange.start, self._comm, op, vectors), self._learn, None)
 
     def poll(self) -> Outcome | None:
@@ -127,7 +141,8 @@ class MpiClient:
 
     def wait(self) -> Outcome:
         """See `ParameterClient.wait`."""
-        self._waiter.until(self._done_or_rerouted, self._late)
+        cause = Cause.FETCH if self._op & Op.FETCH else Cause.PUSH
+        self._waiter.until(self._done_or_rerouted, self._late, cause=cause)
         return self._outcome()
 
     def _done_or_rerouted(self) -> bool:
@@ -145,10 +160,17 @@ class MpiClient:
         """Return whether an exchange has ended; one with a shard that cannot map memory begins again."""
         if not exchange.ended():
             return False
+        self._record(exchange)
         if exchange.unmapped:
             self._near.discard(exchange.rank)
             self._start(exchange, self._op)
         return not exchange.open
+
+    def _record(self, exchange: PieceExchange) -> None:
+        """Record an exchange that has ended."""
+        index, version = exchange.piece.index, int(self._requests["version"][0])
+        now, about = time.monotonic(), (exchange.rank, index, exchange.serial, version)
+        self._spans.add(Kind.EXCHANGE, exchange.begun, now, self._op, *about)
 
     def forget(self) -> None:
         """See `ParameterClient.forget`."""
@@ -212,8 +234,13 @@ class MpiClient:
         self.busy = False
         if not np.array_equal(self._replies["piece"], self._requests["piece"]):
             raise ProtocolError(f"shards answered for pieces {self._replies['piece']}")
-        status, next_round = self._replies["status"], self._replies["round"].max(initial=0)
-        late = int(np.count_nonzero(status == Status.LATE))
-        refused = int(np.count_nonzero(status != Status.OK)) - late
-        versions = self._replies["version"].copy() if self._op & Op.FETCH else None
-        return Outcome(versions, refused, late, int(next_round))
+        status, after = self._replies["status"], self._replies["version"]
+        late = refused = 0
+        behind = after - self._requests["version"] if self._op & Op.PUSH else NOTHING
+        if status.any():  # `Status.OK` is 0
+            late = int(np.count_nonzero(status == Status.LATE))
+            refused = int(np.count_nonzero(status)) - late
+            behind = behind[status == Status.OK] if len(behind) else behind
+        versions = after.copy() if self._op & Op.FETCH else None
+        next_round = int(self._replies["round"].max(initial=0))
+        return Outcome(versions, refused, late, next_round, behind.tolist())

@@ -44,10 +44,13 @@ class PieceExchange:
     ----------
     open
         Whether it has begun, and not all of its messages have passed.
+    begun, serial
+        When its request was sent, `time.monotonic`, and the number of that: `spans.Recorder.serial`.
     """
 
     def __init__(self, piece: Piece, rank: int, request: Record, reply: Record) -> None:
         self.piece, self.rank, self.open = piece, rank, False
+        self.begun, self.serial = 0.0, 0
         self._range = slice(piece.start, piece.stop)
         self._request, self._reply = request, reply
         self._request_bytes, self._reply_bytes = request.view(np.uint8), reply.view(np.uint8)

@@ -62,10 +62,12 @@ class SyncClient(DownpourClient):
         minibatches = self._loader.train() if assignment["minibatches"] else iter(())
         before, first, stride = (int(assignment[name]) for name in ("examples", "round", "stride"))
         self._round = max(self._round, first)
+        self._pushed.begin()
         while self._round < first + int(assignment["rounds"]):
             self._take_part(next(minibatches, None), before + (self._round - first) * stride, report)
             self._on_minibatch()
             self._round = self._next_round()
+        self._pushed.fill(report)
 
     def _take_part(self, minibatch: Minibatch | None, examples: int, report: Record) -> None:
         """Learn from a minibatch in a round, or only wait for its step, after `examples` were handed out."""

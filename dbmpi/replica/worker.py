@@ -17,6 +17,7 @@ from dbmpi.model.tensors import Tensors
 from dbmpi.replica.client import ParameterClient
 from dbmpi.replica.loader import Loader
 from dbmpi.screen import losses
+from dbmpi.spans import Kind
 
 Handler = Callable[[Record, Record], None]  # does what an ASSIGNMENT orders, and fills in its REPORT
 UrgentHandler = Callable[[Record], None]  # does at once what an ASSIGNMENT says
@@ -106,7 +107,8 @@ class PartitionWorker:
     ) -> None:
         self._indices, self._model, self._loader = indices, model, loader
         self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
-        self._figures, self._scored = figures, scored(figures.measures.size)
+        self._figures, measures = figures, figures.measures
+        self._scored = scored(measures.size), scored(measures.full_size)
         self._read_saved = read_saved
         self._use(algorithms)
 
@@ -133,7 +135,9 @@ class PartitionWorker:
         Retired
             When it says to retire.
         """
-        self._urgent[Work(int(assignment["work"]))](assignment)
+        work, start = Work(int(assignment["work"])), time.monotonic()
+        self._urgent[work](assignment)
+        self._record(Kind.URGENT, start, time.monotonic(), assignment, 0)
 
     def take_pushed(self) -> list[Record]:
         """Return a `REPORT` for each push that the shards have acknowledged since the last call."""
@@ -145,18 +149,30 @@ class PartitionWorker:
 
     def perform(self, assignment: Record) -> Record:
         """Do what an assignment orders, and return the `REPORT`, `()`."""
-        start = time.monotonic()
-        ordered_s = self._waiter.take_waited()[Cause.COORDINATOR]
+        start, had_s = time.monotonic(), time.thread_time()
+        ordered_s = self._waiter.take_waited()[0][Cause.COORDINATOR]
         work = Work(int(assignment["work"]))
-        report = self._blank(work, self._scored if work is Work.EVALUATE else REPORT)
+        report = self._blank(work, self._layout(assignment))
         if len(self._algorithms) > 1 and work in self._algorithms[1].handlers():
             self._use(self._algorithms[1:])
         # A run that diverges is found by its loss; numpy's warnings would only hide that message.
         with np.errstate(over="ignore", invalid="ignore"):
             self._handlers[work](assignment, report)
-        self._complete(report, time.monotonic() - start)
+        stop = time.monotonic()
+        self._complete(report, stop - start, time.thread_time() - had_s)
+        self._record(Kind.WORK, start, stop, assignment, int(report["examples"]))
         report["waits_s"][Cause.COORDINATOR] += ordered_s
         return report
+
+    def _record(self, kind: Kind, start: float, stop: float, assignment: Record, examples: int) -> None:
+        """Record that an assignment was carried out."""
+        if self._waiter.spans.on:
+            about = {"piece": int(assignment["index"]), "version": int(assignment["pass_number"])}
+            self._waiter.spans.add(kind, start, stop, int(assignment["work"]), **about, value=examples)
+
+    def _layout(self, assignment: Record) -> "np.dtype[Any]":
+        """Return the layout of the report of an assignment."""
+        return self._scored[int(assignment["full"])] if assignment["work"] == Work.EVALUATE else REPORT
 
     def _evaluate(self, assignment: Record, report: Record) -> None:
         """Score held-out rows on parameters fetched now, or on those of a checkpoint."""
@@ -178,10 +194,11 @@ class PartitionWorker:
         """Ask another shard for the pieces of one that has died."""
         self._algorithm.client.reroute(int(assignment["dead"]), int(assignment["successor"]))
 
-    def _complete(self, report: Record, busy_s: float) -> None:
-        """Add to a report what is counted for any work."""
-        report["busy_s"], report["waits_s"] = busy_s, self._waiter.take_waited()
-        report["wait_s"] = report["waits_s"].sum()
+    def _complete(self, report: Record, busy_s: float, had_s: float) -> None:
+        """Add to a report what is counted for any work; the main thread had a core for `had_s`."""
+        report["waits_s"], polled_s = self._waiter.take_waited()
+        report["busy_s"], report["wait_s"] = busy_s, report["waits_s"].sum()
+        report["cpu_s"] = had_s - polled_s
         report["boundary_messages"], report["boundary_bytes"] = self._model.take_sent()
         counts = np.array([self._algorithm.pushes, self._algorithm.fetches, self._algorithm.refused])
         report["pushes"], report["fetches"], report["refused"] = counts - self._counted

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbmpi.run.context import RunContext
 
 
-def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunContext":
+def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity", started: float) -> "RunContext":
     """Check everything, describe the run in its directory, and load kernels: all up to the first step.
 
     Parameters
@@ -27,6 +27,8 @@ def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunC
         This process, or as a `Guest` that of somebody else.
     who
         It is told what to give up when the run is left: `who.let_go`.
+    started
+        When the program was, `time.monotonic`.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def begin(arguments: cli.Arguments, comm: "Alone", who: "RankIdentity") -> "RunC
 
         context = RunContext(setup)
         who.role = str(setup.topology.roles[0])
-        describe(setup, world)
+        describe(setup, world, started)
         warm_up(context, world)
     return context
 
@@ -58,7 +60,9 @@ def train(context: "RunContext", started: float, shown: "Progress | None" = None
         What the user sees; None for what `output.progress` asks for.
     """
     from dbmpi.run import coordinator_rank, serial
+    from dbmpi.run.tracing import traced
 
     log = coordinator_rank.metrics_log(context, started, shown)
     context.opened.callback(log.close)
-    return serial.run(context, log)
+    with traced(context):
+        return serial.run(context, log)

@@ -7,7 +7,7 @@ states of the rule on the shards are of that rule.
 """
 
 from dataclasses import replace
-from math import sqrt
+from math import ceil, sqrt
 from typing import Final
 
 from dbmpi.config.algorithms import REVISING
@@ -37,6 +37,8 @@ PATIENT_REPLICAS = 10  # with so many more, gradients are so old that the rate f
 MINIBATCHES = 16, 32, 64, 128
 EPOCH = 400  # minibatches that an epoch of one replica is to have
 BATCH_MINIBATCHES, PORTIONS = (16, 32, 64, 128, 256), 16  # of a batch method; portions for each replica
+
+RECORDS = 200  # of training, that a run is to have at least
 
 WARMUP_STEPS, MOST_OF_RUN, MOST_EPOCHS = 50, 0.1, 1.0
 
@@ -165,6 +167,21 @@ def _lengths(config: Config, minibatch: int, rows: int) -> list[float]:
     train = config.train
     lengths = [train.epochs, None if train.steps is None else train.steps * minibatch / rows]
     return [length for length in lengths if length is not None]
+
+
+def examples_a_record(config: Config, rows: int) -> int:
+    """Return after how many examples a train record is due, of a complete configuration; 0: after none.
+
+    A run without such a limit counts as one of the default length. Each iteration of a batch method has a
+    record of its own.
+    """
+    setting = config.output.every_examples
+    if setting != AUTO:
+        return setting
+    if config.batch:
+        return 0
+    lengths = _lengths(config, config.train.minibatch, rows) or _lengths(Config(), 1, rows)
+    return ceil(min(lengths) * rows / RECORDS)
 
 
 def _warmup_epochs(config: Config, minibatch: int, rows: int, replicas: int) -> float:

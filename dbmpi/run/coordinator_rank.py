@@ -29,7 +29,9 @@ def metrics_log(context: RunContext, started: float, shown: "Progress | None" = 
     """Open the run's metrics.jsonl; `shown` is what the user sees, None: as `output.progress` says."""
     from dbmpi.output import progress
     from dbmpi.output.goodput import Room
+    from dbmpi.output.interval import Every
     from dbmpi.output.metrics import MetricsLog
+    from dbmpi.run.choices import examples_a_record
 
     config, rows = context.config, context.setup.description.train_rows
     output = config.output
@@ -37,11 +39,13 @@ def metrics_log(context: RunContext, started: float, shown: "Progress | None" = 
     shown = shown or progress.make(output.progress, output.plain_every_s, config.train, rows, iterations)
     path = context.setup.run_dir / run_directory.METRICS
     topology = context.setup.topology
-    room = Room(len(topology.replicas) * topology.partitions, _earlier_s(path))
+    replicas = len(topology.replicas)
+    room = Room(replicas * topology.partitions, _earlier_s(path), replicas)
     counted = measures(context)
     answers = counted.units if counted.kind == "labels" else 0
-    plan = rows, context.labels, output.every_s, shown
-    log = MetricsLog(path, *plan, started, room, counted, answers)
+    every = Every(output.every_s, examples_a_record(config, rows))
+    plan = rows, context.labels, every, shown
+    log = MetricsLog(path, *plan, started, room, counted, answers, output.shard_every_s)
     log.watched = context.setup.description.watched
     return log
 
@@ -126,7 +130,8 @@ def make(
     shared = Coordination(replicas, log, stopping)
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
-    checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
+    parts = shared.stopping, last, replicas.keep_alive, context.waiter.spans
+    checkpoints = CheckpointManager(writer, cluster.shards, log, *parts)
     downpour = _downpour(context, cluster, shared, checkpoints) if config.uses_downpour else None
     sandblaster = _sandblaster(context, cluster, shared, checkpoints) if config.batch else None
     keeps_best, data = config.train.patience is not None, context.setup.description
@@ -225,7 +230,7 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
     shared.log.job(began=True)
     if saved is not None:
         learned = f"after {saved.manifest.state.examples:,} examples"
-        shared.log.event(f"goes on from checkpoint {saved.manifest.number}, {learned}")
+        shared.log.event(f"goes on from checkpoint {saved.manifest.number}, {learned}", about="resume")
     coordinator.checkpoints.start()
 
     warm = sandblaster is not None and state is not None and state.sandblaster is not None
@@ -240,7 +245,8 @@ def coordinate(coordinator: Coordinator, saved: "Checkpoint | None") -> "Stoppin
         sandblaster.train()
     coordinator.checkpoints.finish()
     if coordinator.checkpoints.retaken and shared.stopping.finished:
-        again = Evaluation(shared, shared.log.final_evaluation.rows)  # a shard's successor has other values
+        rows = shared.log.final_evaluation.rows
+        again = Evaluation(shared, rows, full=True)  # a shard's successor has other values
         coordinator.cluster.drive(again)
         if shared.replicas.living:
             shared.stopping.check_final(again.result)
@@ -255,7 +261,8 @@ def _look_at_test(coordinator: Coordinator, rows: int, first: int) -> None:
     from dbmpi.coordinator.activity import Evaluation
 
     shared = coordinator.shared
-    look = Evaluation(shared, rows, first, coordinator.model if coordinator.keeps_best else 0)
+    checkpoint = coordinator.model if coordinator.keeps_best else 0
+    look = Evaluation(shared, rows, first, checkpoint, full=True)
     coordinator.cluster.drive(look)
     if shared.replicas.living:
         shared.log.test(look.result)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from dbmpi import phases
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_STOPPED
 from dbmpi.run import launch
 
@@ -74,6 +75,7 @@ class EarlySignals:
     def _end(self, number: int, frame: FrameType | None) -> None:
         for one in (*STOPS, signal.SIGINT):
             signal.signal(one, signal.SIG_IGN)
+        phases.over()
         self.let_go()
         if _launched():
             time.sleep(KILL_S if number in BY_LAUNCHERS else FIRST_S * bool(launch.env_rank(os.environ)))

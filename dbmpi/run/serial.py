@@ -22,6 +22,8 @@ from dbmpi.run.context import RunContext
 from dbmpi.run.last_word import LastWord
 from dbmpi.run.model_output import save_model, save_saved
 from dbmpi.server.shard import Shard
+from dbmpi.spans import OFF, Kind, Off
+from kernels.parameters import rules
 
 POLL_S = 1e-3
 CLIENT = 0  # the one there is, as the shard calls it
@@ -37,10 +39,14 @@ class LocalClient:
     shared
         Whether the replica may compute on `values` itself, so that a fetch moves nothing: it must
         then fetch after every step, and take none on its own copy.
+    spans
+        Records when.
     """
 
-    def __init__(self, shard: Shard, pieces: Sequence[Piece], values: Array, shared: bool) -> None:
-        self._shard, self._pieces, self._values = shard, pieces, values
+    def __init__(
+        self, shard: Shard, pieces: Sequence[Piece], values: Array, shared: bool, spans: Off = OFF
+    ) -> None:
+        self._shard, self._pieces, self._values, self._spans = shard, pieces, values, spans
         self.shared = shared
         self.incoming = values if shared else np.empty_like(values)
         self._ended: Outcome | None = None
@@ -56,18 +62,26 @@ class LocalClient:
 
     def begin(self, request: Request) -> None:
         """Do the whole exchange: a round has one replica. See `ParameterClient.begin`."""
-        op, rate, refused = request.op, request.rate, 0
+        op, rate, refused, behind = request.op, request.rate, 0, []
+        start = time.monotonic()
         for piece, version in zip(self._pieces, request.versions, strict=True):
             part = request.gradient[piece.start : piece.stop]
             since = self._shard.since(piece.index, CLIENT, op, int(version), request.steps)
             if op & Op.PUSH:
                 status = self._shard.push(piece.index, part, int(version), rate, since=since)
                 refused += status is not Status.OK
+                if status is Status.OK:
+                    behind.append(self._shard.held[piece.index].version - int(version))
             elif op & Op.ACCRUE:
                 refused += self._shard.accrue(piece.index, part, int(version)) is not Status.OK
             if op & Op.CLOSE:
                 self._shard.close([piece.index])
-        self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused)
+        self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused, behind=behind)
+        self._spans.add(Kind.SERVE, start, time.monotonic(), op)
+
+    def pushed_square(self, gradient: Array) -> float:
+        """See `ParameterClient.pushed_square`."""
+        return float(rules.sum_of_squares(gradient))
 
     def _fetch(self, op: Op) -> NDArray[np.int64]:
         client = CLIENT if op & Op.LEARN else None
@@ -132,7 +146,7 @@ class LocalCluster:
         self._every_s = context.config.output.shard_every_s
         self._shard, self._dispatcher, self._log = shard, dispatcher, log
         self._next_report = 0.0
-        self._shard_writer = ShardWriter(context.setup.owned, 0)
+        self._shard_writer = ShardWriter(context.setup.owned, 0, context.waiter.spans)
         self.owners = Owners(1)
         self._written: Callable[[Written], None] = lambda written: None
 
@@ -207,7 +221,7 @@ def _parameters(context: RunContext) -> tuple[Shard, LocalClient]:
     shard, values = shard_rank.shard(context, 0)
     settings = context.config.downpour
     shared = (settings.waits and settings.n_fetch == 1) or not context.config.uses_downpour
-    return shard, LocalClient(shard, context.pieces, values, shared)
+    return shard, LocalClient(shard, context.pieces, values, shared, context.waiter.spans)
 
 
 def _report_last(shard: Shard, log: MetricsLog) -> None:

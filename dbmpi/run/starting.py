@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbmpi import phases
 from dbmpi.comm import abort
 from dbmpi.errors import UserError
 from dbmpi.run import launch, stale_variables
@@ -37,6 +38,7 @@ def listening(run: Callable[[], int]) -> int:
             print("dbmpi: interrupted", file=sys.stderr, flush=True)
             return abort.STATUS_INTERRUPTED
         finally:
+            phases.over()
             EARLY.over()
 
 
@@ -64,6 +66,7 @@ def begin(
     if not launch.launched(os.environ):
         who = _known(0)
         return abort.guarded(lambda: alone(who), who, abort.leave)
+    phases.phase("starting MPI")
     try:
         with bounded():
             from mpi4py import MPI

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dbmpi.comm.alone import Alone, Guest
 from dbmpi.comm.meeting import gathered, meet, shared, while_loading
 from dbmpi.errors import UserError
+from dbmpi.phases import phase
 from dbmpi.run.capacity import limits
 from dbmpi.run.cautions import expectations
 from dbmpi.run.cores import thread_reasons
@@ -30,25 +31,29 @@ NEVER = 1_000_000  # collections of young objects, before one of the old
 COMPILE_S = 300.0  # compilation alone may take longer than a short cluster.timeout_s
 
 
-def describe(setup: "Setup", comm: "MPI.Intracomm") -> None:
-    """Write the resolved configuration and run.json. Collective over `comm`."""
+def describe(setup: "Setup", comm: "MPI.Intracomm", started: float) -> None:
+    """Write the resolved configuration and run.json. Collective over `comm`.
+
+    Parameters
+    ----------
+    started
+        When the program was, `time.monotonic`.
+    """
     what, library = "writing run.json", _library(comm)
     timeout_s = while_loading(setup.config.cluster.timeout_s)
     threads = gathered(comm, setup.threads, what, timeout_s)
     guest = isinstance(comm, Guest)
-    shared(comm, lambda: _describe(setup, threads or [], library, guest), what, timeout_s)
+    shared(comm, lambda: _describe(setup, threads or [], library, started, guest), what, timeout_s)
 
 
-def _describe(setup: "Setup", threads: list[int], library: str, guest: bool) -> None:
+def _describe(setup: "Setup", threads: list[int], library: str, started: float, guest: bool) -> None:
     """See `describe`; on rank 0."""
-    from dbmpi.data.format import format_of
     from dbmpi.output.run_directory import CONFIG, describe_run
+    from dbmpi.run.description import about, places
 
-    hosts = [place.host for place in setup.places]
     resumed_from = setup.resume.manifest.number if setup.resume is not None else None
-    plan = setup.config, setup.topology, hosts, library, threads, resumed_from
-    data = format_of(setup.description, setup.network.loss).to_json()
-    kept = describe_run(setup.owned, *plan, setup.source, data)
+    plan = setup.config, setup.topology, places(setup), library, threads, resumed_from
+    kept = describe_run(setup.owned, *plan, setup.source, about(setup, started))
     setup.begin()
     if kept:
         say_warning(f"{setup.run_dir / CONFIG} was not as a run writes it; what was there is {kept} now")
@@ -95,6 +100,7 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     setup, rank = context.setup, comm.Get_rank()
     role, timeout_s = setup.topology.roles[rank], max(context.config.cluster.timeout_s, COMPILE_S)
     guest = isinstance(comm, Guest)
+    phase("loading kernels")
     if rank in compilers(setup):
         speaks = rank == setup.topology.replicas[0][0]
         with _announcing_compilation() if speaks else nullcontext():
@@ -112,6 +118,7 @@ def _announcing_compilation() -> Iterator[None]:
     from kernels.image import store
 
     def tell() -> None:
+        phase("compiling kernels")
         say("dbmpi: compiling kernels, in a minute or so; later runs on this machine load them")
 
     store.compiling.append(tell)

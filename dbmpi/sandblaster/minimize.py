@@ -48,7 +48,7 @@ class Iteration:
 
     `loss` and `gradient_norm` are those at its end (of the sample that comes next, if there are samples),
     `evaluations` its passes over the batch, and `restarted` says that it went along the negative gradient for
-    want of a better direction.
+    want of a better direction. `line_search` has step length and loss of each point that it tried, in order.
     """
 
     number: int
@@ -57,6 +57,7 @@ class Iteration:
     step_length: float
     evaluations: int
     restarted: bool
+    line_search: tuple[tuple[float, float], ...] = ()
 
 
 def make(name: str, history: int) -> Method:
@@ -116,12 +117,12 @@ class _Step:
 
     end: Trial
     direction: Direction
-    evaluations: int
+    tried: tuple[Trial, ...]
     restarted: bool
 
     def report(self, number: int, at: Iterate, anew: int) -> Iteration:
-        evaluations = self.evaluations + anew
-        return Iteration(number, at.loss, at.gradient_norm, self.end.alpha, evaluations, self.restarted)
+        passes, search = len(self.tried) + anew, tuple((one.alpha, one.phi) for one in self.tried)
+        return Iteration(number, at.loss, at.gradient_norm, self.end.alpha, passes, self.restarted, search)
 
 
 class _Line:
@@ -130,19 +131,19 @@ class _Line:
     def __init__(self, problem: Problem, direction: Direction) -> None:
         self._problem = problem
         self._before = Program().combine(DIRECTION, direction.terms)
-        self.evaluations = 0
+        self.tried: list[Trial] = []
 
     def __call__(self, alpha: float) -> Trial:
-        self.evaluations += 1
         phi = self._problem.evaluate(self._before.combine(PARAMETERS, [(1.0, BASE), (alpha, DIRECTION)]))
         self._before = Program()
         (slope,) = self._problem.run(Program().dots([(GRADIENT, DIRECTION)]))
-        return Trial(alpha, phi, slope)
+        self.tried.append(Trial(alpha, phi, slope))
+        return self.tried[-1]
 
 
 def _step(problem: Problem, method: Method, at: Iterate) -> _Step | None:
     """Search along the direction; if that is no good, along the negative gradient."""
-    evaluations = 0
+    tried: tuple[Trial, ...] = ()
     for direction in (at.direction, steepest(at.gg)):
         restarted = direction is not at.direction
         if restarted:
@@ -152,9 +153,9 @@ def _step(problem: Problem, method: Method, at: Iterate) -> _Step | None:
         if direction.descends(at.gradient_norm):
             line = _Line(problem, direction)
             end = search(line, Trial(0.0, at.loss, direction.slope), direction.alpha, method.c2)
-            evaluations += line.evaluations
+            tried += tuple(line.tried)
             if end is not None:
-                return _Step(end, direction, evaluations, restarted)
+                return _Step(end, direction, tried, restarted)
     return None
 
 

@@ -110,7 +110,8 @@ class Pass(Activity):
         if not self._replicas.living:
             return
         if self.scheduler.broken:
-            self._log.event("its last push may not have reached every shard: the pass is made again")
+            text = "its last push may not have reached every shard: the pass is made again"
+            self._log.event(text, about="death")
         else:
             self._carry_out()
 

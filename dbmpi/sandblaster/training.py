@@ -16,7 +16,7 @@ from dbmpi.coordinator.checkpoint_manager import CheckpointManager
 from dbmpi.coordinator.cluster import Cluster
 from dbmpi.coordinator.scores import ScoreKeeper
 from dbmpi.coordinator.trigger import IntervalTrigger
-from dbmpi.output.totals import EvaluationSums
+from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.sandblaster.minimize import Iteration, minimize
 from dbmpi.sandblaster.optimizer_state import Limits
 from dbmpi.sandblaster.problem import BatchProblem, Interrupted
@@ -96,7 +96,7 @@ class Sandblaster:
 
     def _score_and_save(self) -> EvaluationSums:
         """Score the last parameters, and save those of a run that is over; return the result."""
-        result = self._score()
+        result = self._score(full=True)
         self._stopping.check_final(result)
         if self._saves_last and not self._stopping.lost:
             self._save(result.score)
@@ -172,8 +172,8 @@ class Sandblaster:
         self._evaluations_s += self._clock() - started
         return result
 
-    def _score(self) -> EvaluationSums:
-        self._scores.begin()
+    def _score(self, full: bool = False) -> EvaluationSums:
+        self._scores.begin(full)
         self._cluster.drive(self._scores.evaluation)
         self._problem.check_shards()
         if not self._shared.replicas.living:
@@ -233,4 +233,4 @@ class Sandblaster:
         point = self._problem.rollback.back_to(number)
         self._problem.resume(point)
         if point.optimizer_state is not None:
-            self._log.event(f"goes on from iteration {point.optimizer_state.number}")
+            self._log.event(f"goes on from iteration {point.optimizer_state.number}", about="death")

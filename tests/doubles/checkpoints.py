@@ -28,7 +28,8 @@ from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.layout.sharding import Piece
-from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+from dbmpi.output.evaluation_sums import EvaluationSums
+from dbmpi.output.totals import LogState, ServiceTotals
 from tests.doubles.owner import owner
 
 Tensors = dict[str, np.ndarray]

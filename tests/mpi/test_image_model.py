@@ -12,6 +12,7 @@ from dbmpi.layout.boxes import volume, within
 from dbmpi.layout.boxes import whole as full
 from dbmpi.layout.network import Network, from_layers
 from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.layout.traffic import boundary_bytes_per_example, shared_bytes_per_minibatch
 from dbmpi.model.boundary import Peers
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
@@ -114,6 +115,9 @@ def test_tiles_compute_what_the_image_computes(comm: Any, name: str) -> None:
         one_step(model, cut(model.partitioning, comm.rank, complete), x, labels)
     traffic, sent = model.partitioning.traffic(comm.rank, B, 8), Traffic(*model.take_sent())
     assert sent == Traffic(steps * traffic.messages, steps * traffic.bytes)
+    each = boundary_bytes_per_example(model.partitioning, 8, reduction=True)[comm.rank]
+    whole = shared_bytes_per_minibatch(model.partitioning, 8)[comm.rank]
+    assert sent.bytes == steps * (B * sum(each) + sum(whole))
     model.free()
 
 

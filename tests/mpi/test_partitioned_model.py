@@ -14,6 +14,7 @@ from dbmpi.layout.boxes import volume, within
 from dbmpi.layout.boxes import whole as full
 from dbmpi.layout.network import Network, from_layers
 from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.layout.traffic import boundary_bytes_per_example
 from dbmpi.model.boundary import Peers
 from dbmpi.model.figures import Figures
 from dbmpi.model.partition import PartitionModel
@@ -142,6 +143,7 @@ def test_boundary_traffic_is_the_minimum(comm: Any, targets: str) -> None:
     assert sent == Traffic(steps * messages, steps * size)
     mine = plan.traffic(me, B, 4, labels)
     assert sent == Traffic(steps * mine.messages, steps * mine.bytes)
+    assert sent.bytes == steps * B * sum(boundary_bytes_per_example(plan, 4, labels)[me])
     assert model.take_sent() == (0, 0)
     model.free()
 

@@ -7,7 +7,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from dbmpi.output.schema import SUMMARY
 from scripts import processes
+from tests.doubles.record_fields import wrong, wrong_records
 
 QUIET = ("--set", "output.progress=none")
 
@@ -30,14 +32,16 @@ def one_message(done: processes.Finished, *words: str, traceback: bool = False) 
 
 
 def summary(run: Path) -> dict[str, Any]:
-    """Return summary.json."""
+    """Return summary.json; its fields must be those of the table."""
     content: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    assert list(wrong(content, SUMMARY, content.get("schema", 1))) == []
     return content
 
 
 def records(run: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl, of one kind."""
+    """Return the records of metrics.jsonl, of one kind; the fields of all must be those of the tables."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert wrong_records(lines) == []
     return [line for line in lines if kind in (None, line["kind"])]
 
 

@@ -12,6 +12,8 @@ from dbmpi.config import load as settings
 from dbmpi.data import digits
 from dbmpi.layout import network
 from dbmpi.layout.partitioning import Partitioning, Traffic
+from dbmpi.output.schema import RUN
+from tests.doubles.record_fields import wrong
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, messages, outputs, parameters, records, split, summary
 
@@ -78,15 +80,28 @@ def test_metrics_have_the_four_fields_in_every_record(eight):
     assert all({"kind", "time_s", "step", "examples"} <= record.keys() for record in every)
     assert {record["kind"] for record in every} >= {"train", "eval", "shard"}
     trained = records(run, "train")
-    fields = {"loss", "accuracy", "examples_per_s", "epoch", "wait_share", "waits"}
-    assert all(fields <= record.keys() for record in trained)
+    assert all(record["gradient_norm"] > 0 and record["learning_rate"] > 0 for record in trained)
     for earlier, later in zip(trained, trained[1:], strict=False):
         assert later["examples"] > earlier["examples"] and later["time_s"] >= earlier["time_s"]
     assert trained[-1]["examples"] == summary(run)["examples"]
     final = records(run, "eval")[-1]
     assert final["final"] and final["rows"] == 360 and final["accuracy"] == summary(run)["test_accuracy"]
+    assert sum(map(sum, final["confusion"])) == 360 and "confusion" not in records(run, "eval")[0]
     last = records(run, "shard")[-1]
     assert sum(last["staleness_histogram"]) == last["updates"]
+
+
+def test_clients_see_the_same_staleness_as_shards(eight):
+    """But for the last pushes: a client need not wait for their replies before it has reported."""
+    run, _ = eight
+    content, (of_replicas,) = summary(run), records(run, "replicas")
+    assert content["replicas"]["learned"] == of_replicas["learned"]
+    assert sum(of_replicas["learned"]) == content["examples"]
+    assert max(of_replicas["staleness_max"]) <= content["staleness_max"]
+    means = np.average(of_replicas["staleness_mean"], weights=of_replicas["pushes"])
+    assert means == pytest.approx(content["staleness_mean"], rel=0.05)
+    assert sum(of_replicas["computed_s"]) == pytest.approx(content["computed_s"])
+    assert 0 < content["core_share"] <= 1
 
 
 def test_run_json_says_who_did_what(eight):
@@ -98,6 +113,10 @@ def test_run_json_says_who_did_what(eight):
     replicas = [f"replica {r} partition {p}" for r in range(3) for p in range(2)]
     assert roles == ["coordinator", "shard 0", *replicas]
     assert all(rank["host"] and rank["threads"] >= 1 for rank in content["ranks"])
+    assert list(wrong(content, RUN)) == []
+    assert [(node["ranks"], node["host"]) for node in content["nodes"]] == [(8, content["ranks"][0]["host"])]
+    assert content["crowded"] == (content["nodes"][0]["cores"] < 8)
+    assert re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", content["ranks"][0]["cores"])
 
 
 def test_numpy_alone_gets_the_summary_s_numbers_from_the_saved_model(eight):
@@ -129,6 +148,10 @@ def test_boundary_traffic_is_that_of_the_plan(eight):
     content = summary(run)
     found = content["boundary_messages"], content["boundary_bytes"]
     assert found == planned(run, 2, content["examples"], content["steps"]) and found[0] > 0
+    traffic = json.loads((run / "run.json").read_text())["traffic"]
+    each, whole = traffic["boundary_bytes_per_example"], traffic["shared_bytes_per_minibatch"]
+    assert found[1] == content["examples"] * sum(map(sum, each)) + content["steps"] * sum(map(sum, whole))
+    assert sum(map(sum, traffic["shard_bytes"])) == 4 * sum(map(np.size, parameters(run).values()))
 
 
 def test_resolved_configuration_can_be_given_back(eight, launch, tmp_path):

@@ -7,7 +7,8 @@ from dbmpi.checkpoint.coordinator_state import CoordinatorState
 from dbmpi.checkpoint.run_state import DownpourState, RunState, SandblasterState, StoppingState
 from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.comm.assignments import Note, PlanNumbers, Portion
-from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals, Tally
+from dbmpi.output.evaluation_sums import EvaluationSums
+from dbmpi.output.totals import LogState, ServiceTotals, Tally
 
 PLAN = PlanNumbers(9, 1, 2, 1, 2, None)
 LOG = LogState(1.5, 2.5, 3, 7, 0, 0, 2, 5, EvaluationSums(), ServiceTotals())

@@ -26,7 +26,8 @@ from dbmpi.data.portions import PortionPlan
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.sharding import cut
-from dbmpi.output.totals import EvaluationSums, LogState, ServiceTotals
+from dbmpi.output.evaluation_sums import EvaluationSums
+from dbmpi.output.totals import LogState, ServiceTotals
 from tests.doubles.owner import owner
 
 PLAN = PlanNumbers(**PortionPlan(1, 1, 1, 0).numbers())

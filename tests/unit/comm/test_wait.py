@@ -55,7 +55,7 @@ def peer() -> str:
 def test_what_is_done_already_is_not_waited_for(clock):
     waiter = Waiter(10.0)
     waiter.until(lambda: True, peer)
-    assert clock.sleeps == [] and not any(waiter.take_waited())
+    assert clock.sleeps == [] and not any(waiter.take_waited()[0])
 
 
 @pytest.mark.parametrize("crowded", [True, False])
@@ -151,10 +151,10 @@ def test_seconds_waited_are_counted_until_taken(clock):
     waiter.until(after(50), peer)
     between = clock.now
     waiter.until(after(50), peer, cause=Cause.STATES)
-    waited = waiter.take_waited()
-    assert waited[Cause.SHARDS] == pytest.approx(between - before, rel=0.05)
+    waited, _ = waiter.take_waited()
+    assert waited[Cause.FETCH] == pytest.approx(between - before, rel=0.05)
     assert waited[Cause.STATES] == pytest.approx(clock.now - between, rel=0.05)
-    assert not any(waiter.take_waited())
+    assert not any(waiter.take_waited()[0])
 
 
 def test_an_error_while_polling_passes():

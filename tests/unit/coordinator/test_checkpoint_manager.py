@@ -64,7 +64,7 @@ class Anything:
         """Nothing."""
         return {}
 
-    def event(self, text: str) -> None:
+    def event(self, text: str, about: str = "") -> None:
         """See `metrics.MetricsLog`."""
         self.events.append(text)
 

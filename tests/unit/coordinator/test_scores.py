@@ -9,7 +9,7 @@ from dbmpi.coordinator.activity import Coordination
 from dbmpi.coordinator.replicas import ReplicaTable
 from dbmpi.coordinator.scores import ScoreKeeper
 from dbmpi.coordinator.stopping import Stopping
-from dbmpi.output.totals import EvaluationSums
+from dbmpi.output.evaluation_sums import EvaluationSums
 
 
 class Nobody:

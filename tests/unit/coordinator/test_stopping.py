@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -17,8 +18,13 @@ from dbmpi.config.sections import Target, Train
 from dbmpi.coordinator.divergence import PERSISTENCE
 from dbmpi.coordinator.stopping import ITERATIONS, Stopping, WarmstartLimit
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED
-from dbmpi.output.totals import EvaluationSums
+from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.typed import build
+
+
+def into(told: list[str]) -> Callable[[str, str], None]:
+    """Return what puts what is told into a list."""
+    return lambda text, about: told.append(text)
 
 
 def portion(loss: float, first: float | None = None, examples: int = 10) -> list[np.ndarray]:
@@ -157,11 +163,11 @@ def test_a_shard_that_refuses_most_gradients_as_not_finite(recent, bad, final, d
 
 def test_where_it_stands_goes_into_a_checkpoint_and_back():
     told: list[str] = []
-    stopping = begun(2.0, chance=2.0, examples=40, tell=told.append)
+    stopping = begun(2.0, chance=2.0, examples=40, tell=into(told))
     for _ in range(PERSISTENCE - 1):
         stopping.check_portion(portion(21.0))
     stored = asdict(stopping.state())
-    again = Stopping(Train(), chance=2.0, examples=40, tell=told.append)
+    again = Stopping(Train(), chance=2.0, examples=40, tell=into(told))
     again.restore(build(StoppingState, json.loads(json.dumps(stored)), "stopping"))
     assert again.state() == stopping.state() and again.verdict == stopping.verdict
     again.check_portion(portion(21.0))
@@ -176,7 +182,7 @@ def test_an_older_checkpoint_has_less():
 
 def test_an_epoch_at_chance_is_told_once_and_changes_no_status():
     told: list[str] = []
-    stopping = Stopping(Train(), chance=2.3, examples=40, tell=told.append)
+    stopping = Stopping(Train(), chance=2.3, examples=40, tell=into(told))
     for n in range(12):
         stopping.check_portion(portion(2.29))
         assert len(told) == (n >= 3)
@@ -196,7 +202,7 @@ def test_an_epoch_at_chance_is_told_once_and_changes_no_status():
 )
 def test_what_learns_is_not_told_that_it_does_not(losses):
     told: list[str] = []
-    stopping = Stopping(Train(), chance=2.3, examples=40, tell=told.append)
+    stopping = Stopping(Train(), chance=2.3, examples=40, tell=into(told))
     for loss in losses:
         stopping.check_portion(portion(loss))
     assert not told and stopping.verdict["learned"] is True
@@ -205,7 +211,7 @@ def test_what_learns_is_not_told_that_it_does_not(losses):
 def test_less_than_an_epoch_and_an_unknown_chance_tell_nothing():
     told: list[str] = []
     for chance, portions in ((2.3, 3), (0.0, 50)):
-        stopping = Stopping(Train(), chance=chance, examples=40, tell=told.append)
+        stopping = Stopping(Train(), chance=chance, examples=40, tell=into(told))
         for _ in range(portions):
             stopping.check_portion(portion(5.0))
         assert not told and stopping.verdict["learned"] is None
@@ -213,12 +219,12 @@ def test_less_than_an_epoch_and_an_unknown_chance_tell_nothing():
 
 def test_a_batch_method_is_told_after_some_iterations_or_when_it_has_converged():
     told: list[str] = []
-    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, examples=1000, tell=told.append)
+    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, examples=1000, tell=into(told))
     for n in range(ITERATIONS):
         assert not told, n
         stopping.check_iterate(2.31)
     assert len(told) == 1 and "model.l2" in told[0] and "downpour" not in told[0]
-    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, examples=1000, tell=told.append)
+    stopping = Stopping(Train(algorithm="sandblaster"), chance=2.3, examples=1000, tell=into(told))
     stopping.check_iterate(2.31)
     stopping.check_optimizer("converged")
     assert len(told) == 2 and stopping.verdict["learned"] is False
@@ -226,7 +232,7 @@ def test_a_batch_method_is_told_after_some_iterations_or_when_it_has_converged()
 
 def test_a_batch_method_that_learned_is_silent():
     told: list[str] = []
-    stopping = Stopping(Train(), chance=2.3, examples=1000, tell=told.append)
+    stopping = Stopping(Train(), chance=2.3, examples=1000, tell=into(told))
     for loss in (2.6, 2.4, 0.1):
         stopping.check_iterate(loss)
     stopping.check_optimizer("converged")
@@ -292,7 +298,7 @@ def test_warmstart_lasts_until_both_limits():
 def test_a_loss_above_chance_that_falls_is_not_told_and_one_that_stays_is():
     for losses, tells in (([14.0, 6.0, 3.0, 1.0], False), ([14.0, 14.1, 13.9, 14.0], True)):
         told = list[str]()
-        stopping = Stopping(Train(), chance=0.4, examples=40, tell=told.append)
+        stopping = Stopping(Train(), chance=0.4, examples=40, tell=into(told))
         for loss in losses:
             stopping.check_portion(portion(loss))
         assert bool(told) is tells and stopping.verdict["learned"] is False
@@ -300,7 +306,7 @@ def test_a_loss_above_chance_that_falls_is_not_told_and_one_that_stays_is():
 
 def test_what_is_learned_by_heart_is_told():
     told = list[str]()
-    stopping = Stopping(Train(), chance=2.0, examples=40, tell=told.append)
+    stopping = Stopping(Train(), chance=2.0, examples=40, tell=into(told))
     for _ in range(4):
         stopping.check_portion(portion(0.1))
     stopping.check_final(EvaluationSums(1.9 * 5, 1, 5))

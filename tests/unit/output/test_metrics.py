@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,17 @@ import pytest
 
 from dbmpi.comm.protocol import REPORT, SHARD_REPORT
 from dbmpi.comm.wait import CAUSES, Cause
+from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.goodput import Room
+from dbmpi.output.interval import Every
 from dbmpi.output.lines import LineFile
 from dbmpi.output.metrics import MetricsLog
-from dbmpi.output.progress import View
+from dbmpi.output.partition_time import PartitionTime
+from dbmpi.output.schema import VERSION
 from dbmpi.output.summary import conclusion, summary
-from dbmpi.output.totals import EvaluationSums, histogram, plain, service
+from dbmpi.output.totals import LogState, histogram, plain, service
+from dbmpi.output.view import View
+from dbmpi.typed import build
 
 
 class Shown:
@@ -65,14 +72,15 @@ def lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LineFile, "write", written)
 
 
-def new_log(path: Path, labels: bool = True, every_s: float = 1.0) -> MetricsLog:
+def new_log(path: Path, labels: bool = True, every_s: Every | float = 1.0) -> MetricsLog:
     made = MetricsLog(path / "metrics.jsonl", 100, labels, every_s, Shown())
     made.start(50.0)
     return made
 
 
-def records(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+def records(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in found if kind in (None, record["kind"])]
 
 
 def test_evaluated_adds_shares_of_partitions_and_counts_rows_once():
@@ -89,16 +97,18 @@ def test_nothing_evaluated_has_neither_loss_nor_accuracy():
 
 def test_train_records_cover_what_came_since_the_last(tmp_path):
     log = new_log(tmp_path)
-    waits = {Cause.SHARDS: 0.3, Cause.DERIVATIVES: 0.2, Cause.COORDINATOR: 0.5}
+    waits = {Cause.FETCH: 0.3, Cause.DERIVATIVES: 0.2, Cause.COORDINATOR: 0.5}
     waits_s = [waits.get(cause, 0.0) for cause in Cause]
-    log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, busy_s=2.0, waits_s=waits_s)])
+    seconds = {"busy_s": 2.0, "waits_s": waits_s, "cpu_s": 0.75}
+    pushes = {"taken": 4, "staleness_sum": 6, "staleness_max": 5, "sampled": 1, "square_sum": 9.0}
+    log.train([report(steps=2, examples=20, loss_sum=30.0, correct=5, rate=0.1, **seconds, **pushes)])
     log.tick(50.9)
     assert records(tmp_path) == []
     log.tick(51.0)
     log.tick(53.0)  # nothing was learned since: no record
     log.train([report(steps=1, examples=10, loss_sum=5.0, correct=9)])
     log.end_training(54.0)
-    first, second = records(tmp_path)
+    first, second = records(tmp_path, "train")
     assert first == {
         "kind": "train",
         "time_s": 1.0,
@@ -108,11 +118,82 @@ def test_train_records_cover_what_came_since_the_last(tmp_path):
         "accuracy": 0.25,
         "examples_per_s": 20.0,
         "epoch": 0.2,
+        "interval_s": 1.0,
         "wait_share": 0.25,
-        "waits": dict.fromkeys(CAUSES, 0.0) | {"shards": 0.12, "derivatives": 0.08, "coordinator": 0.2},
+        "waits": dict.fromkeys(CAUSES, 0.0) | {"fetch": 0.12, "derivatives": 0.08, "coordinator": 0.2},
+        "core_share": 0.5,
+        "learning_rate": 0.1,
+        "gradient_norm": 3.0,
+        "staleness_mean": 1.5,
+        "staleness_max": 5,
     }
     assert (second["loss"], second["accuracy"], second["step"], second["examples"]) == (0.5, 0.9, 3, 30)
     assert second["examples_per_s"] == pytest.approx(10 / 3) and log.train_s == 4.0
+    assert [second[name] for name in ("gradient_norm", "staleness_mean", "core_share")] == [None] * 3
+
+
+def test_the_gradient_s_norm_is_that_of_all_partitions_and_a_mean_of_squares(tmp_path):
+    log = new_log(tmp_path)
+    for squares in ((4.0, 5.0), (30.0, 2.0)):
+        log.train([report(partition=p, sampled=1, square_sum=s, examples=1) for p, s in enumerate(squares)])
+    log.train([report(partition=0, sampled=1, square_sum=2.0), report(partition=1)])  # had one under way
+    log.tick(51.0)
+    log.train([report(partition=0, sampled=1, square_sum=4.0, examples=1), report(partition=1)])
+    log.tick(52.0)
+    first, second = records(tmp_path, "train")
+    assert first["gradient_norm"] == pytest.approx(math.sqrt(36 / 3 + 7 / 2))
+    assert second["gradient_norm"] is None  # no more than a part of it is known
+
+
+def test_examples_make_a_record_due_too_but_not_too_often(tmp_path):
+    log = new_log(tmp_path, every_s=Every(100.0, 20))
+    for now in (50.001, 50.002, 50.02, 50.021, 50.04):
+        log.train([report(steps=1, examples=10)])
+        log.tick(now)
+    assert [record["examples"] for record in records(tmp_path, "train")] == [30, 50]
+    assert not Every(100.0, 0).due(99.0, 10**9) and not Every(1.0).due(2.0, 0)
+
+
+def test_what_the_user_sees_is_of_all_since_the_last_look(tmp_path):
+    log = new_log(tmp_path, every_s=Every(100.0, 10))
+    shown: Any = log._progress
+    shown.next_s = 1.0
+    for loss_sum, now in ((10.0, 50.5), (20.0, 51.0)):
+        log.train([report(steps=1, examples=10, loss_sum=loss_sum)])
+        log.tick(now)
+    assert [record["loss"] for record in records(tmp_path, "train")] == [1.0, 2.0]
+    assert [(view.loss, view.examples_per_s) for view in shown.views] == [(1.5, 20.0)]
+
+
+def replica(number: int, **values: Any) -> list[np.ndarray]:
+    """Return what two partitions of a replica report, the same of each."""
+    return [report(replica=number, partition=p, **values) for p in range(2)]
+
+
+def test_replicas_are_recorded_one_by_one_since_the_last_time(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(path, 100, True, 1e9, Shown(), room=Room(6, replicas=3), replicas_every_s=5.0)
+    log.start(50.0)
+    of_one = {"steps": 2, "examples": 20, "busy_s": 2.0, "cpu_s": 0.5, "pushes": 2, "refused": 1}
+    log.train(replica(1, **of_one, taken=2, staleness_sum=3, staleness_max=2))
+    log.tick(54.0)
+    log.tick(55.0)
+    log.leave_out(0)
+    log.train(replica(2, **of_one))
+    log.end_training(57.0)
+    first, second = records(tmp_path, "replicas")
+    assert (first["learned"], first["minibatches"], first["pushes"]) == ([0, 20, 0], [0, 2, 0], [0, 4, 0])
+    assert (first["busy_s"], first["computed_s"]) == ([0.0, 4.0, 0.0], [0.0, 4.0, 0.0])
+    assert (first["staleness_mean"], first["staleness_max"]) == ([None, 1.5, None], [None, 2, None])
+    assert (first["core_share"], first["refused"]) == ([None, 0.25, None], [0, 2, 0])
+    assert first["waits_s"]["fetch"] == [0.0] * 3 and first["interval_s"] == 5.0
+    assert (second["learned"], second["waits_s"]["data"]) == ([None, 0, 20], [None, 0.0, 0.0])
+    content = summary(log, "epochs", 0)
+    assert content["replicas"]["learned"] == [0, 20, 20] and content["core_share"] == 0.25
+    again = new_log(tmp_path)
+    again.restore(build(LogState, json.loads(json.dumps(asdict(log.state()))), "log"))
+    again.train(replica(0, **of_one))
+    assert again.replicas[0].learned == 20 and [one.learned for one in again.replicas] == [20, 20, 20]
 
 
 def test_partitions_of_one_portion_count_its_steps_once_and_its_messages_each(tmp_path):
@@ -315,7 +396,7 @@ def test_plain(value, expected):
 def test_goodput_counts_what_was_computed_and_applied(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl", 100, True, 1.0, Shown(), room=Room(2, 30.0))
     log.start(50.0)
-    waits_s = [0.5 if cause is Cause.SHARDS else 0.0 for cause in Cause]
+    waits_s = [0.5 if cause is Cause.FETCH else 0.0 for cause in Cause]
     waits_s[Cause.COORDINATOR] = 3.0  # before the order
     reports = [report(examples=20, busy_s=2.0, waits_s=waits_s)]
     log.train(reports)
@@ -335,3 +416,27 @@ def test_a_job_is_recorded_with_its_partitions(tmp_path):
     (record,) = records(tmp_path)
     assert (record["kind"], record["began"], record["partitions"]) == ("job", True, 2)
     assert record["wall_s"] >= 0.0 and record["time_s"] == 0.0
+    assert (record["schema"], record["replicas"]) == (VERSION, 0)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(record["at"])) < timedelta(minutes=5)
+    log.job(began=False)
+    assert "schema" not in records(tmp_path)[1] and "at" in records(tmp_path)[1]
+
+
+def test_a_shard_s_share_of_the_time_is_that_since_its_last_record(tmp_path):
+    log = new_log(tmp_path)
+    for now, busy_s in ((52.0, 1.0), (54.0, 1.5), (54.0, 1.6)):
+        log.at(now)
+        log.shard(shard_report(0, busy_s=busy_s))
+    assert [one["interval_busy"] for one in records(tmp_path)] == [0.5, 0.25, None]
+
+
+def test_sums_of_a_run_of_version_1_are_not_lost(tmp_path):
+    """Fetch and push were one cause then, and cores were not measured."""
+    before = {"busy_s": 10.0, "waits_s": {"shards": 2.0, "states": 1.0, "coordinator": 3.0}}
+    log = new_log(tmp_path)
+    log.restore(replace(log.state(), partition_time=build(PartitionTime, before, "time")))
+    waits_s = [1.0 if cause is Cause.PUSH else 0.0 for cause in Cause]
+    log.train([report(busy_s=5.0, waits_s=waits_s, cpu_s=2.0)])
+    content = summary(log, "epochs", 0)
+    assert content["waits_s"] == {**dict.fromkeys(CAUSES, 0.0), "push": 1.0, **before["waits_s"]}
+    assert (content["busy_s"], content["computed_s"], content["core_share"]) == (15.0, 11.0, 0.5)

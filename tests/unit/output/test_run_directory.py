@@ -27,7 +27,9 @@ def test_a_mark_of_an_earlier_end_that_cannot_be_removed_is_told(tmp_path):
     """The run would count as finished from its start."""
     (tmp_path / run_directory.FINISHED / "held").mkdir(parents=True)
     with pytest.raises(UserError, match="finished: cannot be written: Is a directory"):
-        run_directory.describe_run(owner(tmp_path), Config(), topology.assign_roles(1), ["n"], "MPI", [1])
+        run_directory.describe_run(
+            owner(tmp_path), Config(), topology.assign_roles(1), [{"host": "n"}], "MPI", [1]
+        )
 
 
 def test_other_files_do_not_matter(tmp_path):
@@ -70,12 +72,12 @@ def test_a_written_file_leaves_no_temporary_name(tmp_path):
 def test_run_json_names_every_rank(tmp_path):
     config = Config(train=Train(seed=7))
     plan = topology.assign_roles(6, 1, 2, 1)
-    hosts = [f"n{rank}" for rank in range(6)]
-    run_directory.describe_run(owner(tmp_path), config, plan, hosts, "Some MPI 1.0", [1, 1, 2, 2, 1, 1])
+    places = [{"host": f"n{rank}", "node": rank} for rank in range(6)]
+    run_directory.describe_run(owner(tmp_path), config, plan, places, "Some MPI 1.0", [1, 1, 2, 2, 1, 1])
     run = json.loads((tmp_path / "run.json").read_text())
     assert run["seed"] == 7 and run["mpi"] == "Some MPI 1.0" and run["equation"] == plan.equation()
     assert [rank["rank"] for rank in run["ranks"]] == list(range(6))
-    assert run["ranks"][0] == {"rank": 0, "role": "coordinator", "host": "n0", "threads": 1}
+    assert run["ranks"][0] == {"rank": 0, "role": "coordinator", "host": "n0", "node": 0, "threads": 1}
     roles = [rank["role"] for rank in run["ranks"]]
     assert sorted(roles) == sorted(str(role) for role in plan.roles)
     assert {"dbmpi", "python", "numpy", "numba", "mpi4py", "h5py"} <= set(run["versions"])
@@ -83,7 +85,9 @@ def test_run_json_names_every_rank(tmp_path):
 
 def test_the_resolved_configuration_can_be_run_again(tmp_path):
     config = load(None, ["train.seed=5", "downpour.rule=adam", "train.target.accuracy=0.9"])
-    run_directory.describe_run(owner(tmp_path), config, topology.assign_roles(3), ["n"] * 3, "MPI", [1] * 3)
+    run_directory.describe_run(
+        owner(tmp_path), config, topology.assign_roles(3), [{"host": "n"}] * 3, "MPI", [1] * 3
+    )
     assert load(tmp_path / "config.toml", []) == config
 
 

@@ -118,6 +118,9 @@ class ScriptedService:
             versions = np.array([self.version])
         self._ended = Outcome(versions, self.refuse)
 
+    def pushed_square(self, gradient: np.ndarray) -> float:
+        return float((gradient**2).sum())
+
     def poll(self) -> Outcome | None:
         ended, self._ended = self._ended, None
         self.busy = self.busy and ended is None

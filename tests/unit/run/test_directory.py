@@ -123,7 +123,7 @@ def test_other_files_of_the_users_do_not_matter(here: Path) -> None:
 
 
 def describe(path: Path, config: Config) -> str:
-    return run_directory.describe_run(owner(path), config, assign_roles(1), ["n"], "MPI", [1])
+    return run_directory.describe_run(owner(path), config, assign_roles(1), [{"host": "n"}], "MPI", [1])
 
 
 def test_a_configuration_that_a_user_has_changed_is_kept(here: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_average_arrives_where_it_is_wanted(shared):
 def test_push_alone_brings_nothing():
     _, client, values = pair(shared=False)
     exchange(client, Op.FETCH)
-    assert exchange(client, Op.PUSH) == Outcome(None, 0)
+    assert exchange(client, Op.PUSH) == Outcome(None, 0, behind=[1, 1])
     assert client.incoming.tolist() == list(range(8)) != values.tolist()
 
 
@@ -77,7 +77,7 @@ def test_refused_pieces_are_counted_each():
     gradient = np.ones(8)
     gradient[7] = np.nan
     client.begin(Request(Op.PUSH, gradient, np.zeros(2, np.int64), 0.5, 1))
-    assert client.wait() == Outcome(None, 1)
+    assert client.wait() == Outcome(None, 1, behind=[1])
     assert [held.version for held in shard.held.values()] == [1, 0]
     assert exchange(client, Op.PUSH, np.inf).refused == 2
 

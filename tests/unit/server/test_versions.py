@@ -82,6 +82,7 @@ class Delayed(LocalClient):
         self.real = shard
 
     busy = property(lambda self: self._asked is not None or self._ended is not None)
+    held = property(lambda self: self.real.held)
 
     def since(self, piece, client, *fields):
         return self.real.since(piece, self.index, *fields)
