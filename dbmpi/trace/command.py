@@ -92,10 +92,10 @@ def _told(job: Job, window: Window, out: Path) -> list[str]:
     ]
     if dropped:
         full = several(sum(file.dropped > 0 for file in job.files), "rank")
-        lines.append(
-            f"dropped: {dropped:,} older records, as the memory of {full} was full; of all ranks there "
-            f"are the last {window.whole_seconds:.2f} s; for more raise output.trace_mib, which was {_mib(job)}"
-        )
+        lines += [
+            f"dropped: {dropped:,} older records: the memory of {full} was full (output.trace_mib = {_mib(job)})",
+            f"whole: the last {window.whole_seconds:.2f} s, of all ranks",
+        ]
     else:
         lines.append("dropped: nothing")
     error = max(file.error_s for file in job.files)
