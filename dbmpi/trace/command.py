@@ -93,7 +93,7 @@ def _told(job: Job, window: Window, out: Path) -> list[str]:
     if dropped:
         full = several(sum(file.dropped > 0 for file in job.files), "rank")
         lines += [
-            f"dropped: {dropped:,} older records: the memory of {full} was full (output.trace_mib = {_mib(job)})",
+            f"dropped: {dropped:,} older records: {full} had no more memory (output.trace_mib = {_mib(job)})",
             f"whole: the last {window.whole_seconds:.2f} s, of all ranks",
         ]
     else:

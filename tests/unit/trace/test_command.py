@@ -23,7 +23,7 @@ def run(tmp_path):
 def test_what_is_missing_is_told(run, capsys):
     assert main([str(run), "--json"]) == 0
     told = capsys.readouterr()
-    assert "dropped: 5 older records: the memory of 1 rank was full" in told.out
+    assert "dropped: 5 older records: 1 rank had no more memory" in told.out
     assert "(output.trace_mib = 1)\nwhole: the last 26213.00 s" in told.out and "agree to 20.0 us" in told.out
     assert told.err == "dbmpi: warning: nothing is there of rank 0: a rank that is killed leaves no trace\n"
 
