@@ -7,6 +7,7 @@ a run, or *life*: the seconds of all jobs so far, from their launches on, supers
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Fields = dict[str, Any]  # one record, as JSON has it
+_PLAIN = {float, int, type(None)}
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Records:
     def column(self, name: str) -> NDArray[np.float64]:
         """Return a field of all, `(n,)`, read-only; not a number where there is none, or null, or text."""
         if name not in self._columns:
-            found = np.array([number(row.get(name)) for row in self.rows], np.float64)
+            found = numbers([row.get(name) for row in self.rows])
             found.flags.writeable = False  # it is given to everybody who asks
             self._columns[name] = found
         return self._columns[name]
@@ -125,6 +127,14 @@ def number(value: object, other: float = np.nan) -> float:
         return float(value)
     except OverflowError:
         return other
+
+
+def numbers(values: Sequence[object]) -> NDArray[np.float64]:
+    """Return `number` of each value, `(n,)`."""
+    if set(map(type, values)) <= _PLAIN:
+        with suppress(OverflowError):
+            return np.array(values, np.float64)  # None becomes not a number
+    return np.array([number(one) for one in values], np.float64)
 
 
 def parse(lines: Iterable[str]) -> RecordFile:
