@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Fields = dict[str, Any]  # one record, as JSON has it
+LARGEST = 2.0**53  # of whole numbers: beyond, floats have gaps
 _PLAIN = {float, int, type(None)}
 
 
@@ -129,6 +130,12 @@ def number(value: object, other: float = np.nan) -> float:
         return other
 
 
+def whole(value: object, other: int = -1) -> int:
+    """Return a number of a record as a whole one; `other` where it is none, or none that counts anything."""
+    found = number(value)
+    return int(found) if abs(found) < LARGEST else other
+
+
 def numbers(values: Sequence[object]) -> NDArray[np.float64]:
     """Return `number` of each value, `(n,)`."""
     if set(map(type, values)) <= _PLAIN:
@@ -195,7 +202,9 @@ def _by_kind(rows: Sequence[Fields], starts: Sequence[int], jobs: Sequence[Job])
     of_job = np.repeat(np.arange(len(jobs)), np.diff(starts)[: len(jobs)])
     goes_on = [min((later.first_s for later in jobs[i + 1 :]), default=np.inf) for i in range(len(jobs))]
     superseded = at > np.array(goes_on)[of_job] if rows else np.zeros(0, np.bool_)
-    life_s = np.array([jobs[job].life(time_s) for job, time_s in zip(of_job.tolist(), at, strict=True)])
+    life_s = np.array(
+        [jobs[job].life(time_s) for job, time_s in zip(of_job.tolist(), at.tolist(), strict=True)]
+    )
     kinds = dict[str, list[int]]()
     for i, row in enumerate(rows):
         kinds.setdefault(row["kind"], []).append(i)
