@@ -69,7 +69,9 @@ def _chart(
 
 
 def _by_iteration(records: Records, columns: Sequence[Column]) -> list[Frame]:
-    return [Frame({"own": records.column("iteration")}, columns, records.jobs)] if columns else []
+    iteration = records.column("iteration")
+    there = [one for one in columns if np.isfinite(one.values[np.isfinite(iteration)]).any()]
+    return [Frame({"own": iteration}, there, records.jobs)] if there else []
 
 
 def _times(records: Records) -> Chart:
