@@ -20,6 +20,7 @@ smartquotes = False  # quotes are part of values
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", ".*")]  # the types that docstrings name have no pages
 
+default_role = "code"  # of `words` in docstrings
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say them, with shapes
 # The estimators are described also where scikit-learn is not installed.

@@ -10,9 +10,11 @@ from dbmpi.logs.records import Records, number
 
 
 def table(records: Records, name: str) -> NDArray[np.float64]:
-    """Return a list of each record, `(n, R)`; not a number for null."""
+    """Return a list of each record, `(n, R)`; not a number for null, or where a record lacks it."""
     lists = [row.get(name) for row in records.rows]
-    longest = max((len(one) for one in lists if isinstance(one, list)), default=0)
+    longest = max(
+        (len(one) for row in records.rows for one in row.values() if isinstance(one, list)), default=0
+    )
     found = np.full((len(lists), longest), np.nan)
     for row, values in zip(found, lists, strict=True):
         if isinstance(values, list):

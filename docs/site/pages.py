@@ -21,7 +21,7 @@ BROUGHT = {ROOT / f"{name.upper()}.md": f"site/{name}" for name in ("readme", "c
 REST = "Reference"
 
 LINK = re.compile(r"(\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s#:]+)(#[\w-]+)?\)")
-ENTRY = re.compile(r"^\* \[[^\]]*\]\(([\w/.-]+)\.md\)", re.MULTILINE)
+ENTRY = re.compile(r"^\* \[([^\]]*)\]\(/?([\w/.-]+)\.md\)", re.MULTILINE)
 HELP = re.compile(r"^```help\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -43,11 +43,12 @@ def pointed(text: str, base: Path) -> str:
 def trees(index: str, pages: set[str]) -> str:
     """Return the tables of contents of index.md: one for each section, of the pages that its list names."""
     sections = {part.partition("\n")[0]: ENTRY.findall(part) for part in index.split("\n## ")[1:]}
-    named = {page for entries in sections.values() for page in entries}
-    sections[REST] += sorted(pages - named - {"index"})
+    named = {page for entries in sections.values() for _, page in entries}
+    lines = {section: [f"{title} </{page}>" for title, page in found] for section, found in sections.items()}
+    lines[REST] += sorted(f"/{page}" for page in pages - named - {"index"})
     return "".join(
         f"\n```{{toctree}}\n:hidden:\n:caption: {section}\n\n" + "\n".join(entries) + "\n```\n"
-        for section, entries in sections.items()
+        for section, entries in lines.items()
         if entries
     )
 
@@ -80,10 +81,16 @@ def read(app: Any, page: str, source: list[str]) -> None:
         source[0] = path.read_text()
     source[0] = helped(pointed(source[0], path.parent))
     if page == "index":
-        source[0] += trees(source[0].replace("](/", "]("), set(app.project.docnames))
+        source[0] += trees(source[0], set(app.project.docnames))
+
+
+def outdated(app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]) -> list[str]:
+    """Name the index as to be read again when pages come or go: the handler of env-get-outdated."""
+    return ["index"] if added or removed else []
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Register the extension with Sphinx."""
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", read)
     return {"parallel_read_safe": True}

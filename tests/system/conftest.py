@@ -1,4 +1,4 @@
-"""For tests that start whole programs: `launch`; and for those that submit jobs: `cluster`."""
+"""For tests that start whole programs, `launch`; run what a page says, `follow`; submit jobs, `cluster`."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ import pytest
 
 from scripts import launcher, processes
 from tests import runner
+from tests.system import pages
 from tests.system.slurm import packages
 from tests.system.slurm.cluster import Cluster
 from tests.system.slurm.jobs import furnish
@@ -59,6 +60,18 @@ def launch_in(environment: launcher.Environment, directory: Path) -> Launch:
         return finished
 
     return run
+
+
+@pytest.fixture
+def follow(
+    environment: launcher.Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """Return follow(page), which runs the blocks of a page in a directory and returns what they say."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(runner.ROOT))
+    for name in ("examples", "slurm"):  # a reader is in a clone
+        (tmp_path / name).symlink_to(runner.ROOT / name)
+    return lambda page: pages.run_page(page, tmp_path, pages.variables(environment))
 
 
 @pytest.fixture(scope="module")
