@@ -16,9 +16,7 @@ from dbmpi.diagnosis.of_replicas import core_share
 from dbmpi.logs.records import number
 
 LACKING = 0.2  # of the time computed without a core: shards and the coordinator take a tenth on a full node
-LACKING_BESIDE = (
-    0.35  # of that time, where no more ranks compute than there are cores: shards may take as much
-)
+LACKING_BESIDE = 0.35  # of it, where no more compute than there are cores: shards may take as much
 MOSTLY_LACKING = 0.5  # of the time: two ranks share each core, and both might as well be one
 CROWDED = 1.25  # threads that compute for a core, where no core share is recorded
 VERY_CROWDED = 2.0  # threads that compute for a core

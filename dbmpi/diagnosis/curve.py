@@ -23,9 +23,7 @@ BETTER = 0.99  # of the loss of chance: what is not below is no better; as the r
 LITTLE = 0.9  # of the loss of chance: what is not below has learned little, if the task is no guess
 LEAST_EPOCHS = 1.0  # before a run is said not to learn; as the run itself judges
 LEAST_ITERATIONS = 10  # of a batch method, for the same reason
-RISEN = (
-    0.1  # of chance, above the best point: noise of a median is some hundredths of what is left of the loss
-)
+RISEN = 0.1  # of chance, above the best point: a median of neighbours has less noise than that
 SPOILT = 0.5  # of chance, above the best point: half of all that can be learned is lost again
 
 Outcome = Literal["unknown", "diverged", "stuck", "spoilt", "risen", "little", "learns"]

@@ -24,6 +24,11 @@ SHORT_STEP_S = 2e-3  # of a minibatch: messages, some 0.1 ms each, and wakings a
 ROLE = re.compile(r"replica (\d+)(?: partition (\d+))?")
 
 
+def total(values: object) -> float:
+    """Return the sum of a list of a record, without null; 0 where it is none."""
+    return sum(number(value, 0.0) for value in values) if isinstance(values, list) else 0.0
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What is known of a run.
@@ -113,8 +118,7 @@ class Evidence:
 
     def of_replicas(self, name: str) -> float:
         """Return the sum of a field of the judged records `replicas`, over all replicas; 0: none."""
-        lists = [row.get(name) for row in self.judged("replicas").rows]
-        return sum(number(value, 0.0) for one in lists if isinstance(one, list) for value in one)
+        return sum(total(row.get(name)) for row in self.judged("replicas").rows)
 
     @cached_property
     def train_s(self) -> float:

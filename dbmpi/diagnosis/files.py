@@ -7,9 +7,7 @@ import numpy as np
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
 
-STALLS = (
-    0.05  # of the training time stood still for checkpoints: a copy in memory takes hundredths of a second
-)
+STALLS = 0.05  # of the training time stood still for checkpoints: a copy in memory is short
 STALLS_BAD = 0.3  # of the time
 LEAST_S = 30.0  # of training, before that is judged: a short run has its last checkpoint too
 

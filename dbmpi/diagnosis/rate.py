@@ -18,9 +18,7 @@ from dbmpi.diagnosis.refusals import refused_share
 
 SHOT_UP = 2.0  # times the loss of the first parameters, or of chance if that is larger: first steps in vain
 SWINGS = 0.25  # of chance: the usual change of the loss from a record to the next, in the later half
-NOT_FINITE = (
-    0.01  # of the pushes refused as not finite: a healthy run has none, one in a hundred is no accident
-)
+NOT_FINITE = 0.01  # of the pushes refused as not finite: a healthy run has none
 NOT_FINITE_BAD = 0.1  # of the pushes: a tenth of the work is thrown away, and the rest is near the edge
 DEAD = 1e-3  # of the largest gradient norm: no gradient is left, though nothing was learned
 REMEDY = "lower downpour.learning_rate, three to ten times at first"
@@ -28,13 +26,18 @@ GENTLY = ", give it a warm-up (downpour.schedule.warmup_epochs), or set downpour
 
 
 def judge(evidence: Evidence, curve: Curve) -> Iterator[Finding]:
-    """Say what shows that the rate is too high; a batch method has none."""
-    if evidence.algorithm == "sandblaster":
-        return
-    found = [*_spoilt(evidence, curve), *_refused(evidence), *_shot_up(curve), *_swings(curve)]
-    if found:
-        worst = min(found, key=lambda one: one.rank)
+    """Say what shows that the rate is too high."""
+    worst = shown(evidence, curve)
+    if worst is not None:
         yield replace(worst, severity="warning") if is_harmful(evidence) else worst
+
+
+def shown(evidence: Evidence, curve: Curve) -> Finding | None:
+    """Return what shows best that the rate is too high; None where nothing does, as of a batch method."""
+    if evidence.algorithm == "sandblaster":
+        return None
+    found = [*_spoilt(evidence, curve), *_refused(evidence), *_shot_up(curve), *_swings(curve)]
+    return min(found, key=lambda one: one.rank, default=None)
 
 
 def _spoilt(evidence: Evidence, curve: Curve) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """Where the time of the partitions goes: shares of it, by cause. Pure.
 
-A train record has them as shares; where there is none, or of version 0.1.0, summary.json has seconds.
+Records `replicas` have them as seconds, train records as shares; where there is neither, as in version 0.1.0,
+summary.json has seconds.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dbmpi.diagnosis.evidence import Evidence
+from dbmpi.diagnosis.evidence import Evidence, total
 from dbmpi.logs.records import number
 
 EXCHANGE = "fetch", "push", "shards"  # "shards" is what version 1 calls the two
@@ -36,7 +37,7 @@ class Shares:
         """Return those of a run; none where too little was recorded."""
         if not evidence.enough:
             return cls({})
-        return cls(_of_records(evidence) or _of_summary(evidence.summary))
+        return cls(_of_replicas(evidence) or _of_records(evidence) or _of_summary(evidence.summary))
 
     @cached_property
     def known(self) -> bool:
@@ -51,6 +52,17 @@ class Shares:
     def computed(self) -> float:
         """The share in which they waited for nothing."""
         return max(0.0, 1.0 - sum(self.waits.values()))
+
+
+def _of_replicas(evidence: Evidence) -> dict[str, float]:
+    """Return the shares by the seconds of records `replicas`, which are fewer and exact."""
+    sums = dict[str, float]()
+    for row in evidence.judged("replicas").rows:
+        waits = row.get("waits_s")
+        for cause, seconds in (waits if isinstance(waits, dict) else {}).items():
+            sums[cause] = sums.get(cause, 0.0) + total(seconds)
+    whole = evidence.of_replicas("busy_s") + sums.get("coordinator", 0.0)
+    return {cause: seconds / whole for cause, seconds in sums.items()} if whole > 0 else {}
 
 
 def _of_records(evidence: Evidence) -> dict[str, float]:

@@ -12,15 +12,12 @@ from dbmpi.diagnosis.age import age, is_harmful, mean_staleness, natural, push_m
 from dbmpi.diagnosis.curve import Curve
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, graded
+from dbmpi.diagnosis.rate import shown
 from dbmpi.diagnosis.refusals import refused_share
 from dbmpi.logs.records import number
 from dbmpi.text import several
 
 TOO_OLD = 10.0  # times the natural age: n_fetch = n_push = 5, the paper's example, stays below
-LEAST_AGE = (
-    16.0  # minibatches: below, gradients are too young to do harm at any rate that works with one replica
-)
-HARMFUL_AGE = 8.0  # minibatches: where the loss is spoilt as well, such an age is the likelier cause
 STALE = 0.01  # of the pushes refused as stale: max_staleness is met now and then
 STALE_BAD = 0.1  # of the pushes: a tenth of the work is thrown away
 DROPPED = 0.1  # of the examples, above the share that backups give up on purpose
@@ -50,7 +47,7 @@ def _age(evidence: Evidence, curve: Curve) -> Iterator[Finding]:
     if is_harmful(evidence) and curve.is_spoilt:
         text = f"Gradients are too old for this learning rate: {old:.0f} minibatches, and the loss is spoilt."
         yield Finding("staleness", "bad", text, figure, _remedy(evidence), 0.95)
-    elif old >= TOO_OLD * natural(evidence):
+    elif old >= TOO_OLD * natural(evidence) or (is_harmful(evidence) and shown(evidence, curve)):
         text = f"Gradients are too old when they are applied: {old:.0f} minibatches on average."
         yield Finding("staleness", "warning", text, figure, _remedy(evidence), 1 - natural(evidence) / old)
     else:

@@ -35,7 +35,7 @@ def findings(run: RunLog) -> list[Finding]:
     found = [*_questions(evidence, curve, shares)]
     if not evidence.enough:
         found.append(_too_little(evidence))
-    return sorted(_attributed(found), key=lambda finding: finding.rank)
+    return sorted(_attributed(evidence, found), key=lambda finding: finding.rank)
 
 
 def _questions(evidence: Evidence, curve: Curve, shares: Shares) -> Iterator[Finding]:
@@ -59,8 +59,11 @@ def _too_little(evidence: Evidence) -> Finding:
     return Finding("goodput", "note", text, figure)
 
 
-def _attributed(found: list[Finding]) -> list[Finding]:
-    """Call waits a note where ranks mostly lack cores: who is waited for lacks one too."""
-    short = any(one.about == "cores" and one.severity == "bad" for one in found)
-    waits = [one for one in found if short and one.about in WAITED_FOR and one.alarms]
+def _attributed(evidence: Evidence, found: list[Finding]) -> list[Finding]:
+    """Call waits a note where ranks mostly lack cores as there are too many of them: all wait for a core.
+
+    What others take of the cores slows down all ranks alike: then waits tell as much as ever.
+    """
+    crowded = cores.lacking(evidence) == "bad" and not cores.computing_per_core(evidence) <= 1.0
+    waits = [one for one in found if crowded and one.about in WAITED_FOR and one.alarms]
     return [replace(one, severity="note") if one in waits else one for one in found]

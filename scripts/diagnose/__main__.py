@@ -16,10 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dbmpi.screen import reported, screens
 from scripts import processes
-from scripts.diagnose.runs import Judged, Workshop, said
+from scripts.diagnose.runs import BESIDE, Judged, Workshop, said
 from scripts.diagnose.scenarios import GROUPS, Scenario
 
-BESIDE = 0.2  # cores
 HEAD = "| what | strength | to be said | said | | cores busy beside |\n| --- | --- | --- | --- | --- | --- |"
 
 

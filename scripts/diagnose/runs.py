@@ -26,6 +26,8 @@ from scripts.training_runs import AS_ROOT, launch
 TIMEOUT_S = 90.0
 PERIOD_S = 0.1  # of standing still and going on
 VICTIM = 2  # the rank of the first replica, where there is one shard
+BESIDE = 0.2  # cores that others keep busy: beyond, ranks lack them in truth
+TRIES = 2
 ENDED = 0, 3  # statuses: as planned, or diverged
 
 
@@ -44,7 +46,15 @@ class Workshop:
     keep: Path | None = None
 
     def judge(self, scenario: Scenario) -> "Judged":
-        """Run a scenario, and judge its records.
+        """Run a scenario, again where others computed beside it, and judge its records."""
+        judged = self._judge(scenario)
+        for _ in range(TRIES - 1):
+            if judged.beside >= BESIDE:
+                judged = min(judged, self._judge(scenario), key=lambda one: one.beside)
+        return judged
+
+    def _judge(self, scenario: Scenario) -> "Judged":
+        """Run a scenario once.
 
         Raises
         ------
