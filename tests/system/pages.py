@@ -8,6 +8,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,11 +53,25 @@ def variables(environment: Environment) -> dict[str, str]:
     return {**os.environ, **environment.variables(), **CROWDED, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
+def alone() -> str:
+    """Return what makes a shell start `python` on one core: with one thread it need not load Numba."""
+    if shutil.which("taskset") is None:
+        return ""
+    cores = sorted(os.sched_getaffinity(0))
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "0")))
+    return f'python() {{ taskset -c {cores[worker % len(cores)]} env python "$@"; }}; '
+
+
 def shell(commands: str, directory: Path, env: Mapping[str, str], timeout_s: float = 120) -> str:
     """Run commands as a reader does; return what they say. An AssertionError where one fails."""
     # Jobs that they submit go on: what is left behind is seen by tests/runner.py.
     done = subprocess.run(
-        ["bash", "-euc", commands], cwd=directory, env=env, capture_output=True, text=True, timeout=timeout_s
+        ["bash", "-euc", alone() + commands],
+        cwd=directory,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
     )
     print(f"{commands}{done.stdout}{done.stderr}")
     assert not done.returncode, f"{commands}{done.stdout}{done.stderr}"
