@@ -322,7 +322,9 @@ class Output:
         5.0, "Interval of the records of shards, and of those of replicas.", unit="s", above=0
     )
     progress: Literal["auto", "bar", "plain", "none"] = key(
-        "auto", "Progress as a bar, as plain lines or not at all; auto: a bar on a terminal, else lines."
+        "auto",
+        "Progress as a bar, as plain lines or not at all; auto: a bar on the terminal of the launcher, or of "
+        "a process without one; else lines.",
     )
     plain_every_s: float = key(30.0, "Interval of the plain lines.", unit="s", above=0)
     lease_s: float = key(

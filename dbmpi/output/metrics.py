@@ -162,7 +162,8 @@ class MetricsLog(RunCounts):
             return
         now_s, counts, tested = self.elapsed_s, (self.step, self.examples), self.last_evaluation
         of_test, run = (tested.loss, tested.accuracy), (self.iterations, self.watched)
-        self._progress.show(View(now_s, *counts, loss, accuracy, *of_test, rate, *run, staleness))
+        since_s = self._elapsed_before_s
+        self._progress.show(View(now_s, *counts, loss, accuracy, *of_test, rate, *run, staleness, since_s))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""

@@ -13,7 +13,7 @@ BAR, SHORTEST_BAR = 20, 8  # columns
 
 @dataclass(frozen=True)
 class View:
-    """A moment of the run. What is not known is not a number."""
+    """A moment of the run. What is not known is not a number; `since_s` is when this job began to train."""
 
     time_s: float
     step: int
@@ -26,11 +26,12 @@ class View:
     iteration: int = 0
     held_out: str = "test"
     staleness: float = math.nan
+    since_s: float = 0.0
 
 
 @dataclass(frozen=True)
 class ProgressLimits:
-    """How far a run may go; None where there is no limit."""
+    """How far a run may go, and for how many seconds a job of it; None where there is no limit."""
 
     examples: int | None
     steps: int | None
@@ -39,13 +40,24 @@ class ProgressLimits:
 
     def share(self, view: View) -> float:
         """Return how much of the run is done, 0 to 1: by the limit that is nearest."""
+        return min(1.0, max(self._of_work(view), self._of_time(view)))
+
+    def left_s(self, view: View) -> float:
+        """Return the seconds that are left, by the limit that is nearest; infinity where nothing is known."""
+        work, time_s = self._of_work(view), self.time_s
+        of_work = view.time_s * max(0.0, 1 - work) / work if work > 0 else math.inf
+        return min(of_work, math.inf if not time_s else max(0.0, time_s - (view.time_s - view.since_s)))
+
+    def _of_work(self, view: View) -> float:
         pairs = (
             (view.examples, self.examples),
             (view.step, self.steps),
-            (view.time_s, self.time_s),
             (view.iteration, self.iterations),
         )
-        return min(1.0, max((now / limit for now, limit in pairs if limit), default=0.0))
+        return max((now / limit for now, limit in pairs if limit), default=0.0)
+
+    def _of_time(self, view: View) -> float:
+        return (view.time_s - view.since_s) / self.time_s if self.time_s else 0.0
 
 
 def parts(view: View, limits: ProgressLimits) -> list[str]:
@@ -69,8 +81,8 @@ def _named(view: View, limits: ProgressLimits) -> dict[str, str]:
     said["speed"] = f"{view.examples_per_s:,.0f} examples/s"
     if math.isfinite(view.staleness):
         said["staleness"] = f"staleness {view.staleness:.1f}"
-    if share > 0:
-        said["left"] = f"{duration(view.time_s * (1 - share) / share)} left"
+    if math.isfinite(left_s := limits.left_s(view)):
+        said["left"] = f"{duration(left_s)} left"
     return said
 
 

@@ -85,6 +85,7 @@ def test_a_narrow_window_is_never_too_narrow(command, variables, tmp_path):
         assert "left" in rows[at] and not any(row.strip() for row in rows[at + 1 :])
         screen.do("resize-window", "-x", "70")
         screen.until(lambda rows: any(BAR.search(row) and len(row.rstrip()) > 40 for row in rows))
+        screen.do("resize-window", "-x", "30")
         rows = screen.until(lambda rows: "everything is in" in " ".join(rows))
     assert sum(bool(BAR.search(row)) for row in rows) == 0, "\n".join(rows)
     assert not any(STARTING in row for row in rows)

@@ -37,7 +37,8 @@ LEVELS = {
         ["layout"],
         ["comm", "data"],
         ["model", "output"],
-        ["checkpoint", "logs"],
+        ["checkpoint"],
+        ["logs"],
         ["diagnosis"],
         ["trained"],
         ["export", "report"],
@@ -45,7 +46,7 @@ LEVELS = {
         ["replica", "sandblaster"],
         ["run"],
         ["inference"],
-        ["train", "evaluate", "predict", "api"],
+        ["train", "evaluate", "predict", "api", "status"],
     ],
     "kernels": [
         ["deferred"],

@@ -44,6 +44,21 @@ def test_a_window_may_be_resized_between_two_lines():
     assert terminal.line == "x" * 9
 
 
+@pytest.mark.parametrize(
+    ("env", "rows"),
+    [({"TMUX": "x"}, 2), ({"VTE_VERSION": "7800"}, 2), ({}, 0), ({"TMUX": "x", "STY": "y"}, 0)],
+)
+def test_a_line_that_a_narrower_window_breaks_is_taken_away_whole(env, rows):
+    terminal = FakeTerminal(30)
+    line = LiveLine(terminal, env)
+    line.draw("x" * 25)
+    terminal.wide = 10
+    line.draw("y")
+    line.draw("z")
+    second = f"\x1b[{rows}A\r\x1b[J" if rows else ERASE
+    assert terminal.written == f"{ERASE}{'x' * 25}\x1b[30G {second}y\x1b[10G {ERASE}z\x1b[10G "
+
+
 def test_what_is_printed_takes_it_away_and_has_time_to_come(clock):
     terminal = FakeTerminal(20)
     line = LiveLine(terminal)

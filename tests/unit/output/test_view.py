@@ -48,6 +48,15 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
+def test_a_time_limit_is_one_of_each_job():
+    limits = ProgressLimits(10_000, None, 10.0)
+    later = view(time_s=104.0, since_s=100.0)
+    assert limits.share(later) == pytest.approx(0.4)
+    assert limits.left_s(later) == pytest.approx(6.0)
+    assert limits.left_s(view(time_s=1.0)) == pytest.approx(9.0)
+    assert NONE.left_s(later) == math.inf
+
+
 def test_a_moment_in_words():
     assert parts(view(staleness=1.25), ProgressLimits(2000, None, None)) == [
         " 25%",
