@@ -21,6 +21,7 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"(?:#!.*\n)?# ([\w.-]+\.\w+)\n")
 INSTALLING = re.compile(r"^(?:python3? -m venv|\. |pip install|export OMPI_).*\n", re.MULTILINE)
+OF_OPEN_MPI = "--oversubscribe --bind-to none "  # MPICH knows neither
 # More ranks than cores, and than Open MPI counts slots for.
 CROWDED = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
@@ -78,17 +79,19 @@ def shell(commands: str, directory: Path, env: Mapping[str, str], timeout_s: flo
     return done.stdout + done.stderr
 
 
-def run_page(page: str, directory: Path, env: Mapping[str, str], skip: str = "sbatch ") -> str:
+def run_page(
+    page: str, directory: Path, env: Mapping[str, str], skip: str = "sbatch ", drop: str = ""
+) -> str:
     """Run the blocks of a page in a directory, which is the working directory; return what its commands say.
 
-    Blocks of commands that contain `skip` are left out.
+    Blocks of commands that contain `skip` are left out; so are the words `drop`, from all commands.
     """
     said, known = [], {"__name__": "__main__"}
     for block in blocks(page):
         if block.file:
             (directory / block.file).write_text(block.text)
         elif block.language == "sh" and skip not in block.text:
-            commands = INSTALLING.sub("", block.text)
+            commands = INSTALLING.sub("", block.text).replace(drop, "")
             said.append(shell(commands, directory, env) if commands.strip() else "")
         elif block.language == "python":
             exec(compile(block.text, page, "exec"), known)
