@@ -14,9 +14,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_USER_ERROR, UserError
 from dbmpi.screen import reported, screens
+
+if TYPE_CHECKING:
+    from dbmpi.logs.run import RunLog
 
 PROGRAM = "python -m dbmpi.status"
 EPILOG = """\
@@ -25,7 +29,8 @@ that of its last job (85: stopped, 3: diverged), or 1 where nobody has said one,
 its lease has run out
 """
 WATCH_S, COLUMNS = 2.0, 80
-LAST_BYTES = 1 << 20  # of the records
+LAST_BYTES = 1 << 20  # of the records, of a run that goes on
+WHOLE = "learning", "rate"  # what only all records show
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,11 +96,19 @@ def _look(path: Path) -> tuple[list[str], int, bool]:
     if not state.runs:  # how it ended may be told by earlier records, too
         run = open_run(path)
         state = state_of(run)
-    return (
-        [*lines(run, state), *(f"problem   {problem}" for problem in run.problems)],
-        state.status,
-        state.runs,
-    )
+    said = lines(run, state, _alarm(run, state.runs))
+    return [*said, *(f"problem   {problem}" for problem in run.problems)], state.status, state.runs
+
+
+def _alarm(run: "RunLog", in_part: bool) -> str:
+    """Return the worst of what has to be done something about; nothing where nothing has.
+
+    Whether a run learns is not judged `in_part`, by its last records alone.
+    """
+    from dbmpi.diagnosis.verdict import findings
+
+    found = (one for one in findings(run) if one.alarms and not (in_part and one.about in WHOLE))
+    return next((f"{one.severity}: {one.text}" for one in found), "")
 
 
 def _print(said: Sequence[str], above: int) -> None:

@@ -68,7 +68,7 @@ class ShardWriter:
             self._written = Written(number, self._shard, None, str(error))
         except BaseException as error:  # raised again where the shard asks
             self._error = error
-        self._spans.add(Kind.FILE, start, time.monotonic(), version=number)
+        self._spans.add((Kind.FILE, start, time.monotonic(), number))
 
     def join(self) -> None:
         """Wait until what is being written has been."""

@@ -178,7 +178,7 @@ class Waiter:
         now = self._clocks()
         self.waited_s[cause] += now[0] - start[0]
         self.polled_s += now[1] - start[1]
-        self.spans.add(Kind.WAIT, start[0], now[0], cause)
+        self.spans.add((Kind.WAIT, start[0], now[0], cause))
 
     def take_waited(self) -> tuple[list[float], float]:
         """Return `waited_s` and `polled_s` since the last call, and start again from zero."""

@@ -235,9 +235,8 @@ class CheckpointManager:
 
     def _record(self, done: PendingCheckpoint) -> None:
         self.last = done.number
-        self._spans.add(
-            Kind.CHECKPOINT, done.started, done.started + done.stall_s + done.write_s, version=done.number
-        )
+        stop = done.started + done.stall_s + done.write_s
+        self._spans.add((Kind.CHECKPOINT, done.started, stop, done.number))
         self._log.record(
             "checkpoint",
             number=done.number,

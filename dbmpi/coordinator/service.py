@@ -124,7 +124,7 @@ class CoordinatorService:
             start = time.monotonic()
             activity.receive(report)
             about = int(report["work"]), int(report["replica"])
-            self._waiter.spans.add(Kind.REPORT, start, time.monotonic(), *about)
+            self._waiter.spans.note(Kind.REPORT, start, time.monotonic(), *about)
         return self.shards.receive() or report is not None
 
     def _heed_signal(self) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from dbmpi.diagnosis.evidence import Evidence
-from dbmpi.diagnosis.finding import Finding, graded
+from dbmpi.diagnosis.finding import Finding, Severity, graded
 from dbmpi.diagnosis.of_replicas import core_share
 from dbmpi.logs.records import number
 
-LACKING = 0.25  # of the time computed without a core: shards and the coordinator take some on a full node
+LACKING = 0.2  # of the time computed without a core: shards and the coordinator take a tenth on a full node
+LACKING_BESIDE = (
+    0.35  # of that time, where no more ranks compute than there are cores: shards may take as much
+)
 MOSTLY_LACKING = 0.5  # of the time: two ranks share each core, and both might as well be one
 CROWDED = 1.25  # threads that compute for a core, where no core share is recorded
 VERY_CROWDED = 2.0  # threads that compute for a core
@@ -23,23 +26,36 @@ VERY_CROWDED = 2.0  # threads that compute for a core
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """Say whether ranks have the cores that they compute with, and who else has them."""
-    share, crowd = core_share(evidence.judged("replicas")), computing_per_core(evidence)
-    if not np.isfinite(share) or not evidence.enough or (threads(evidence) > 1 and not crowd > 1.0):
-        yield from _by_numbers(evidence, crowd)
-    elif severity := graded(1 - share, LACKING, MOSTLY_LACKING):
-        figure = f"ranks had a core for {share:.0%} of the time that they computed"
-        yield Finding("cores", severity, *_who(evidence, crowd, figure), 1 - share)
+    share, severity = known_share(evidence), lacking(evidence)
+    figure = f"ranks had a core for {share:.0%} of the time that they computed"
+    if not np.isfinite(share):
+        yield from _by_numbers(evidence)
+    elif severity is not None:
+        yield Finding("cores", severity, *_who(evidence, figure), 1 - share)
     else:
-        yield Finding(
-            "cores",
-            "good",
-            "Cores are not oversubscribed.",
-            f"ranks had a core for {share:.0%} of the time that they computed",
-        )
+        yield Finding("cores", "good", "Cores are not oversubscribed.", figure)
 
 
-def _who(evidence: Evidence, crowd: float, figure: str) -> tuple[str, str, str]:
+def lacking(evidence: Evidence) -> Severity | None:
+    """Return how badly ranks lack cores, by their core share; None: not, or not known."""
+    alone = computing_per_core(evidence) <= 1.0
+    found = graded(1 - known_share(evidence), LACKING_BESIDE if alone else LACKING, MOSTLY_LACKING)
+    return None if found == "warning" and alone and evidence.has_short_steps else found
+
+
+def known_share(evidence: Evidence) -> float:
+    """Return the core share; not a number where it is not known, or says nothing.
+
+    Of several threads the main one waits for the others, which may count as no CPU time.
+    """
+    if not evidence.enough or (threads(evidence) > 1 and not computing_per_core(evidence) > 1.0):
+        return np.nan
+    return core_share(evidence.judged("replicas"))
+
+
+def _who(evidence: Evidence, figure: str) -> tuple[str, str, str]:
     """Return text, figure and remedy: who shares the cores."""
+    crowd = computing_per_core(evidence)
     if crowd > 1.0:
         figure += f", and {crowd:.3g} threads compute for each core"
         return "Cores are oversubscribed: more ranks compute than there are cores.", figure, _fewer(evidence)
@@ -50,11 +66,19 @@ def _who(evidence: Evidence, crowd: float, figure: str) -> tuple[str, str, str]:
         text = "Cores are oversubscribed, or somebody else computes on them."
         return text, figure, f"{_fewer(evidence)}; see what else runs on the nodes"
     text = "Something else runs on the cores: ranks that compute lack some, and are no more than these."
-    return text, figure, "see what else runs on the nodes, or ask for whole ones (sbatch --exclusive)"
+    if evidence.run.described.get("crowded"):
+        text = "Ranks that compute lack cores, though they are no more than these: others run there too."
+        figure += "; shards and the coordinator are there, and what else runs on the nodes"
+    return (
+        text,
+        figure,
+        "see what else runs on the nodes, or ask for more cores, or whole nodes (sbatch --exclusive)",
+    )
 
 
-def _by_numbers(evidence: Evidence, crowd: float) -> Iterator[Finding]:
+def _by_numbers(evidence: Evidence) -> Iterator[Finding]:
     """Judge by the numbers of ranks and cores alone."""
+    crowd = computing_per_core(evidence)
     if severity := graded(crowd, CROWDED, VERY_CROWDED):
         text = "Cores are oversubscribed: more ranks compute than there are cores."
         figure = f"{crowd:.3g} threads compute for each core"
@@ -68,7 +92,7 @@ def _fewer(evidence: Evidence) -> str:
 
 
 def threads(evidence: Evidence) -> float:
-    """Return the most threads that a rank has: with several the main thread waits for the others, too."""
+    """Return the most threads that a rank has."""
     return max((number(one.get("threads"), 1.0) for one in evidence.roles), default=1.0)
 
 

@@ -20,6 +20,7 @@ from dbmpi.logs.run import RunLog
 NOW_S = 600.0  # of a job under way: long enough for means, short enough for what has changed in a long run
 LEAST_S = 1.0  # of training, before shares of time are judged: the first minibatches meet cold caches
 LEAST_MINIBATCHES = 20  # of each replica, for the same reason
+SHORT_STEP_S = 2e-3  # of a minibatch: messages, some 0.1 ms each, and wakings are a natural part of it
 ROLE = re.compile(r"replica (\d+)(?: partition (\d+))?")
 
 
@@ -139,3 +140,8 @@ class Evidence:
     def step_s(self) -> float:
         """Seconds from one minibatch of a replica to its next; 0 where it is not known."""
         return self.replicas * self.train_s / self.minibatches if self.minibatches else 0.0
+
+    @property
+    def has_short_steps(self) -> bool:
+        """Whether minibatches are so short that messages between them are a natural part of them."""
+        return 0 < self.step_s < SHORT_STEP_S

@@ -14,6 +14,7 @@ LOST = 0.5  # of the partitions' time for nothing: waits, starts, work done agai
 LOST_BAD = 0.8  # of the time
 WAITS = 0.2  # of the partitions' time for the next order, evaluations and checkpoints included
 WAITS_BAD = 0.5  # of the time
+SHORT_PASS_S = 0.1  # of a pass: some messages are then a natural part of it
 BATCH_WAITS = 0.3  # of the passes a replica computes nothing: portions are uneven, or too few
 BATCH_WAITS_BAD = 0.6  # of the passes
 
@@ -45,7 +46,7 @@ def _spent(evidence: Evidence) -> str:
 
 
 def _orders(evidence: Evidence, shares: Shares) -> Iterator[Finding]:
-    waits = shares.of_causes(ORDERS)
+    waits = shares.of_causes(ORDERS) if evidence.algorithm != "sandblaster" else 0.0
     if severity := graded(waits, WAITS, WAITS_BAD):
         text = f"Replicas wait {waits:.0%} of their time for the next order."
         less = "evaluate and save less often (evaluation.every_epochs, checkpoint.every_s)"
@@ -57,7 +58,8 @@ def _passes(evidence: Evidence) -> Iterator[Finding]:
     """Judge how long replicas lacked work in the passes of a batch method."""
     iterations = evidence.judged("iteration")
     passes_s, waited_s = (float(np.nansum(iterations.column(name))) for name in ("passes_s", "waited_s"))
-    share = waited_s / passes_s if passes_s > 1.0 else 0.0
+    passes = float(np.nansum(iterations.column("evaluations")))
+    share = waited_s / passes_s if passes_s >= passes * SHORT_PASS_S > 0 else 0.0
     if severity := graded(share, BATCH_WAITS, BATCH_WAITS_BAD):
         text = f"In {share:.0%} of the passes a replica has nothing to compute."
         figure = f"{waited_s:.1f} s of {passes_s:.1f} s"

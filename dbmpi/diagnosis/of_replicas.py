@@ -10,9 +10,11 @@ from dbmpi.logs.records import Records, number
 
 
 def table(records: Records, name: str) -> NDArray[np.float64]:
-    """Return a list of each record, `(n, R)`; not a number for null."""
+    """Return a list of each record, `(n, R)`; not a number for null, or where a record lacks it."""
     lists = [row.get(name) for row in records.rows]
-    longest = max((len(one) for one in lists if isinstance(one, list)), default=0)
+    longest = max(
+        (len(one) for row in records.rows for one in row.values() if isinstance(one, list)), default=0
+    )
     found = np.full((len(lists), longest), np.nan)
     for row, values in zip(found, lists, strict=True):
         if isinstance(values, list):
@@ -39,7 +41,10 @@ def core_shares(records: Records) -> NDArray[np.float64]:
 
 
 def core_share(records: Records) -> float:
-    """Return CPU seconds for each second of computing, of all replicas together; not a number: not known."""
-    shares, weights = core_shares(records), np.nansum(table(records, "computed_s"), axis=0)
-    known = np.isfinite(shares) & (weights > 0) if shares.shape == weights.shape else np.zeros(0, np.bool_)
-    return float(np.average(shares[known], weights=weights[known])) if known.any() else np.nan
+    """Return CPU seconds for each second of computing, of the replica in the middle; not a number: not known.
+
+    One that lacks cores alone is a slow replica, and no lack of cores: so the upper one of two counts.
+    """
+    shares = core_shares(records)
+    known = np.sort(shares[np.isfinite(shares)])
+    return float(known[len(known) // 2]) if len(known) else np.nan

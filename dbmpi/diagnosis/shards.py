@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dbmpi.diagnosis.age import push_minibatches
+from dbmpi.diagnosis.cores import lacking
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, Severity, graded
 from dbmpi.diagnosis.shares import EXCHANGE, Shares
@@ -23,7 +24,6 @@ SERVED = 0.6  # of the time in which somebody waits, the busiest shard serves: t
 BUSY = 0.9  # of its time a shard serves: it has no room left
 BEHIND = 2.0  # times downpour.n_push minibatches in a push: every other push is left out
 BEHIND_BAD = 4.0  # times: three of four
-SHORT_STEP_S = 2e-3  # of a minibatch: what messages cost, some 0.1 ms each, is then a natural part of it
 MORE = "raise cluster.shards, downpour.n_push and downpour.n_fetch, or train.minibatch"
 
 
@@ -48,7 +48,7 @@ def judge(evidence: Evidence, shares: Shares) -> Iterator[Finding]:
 
 def _waiting(evidence: Evidence, severity: Severity, waits: float, busy: float) -> Finding:
     figure, waiting = f"{waits:.0%} of their time", 1 - (1 - min(1.0, waits)) ** evidence.clients
-    if evidence.step_s < SHORT_STEP_S:
+    if evidence.has_short_steps:
         text = "Minibatches are so short that partitions mostly wait for fetch and push between them."
         figure += f", and a minibatch takes {evidence.step_s * 1e3:.2g} ms"
         remedy = "raise train.minibatch, downpour.n_push and downpour.n_fetch"
@@ -57,6 +57,9 @@ def _waiting(evidence: Evidence, severity: Severity, waits: float, busy: float) 
         text = f"It is held back by the shards: partitions wait {waits:.0%} of their time for fetch and push."
         return Finding("shards", severity, text, f"{_served(busy)}", MORE, waits)
     idle = f"{figure}; {_served(busy)}"
+    if lacking(evidence) is not None:
+        text = f"Partitions wait {waits:.0%} of their time for fetch and push, as ranks lack cores."
+        return Finding("shards", "note", text, idle, "see cores", waits)
     if evidence.algorithm == "sync":
         text = f"Replicas wait {waits:.0%} of their time for one another's rounds, and shards are not why."
         return Finding(

@@ -6,20 +6,21 @@ all go in rounds by examples per second that it computed, as all learn alike the
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbmpi.diagnosis.cores import lacking
 from dbmpi.diagnosis.evidence import Evidence
-from dbmpi.diagnosis.finding import Finding, graded
+from dbmpi.diagnosis.finding import Finding, Severity, graded
 from dbmpi.diagnosis.of_replicas import core_shares, sums
 from dbmpi.logs.records import number
 
 SLOWER = 0.4  # below the median of the others, as a share of it: equal cores differ by a tenth or two
+SLOWER_LACKING = 0.2  # below, where it lacks cores that the others have: then it is no chance
 MUCH_SLOWER = 0.7  # below: it adds next to nothing, and its gradients are the oldest
 LEAST_PORTIONS = 8  # of the others, on average: what a replica has done is counted by whole portions
-SHORT_OF_CORES = 0.15  # of its core share below that of the others: then this is why
+SHORT_OF_CORES = 0.15  # below the core share of the others: then this is why it is slow
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class Paces:
     core_share: NDArray[np.float64]
     unit: str
 
+    def of_others(self, replica: int) -> float:
+        """Return the median pace of the others."""
+        return float(np.nanmedian(np.delete(self.pace, replica)))
+
+    def core_share_of_others(self, replica: int) -> float:
+        """Return the median core share of the others; not a number where none is known."""
+        others = np.delete(self.core_share, replica)
+        return float(np.nanmedian(others)) if np.isfinite(others).any() else np.nan
+
+    def lacks_cores(self, replica: int) -> bool:
+        """Whether a replica lacks cores that the others have."""
+        return bool(self.core_share_of_others(replica) - self.core_share[replica] >= SHORT_OF_CORES)
+
 
 def judge(evidence: Evidence) -> Iterator[Finding]:
     """Name the replicas that are slower than the others."""
@@ -47,24 +61,23 @@ def judge(evidence: Evidence) -> Iterator[Finding]:
     if paces is None or np.isfinite(paces.pace).sum() < 2:
         return
     for replica in np.flatnonzero(np.isfinite(paces.pace)).tolist():
-        others = np.delete(paces.pace, replica)
-        usual = float(np.nanmedian(others))
+        usual = paces.of_others(replica)
         below = 1 - float(paces.pace[replica]) / usual if usual > 0 else 0.0
-        if severity := graded(below, SLOWER, MUCH_SLOWER):
-            yield _finding(evidence, paces, replica, severity, usual, below)
+        lacks = paces.lacks_cores(replica) and lacking(evidence) is None
+        if severity := graded(below, SLOWER_LACKING if lacks else SLOWER, MUCH_SLOWER):
+            yield _finding(evidence, paces, replica, severity, below)
 
 
-def _finding(
-    evidence: Evidence, paces: Paces, replica: int, severity: Any, usual: float, below: float
-) -> Finding:
+def _finding(evidence: Evidence, paces: Paces, replica: int, severity: Severity, below: float) -> Finding:
+    mine, usual = paces.pace[replica], paces.of_others(replica)
     text = (
-        f"Replica {replica}{_place(evidence, replica)} has learned {paces.pace[replica]:,.0f} {paces.unit}, "
+        f"Replica {replica}{_place(evidence, replica)} has learned {mine:,.0f} {paces.unit}, "
         f"the others {usual:,.0f} on average."
     )
     figure = f"{below:.0%} below the others"
-    mine, theirs = paces.core_share[replica], np.nanmedian(np.delete(paces.core_share, replica))
-    if theirs - mine >= SHORT_OF_CORES:
-        figure += f"; it had a core for {mine:.0%} of the time that it computed, the others for {theirs:.0%}"
+    if paces.lacks_cores(replica):
+        had, others = paces.core_share[replica], paces.core_share_of_others(replica)
+        figure += f"; it had a core for {had:.0%} of the time that it computed, the others for {others:.0%}"
     weight = below if evidence.algorithm == "sync" else below / evidence.replicas
     return Finding("slow_replica", severity, text, figure, _remedy(evidence), weight)
 

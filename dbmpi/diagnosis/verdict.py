@@ -22,7 +22,7 @@ from dbmpi.diagnosis.finding import Finding
 from dbmpi.diagnosis.shares import Shares
 from dbmpi.logs.run import RunLog
 
-STANDS_STILL = "shards", "boundary", "slow_replica"  # what looks slow as well where ranks have no core
+WAITED_FOR = "shards", "boundary"  # what looks slow as well where ranks have no core
 
 
 def findings(run: RunLog) -> list[Finding]:
@@ -60,7 +60,7 @@ def _too_little(evidence: Evidence) -> Finding:
 
 
 def _attributed(found: list[Finding]) -> list[Finding]:
-    """Call waits a note where ranks lack cores: who is waited for lacks one too."""
+    """Call waits a note where ranks mostly lack cores: who is waited for lacks one too."""
     short = any(one.about == "cores" and one.severity == "bad" for one in found)
-    waits = [one for one in found if short and one.about in STANDS_STILL and one.alarms]
+    waits = [one for one in found if short and one.about in WAITED_FOR and one.alarms]
     return [replace(one, severity="note") if one in waits else one for one in found]

@@ -12,6 +12,7 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.data.factors import Factor
 from dbmpi.data.measures import Measures
+from dbmpi.errors import UserError
 from dbmpi.inference.known import known
 from dbmpi.inference.rows import ArrayRows, Block, Rows
 from dbmpi.inference.scores import Totals, confusion, measures_of, scores
@@ -157,7 +158,7 @@ def evaluated(crew: "Crew") -> dict[str, Any] | None:
     Raises
     ------
     UserError
-        A row is none that the model can take.
+        A row is none that the model can take, or there is none.
     """
     trained, team = crew.trained, crew.team
     measures = measures_of(trained, centres_of(trained, crew.rows))
@@ -168,7 +169,9 @@ def evaluated(crew: "Crew") -> dict[str, Any] | None:
     if parts is None:
         return None
     totals, source = reduce(add, parts), crew.plan.source
-    if totals.rows != crew.rows.total:
+    if totals.rows != (crew.rows.total or totals.rows):
         raise AssertionError(f"{totals.rows} rows of {crew.rows.total}")
+    if not totals.rows:
+        raise UserError(f"{source.path}: has no rows; give some")
     about = {"model": str(trained.path), "parameters": trained.which, "data": str(source.path)}
     return {**about, "split": source.split, **scores(totals, measures, trained.format)}

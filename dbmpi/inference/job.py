@@ -93,13 +93,14 @@ def _work(task: Task, given: Namespace, comm: "MPI.Intracomm", who: abort.RankId
         try:
             places, threads, crowded = _settle(comm, given)
             look = _looking(task, given, places)
-            plan = agree(comm, look, "looking at the model and the data", COMPILE_S)
+            plan, trained = _opened(comm, look)
             who.job = agree(comm, lambda: secrets.token_hex(16), "a name for the job")
         except Refused as refused:
             return refused.status
         from dbmpi.inference.work import Crew
 
-        with Crew(plan, None if comm.Get_size() == 1 else comm, threads, crowded, places) as crew:
+        team = None if comm.Get_size() == 1 else comm
+        with Crew(plan, trained, team, threads, crowded, places) as crew:
             who.role, who.comms = crew.name, crew.team.comms
             task.work(given, crew)
     return STATUS_OK
@@ -118,6 +119,37 @@ def _settle(comm: "MPI.Intracomm", given: Namespace) -> "tuple[list[RankPlace], 
     config = replace(config, cluster=replace(config.cluster, threads=given.threads or "auto"))
     places = survey(comm, config.cluster.timeout_s)
     return places, *cores.choose_threads(comm, config, places)
+
+
+def _opened(comm: "MPI.Intracomm", look: "Callable[[], Plan]") -> "tuple[Plan, TrainedModel]":
+    """Agree on what is done, and open the model on every rank. Collective over `comm`.
+
+    Once more where a run that goes on has removed its checkpoint meanwhile.
+
+    Raises
+    ------
+    Refused
+        See `agree`.
+    UserError
+        This rank cannot open what is there.
+    """
+    from dbmpi.comm.meeting import exchanged
+    from dbmpi.trained.opening import open_model
+
+    before, trained = None, None
+    while True:
+        plan = agree(comm, look, "looking at the model and the data", COMPILE_S)
+        try:
+            trained = open_model(plan.model)
+        except UserError:
+            if plan.model == before:
+                raise
+        opened = exchanged(comm, trained is not None, "the model on all ranks", COMPILE_S)
+        if trained is not None and all(opened):
+            return plan, trained
+        if trained is not None:
+            trained.close()
+        before, trained = plan.model, None
 
 
 def _looking(task: Task, given: Namespace, places: "list[RankPlace]") -> "Callable[[], Plan]":

@@ -20,13 +20,18 @@ from dbmpi.text import plain, several
 
 NAMES = "state", "roles", "progress", "health", "last"
 EVENTS = 3  # in the last line, the newest
+MOST_ROWS = 1e15  # of a training set; more is told by no run
 LEAST_SHARE = 0.005  # of waits that are told
 LONGEST, LONGEST_LINE = 160, 2000  # characters of an event, of a line
 
 
-def lines(run: RunLog, state: State) -> list[str]:
-    """Return five lines: its state, its roles, its progress, what holds it up, and what it has left last."""
-    texts = state.text, roles(run), progress(run, state.runs), health(run), last(run)
+def lines(run: RunLog, state: State, alarm: str = "") -> list[str]:
+    """Return five lines: its state, its roles, its progress, what holds it up, and what it has left last.
+
+    An `alarm` comes before what holds it up.
+    """
+    held_up = f"{alarm} {health(run)}".strip()
+    texts = state.text, roles(run), progress(run, state.runs), held_up, last(run)
     return [f"{name:9} {plain(text, LONGEST_LINE)}" for name, text in zip(NAMES, texts, strict=True)]
 
 
@@ -64,8 +69,8 @@ def progress(run: RunLog, runs: bool) -> str:
     share, *words = parts(view, _limits(run, train))
     left = [words.pop()] if words[-1].endswith(" left") else []
     said = [f"{share.strip()}", f"{view.examples:,} examples"]
-    if math.isfinite(number(train.get("epoch"))):
-        said.append(f"epoch {number(train['epoch']):.4g}")
+    if math.isfinite(rows := _rows(train)):
+        said.append(f"epoch {view.examples / rows:.4g}")
     known = [word for word in words if "nan" not in word]
     return ", ".join([*said, *known, *(left if runs else [f"after {duration(view.time_s)} of training"])])
 
@@ -81,11 +86,16 @@ def _limits(run: RunLog, train: Fields) -> ProgressLimits:
     if run.config is None:
         return ProgressLimits(None, None, None)
     limits, batch, examples = run.config.train, run.config.batch, None
-    rows = number(train.get("examples")) / max(number(train.get("epoch"), 0.0), 1e-9)
-    if limits.epochs is not None and math.isfinite(rows) and rows >= 1:
+    if limits.epochs is not None and math.isfinite(rows := _rows(train)):
         examples = examples_in(limits.epochs, round(rows))
     iterations = run.config.sandblaster.iterations if batch else None
     return ProgressLimits(None if batch else examples, limits.steps, limits.max_time, iterations)
+
+
+def _rows(train: Fields) -> float:
+    """Return how many examples an epoch has; not a number where a record does not tell."""
+    rows = number(train.get("examples")) / max(number(train.get("epoch"), 0.0), 1e-9)
+    return rows if 1 <= rows < MOST_ROWS else math.nan
 
 
 def health(run: RunLog) -> str:

@@ -128,7 +128,7 @@ class PartitionModel:
         if count is not None:
             count(here.workspace, here.boundary)
         here.boundary.finish()
-        self._spans.add(Kind.FORWARD, start, time.monotonic(), value=width)
+        self._spans.step((Kind.FORWARD, start, time.monotonic(), width))
         return score
 
     def outputs_of(self, theta: Tensors, width: int) -> Array:
@@ -161,7 +161,6 @@ class PartitionModel:
         here.workspace.draw, start = (self._seed, self.position), time.monotonic()
         self._forward(theta, here)
         between = time.monotonic()
-        self._spans.add(Kind.FORWARD, start, between, value=width)
         db_O = gradient.biases[-1]
         assert db_O is not None
         dy_OB, code = here.workspace.output, here.layers[-1].code
@@ -172,7 +171,8 @@ class PartitionModel:
             dense.activation_backward(dy_OB, y_OB, db_O, code)
         self._backward(theta, gradient, here)
         here.boundary.finish()
-        self._spans.add(Kind.BACKWARD, between, time.monotonic(), value=width)
+        stop = time.monotonic()
+        self._spans.step((Kind.FORWARD, start, between, width, Kind.BACKWARD, between, stop, width))
         return score
 
     def _forward(self, theta: Tensors, here: _Width, scored: bool = True) -> None:

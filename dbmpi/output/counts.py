@@ -2,21 +2,37 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dbmpi.arrays import Record
 from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.goodput import NO_ROOM, Fate, Room
 from dbmpi.output.partition_time import PartitionTime
-from dbmpi.output.push_sums import PushSums
-from dbmpi.output.replica_sums import NOTHING, ReplicaSums, together
+from dbmpi.output.portions import Portions, Waiting, table
+from dbmpi.output.replica_sums import NOTHING, ReplicaSums, by_replica, together
 from dbmpi.output.totals import LogState, ServiceTotals, service
 
 _COUNTS = (
-    "step", "examples", "boundary_messages", "boundary_bytes", "iterations", "passes",
+    "step", "examples", "iterations", "passes",
     "rows_again", "rows_lost", "updates_lost", "examples_dropped", "discarded_s",
 )  # fmt: skip
+
+
+@dataclass
+class _Reported:
+    """Sums of the reports of portions."""
+
+    boundary_messages: int = 0
+    boundary_bytes: int = 0
+    time: PartitionTime = field(default_factory=PartitionTime)
+
+    def add(self, portions: Portions) -> None:
+        """Add portions."""
+        reports = portions.reports
+        self.boundary_messages += int(reports["boundary_messages"].sum())
+        self.boundary_bytes += int(reports["boundary_bytes"].sum())
+        self.time += PartitionTime.of(reports)
 
 
 class RunCounts:
@@ -45,8 +61,7 @@ class RunCounts:
         self.job_started = self.started = self.ended = self._now = 0.0
         self._before, self._elapsed_before_s, self._wall_before_s = ServiceTotals(), 0.0, 0.0
         self.step = self.examples = 0
-        self.boundary_messages = self.boundary_bytes = 0
-        self.partition_time = PartitionTime()
+        self._waiting, self._reported = Waiting(), _Reported()
         self._replicas_before: tuple[ReplicaSums, ...] = ()
         self._replicas: dict[int, ReplicaSums] = {}  # since they were taken
         self.left: set[int] = set()
@@ -94,24 +109,50 @@ class RunCounts:
 
     # -- what is added up ----------------------------------------------------------------------------------
 
-    def count(self, reports: Sequence[Record]) -> tuple[PushSums, PartitionTime]:
-        """Add the reports of one portion, one from each partition; return their pushes and seconds."""
-        replica, pushes, spent = int(reports[0]["replica"]), PushSums.of(reports), PartitionTime.of(reports)
-        self._replicas[replica] = self._of(replica) + ReplicaSums.of(reports, pushes, spent)
-        self.partition_time += spent
+    def train(self, reports: Sequence[Record]) -> None:
+        """Add the reports of one portion, one from each partition."""
         self.step += int(reports[0]["steps"])
         self.examples += int(reports[0]["examples"])
-        self.examples_dropped += max(int(r["dropped"]) for r in reports)
-        self.boundary_messages += sum(int(r["boundary_messages"]) for r in reports)
-        self.boundary_bytes += sum(int(r["boundary_bytes"]) for r in reports)
-        return pushes, spent
+        self.examples_dropped += max(int(report["dropped"]) for report in reports)
+        if self._waiting.add(reports):
+            self.add_up()
+
+    def add_up(self) -> None:
+        """Add up the portions that wait for it."""
+        portions = self._waiting.take()
+        if portions is None:
+            return
+        self._reported.add(portions)
+        for replica, sums in by_replica(portions).items():
+            self._replicas[replica] = self._of(replica) + sums
 
     def _of(self, replica: int) -> ReplicaSums:
         return self._replicas.get(replica, NOTHING)
 
     @property
+    def _sums(self) -> _Reported:
+        self.add_up()
+        return self._reported
+
+    @property
+    def partition_time(self) -> PartitionTime:
+        """Seconds of the ranks of all replicas."""
+        return self._sums.time
+
+    @property
+    def boundary_messages(self) -> int:
+        """Sent between partitions."""
+        return self._sums.boundary_messages
+
+    @property
+    def boundary_bytes(self) -> int:
+        """Sent between partitions."""
+        return self._sums.boundary_bytes
+
+    @property
     def replicas(self) -> tuple[ReplicaSums, ...]:
         """What each replica has done."""
+        self.add_up()
         return together(self._replicas_before, self._replicas_since)
 
     @property
@@ -119,8 +160,9 @@ class RunCounts:
         return [self._of(replica) for replica in range(max([self.room.replicas - 1, *self._replicas]) + 1)]
 
     def take_replicas(self) -> list[ReplicaSums]:
-        """Return what each replica has done since the last call."""
-        since = self._replicas_since
+        """Return what each replica has done since the last call; nothing where none has done anything."""
+        self.add_up()
+        since = self._replicas_since if self._replicas else []
         self._replicas_before, self._replicas = self.replicas, {}
         return since
 
@@ -130,7 +172,7 @@ class RunCounts:
 
     def discard(self, reports: Sequence[Record]) -> None:
         """Portions that were counted count for nothing: their sum was not used."""
-        self.discarded_s += PartitionTime.of(reports).computed_s if reports else 0.0
+        self.discarded_s += PartitionTime.of(table(reports)).computed_s
 
     def learned(self, minibatches: int, examples: int) -> None:
         """Add a portion whose reports are gone: those that went to a coordinator that died."""
@@ -173,7 +215,8 @@ class RunCounts:
         """Go on from `state`, before `start`."""
         for name in _COUNTS:
             setattr(self, name, getattr(state, name))
+        self._reported = _Reported(state.boundary_messages, state.boundary_bytes, state.partition_time)
         self.last_evaluation, self._before = state.last_evaluation, state.service
-        self.partition_time, self._replicas_before = state.partition_time, tuple(state.replicas)
+        self._replicas_before = tuple(state.replicas)
         self._elapsed_before_s, self._wall_before_s = state.elapsed_s, state.wall_s
         self.room = self.room.after(state.wall_s)

@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from dbmpi.arrays import Record
+from dbmpi.output.portions import Portions
 from dbmpi.typed import Limits
 
 
@@ -40,6 +41,21 @@ class EvaluationSums:
             correct=self.correct + sum(int(r["correct"]) for r in reports),
             rows=self.rows + int(reports[0]["examples"]),
             figures=_added(self.figures, reports),
+        )
+
+    @classmethod
+    def of(cls, portions: Portions) -> "EvaluationSums":
+        """Return the sums over what was learned from."""
+        reports, rows = portions.reports, int(portions.firsts["examples"].sum())
+        return cls(float(reports["loss_sum"].sum()), int(reports["correct"].sum()), rows)
+
+    def __add__(self, other: "EvaluationSums") -> "EvaluationSums":
+        """Add losses, right answers and rows; the rest is as it is here."""
+        return replace(
+            self,
+            loss_sum=self.loss_sum + other.loss_sum,
+            correct=self.correct + other.correct,
+            rows=self.rows + other.rows,
         )
 
     @property

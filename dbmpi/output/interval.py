@@ -1,17 +1,17 @@
 """What was learned since the last train record. Pure."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from dbmpi.arrays import Array, Record
+from dbmpi.arrays import Record
 from dbmpi.comm.protocol import Work
 from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.partition_time import PartitionTime
+from dbmpi.output.portions import Portions, Waiting
 from dbmpi.output.push_sums import PushSums
 
 SHORTEST_S = 0.01  # between two records that examples make due: never more than a hundred a second
@@ -30,55 +30,86 @@ class Every:
         return bool(examples) and (enough or seconds >= self.seconds)
 
 
-@dataclass
 class Interval:
-    """Sums since `since_s`, by the time of the records."""
+    """Sums since a moment.
 
-    sums: EvaluationSums
-    since_s: float = 0.0
-    time: PartitionTime = field(default_factory=PartitionTime)
-    pushes: PushSums = PushSums()
-    rate: float | None = None  # the learning rate, at last
-    # Of each partition, measured pushes and the sum of their squares.
-    _squares: dict[int, Array] = field(default_factory=lambda: defaultdict(lambda: np.zeros(2)))
+    Parameters
+    ----------
+    empty
+        Sums over no examples.
+    since_s
+        The moment, by the time of the records.
 
-    def add(self, reports: Sequence[Record], pushes: PushSums, time: PartitionTime) -> None:
-        """Add the reports of one portion, one from each partition; `pushes` and `time` are of them."""
-        self.sums = self.sums.add(reports)
-        self.time += time
-        self.pushes += pushes
-        for report in reports:
-            self._squares[int(report["partition"])] += report["sampled"], report["square_sum"]
-        if reports[0]["work"] == Work.TRAIN and reports[0]["steps"]:
-            self.rate = float(reports[0]["rate"])
+    Attributes
+    ----------
+    examples
+        Learned from.
+    """
+
+    def __init__(self, empty: EvaluationSums, since_s: float = 0.0) -> None:
+        self.since_s, self.examples = since_s, 0
+        self._waiting, self._learned = Waiting(), empty
+        self._time, self._pushes = PartitionTime(), PushSums()
+        self._rate: float | None = None  # the learning rate, at last
+        self._squares = np.zeros((2, 0))  # of each partition, measured pushes and the sum of their squares
+
+    def add(self, reports: Sequence[Record]) -> None:
+        """Add the reports of one portion, one from each partition."""
+        self.examples += int(reports[0]["examples"])
+        if self._waiting.add(reports):
+            self._add_up()
+
+    def _add_up(self) -> None:
+        portions = self._waiting.take()
+        if portions is not None:
+            self._learned += EvaluationSums.of(portions)
+            self._time += PartitionTime.of(portions.reports)
+            self._pushes += PushSums.of(portions.reports)
+            self._measure(portions.reports)
+            self._note_rate(portions)
+
+    def _measure(self, reports: Record) -> None:
+        """Add what partitions have measured of their pushes."""
+        size = max(self._squares.shape[1], int(reports["partition"].max()) + 1)
+        more = np.zeros((2, size - self._squares.shape[1]))
+        self._squares = np.concatenate([self._squares, more], axis=1)
+        for sums, name in zip(self._squares, ("sampled", "square_sum"), strict=True):
+            sums += np.bincount(reports["partition"], reports[name], size)
+
+    def _note_rate(self, portions: Portions) -> None:
+        last = portions.firsts[-1]
+        if last["work"] == Work.TRAIN and last["steps"]:
+            self._rate = float(last["rate"])
 
     @property
-    def gradient_norm(self) -> float | None:
+    def learned(self) -> EvaluationSums:
+        """Losses and right answers."""
+        self._add_up()
+        return self._learned
+
+    @property
+    def _gradient_norm(self) -> float | None:
         """Root mean square of the norm of the whole gradient; None where a partition has measured none.
 
         The mean is taken partition by partition: where pushes go on in the background they are not in step.
         """
-        if not self._squares or not all(measured for measured, _ in self._squares.values()):
-            return None
-        return sqrt(sum(total / measured for measured, total in self._squares.values()))
+        measured, squares = self._squares
+        return sqrt((squares / measured).sum()) if measured.size and measured.all() else None
 
     def recorded(self, now_s: float, epoch: float) -> dict[str, Any]:
         """Return the fields of a train record."""
+        learned = self.learned
         return {
-            "loss": self.sums.loss,
-            "accuracy": self.sums.accuracy,
-            "examples_per_s": self.examples_per_s(now_s),
+            "loss": learned.loss,
+            "accuracy": learned.accuracy,
+            "examples_per_s": learned.rows / max(now_s - self.since_s, 1e-9),
             "epoch": epoch,
             "interval_s": now_s - self.since_s,
-            "wait_share": self.time.wait_share,
-            "waits": self.time.shares,
-            "core_share": self.time.core_share,
-            "learning_rate": self.rate,
-            "gradient_norm": self.gradient_norm,
-            "staleness_mean": self.pushes.mean,
-            "staleness_max": self.pushes.most,
+            "wait_share": self._time.wait_share,
+            "waits": self._time.shares,
+            "core_share": self._time.core_share,
+            "learning_rate": self._rate,
+            "gradient_norm": self._gradient_norm,
+            "staleness_mean": self._pushes.mean,
+            "staleness_max": self._pushes.most,
         }
-
-    def examples_per_s(self, now_s: float) -> float:
-        """Return how many examples a second were learned from."""
-        return self.sums.rows / max(now_s - self.since_s, 1e-9)

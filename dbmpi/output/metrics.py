@@ -82,33 +82,33 @@ class MetricsLog(RunCounts):
         self._rows, self._progress, self._replicas_every_s = rows, progress, replicas_every_s
         self._every = every if isinstance(every, Every) else Every(every)
         self._file = LineFile(path, lambda text: self.say(f"warning: {text}"))
-        self._interval, self._seen = Interval(self.empty), Interval(self.empty)
-        self._replicas_since_s = 0.0
+        self._interval, self._unseen = Interval(self.empty), self.empty  # since the user was shown any
+        self._replicas_since_s = self._seen_s = 0.0
         self.final_evaluation = self.empty
         self.watched = "test"
         self.tested: EvaluationSums | None = None
         self._new_reports: dict[int, Record] = {}
         self._served: dict[int, tuple[float, float]] = {}  # by shard: when it last reported, and its busy_s
         self.batch: dict[str, Any] = {}
-        self._told: tuple[float, float, float, float] | None = None  # what was shown last of `_seen`
+        self._told: tuple[float, float, float] | None = None  # loss, accuracy and rate that were shown last
+        self._staleness: float | None = None  # of the last record
         self.unshown: list[str] = []
 
     def start(self, now: float) -> None:
         """Training begins."""
         super().start(now)
-        self._interval.since_s = self._seen.since_s = self._replicas_since_s = self.elapsed_s
+        self._interval.since_s = self._seen_s = self._replicas_since_s = self.elapsed_s
 
     def train(self, reports: Sequence[Record]) -> None:
-        """Add the reports of one portion, one from each partition."""
-        pushes, time = self.count(reports)
-        for interval in (self._interval, self._seen):
-            interval.add(reports, pushes, time)
+        """See `RunCounts`."""
+        super().train(reports)
+        self._interval.add(reports)
 
     def tick(self, now: float) -> None:
         """Write the train record if it is due."""
         self._now = now
         self.note_unshown(unshown(waiting=False))
-        if self._every.due(self.elapsed_s - self._interval.since_s, self._interval.sums.rows):
+        if self._every.due(self.elapsed_s - self._interval.since_s, self._interval.examples):
             self._write_interval()
         if self.elapsed_s - self._replicas_since_s >= self._replicas_every_s:
             self._write_replicas()
@@ -117,7 +117,7 @@ class MetricsLog(RunCounts):
     def end_training(self, now: float) -> None:
         """The last portion is done: write what is left of the train records."""
         self._now = self.ended = now
-        if self._interval.sums.rows:
+        if self._interval.examples:
             self._write_interval()
         self._write_replicas()
 
@@ -135,27 +135,33 @@ class MetricsLog(RunCounts):
 
     def _write_interval(self) -> None:
         now_s = self.elapsed_s
-        self.record("train", **self._interval.recorded(now_s, self.examples / self._rows))
+        fields = self._interval.recorded(now_s, self.examples / self._rows)
+        self.record("train", **fields)
+        self._unseen += self._interval.learned
+        self._staleness = fields["staleness_mean"]
         self._interval = Interval(self.empty, now_s)
 
     def _write_replicas(self) -> None:
         """Record what replicas have done since the last time, if anything."""
         since_s, self._replicas_since_s = self._replicas_since_s, self.elapsed_s
-        if self._replicas:
-            lists = recorded(self.take_replicas(), self.left)
-            self.record("replicas", interval_s=self.elapsed_s - since_s, **lists)
+        done = self.take_replicas()
+        if done:
+            self.record("replicas", interval_s=self.elapsed_s - since_s, **recorded(done, self.left))
 
     def _show_learning(self) -> None:
-        """Show what was measured last over `STEADY_S`, or the first figures there are, if it is time."""
-        now_s, seen = self.elapsed_s, self._seen
+        """Show what was recorded last over `STEADY_S`, or the first figures there are, if it is time."""
+        now_s, learned = self.elapsed_s, self._unseen
         if now_s < self._progress.next_s:
             return
-        if seen.sums.rows and (self._told is None or now_s - seen.since_s >= STEADY_S):
-            mean = math.nan if seen.pushes.mean is None else seen.pushes.mean
-            self._told = seen.sums.loss, seen.sums.accuracy, seen.examples_per_s(now_s), mean
-            self._seen = Interval(self.empty, now_s)
+        due = bool(learned.rows) and now_s - self._seen_s >= STEADY_S
+        if self._told is None and not due:
+            learned += self._interval.learned
+        if due or (self._told is None and learned.rows):
+            self._told = learned.loss, learned.accuracy, learned.rows / max(now_s - self._seen_s, 1e-9)
+        if due:
+            self._unseen, self._seen_s = self.empty, now_s
         if self._told is not None:
-            self._show(*self._told)
+            self._show(*self._told, math.nan if self._staleness is None else self._staleness)
 
     def _show(self, loss: float, accuracy: float, rate: float, staleness: float = math.nan) -> None:
         if self.elapsed_s < self._progress.next_s:

@@ -1,9 +1,6 @@
 """Where the seconds of partitions went: computed, or waited, and for what. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from dbmpi.arrays import Record
 from dbmpi.comm.wait import CAUSES, Cause
@@ -29,12 +26,11 @@ class PartitionTime:
     measured_s: float = 0.0
 
     @classmethod
-    def of(cls, reports: Sequence[Record]) -> "PartitionTime":
-        """Add up one portion's reports, a partition each."""
-        waits = np.sum([report["waits_s"] for report in reports], axis=0)
-        busy_s, cpu_s = (sum(float(report[name]) for report in reports) for name in ("busy_s", "cpu_s"))
-        time = cls(busy_s, dict(zip(CAUSES, waits.tolist(), strict=True)), cpu_s)
-        return cls(time.busy_s, time.waits_s, time.cpu_s, time.computed_s)
+    def of(cls, reports: Record) -> "PartitionTime":
+        """Add up reports, `(n,)`."""
+        waits_s = dict(zip(CAUSES, reports["waits_s"].sum(axis=0).tolist(), strict=True))
+        busy_s, cpu_s = float(reports["busy_s"].sum()), float(reports["cpu_s"].sum())
+        return cls(busy_s, waits_s, cpu_s, cls(busy_s, waits_s).computed_s)
 
     def __add__(self, other: "PartitionTime") -> "PartitionTime":
         waits = {name: wait + other.waits_s.get(name, 0.0) for name, wait in self.waits_s.items()}

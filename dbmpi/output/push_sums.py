@@ -1,6 +1,5 @@
 """What clients have counted of their pushes, added up. Pure."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dbmpi.arrays import Record
@@ -15,10 +14,10 @@ class PushSums:
     staleness_max: int = 0
 
     @classmethod
-    def of(cls, reports: Sequence[Record]) -> "PushSums":
-        """Add up one portion's reports, a partition each."""
-        taken, staleness = (sum(int(r[name]) for r in reports) for name in ("taken", "staleness_sum"))
-        return cls(taken, staleness, max(int(r["staleness_max"]) for r in reports))
+    def of(cls, reports: Record) -> "PushSums":
+        """Add up reports, `(n,)`."""
+        taken, staleness = int(reports["taken"].sum()), int(reports["staleness_sum"].sum())
+        return cls(taken, staleness, int(reports["staleness_max"].max(initial=0)))
 
     def __add__(self, other: "PushSums") -> "PushSums":
         return PushSums(

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from dbmpi.arrays import Record
+import numpy as np
+
 from dbmpi.output.partition_time import PartitionTime
+from dbmpi.output.portions import Portions
 from dbmpi.output.push_sums import PushSums
 
 
@@ -26,11 +28,17 @@ class ReplicaSums:
     time: PartitionTime = field(default_factory=PartitionTime)
 
     @classmethod
-    def of(cls, reports: Sequence[Record], staleness: PushSums, time: PartitionTime) -> "ReplicaSums":
-        """Return what one portion's reports say; `staleness` and `time` are of them."""
-        pushes, refused = (sum(int(report[name]) for report in reports) for name in ("pushes", "refused"))
-        learned, minibatches = int(reports[0]["examples"]), int(reports[0]["steps"])
-        return cls(learned, minibatches, pushes, refused, staleness, time)
+    def of(cls, portions: Portions) -> "ReplicaSums":
+        """Add up portions."""
+        reports, firsts = portions
+        return cls(
+            int(firsts["examples"].sum()),
+            int(firsts["steps"].sum()),
+            int(reports["pushes"].sum()),
+            int(reports["refused"].sum()),
+            PushSums.of(reports),
+            PartitionTime.of(reports),
+        )
 
     def __add__(self, other: "ReplicaSums") -> "ReplicaSums":
         return ReplicaSums(
@@ -44,6 +52,15 @@ class ReplicaSums:
 
 
 NOTHING = ReplicaSums()
+
+
+def by_replica(portions: Portions) -> dict[int, ReplicaSums]:
+    """Add up portions, replica by replica."""
+    found = {}
+    for replica in np.unique(portions.firsts["replica"]).tolist():
+        own = (records[records["replica"] == replica] for records in portions)
+        found[replica] = ReplicaSums.of(Portions(*own))
+    return found
 
 
 def together(one: Sequence[ReplicaSums], other: Sequence[ReplicaSums]) -> tuple[ReplicaSums, ...]:

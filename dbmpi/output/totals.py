@@ -173,8 +173,10 @@ def histogram(report: Record) -> list[int]:
 
 def plain(value: object) -> object:
     """Return what JSON can hold: a float that is not finite becomes null, within lists and tables too."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, dict):
         return {name: plain(one) for name, one in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return value

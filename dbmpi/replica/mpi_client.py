@@ -168,9 +168,9 @@ class MpiClient:
 
     def _record(self, exchange: PieceExchange) -> None:
         """Record an exchange that has ended."""
-        index, version = exchange.piece.index, int(self._requests["version"][0])
-        now, about = time.monotonic(), (exchange.rank, index, exchange.serial, version)
-        self._spans.add(Kind.EXCHANGE, exchange.begun, now, self._op, *about)
+        if self._spans.on:
+            about = exchange.rank, exchange.piece.index, exchange.serial, exchange.version
+            self._spans.note(Kind.EXCHANGE, exchange.begun, time.monotonic(), self._op, *about)
 
     def forget(self) -> None:
         """See `ParameterClient.forget`."""

@@ -168,7 +168,7 @@ class PartitionWorker:
         """Record that an assignment was carried out."""
         if self._waiter.spans.on:
             about = {"piece": int(assignment["index"]), "version": int(assignment["pass_number"])}
-            self._waiter.spans.add(kind, start, stop, int(assignment["work"]), **about, value=examples)
+            self._waiter.spans.note(kind, start, stop, int(assignment["work"]), **about, value=examples)
 
     def _layout(self, assignment: Record) -> "np.dtype[Any]":
         """Return the layout of the report of an assignment."""

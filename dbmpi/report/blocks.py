@@ -120,12 +120,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often each value from 0 on was seen: `counts` `(n,)`; `step` values share a bar."""
+    """How often each value from 0 on was seen: `counts` `(n,)`; `step` values share a bar.
+
+    The last bar has all larger values too, where there are `more`.
+    """
 
     caption: str
     counts: Array
     label: str
     step: int = 1
+    more: bool = False
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,14 @@ def histogram(one: Histogram) -> str:
     ]
     base = HEIGHT - BOTTOM
     every = max(1, math.ceil(len(one.counts) / 8))
+    last = len(one.counts) - 1
+    named = [i for i in range(0, last, every) if not one.more or last - i >= every] + [last] * one.more
+    named += [last] * (not one.more and last % every == 0)
     ticks = "".join(
-        _label(LEFT + (i + 0.5) * wide, base + 13, str(i * one.step), "middle")
-        for i in range(0, len(one.counts), every)
+        _label(
+            LEFT + (i + 0.5) * wide, base + 13, f"{i * one.step}{'+' * (one.more and i == last)}", "middle"
+        )
+        for i in named
     )
     axes = (
         f'<path class="axis" d="M{LEFT} {TOP}V{base}H{WIDTH - RIGHT}"/>'

@@ -7,6 +7,7 @@ import numpy as np
 from dbmpi.logs.records import Records
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Cell, Figure, Section, Table
+from dbmpi.report.spent import spent
 from dbmpi.report.subject import Subject
 from dbmpi.text import several
 
@@ -61,7 +62,10 @@ def _asynchrony(subject: Subject) -> Iterator[Figure]:
         iterations = subject.run.records("iteration").valid
         passes = numbers.number(float(np.nansum(iterations.column("evaluations"))))
         yield Figure("Iterations", numbers.number(_last(iterations, "iteration")), f"{passes} passes")
-    yield Figure("Goodput", _percent(subject.summed("goodput")), "of the partitions' time")
+    found = spent(subject)
+    yield Figure(
+        "Goodput", _percent(found.goodput if found is not None else np.nan), "of the partitions' time"
+    )
     yield Figure("Processor share", _percent(subject.summed("core_share")), "of the time they computed")
 
 

@@ -6,6 +6,7 @@ from dbmpi.logs.records import Job
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Bar, Block, Cell, Section, Table
 from dbmpi.report.causes import CAUSES
+from dbmpi.report.spent import spent
 from dbmpi.report.subject import Subject
 from dbmpi.text import several
 
@@ -14,6 +15,7 @@ KEYS = (
     ("train", "training"),
     ("again", "done again by the next job, which went on from an earlier checkpoint"),
 )
+REST = "rest: start, evaluation, checkpoints, work done again, dead replicas, end"
 MOST_JOBS = 100
 LITTLE = 5e-4  # of all: less has no row
 
@@ -32,7 +34,7 @@ def _jobs(subject: Subject) -> Table:
     whole_s = max(jobs[-1].life(jobs[-1].last_s), 1e-9)
     rows: list[list[Cell | Bar]] = []
     for i, job in list(enumerate(jobs))[-MOST_JOBS:]:
-        began = str(job.began.get("at", ""))[:25]
+        began = str(job.began.get("at", ""))[:19].replace("T", " ")
         again_s = _again_s(jobs, i)
         rows.append([
             str(i + 1),
@@ -78,38 +80,23 @@ def _band(job: Job, again_s: float, whole_s: float) -> Bar:
 
 
 def _parts(subject: Subject) -> Table | None:
-    """Return what became of the seconds of all partitions; None where the summary does not say."""
-    available_s, applied_s = subject.summed("available_s"), subject.summed("applied_s")
-    if not available_s > 0 or not np.isfinite(applied_s):
+    """Return what became of the seconds of all partitions; None where nothing tells."""
+    found = spent(subject)
+    if found is None:
         return None
-    busy_s = subject.summed("busy_s")
-    waits = {
-        name: value for name, value in subject.table("waits_s").items() if isinstance(value, float | int)
-    }
-    within_s = sum(value for name, value in waits.items() if name != "coordinator")
-    computed_s = max(busy_s - within_s, applied_s) if np.isfinite(busy_s) else applied_s
-    listed = [("gradients that are in the parameters", applied_s, "good")]
-    if computed_s - applied_s > LITTLE * available_s:
-        listed.append(("gradients that are not: refused, lost or too late", computed_s - applied_s, "lost"))
-    listed += [(f"waits: {CAUSES.get(name, name)}", value, "wait") for name, value in waits.items() if value]
-    rest_s = available_s - computed_s - sum(waits.values())
-    listed += [
-        (
-            "rest: start, evaluation, checkpoints, work done again, dead replicas, end",
-            max(rest_s, 0.0),
-            "rest",
-        )
-    ]
+    listed = [("gradients that are in the parameters", found.applied_s, "good")]
+    lost_s = found.computed_s - found.applied_s
+    if lost_s > LITTLE * found.available_s:
+        listed.append(("gradients that are not: refused, lost or too late", lost_s, "lost"))
+    waits = [(f"waits: {CAUSES.get(name, name)}", value, "wait") for name, value in found.waits_s.items()]
+    listed += [one for one in waits if one[1] > 0]
+    listed.append((REST, found.rest_s, "rest"))
     rows: list[list[Cell | Bar]] = []
     at_s = 0.0
     for name, value, kind in listed:
-        bar = Bar([(at_s, value, kind)], available_s)
-        rows.append([name, bar, numbers.percent(value / available_s), numbers.seconds(value)])
+        bar = Bar([(at_s, value, kind)], found.available_s)
+        rows.append([name, bar, numbers.percent(value / found.available_s), numbers.seconds(value)])
         at_s += value
-    share = numbers.percent(applied_s / available_s)
-    return Table(
-        f"Goodput {share}: where the seconds of all partitions went, restarts included",
-        ["for", "share of all", "", "seconds of partitions"],
-        rows,
-        "As of the last summary.json.",
-    )
+    share = numbers.percent(found.goodput)
+    caption = f"Goodput {share}: where the seconds of all partitions went, restarts included"
+    return Table(caption, ["for", "share of all", "", "seconds of partitions"], rows, found.source)

@@ -22,6 +22,13 @@
   const placesOf = (frame, chart) => (chart.own ? frame.x.own : frame.x[choice.axis]) || [];
   const framesOf = (chart) => chart.frames.filter((frame) => placesOf(frame, chart).some((x) => x !== null));
 
+  // A gap takes in what is unknown beside it: a replica that had died ends where it did.
+  function widened(values) {
+    for (let i = 1; i < values.length; i++) if (values[i] === undefined && values[i - 1] === null) values[i] = null;
+    for (let i = values.length - 2; i >= 0; i--) if (values[i] === undefined && values[i + 1] === null) values[i] = null;
+    return values;
+  }
+
   // One table for uPlot: x ascending, undefined where a frame has no record, null where a job ends.
   function tableOf(frame, chart) {
     const x = placesOf(frame, chart), gaps = new Set(frame.gaps), rows = [];
@@ -32,7 +39,8 @@
     });
     rows.sort((one, other) => one[0] - other[0]);
     const value = (y, i) => (i === null ? null : y[i] === null || (choice.log && chart.log && y[i] <= 0) ? undefined : y[i]);
-    return [rows.map((row) => row[0]), ...frame.curves.map((curve) => rows.map((row) => value(curve.y, row[1])))];
+    const columns = frame.curves.map((curve) => widened(rows.map((row) => value(curve.y, row[1]))));
+    return [rows.map((row) => row[0]), ...columns];
   }
 
   function dataOf(chart) {
@@ -103,7 +111,10 @@
     const bands = chart.stacked ? curves.slice(1).map((curve, n) => ({ series: [n + 2, n + 1], fill: inkOf(curve) })) : [];
     const logarithmic = choice.log && chart.log;
     const scales = { x: { time: false }, y: logarithmic ? { distr: 3 } : {} };
-    if (chart.stacked || chart.zero) scales.y.range = (u, least, most) => [0, most > 0 ? most * 1.05 : 1];
+    if (chart.stacked || chart.zero) {
+      const limit = chart.stacked ? 4 * high(table[table.length - 1]) : Infinity;
+      scales.y.range = (u, least, most) => [0, most > 0 ? Math.min(most, limit || most) * 1.05 : 1];
+    }
     if (table[0].length < 2 || table[0][0] === table[0][table[0].length - 1])
       scales.x.range = () => [table[0][0] / 2, table[0][0] * 1.5 || 1];
     return {
@@ -147,6 +158,12 @@
     return (index) => spans.forEach((span, n) => { span.textContent = brief(near(said[n + 1], index)); });
   }
 
+  // What nine tenths of the values are at most: one that is far above them leaves the chart.
+  function high(values) {
+    const sorted = values.filter((value) => value != null).sort((one, other) => one - other);
+    return sorted[Math.floor(0.9 * (sorted.length - 1))];
+  }
+
   // The last value at or before an index.
   function near(values, index) {
     for (let i = index == null ? values.length - 1 : index; i >= 0; i--) if (values[i] != null) return values[i];
@@ -165,6 +182,9 @@
     const drawn = new uPlot(optionsOf(chart, curves, found.drawn, width, (u) => show(u.cursor.idx)), found.drawn, plot);
     made.set(figure, drawn);
     show(null);
+    const most = Math.max(...found.drawn[found.drawn.length - 1].filter((value) => value != null));
+    const above = chart.stacked && most > drawn.scales.y.max ? ", up to " + brief(most) + " above the chart" : "";
+    figure.querySelector(".unit").textContent = chart.unit + above;
     curves.forEach((curve, n) => { if (choice.off[figure.dataset.chart + ":" + curve.name]) drawn.setSeries(n + 1, { show: false }); });
     if (choice.zoom && !chart.own) drawn.setScale("x", choice.zoom);
   }

@@ -140,8 +140,7 @@ def _run(head: Head, several: bool) -> str:
     state = tag("p", tag("b", "State: ") + text(head.state), class_=f"state {head.state_kind}")
     place = tag("p", text(head.path), class_="path")
     problems = "".join(tag("p", text(one), class_="note") for one in head.problems)
-    found = tag("ul", "".join(map(_finding, head.verdict)), class_="verdict") if head.verdict else ""
-    verdict = (tag("h3" if several else "h2", "Verdict") if found else "") + found
+    verdict = _verdict(head.verdict, several)
     figures = "".join(
         tag(
             "div",
@@ -151,6 +150,19 @@ def _run(head: Head, several: bool) -> str:
     )
     shown = "" if several or not figures else tag("dl", figures, class_="figures")
     return tag("div", name + state + place + problems + verdict + shown, class_="head")
+
+
+def _verdict(found: Sequence[Said], several: bool) -> str:
+    """Return the findings; where there are several runs, what is good is folded."""
+    good = [one for one in found if one.severity == "good"] if several else []
+    listed = [one for one in found if one not in good]
+    folded = tag("details", tag("summary", f"What is good ({len(good)})") + _findings(good)) if good else ""
+    head = tag("h3" if several else "h2", "Verdict") if found else ""
+    return head + (_findings(listed) if listed else "") + folded
+
+
+def _findings(found: Sequence[Said]) -> str:
+    return tag("ul", "".join(map(_finding, found)), class_="verdict")
 
 
 def _finding(one: Said) -> str:

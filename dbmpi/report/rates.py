@@ -12,6 +12,7 @@ from dbmpi.report.crowd import crowd, listed
 from dbmpi.report.events import marks
 from dbmpi.report.replicas import by_replica
 from dbmpi.report.subject import Subject
+from dbmpi.report.windows import Windows, grown, intervals
 
 OLD = "The records of this run, of version 1, do not tell replicas apart: later versions do."
 COMPUTED = "computing"
@@ -43,46 +44,50 @@ def section(subject: Subject) -> Section | None:
 
 def _overall(subject: Subject, name: str, colour: int) -> list[Frame]:
     records = subject.run.records("iteration" if subject.batch else "train")
-    return subject.frames(records, {"examples_per_s": name}, colour)
+    frames = []
+    for part, again in ((records.valid, False), (records.done_again, True)):
+        windows = Windows(part)
+        rate = windows.mean(part.column("examples_per_s"))
+        if np.isfinite(rate).any():
+            called = f"{name}, done again" if again else name
+            column = Column(called, rate, colour, "faded" if again else "line")
+            frames.append(subject.frame(windows.last, [column]))
+    return frames
 
 
 def times(subject: Subject) -> Section | None:
     """Return where the time of a minibatch goes, by cause; None where that is not recorded."""
     train = subject.run.records("train").valid
-    interval_s, steps = _grown(train, "time_s"), _grown(train, "step")
     told = [row.get("waits") for row in train.rows]
     if not any(isinstance(one, dict) for one in told):
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):
-        step_ms = np.where(steps > 0, 1e3 * interval_s * subject.replicas / steps, np.nan)
-    parts = {cause: shares(told, cause) for cause in CAUSES}
-    parts = {cause: share for cause, share in parts.items() if np.nansum(share) > 0}
-    waited = np.sum(list(parts.values()), axis=0) if parts else np.zeros(len(train))
-    columns = [Column(COMPUTED, step_ms * np.clip(1 - waited, 0, 1), 0)]
-    columns += [
-        Column(CAUSES[cause], step_ms * share, i) for i, (cause, share) in enumerate(parts.items(), 1)
-    ]
+    windows, columns = Windows(train), _parts(subject, train, told)
     chart = Chart(
         "Time of a minibatch by cause",
         "ms of a replica",
-        [subject.frame(train, columns)] if np.isfinite(step_ms).any() else [],
+        [subject.frame(windows.last, columns)],
         stacked=True,
         marks=marks(subject),
         note="What a replica takes for a minibatch, from one to the next, mean over its partitions.",
     )
-    drawn = [chart] if chart.frames else []
+    drawn = [chart] if any(np.isfinite(column.values).any() for column in columns) else []
     return Section("time", "Time by cause", [*drawn, *by_replica(subject)])
 
 
-def _grown(records: Records, field: str) -> Array:
-    """Return how much a field has grown since the record before, `(n,)`; unknown where a job begins again."""
-    values, jobs = records.column(field), records.jobs
-    before = np.concatenate([[0.0], values[:-1]])
-    return (
-        np.where(np.concatenate([[True], jobs[1:] == jobs[:-1]]), values - before, np.nan)
-        if len(values)
-        else values
-    )
+def _parts(subject: Subject, train: Records, told: Sequence[object]) -> list[Column]:
+    """Return what a minibatch takes, ms `(w,)`: computing, and each wait."""
+    windows = Windows(train)
+    interval_s, steps = intervals(train), grown(train, "step")
+    known = np.isfinite(interval_s) & np.isfinite(steps)
+    seconds, count = (windows.sum(np.where(known, one, 0.0)) for one in (interval_s, steps))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step_ms = np.where(count > 0, 1e3 * seconds * subject.replicas / count, np.nan)
+    parts = {cause: windows.mean(shares(told, cause)) for cause in CAUSES}
+    parts = {cause: share for cause, share in parts.items() if np.nansum(share) > 0}
+    waited = np.sum(list(parts.values()), axis=0) if parts else np.zeros(len(step_ms))
+    columns = [Column(COMPUTED, step_ms * np.clip(1 - waited, 0, 1), 0)]
+    listed_parts = enumerate(parts.items(), 1)
+    return columns + [Column(CAUSES[cause], step_ms * share, i) for i, (cause, share) in listed_parts]
 
 
 def shares(waits: Sequence[object], cause: str) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dbmpi.arrays import Array
+from dbmpi.logs.records import Records
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Block, Cell, Chart, Column, Frame, Histogram, Matrix, Section, Table
 from dbmpi.report.crowd import FEW, rounds
@@ -13,6 +14,7 @@ from dbmpi.report.replicas import staleness as by_replica
 from dbmpi.report.subject import Subject, gains
 
 MOST_BARS = 40
+SHOWN = 0.995  # of all updates have a staleness with a bar of its own
 LEAD = (
     "The staleness of a push is how many updates of its piece of the parameters came between the fetch that "
     "its gradient was computed from, and the push. 0 is serial; about the number of replicas is usual."
@@ -29,11 +31,11 @@ def overlay(subjects: Sequence[Subject]) -> Section | None:
 def section(subject: Subject) -> Section | None:
     """Return staleness over time, by shard and by replica; None for methods without any."""
     frames = _over_time(subject, "", 0)
-    counts = _histograms(subject)
+    counts = histograms(subject.run.records("shard").valid)
     blocks: list[Block] = []
     if frames:
         blocks.append(Chart("Staleness", "updates", frames, from_zero=True, marks=marks(subject)))
-    blocks += _of_shards(counts)
+    blocks += of_shards(counts)
     of_replicas = by_replica(subject)
     if of_replicas is not None:
         blocks.append(of_replicas)
@@ -64,10 +66,9 @@ def _over_time(subject: Subject, before: str, colour: int) -> list[Frame]:
     return [subject.frame(last, [Column(f"{before}mean over shards", over_all, colour)])]
 
 
-def _histograms(subject: Subject) -> dict[int, Array]:
+def histograms(records: Records) -> dict[int, Array]:
     """Return how often each staleness was seen by each shard, of the last job that tells."""
     found: dict[int, Array] = {}
-    records = subject.run.records("shard").valid
     for row, shard in zip(records.rows, records.column("shard").tolist(), strict=True):
         counts = row.get("staleness_histogram")
         if isinstance(counts, list) and counts and shard == shard:
@@ -76,16 +77,18 @@ def _histograms(subject: Subject) -> dict[int, Array]:
     return {shard: counts for shard, counts in sorted(found.items()) if counts.sum() > 0}
 
 
-def _of_shards(counts: dict[int, Array]) -> list[Block]:
+def of_shards(counts: dict[int, Array]) -> list[Block]:
+    """Return a histogram of each shard, or of all and a matrix where there are many; and a table."""
     if not counts:
         return []
     longest = max(map(len, counts.values()))
     together = np.sum([np.pad(one, (0, longest - len(one))) for one in counts.values()], axis=0)
+    stop = _stop(together)
     blocks: list[Block] = []
     if len(counts) <= FEW:
-        blocks += [_histogram(f"Shard {shard}", one, longest) for shard, one in counts.items()]
+        blocks += [_histogram(f"Shard {shard}", one, stop) for shard, one in counts.items()]
     else:
-        blocks += [_histogram("All shards together", together, longest), _matrix(counts, longest)]
+        blocks += [_histogram("All shards together", together, stop), _matrix(counts, stop)]
     rows: list[Sequence[Cell]] = [
         [f"shard {shard}", *_quantiles(one), float(len(np.trim_zeros(one, "b")) - 1), float(one.sum())]
         for shard, one in counts.items()
@@ -95,24 +98,33 @@ def _of_shards(counts: dict[int, Array]) -> list[Block]:
     return [*blocks, table]
 
 
-def _histogram(caption: str, counts: Array, longest: int) -> Histogram:
-    """Return a histogram of a shard; values share a bar where there are many."""
-    step = -(-longest // MOST_BARS)
-    padded = np.pad(counts, (0, -len(counts) % step)).reshape(-1, step).sum(axis=1)
-    return Histogram(caption, padded, "staleness", step)
+def _stop(counts: Array) -> int:
+    """Return how many values have bars of their own: but for a few that are far above the others."""
+    most = int(np.searchsorted(np.cumsum(counts), SHOWN * counts.sum())) + 2
+    return len(counts) if len(counts) <= most + 2 else most
 
 
-def _matrix(counts: dict[int, Array], longest: int) -> Matrix:
-    step = -(-longest // MOST_BARS)
-    rows = [_histogram("", one, longest).counts for one in counts.values()]
-    width = max(map(len, rows))
-    values = np.array([np.pad(one, (0, width - len(one))) / one.sum() for one in rows])
-    names = [str(i * step) if step == 1 else f"{i * step} to {i * step + step - 1}" for i in range(width)]
+def _histogram(caption: str, counts: Array, stop: int) -> Histogram:
+    """Return a histogram of a shard; values share a bar where there are many, and larger ones the last."""
+    step = -(-stop // MOST_BARS)
+    own = np.pad(counts[:stop], (0, max(0, stop - len(counts))))
+    bars = np.pad(own, (0, -stop % step)).reshape(-1, step).sum(axis=1)
+    bars[-1] += counts[stop:].sum()
+    return Histogram(caption, bars, "staleness", step, bool(counts[stop:].sum()))
+
+
+def _matrix(counts: dict[int, Array], stop: int) -> Matrix:
+    shown = [_histogram("", one, stop) for one in counts.values()]
+    step, more = shown[0].step, any(one.more for one in shown)
+    names = [
+        str(i * step) if step == 1 else f"{i * step}-{i * step + step - 1}"
+        for i in range(len(shown[0].counts))
+    ]
     return Matrix(
         "Staleness by shard: share of its updates",
-        100 * values,
+        100 * np.array([one.counts / one.counts.sum() for one in shown]),
         [f"shard {shard}" for shard in counts],
-        names,
+        [*names[:-1], f"{(len(names) - 1) * step}+" if more else names[-1]],
         "shard",
         "staleness",
         "{row}, staleness {column}: {value} % of its updates",

@@ -77,7 +77,7 @@ class LocalClient:
             if op & Op.CLOSE:
                 self._shard.close([piece.index])
         self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused, behind=behind)
-        self._spans.add(Kind.SERVE, start, time.monotonic(), op)
+        self._spans.add((Kind.LOCAL, start, time.monotonic(), op))
 
     def pushed_square(self, gradient: Array) -> float:
         """See `ParameterClient.pushed_square`."""

@@ -167,7 +167,7 @@ class RequestHandler:
             piece, op = int(header["piece"]), int(header["op"])
             stale = max(0, before - int(header["version"])) if op & Op.PUSH else 0
             about = source, piece, self.serial, self._shard.held[piece].version, stale
-            self._spans.add(Kind.SERVE, start, time.monotonic(), op, *about)
+            self._spans.note(Kind.SERVE, start, time.monotonic(), op, *about)
 
     def answer(self, header: Record, source: int, status: Status, next_round: int = 0) -> None:
         """Reply; the parameters follow, unless they are in place or the client's memory cannot be mapped."""

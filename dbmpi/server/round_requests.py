@@ -110,7 +110,7 @@ class RoundHandler:
             rate = max(float(request.header["rate"]) for request in requests)
             made = self._shard.step(piece, mean, norm, rate, outs)
             version = self._shard.held[piece].version
-            self._spans.add(Kind.ROUND, start, time.monotonic(), piece=piece, version=version)
+            self._spans.note(Kind.ROUND, start, time.monotonic(), piece=piece, version=version)
             for request, status in zip(requests, statuses, strict=True):
                 if request.contributes:
                     status = made if status is Status.OK else status
@@ -128,7 +128,7 @@ class RoundHandler:
     def _answer(self, piece: int, request: Waiting, status: Status) -> None:
         next_round, now = self._rounds.round(piece), time.monotonic()
         about = request.source, piece, self._serials[request.source, piece], self._shard.held[piece].version
-        self._spans.add(Kind.SERVE, now, now, int(request.header["op"]), *about)
+        self._spans.note(Kind.SERVE, now, now, int(request.header["op"]), *about)
         self._tolerate(partial(self._handler.answer, request.header, request.source, status, next_round))
 
     def _tolerate(self, call: Callable[[], None]) -> None:

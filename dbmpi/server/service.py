@@ -210,7 +210,7 @@ class ShardService:
     def _obey(self, command: Record) -> None:
         what, start = Command(int(command["command"])), time.monotonic()
         self._commands[what](command)
-        self._waiter.spans.add(Kind.COMMAND, start, time.monotonic(), what, value=int(command["count"]))
+        self._waiter.spans.note(Kind.COMMAND, start, time.monotonic(), what, value=int(command["count"]))
 
     def _poll(self, now: float) -> None:
         """Let what is under way move on, and tell the coordinator what is done."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dbmpi.arrays import Record
 from dbmpi.errors import UserError
 from dbmpi.output.run_directory import TRACE
-from dbmpi.spans import FIELDS, MAGIC, RECORD
+from dbmpi.spans import BYTES, LAYOUT, MAGIC
 
-LAYOUT = np.dtype(list(FIELDS))
+RECORDS = np.dtype(list(LAYOUT))
 LONGEST_HEADER = 1 << 20
 HOW = "record one with --set output.trace=true, or in the configuration: [output] trace = true"
 
@@ -67,7 +67,7 @@ class RankFile:
         return {int(number): str(name) for number, name in self.header[what].items()}
 
     def read(self) -> Record:
-        """Return the records, `(n,)` of `LAYOUT`, with times by the clock of rank 0.
+        """Return the records, `(n,)` of `RECORDS`, with times by the clock of rank 0.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class RankFile:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.begin)
-                records = np.fromfile(file, LAYOUT, self.kept)
+                records = np.fromfile(file, RECORDS, self.kept)
         except OSError as error:
             raise UserError(f"{self.path}: {error.strerror}") from None
         for name in ("start", "stop"):
@@ -168,6 +168,6 @@ def _open(path: Path) -> RankFile:
     for what in ("kinds", "causes", "works", "ops", "commands"):
         found.names(what)
     _ = found.rank, found.name, found.error_s, header["role_kind"], int(header["node"]), header["host"]
-    if path.stat().st_size != found.begin + (found.kept * RECORD.size) or found.dropped < 0:
+    if path.stat().st_size != found.begin + (found.kept * BYTES) or found.dropped < 0:
         raise ValueError("it is cut short")
     return found

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbmpi.arrays import Record
-from dbmpi.spans import Kind
+from dbmpi.spans import LAYOUT, Kind
 
 BLOCK = 8192  # records that become Python objects at a time
 UNFETCHED = 64  # pushes of a piece that wait for the fetch that brings them, at most
 FETCH, PUSH, ACCRUE = 1, 2, 4  # of `comm.protocol.Op`
 BESIDE = {Kind.EXCHANGE: "exchanges", Kind.FILE: "files", Kind.CHECKPOINT: "checkpoints"}
 _HASH = (1 << 63) - 1
+KIND, DETAIL, PEER, _, _, PIECE, SERIAL, VERSION, _ = range(len(LAYOUT))
 
 
 class Row(NamedTuple):
@@ -81,32 +82,34 @@ def slices(records: Record, rank: int, names: Names, origin_s: float) -> Iterato
             while late and late[0][0] < start:
                 yield rows.placed(heappop(late)[2], None)
             made = _slice(fields, max(start, 0), max(stop, 0), names, arrows)
-            if fields[2] == Kind.EXCHANGE and fields[3] & FETCH:
+            if fields[KIND] == Kind.EXCHANGE and fields[DETAIL] & FETCH:
                 arrival = arrows.arrival(fields, stop)
                 heappush(late, (stop, next(numbers), arrival))
-            yield rows.placed(made, BESIDE.get(fields[2]))
+            yield rows.placed(made, BESIDE.get(fields[KIND]))
     while late:
         yield rows.placed(heappop(late)[2], None)
 
 
 def _slice(fields: tuple[Any, ...], start: int, stop: int, names: Names, arrows: "_Arrows") -> Slice:
     """Return the slice of one record, not yet in a row."""
-    _, _, kind, detail, _, peer, piece, serial, version, value = fields
+    kind, detail, peer, _, _, piece, _, version, value = fields
     row = Row()
     if kind in (Kind.WORK, Kind.URGENT):
         return Slice(row, start, stop, names.works.get(detail, "work"), {"examples": value, "portion": piece})
     if kind in (Kind.FORWARD, Kind.BACKWARD):
         return Slice(row, start, stop, Kind(kind).name.lower(), {"examples": value})
     if kind == Kind.WAIT:
-        return Slice(row, start, stop, f"wait: {names.causes.get(detail, '?')}", {})
+        return Slice(row, start, stop, f"wait: {names.causes.get(value, '?')}", {})
     if kind == Kind.EXCHANGE:
-        about = {"shard at rank": peer, "piece": piece, "version pushed": version}
+        about = {"shard at rank": peer, "piece": piece, "version": version}
         return Slice(row, start, stop, _asked(detail), about, arrows.begun(fields))
     if kind == Kind.SERVE:
         about = {"for rank": peer, "piece": piece, "version": version, "staleness": value}
-        counter = value if detail & PUSH and peer >= 0 else None
+        counter = value if detail & PUSH else None
         passes = arrows.served(fields)
         return Slice(row, start, stop, _served(detail), about, passes=passes, counter=counter)
+    if kind == Kind.LOCAL:
+        return Slice(row, start, stop, _served(value), {})
     if kind == Kind.ROUND:
         return Slice(row, start, stop, "step of a round", {"piece": piece, "version": version})
     if kind == Kind.COMMAND:
@@ -114,7 +117,7 @@ def _slice(fields: tuple[Any, ...], start: int, stop: int, names: Names, arrows:
     if kind == Kind.REPORT:
         return Slice(row, start, stop, f"report: {names.works.get(detail, '?')}", {"replica": peer})
     name = {Kind.FILE: "file of a checkpoint", Kind.CHECKPOINT: "checkpoint"}.get(kind, "?")
-    return Slice(row, start, stop, name, {"checkpoint": version})
+    return Slice(row, start, stop, name, {"checkpoint": value})
 
 
 def _asked(op: int) -> str:
@@ -163,21 +166,23 @@ class _Arrows:
 
     def begun(self, fields: tuple[Any, ...]) -> tuple[int, ...]:
         """Return the arrow that begins at an exchange; one that only pushes waits for the next fetch."""
-        arrow = self._of(self._rank, fields[5], fields)
-        if not fields[3] & FETCH:
-            self._unfetched.setdefault(fields[6], deque(maxlen=UNFETCHED)).append(arrow)
+        arrow = self._of(self._rank, fields[PEER], fields)
+        if not fields[DETAIL] & FETCH:
+            self._unfetched.setdefault(fields[PIECE], deque(maxlen=UNFETCHED)).append(arrow)
         return (arrow,)
 
     def served(self, fields: tuple[Any, ...]) -> tuple[int, ...]:
         """Return the arrow that passes where a shard serves a request."""
-        return (self._of(fields[5], self._rank, fields),) if fields[5] >= 0 else ()
+        return (self._of(fields[PEER], self._rank, fields),)
 
     def arrival(self, fields: tuple[Any, ...], stop: int) -> Slice:
         """Return the moment at which an exchange has brought parameters, where its arrows end."""
-        waiting = self._unfetched.pop(fields[6], ())
-        ends = (*waiting, self._of(self._rank, fields[5], fields))
-        return Slice(Row(), stop, stop, "fetched", {"piece": fields[6], "version": fields[9]}, ends=ends)
+        waiting = self._unfetched.pop(fields[PIECE], ())
+        ends = (*waiting, self._of(self._rank, fields[PEER], fields))
+        return Slice(
+            Row(), stop, stop, "fetched", {"piece": fields[PIECE], "version": fields[VERSION]}, ends=ends
+        )
 
     def _of(self, client: int, shard: int, fields: tuple[Any, ...]) -> int:
         """Return the number of an arrow: of whole numbers Python's hash is the same in every process."""
-        return 1 + (hash((client, shard, fields[6], fields[7])) & _HASH) % _HASH
+        return 1 + (hash((client, shard, fields[PIECE], fields[SERIAL])) & _HASH) % _HASH

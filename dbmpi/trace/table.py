@@ -49,7 +49,7 @@ class Share:
 
 
 def share(file: RankFile, records: Record) -> Share:
-    """Return the sums over the records of a rank, `(n,)` of `files.LAYOUT`."""
+    """Return the sums over the records of a rank, `(n,)` of `files.RECORDS`."""
     if not len(records):
         return Share(file)
     lasted = records["stop"] - records["start"]
@@ -92,7 +92,7 @@ def _counted(
     at = np.clip(before, 0, None)
     inside = (before >= 0) & (records["start"] < stops[at]) & learned[at]
     following = np.minimum(before + 1, len(starts) - 1)
-    ordered = np.isin(records["detail"], [number for number, name in causes.items() if name == COORDINATOR])
+    ordered = np.isin(records["value"], [number for number, name in causes.items() if name == COORDINATOR])
     awaited = ordered & (before + 1 < len(starts)) & learned[following]
     return np.where(ordered, awaited, inside)
 
@@ -100,7 +100,7 @@ def _counted(
 def _by_cause(
     records: Record, lasted: NDArray[np.float64], chosen: NDArray[np.bool_], causes: Mapping[int, str]
 ) -> dict[str, float]:
-    sums = np.bincount(records["detail"][chosen], lasted[chosen], minlength=max(causes, default=0) + 1)
+    sums = np.bincount(records["value"][chosen], lasted[chosen], minlength=max(causes, default=0) + 1)
     return {name: float(sums[number]) for number, name in causes.items()}
 
 

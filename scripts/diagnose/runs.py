@@ -1,6 +1,7 @@
 """Runs of scenarios, and what the verdict says of their records."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from dbmpi.diagnosis.finding import Finding
 from dbmpi.diagnosis.verdict import findings
@@ -27,6 +29,13 @@ VICTIM = 2  # the rank of the first replica, where there is one shard
 ENDED = 0, 3  # statuses: as planned, or diverged
 
 
+class Judged(NamedTuple):
+    """What the verdict says of a run, and how many cores others kept busy beside it."""
+
+    findings: list[Finding]
+    beside: float
+
+
 @dataclass(frozen=True)
 class Workshop:
     """A folder for data and runs, and where their records are kept, if anywhere."""
@@ -34,7 +43,7 @@ class Workshop:
     folder: Path
     keep: Path | None = None
 
-    def findings(self, scenario: Scenario) -> list[Finding]:
+    def judge(self, scenario: Scenario) -> "Judged":
         """Run a scenario, and judge its records.
 
         Raises
@@ -54,18 +63,27 @@ class Workshop:
             ]
             command += ["--set", f"data.path={json.dumps(self._data(scenario.data))}", *scenario.settings]
             during = _stopping(run_dir, scenario.stopped) if scenario.stopped else None
+            before = _cpu_s()
             done = processes.run(command, timeout_s=TIMEOUT_S, env=AS_ROOT, during=during)
+            all_s, own_s = (now - then for now, then in zip(_cpu_s(), before, strict=True))
             if done.timed_out or done.status not in ENDED:
                 raise SystemExit(str(done))
             if self.keep is not None:
                 _copy(run_dir, self.keep / re.sub(r"\W+", "-", f"{scenario.name} {scenario.strength}"))
-            return findings(open_run(run_dir))
+            return Judged(findings(open_run(run_dir)), max(0.0, all_s - own_s) / done.wall_s)
 
     def _data(self, name: str) -> str:
         path = self.folder / f"{name}.h5"
         if not path.exists():
             MAKERS[name](path)
         return str(path)
+
+
+def _cpu_s() -> tuple[float, float]:
+    """Return CPU seconds so far: of the whole machine, and of what this program has run."""
+    user, nice, system, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    own = os.times()
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK"), sum(own[:4])
 
 
 def _copy(run_dir: Path, to: Path) -> None:
@@ -89,7 +107,8 @@ def _stopping(run_dir: Path, share: float) -> Callable[[Callable[[], list[int]]]
     """Return what lets one replica stand still for a share of each period of training."""
 
     def disturb(living: Callable[[], list[int]]) -> None:
-        while living() and not (run_dir / "metrics.jsonl").exists():
+        deadline = time.monotonic() + TIMEOUT_S
+        while time.monotonic() < deadline and not (run_dir / "metrics.jsonl").exists():
             time.sleep(0.05)
         pid = by_rank(living()).get(VICTIM)
         while (

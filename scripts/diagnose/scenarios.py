@@ -134,7 +134,7 @@ def crowded() -> list[Scenario]:
             f"{replicas} partitions on {CORES} cores",
             ("cores",),
             replicas + 2,
-            _of_replicas(replicas, 1200 if replicas < 8 else 3000),
+            _of_replicas(replicas, 1500, "downpour.learning_rate=0.004"),
         )
         for replicas in (3, 4, 8, 16)
     ]

@@ -13,6 +13,7 @@ from dbmpi.trace.files import open_job
 from dbmpi.trace.writing import look
 from tests.system.conftest import launch_in
 from tests.system.reading import QUIET, messages, summary
+from tests.system.skewed import AHEAD_S
 
 FAULTY = "tests.system.faulty"
 ON = (*QUIET, "output.trace=true")
@@ -53,6 +54,19 @@ def test_its_sums_are_those_of_the_summary(traced, name):
         )
 
 
+def lie_within(run, error_s=0.0):
+    """See that what shards did lies in the exchanges that asked for it, but for an error; return how many."""
+    asked, served = {}, {}
+    for file in open_job(run, None).files:
+        records = file.read()
+        asked |= keyed(records, Kind.EXCHANGE, True, file.rank)
+        served |= keyed(records, Kind.SERVE, False, file.rank)
+    assert set(asked) <= set(served)
+    for key, (start, stop) in asked.items():
+        assert start - error_s <= served[key][0] <= served[key][1] <= stop + error_s
+    return len(asked)
+
+
 def keyed(records, kind, mine, rank):
     """Return (start, stop) of the exchanges of a rank, by client, shard, piece and number."""
     chosen = records[records["kind"] == kind]
@@ -64,15 +78,20 @@ def keyed(records, kind, mine, rank):
 
 @pytest.mark.parametrize("name", ["downpour", "sync", "sandblaster"])
 def test_what_a_shard_does_lies_in_the_exchange_that_asked_for_it(traced, name):
-    asked, served = {}, {}
-    for file in open_job(traced(name), None).files:
-        records = file.read()
-        asked |= keyed(records, Kind.EXCHANGE, True, file.rank)
-        served |= keyed(records, Kind.SERVE, False, file.rank)
-    assert len(served) > 20
-    assert set(asked) <= set(served)
-    for key, (start, stop) in asked.items():
-        assert start <= served[key][0] <= served[key][1] <= stop
+    assert lie_within(traced(name)) > 20
+
+
+def test_so_it_does_where_the_clock_of_another_host_is_ahead(launch, tmp_path, capsys):
+    done = launch(4, *ON, "train.epochs=1", "--run-dir", "run", module="tests.system.skewed")
+    assert (done.status, messages(done)) == (0, [])
+    run = tmp_path / "run"
+    error_s = max(file.error_s for file in open_job(run, None).files)
+    assert 0 < error_s < AHEAD_S / 100
+    assert lie_within(run, error_s) > 20
+    window, _ = look(open_job(run, None))
+    assert window.seconds < AHEAD_S / 10
+    assert main([str(run), "--json"]) == 0
+    assert "clocks of hosts: agree to" in capsys.readouterr().out
 
 
 def read_perfetto(path):

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dbmpi import status
+from dbmpi.diagnosis.finding import Finding
 from dbmpi.errors import STATUS_DIVERGED, STATUS_FAILURE, STATUS_OK, STATUS_STOPPED, STATUS_USER_ERROR
 from dbmpi.logs import brief
-from dbmpi.logs.run import open_run
+from dbmpi.logs.run import RunLog, open_run
 from dbmpi.logs.state import ago, state_of
 from dbmpi.ownership import record
 from dbmpi.ownership.identity import Identity
@@ -54,7 +55,7 @@ def lines(run: Path, *records: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("owner", "renewed_s", "told", "code"),
     [
-        (ALIVE, 3.0, f"running: process {os.getpid()} on ", STATUS_OK),
+        (ALIVE, 3.0, "running: process THIS on ", STATUS_OK),
         (ALIVE, 3.0, "lease renewed 3 s ago", STATUS_OK),
         (ELSEWHERE, 3.0, "on far, since 2026-11-30", STATUS_OK),
         (ELSEWHERE, 90.0, "has run out (renewed 1:30 ago, it holds for 60 s)", STATUS_FAILURE),
@@ -65,7 +66,7 @@ def lines(run: Path, *records: dict[str, object]) -> None:
 )
 def test_the_state_is_that_of_the_owner(run, owner, renewed_s, told, code):
     state = state_of(open_run(owned(run, owner, renewed_s)))
-    assert told in state.text
+    assert told.replace("THIS", str(os.getpid())) in state.text
     assert state.status == code and state.runs == (code == STATUS_OK)
 
 
@@ -160,6 +161,18 @@ def test_what_is_no_run_is_said(tmp_path, capsys, name):
     assert status.main([str(tmp_path / name)]) == STATUS_USER_ERROR
     said = capsys.readouterr().err
     assert said.startswith("dbmpi: error: ") and len(said.splitlines()) == 1
+
+
+def test_what_is_to_be_done_something_about_is_told_first(run, capsys, monkeypatch):
+    def found(log: RunLog) -> list[Finding]:
+        kinds = ("learning", "bad"), ("staleness", "warning"), ("goodput", "good")
+        return [Finding(about, severity, f"This is {about}.") for about, severity in kinds]
+
+    monkeypatch.setattr("dbmpi.diagnosis.verdict.findings", found)
+    status.main([str(run)])
+    assert "\nhealth    bad: This is learning. staleness" in capsys.readouterr().out
+    status.main([str(owned(run, ALIVE))])  # of which not all records are read
+    assert "\nhealth    warning: This is staleness. staleness" in capsys.readouterr().out
 
 
 def test_watching_ends_with_the_run(run, capsys, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from dbmpi.logs.run import open_run
 from dbmpi.report import content, differences, events, life, ranks, rates, staleness
 from dbmpi.report.blocks import Bar, Chart, Note, Section, Table
+from dbmpi.report.spent import spent
 from dbmpi.report.state import state
 from dbmpi.report.subject import Subject, named
 from tests import ROOT
@@ -195,6 +196,19 @@ def test_how_a_run_stands(tmp_path: Path, status: int, finished: bool, ended: bo
     text = (path / "summary.json").read_text().replace('"status": 0', f'"status": {status}')
     (path / "summary.json").write_text(text)
     assert words in state(open_run(path)).text
+
+
+def test_goodput_of_a_run_that_goes_on_is_of_its_records(tmp_path: Path) -> None:
+    run = Recorded(tmp_path / "run")
+    run.describe()
+    run.begin()
+    for second in range(1, 41):
+        run.second(second)
+    run.begin(20.0, wall_s=3.0)
+    found = spent(Subject(open_run(run.write())))
+    # Of three replicas: four records of 5 s count, those of the part that is done again do not.
+    assert found is not None and found.computed_s == 4 * 3 * 3.0 and found.waits_s["fetch"] == 4 * 3 * 1.0
+    assert found.available_s == 6 * (2.0 + 40.0 + 3.0)
 
 
 def test_the_seconds_of_goodput_add_up(tmp_path: Path) -> None:

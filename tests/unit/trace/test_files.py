@@ -5,28 +5,30 @@ import json
 import pytest
 
 from dbmpi.errors import UserError
-from dbmpi.spans import MIB, OFF, RECORD, Kind, Recorder, recorder
-from dbmpi.trace.files import LAYOUT, open_job
+from dbmpi.spans import BYTES, MIB, OFF, Kind, Recorder, recorder
+from dbmpi.trace.files import RECORDS, open_job
 from dbmpi.trace.writing import look
 from tests.unit.trace.ranks import leave
 
 
 def test_the_layout_is_that_of_the_records():
-    assert LAYOUT.itemsize == RECORD.size
+    assert RECORDS.itemsize == BYTES
 
 
 def test_off_is_a_twin_that_does_nothing():
     assert recorder(False, 16) is OFF
-    OFF.add(Kind.WAIT, 0.0, 1.0)
+    OFF.add((Kind.WAIT, 0.0, 1.0, 0))
+    OFF.step((Kind.FORWARD, 0.0, 1.0, 0))
+    OFF.note(Kind.SERVE, 0.0, 1.0)
     assert (OFF.serial(1, 2), OFF.serial(1, 2), OFF.on) == (0, 0, False)
 
 
 def test_memory_is_bounded_and_the_newest_records_are_kept(tmp_path):
     spans = Recorder(1)
-    assert spans.capacity * RECORD.size <= MIB
+    assert spans.capacity * BYTES <= MIB
     made = spans.capacity + 1000
     for n in range(made):
-        spans.add(Kind.FORWARD, float(n), n + 0.5, value=n)
+        spans.step((Kind.FORWARD, float(n), n + 0.5, n))
     leave(tmp_path, spans)
     job = open_job(tmp_path, None)
     (file,) = job.files
@@ -35,6 +37,17 @@ def test_memory_is_bounded_and_the_newest_records_are_kept(tmp_path):
     assert records["value"].tolist() == list(range(1000, made))
     window, _ = look(job)
     assert (window.first_s, window.whole_s, window.last_s) == (1000.0, 1000.5, made - 0.5)
+
+
+def test_records_of_both_kinds_are_kept_in_full(tmp_path):
+    spans = Recorder(1)
+    spans.add((Kind.WAIT, 1.0, 2.0, 5))
+    spans.note(Kind.SERVE, 2.0, 3.0, 3, 4, 5, 6, (1 << 31) + 7, 8)
+    leave(tmp_path, spans)
+    (file,) = open_job(tmp_path, None).files
+    assert file.read().tolist() == [
+        (Kind.WAIT, 0, -1, 1.0, 2.0, -1, 0, 0, 5), (Kind.SERVE, 3, 4, 2.0, 3.0, 5, 6, 7, 8),
+    ]  # fmt: skip
 
 
 def test_both_sides_of_an_exchange_count_alike():
@@ -49,7 +62,7 @@ def test_both_sides_of_an_exchange_count_alike():
 )
 def test_times_are_put_on_the_clock_of_rank_0(tmp_path, offsets, expected):
     spans = Recorder(1)
-    spans.add(Kind.WAIT, 10.0, 20.0)
+    spans.add((Kind.WAIT, 10.0, 20.0, 0))
     leave(tmp_path, spans, offsets=offsets)
     (file,) = open_job(tmp_path, None).files
     record = file.read()[0]
@@ -72,7 +85,7 @@ def test_a_file_that_is_damaged_is_left_out_and_named(tmp_path, damage):
     for rank in (0, 1):
         spans = Recorder(1)
         for _ in range(3):
-            spans.add(Kind.WAIT, 1.0, 2.0)
+            spans.add((Kind.WAIT, 1.0, 2.0, 0))
         path = leave(tmp_path, spans, rank=rank, ranks=2)
     path.write_bytes(damage(path.read_bytes()))
     job = open_job(tmp_path, None)

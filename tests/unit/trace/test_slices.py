@@ -22,10 +22,10 @@ def seen(run, spans, rank=3, **said):
 
 def test_slices_lie_within_one_another_or_apart(tmp_path):
     spans = Recorder(1)
-    spans.add(Kind.WAIT, 2e-9, 3e-9, Cause.STATES)  # records come in the order of their ends
-    spans.add(Kind.FORWARD, 1e-9, 4e-9)
-    spans.add(Kind.BACKWARD, 4e-9, 12e-9)
-    spans.add(Kind.WORK, 0.0, 10e-9, Work.TRAIN)
+    spans.add((Kind.WAIT, 2e-9, 3e-9, Cause.STATES))  # records come in the order of their ends
+    spans.note(Kind.FORWARD, 1e-9, 4e-9)
+    spans.note(Kind.BACKWARD, 4e-9, 12e-9)
+    spans.note(Kind.WORK, 0.0, 10e-9, Work.TRAIN)
     made = [(one.name, one.start, one.stop) for one in seen(tmp_path, spans)]
     # what would end after that in which it begins is cut there
     assert made == [("train", 0, 10), ("forward", 1, 4), ("wait: states", 2, 3), ("backward", 4, 10)]
@@ -34,16 +34,16 @@ def test_slices_lie_within_one_another_or_apart(tmp_path):
 def test_what_goes_on_beside_has_as_many_rows_as_overlap(tmp_path):
     spans = Recorder(1)
     for piece, (start, stop) in enumerate([(0, 5), (1, 3), (4, 6), (5, 9)]):
-        spans.add(Kind.EXCHANGE, start * 1e-9, stop * 1e-9, Op.PUSH, 1, piece)
+        spans.note(Kind.EXCHANGE, start * 1e-9, stop * 1e-9, Op.PUSH, 1, piece)
     assert [one.row.lane for one in seen(tmp_path, spans)] == [0, 1, 1, 0]
 
 
 def test_an_arrow_goes_from_a_push_to_its_shard_and_to_the_fetch_that_brings_it(tmp_path):
     client, shard = Recorder(1), Recorder(1)
-    client.add(Kind.EXCHANGE, 1e-9, 3e-9, Op.PUSH, 1, 7, client.serial(1, 7))
-    shard.add(Kind.SERVE, 2e-9, 3e-9, Op.PUSH, 3, 7, shard.serial(3, 7), value=2)
-    client.add(Kind.EXCHANGE, 5e-9, 9e-9, Op.FETCH, 1, 7, client.serial(1, 7))
-    shard.add(Kind.SERVE, 6e-9, 7e-9, Op.FETCH, 3, 7, shard.serial(3, 7))
+    client.note(Kind.EXCHANGE, 1e-9, 3e-9, Op.PUSH, 1, 7, client.serial(1, 7))
+    shard.note(Kind.SERVE, 2e-9, 3e-9, Op.PUSH, 3, 7, shard.serial(3, 7), value=2)
+    client.note(Kind.EXCHANGE, 5e-9, 9e-9, Op.FETCH, 1, 7, client.serial(1, 7))
+    shard.note(Kind.SERVE, 6e-9, 7e-9, Op.FETCH, 3, 7, shard.serial(3, 7))
     push, fetch, arrival = seen(tmp_path, client)
     apply, send = seen(tmp_path, shard, rank=1, role="shard 0")
     assert [push.name, fetch.name, arrival.name, apply.name, send.name] == [
@@ -56,13 +56,13 @@ def test_an_arrow_goes_from_a_push_to_its_shard_and_to_the_fetch_that_brings_it(
 
 def test_sums_tell_learning_from_all_else(tmp_path):
     spans = Recorder(1)
-    spans.add(Kind.WAIT, 0.0, 1.0, Cause.COORDINATOR)  # for an order to learn
-    spans.add(Kind.WAIT, 2.0, 3.0, Cause.STATES)
-    spans.add(Kind.WORK, 1.0, 5.0, Work.TRAIN)
-    spans.add(Kind.WAIT, 5.0, 7.0, Cause.COORDINATOR)  # for an evaluation
-    spans.add(Kind.WAIT, 7.5, 8.0, Cause.STATES)  # in it
-    spans.add(Kind.WORK, 7.0, 9.0, Work.EVALUATE)
-    spans.add(Kind.WAIT, 9.0, 10.0, Cause.COORDINATOR)  # for the end
+    spans.add((Kind.WAIT, 0.0, 1.0, Cause.COORDINATOR))  # for an order to learn
+    spans.add((Kind.WAIT, 2.0, 3.0, Cause.STATES))
+    spans.note(Kind.WORK, 1.0, 5.0, Work.TRAIN)
+    spans.add((Kind.WAIT, 5.0, 7.0, Cause.COORDINATOR))  # for an evaluation
+    spans.add((Kind.WAIT, 7.5, 8.0, Cause.STATES))  # in it
+    spans.note(Kind.WORK, 7.0, 9.0, Work.EVALUATE)
+    spans.add((Kind.WAIT, 9.0, 10.0, Cause.COORDINATOR))  # for the end
     leave(tmp_path, spans)
     _, (one,) = look(open_job(tmp_path, None))
     assert one.busy_s == 4.0
@@ -75,8 +75,8 @@ def test_sums_tell_learning_from_all_else(tmp_path):
 @pytest.mark.parametrize(("accepted", "busy_s"), [(True, 3.0), (False, 0.0)])
 def test_of_a_batch_method_portions_count_that_were_accepted(tmp_path, accepted, busy_s):
     spans = Recorder(1)
-    spans.add(Kind.WORK, 0.0, 3.0, Work.GRADIENT, piece=4, version=2, value=100)
-    spans.add(Kind.URGENT, 3.0, 3.5, Work.ACCEPT if accepted else Work.DROP, piece=4, version=2)
+    spans.note(Kind.WORK, 0.0, 3.0, Work.GRADIENT, piece=4, version=2, value=100)
+    spans.note(Kind.URGENT, 3.0, 3.5, Work.ACCEPT if accepted else Work.DROP, piece=4, version=2)
     leave(tmp_path, spans)
     _, (one,) = look(open_job(tmp_path, None))
     assert one.busy_s == busy_s
