@@ -5,10 +5,10 @@ What records there are, and all their fields, stands in `output.schema`; docs/re
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dbmpi.arrays import Record
 from dbmpi.data.measures import Measures
@@ -23,7 +23,15 @@ from dbmpi.output.schema import VERSION
 from dbmpi.output.totals import REFUSALS, TALLY_COUNTS, Revision, Tally, histogram, plain
 from dbmpi.screen import unshown
 
-Listener = Callable[[Mapping[str, Any]], object]  # takes a record, and raises nothing
+
+class Listener(Protocol):
+    """Gets each record that is written."""
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        """Take a record. Raises nothing, and waits for nobody."""
+
+    def close(self) -> None:
+        """No more come."""
 
 
 class MetricsLog(RunCounts):
@@ -53,7 +61,7 @@ class MetricsLog(RunCounts):
     Attributes
     ----------
     listeners
-        They get each record.
+        They get each record, and are closed with the log.
     unshown
         What of this run's output could not be shown, and why.
     watched
@@ -264,3 +272,5 @@ class MetricsLog(RunCounts):
         self._progress.close()
         self.note_unshown(unshown(waiting=False))
         self._file.close()
+        for listener in self.listeners:
+            listener.close()
