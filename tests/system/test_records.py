@@ -1,4 +1,4 @@
-"""Records of real runs beyond their fields, which `reading.records` holds to the tables: curves, TensorBoard."""
+"""Records of real runs beyond their fields, which `reading.records` holds to the tables; TensorBoard."""
 
 import os
 
