@@ -10,7 +10,7 @@ STATUS_INTERRUPTED = 130  # 128 + SIGINT
 STATUS_STOPPED = 85  # before the end of the run, with a checkpoint to go on from
 STATUS_OWNED = 86  # the run directory belongs to another job: this one has not begun
 STATUS_TAKEN_OVER = 87  # another job has taken the run directory over: this one has ended
-# What users are told of each; README.md has the same.
+# What users are told of each; README.md and docs/statuses.md have the same.
 STATUSES = {
     f"{STATUS_OK}": "done: an epoch or step limit, a target, patience that is over, an optimizer "
     "that has converged",

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from dbmpi.inference import job, options
 
 if TYPE_CHECKING:
-    from dbmpi.inference.sources import StoredSource
+    from dbmpi.inference.sources import Source
     from dbmpi.inference.work import Crew
     from dbmpi.trained.model import TrainedModel
 
@@ -31,6 +31,8 @@ examples:
       the test set of the run's data: loss, accuracy, and a table by class
   python -m dbmpi.evaluate runs/a new.h5 --json
       other data, as JSON
+  python -m dbmpi.evaluate runs/a new.csv --targets kind
+      a table, with the name of the class of each row in its column kind
   mpirun -n 8 python -m dbmpi.evaluate runs/a new.h5 --partitions 4
       2 replicas of 4 partitions, each rank with a part of the model
 """
@@ -47,19 +49,21 @@ class Evaluate:
             self.name, "Evaluate a trained model on rows whose answers are known.", EXAMPLES
         )
         add = made.add_argument
-        add(
-            "data", metavar="DATA.h5", nargs="?", help="a data file (that of the run, and what was cut of it)"
-        )
-        add("--inputs", metavar="NAME", help="data set of the inputs in DATA.h5 (as in the run)")
-        add("--targets", metavar="NAME", help="data set of the labels or targets in DATA.h5 (as in the run)")
+        add("data", metavar="DATA", nargs="?", help="HDF5, or a table (.csv, .tsv, .txt, each also with .gz) "
+            "(the data file of the run, and what was cut of it)")  # fmt: skip
+        add("--inputs", metavar="NAME", help="data set of the inputs in DATA (as in the run); of a table the "
+            "columns, with commas between them, in the order in which the model has learned from them (by "
+            "their names, or all but the targets)")  # fmt: skip
+        add("--targets", metavar="NAME", help="data set of the labels or targets in DATA (as in the run); of "
+            "a table the column of the class, or the columns of all targets")  # fmt: skip
         add("--json", action="store_true", help="print all figures as JSON, the whole confusion matrix too")
         return options.parse(made, argv)
 
-    def look(self, given: Namespace, trained: "TrainedModel") -> "StoredSource":
+    def look(self, given: Namespace, trained: "TrainedModel") -> "Source":
         """See `job.Task.look`."""
         from dbmpi.inference.choosing import Wanted, labelled
 
-        return labelled(trained, Wanted(given.data, given.split, given.inputs, given.targets))
+        return labelled(trained, Wanted(given.data, given.split, given.inputs, given.targets, given.header))
 
     def work(self, given: Namespace, crew: "Crew") -> None:
         """See `job.Task.work`."""
@@ -79,6 +83,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    EARLY.ignore()
-    sys.exit(status)
+    EARLY.exit(main())

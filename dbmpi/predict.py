@@ -9,7 +9,7 @@ if __name__ == "__main__":
     imports.leave_out_working_directory()
 
 import sys
-from argparse import BooleanOptionalAction, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,8 +58,6 @@ class Predict:
         add("out", metavar="OUT", help="file to write, or -")
         add("--inputs", metavar="NAME", help="data set or array of the inputs; of a table the columns, with "
             "commas between them, in the order in which the model has learned from them (all)")  # fmt: skip
-        add("--header", action=BooleanOptionalAction, help="the first line of a table names its columns, or "
-            "(--no-header) is a row, too; to be said where it has numbers (names)")  # fmt: skip
         add("--all", action="store_true", help="CSV: also the probability of every class or label, each in a "
             "column of its name")  # fmt: skip
         return options.parse(made, argv)
@@ -100,6 +98,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    status = main()
-    EARLY.ignore()
-    sys.exit(status)
+    EARLY.exit(main())

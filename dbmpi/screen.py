@@ -31,6 +31,7 @@ READER_LEFT = errno.EPIPE, errno.ECONNRESET
 
 Listener: TypeAlias = Callable[[str, bool], object]  # gets a line, and whether it is of standard error
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+drawn: list[Callable[[], object]] = []  # each takes a line away that is drawn again and again
 
 
 def say(text: str, error: bool = False) -> None:
@@ -53,6 +54,12 @@ def heard_by(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def make_room() -> None:
+    """Take away what is drawn again and again, for lines that stay."""
+    for erase in list(drawn):
+        erase()
 
 
 class Screen(io.TextIOBase):
@@ -90,6 +97,11 @@ class Screen(io.TextIOBase):
             self.problem = "there is none"
 
     @property
+    def absent(self) -> bool:
+        """Whether there never was such an output."""
+        return self._stream is None
+
+    @property
     def encoding(self) -> str:  # type: ignore[override]  # a plain attribute there
         """The encoding of the stream."""
         return self._encoding
@@ -110,6 +122,7 @@ class Screen(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Take a text in; whole lines go out at once."""
+        make_room()
         with self._changed:
             lines, end, rest = (self._begun + text).rpartition("\n")
             self._begun = rest

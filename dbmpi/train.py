@@ -17,18 +17,21 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbmpi.run import first_sign
 from dbmpi.run.early import EARLY
 
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment
+    first_sign.show(sys.argv[1:])
 
+from dbmpi import phases
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
-from dbmpi.run import cli, launch, leftover
-from dbmpi.run.refusal import Refused, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
-from dbmpi.run.starting import bounded, end_of_job
-from dbmpi.screen import reported, screens
+from dbmpi.run import cli, launch
+from dbmpi.run.refusal import Refused, refuse, refuse_singleton
+from dbmpi.run.starting import begin, listening
+from dbmpi.screen import reported
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -42,21 +45,11 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit status."""
     started = time.monotonic()
-    with screens():
-        try:
-            if leftover.forget(os.environ):
-                EARLY.over()  # who is alone listens to less
-            EARLY.listen()
-            return _main(sys.argv[1:] if argv is None else argv, started)
-        except KeyboardInterrupt:  # where nothing is trained
-            print("dbmpi: interrupted", file=sys.stderr, flush=True)
-            return abort.STATUS_INTERRUPTED
-        finally:
-            EARLY.over()
+    return listening(lambda: _main(sys.argv[1:] if argv is None else argv, started))
 
 
 def _main(argv: Sequence[str], started: float) -> int:
-    """Read the command line, do what needs no MPI or load it, and train."""
+    """Read the command line, and do what it says."""
     try:
         arguments = cli.parse(argv)
         from dbmpi.run import surroundings  # not for --help, and after Ctrl-C is taken care of
@@ -71,31 +64,11 @@ def _main(argv: Sequence[str], started: float) -> int:
                 return reported(print_report(arguments))
     except UserError as error:
         return refuse(error)
-    try:
-        warnings += [*leftover.warnings(), *surroundings.settle(os.environ)]
-    except UserError as error:
-        return refuse_on_node(error)
-    surroundings.warn(warnings)
-    if not launch.launched(os.environ):
-        who = _known(0)
-        return abort.guarded(lambda: _train_alone(arguments, who, started), who, abort.leave)
-    try:
-        with bounded():
-            from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        return refuse_without_mpi(error)
-
-    comm = MPI.COMM_WORLD
-    who = _known(comm.Get_rank())
-    EARLY.leave = end = end_of_job(comm, who)
-    return abort.guarded(lambda: train(arguments, comm, who, started), who, end)
-
-
-def _known(rank: int) -> abort.RankIdentity:
-    """Return what this rank is called; a signal before training gives up what it holds by then."""
-    who = abort.RankIdentity(rank)
-    EARLY.let_go = lambda: who.let_go()
-    return who
+    return begin(
+        warnings,
+        alone=lambda who: _train_alone(arguments, who, started),
+        ranks=lambda comm, who: train(arguments, comm, who, started),
+    )
 
 
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
@@ -132,9 +105,9 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
     """Train as one rank, as set up. Collective over `comm`."""
     from dbmpi.comm import ulfm
     from dbmpi.run import surroundings
-    from dbmpi.run.left import saying_what_is_left
+    from dbmpi.run.last_checkpoint import naming_the_last_checkpoint
 
-    with saying_what_is_left(setup), ulfm.readable(comm, setup.topology):
+    with naming_the_last_checkpoint(setup), ulfm.readable(comm, setup.topology):
         from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
@@ -162,6 +135,7 @@ def _warm_up(context: "RunContext", comm: "MPI.Intracomm", started: float) -> No
 
 def _listen(context: "RunContext", rank: int) -> None:
     """Let signals stop the run in order from now on. Local."""
+    phases.over()
     context.signals.install(context.config.checkpoint.signal, partial(_show, context.setup, rank))
     EARLY.over()
 
@@ -180,12 +154,14 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm.meeting import while_loading
     from dbmpi.comm.world import World
     from dbmpi.process import kill
+    from dbmpi.run.tracing import traced
 
     timeout_s, places = while_loading(context.config.cluster.timeout_s), context.setup.places
     who.end = lambda rank: kill(places[rank].process)
     with World(context.setup.topology, comm, timeout_s) as world:
         who.comms = world.comms
-        status = _play(context, world, _shard(context, world), started)
+        with traced(context, world.service):
+            status = _play(context, world, _shard(context, world), started)
         if ulfm.enabled():
             coordinator = context.setup.topology.coordinator
             ulfm.part(world.service, coordinator, context.waiter, status, who.end)
@@ -242,6 +218,4 @@ def _play(context: "RunContext", world: "World", shard: "Shard | None", started:
 
 
 if __name__ == "__main__":
-    status = main()
-    EARLY.ignore()
-    sys.exit(status)
+    EARLY.exit(main())

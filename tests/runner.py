@@ -41,6 +41,12 @@ OFFERED = {
     "onnxruntime": "onnxruntime>=1.20",
     "safetensors": "safetensors>=0.5",
     "pyarrow": "pyarrow>=16",
+    "perfetto": "perfetto>=0.16",
+    "sphinx": "sphinx>=9",
+    "myst_parser": "myst-parser>=5",
+    "furo": "furo>=2025.12",
+    "optuna": "optuna>=4",
+    "playwright": "playwright>=1.50",
 }
 
 

@@ -7,12 +7,16 @@ import weakref
 from itertools import count
 from pathlib import Path
 
+from dbmpi.ownership.temporary import made
+
+PREFIX = "dbmpi-fit-"
+
 
 class RunDirectory:
     """The directory of one fit.
 
-    A temporary one is removed with this object, or at the end of the process; a copy or a pickle of this
-    object is None, as it does not own the directory.
+    A temporary one is removed with this object, or at the end of the process, or, if that is killed, by the
+    next fit; a copy or a pickle of this object is None, as it does not own the directory.
 
     Parameters
     ----------
@@ -23,8 +27,8 @@ class RunDirectory:
     def __init__(self, wanted: str | os.PathLike[str] | None) -> None:
         self.temporary = wanted is None
         if wanted is None:
-            self.path = Path(tempfile.mkdtemp(prefix="dbmpi-"))
-            weakref.finalize(self, _remove, self.path, os.getpid())
+            self.path, lock = made(Path(tempfile.gettempdir()), PREFIX)
+            weakref.finalize(self, _remove, self.path, lock, os.getpid())
         elif not os.fspath(wanted):
             raise ValueError(f"run_dir = {wanted!r} names no directory; give one, or None")
         else:
@@ -48,7 +52,8 @@ def _new(wanted: Path) -> Path:
     raise AssertionError("numbers have no end")
 
 
-def _remove(path: Path, owner: int) -> None:
+def _remove(path: Path, lock: int, owner: int) -> None:
     """Remove a directory, unless this process is a copy of the one that has made it."""
     if os.getpid() == owner:
         shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)

@@ -1,6 +1,7 @@
 """One fit: the arrays into a data file, a run on it, and what comes of that."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -86,6 +87,7 @@ def fit(examples: Examples, keys: dict[str, Any], seed: int, way: Way) -> Fitted
     RuntimeError
         The run has diverged, or failed.
     """
+    launcher = None if way.ranks in (None, 1) else ranks.command(way.ranks, way.launcher)
     directory = RunDirectory(way.run_dir)
     path = directory.path / DATA
     try:
@@ -93,7 +95,7 @@ def fit(examples: Examples, keys: dict[str, Any], seed: int, way: Way) -> Fitted
         keys = {**keys, "data.path": str(path)}
         if examples.weights is not None:
             keys["data.weights"] = WEIGHTS
-        ended = _run(keys, directory.path, way)
+        ended = _run(keys, directory.path, way, launcher)
         _check(ended)
         return _result(ended, directory, len(examples.inputs))
     finally:
@@ -101,14 +103,13 @@ def fit(examples: Examples, keys: dict[str, Any], seed: int, way: Way) -> Fitted
             path.unlink(missing_ok=True)
 
 
-def _run(keys: dict[str, Any], directory: Path, way: Way) -> Ended:
-    """Train in this process, or on several ranks; return how that ended."""
+def _run(keys: dict[str, Any], directory: Path, way: Way, launcher: Sequence[str] | None) -> Ended:
+    """Train in this process, or on the ranks that a launcher starts; return how that ended."""
     screen = shown.make(way.verbose)
     with value_errors():
-        if way.ranks is not None and way.ranks != 1:
+        if launcher is not None:
             if way.threads is not None:
                 keys = {"cluster.threads": way.threads, **keys}
-            launcher = ranks.command(way.ranks, way.launcher)
             more = ["--run-dir", str(directory), "--set", *words(keys)]
             return follow(ranks.Ranks(launcher, more), screen)
         with limited(way.threads):

@@ -10,7 +10,7 @@ from dbmpi.comm.abort import RankIdentity
 from dbmpi.comm.alone import Guest
 from dbmpi.config.sections import Train
 from dbmpi.data.portions import examples_in
-from dbmpi.output.progress import ProgressLimits, View, parts
+from dbmpi.output.view import ProgressLimits, View, parts
 from dbmpi.run import alone, cli
 from dbmpi.run.context import RunContext
 from dbmpi.run.refusal import Refused

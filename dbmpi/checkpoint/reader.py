@@ -29,6 +29,8 @@ class Reader:
         It fits the model (`resume.find`).
     partitioning
         The partitions of this run.
+    held
+        Whether it is read even if its run removes it meanwhile.
 
     Raises
     ------
@@ -36,16 +38,23 @@ class Reader:
         A file cannot be read here, is not as it was written, or holds what it should not.
     """
 
-    def __init__(self, checkpoint: Checkpoint, partitioning: Partitioning) -> None:
+    def __init__(self, checkpoint: Checkpoint, partitioning: Partitioning, held: bool = False) -> None:
         self._checkpoint, self._partitioning = checkpoint, partitioning
-        with checkpoint.open(INDEX) as file:
-            self._index = index_of(checkpoint, file)
+        self._held = checkpoint.hold() if held else {}
         self._opened: dict[str, tuple[WholeFile, dict[str, Extent]]] = {}
+        try:
+            with checkpoint.open(INDEX, self._held.pop(INDEX, None)) as file:
+                self._index = index_of(checkpoint, file)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "Reader":
         return self
 
     def __exit__(self, *ignored: object) -> None:
+        for held in self._held.values():
+            held.close()
         for file, _ in self._opened.values():
             file.close()
 
@@ -89,7 +98,7 @@ class Reader:
     def _file(self, name: str) -> tuple[WholeFile, dict[str, Extent]]:
         """Return a shard's file, and where its vectors lie; it is compared when it is needed first."""
         if name not in self._opened:
-            file = self._checkpoint.open(name)
+            file = self._checkpoint.open(name, self._held.pop(name, None))
             self._opened[name] = file, {}
             self._opened[name] = file, vectors_of(self._checkpoint, file)
         return self._opened[name]

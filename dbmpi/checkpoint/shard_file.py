@@ -1,6 +1,7 @@
 """What one shard puts into a checkpoint: a copy of its slice, written to a file while it serves on."""
 
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dbmpi.checkpoint.hdf5_file import creating
 from dbmpi.errors import UserError
 from dbmpi.files import writing
 from dbmpi.ownership.owned import OwnedDirectory
+from dbmpi.spans import OFF, Kind, Off
 
 AT_ONCE = 1 << 20  # elements written in one call
 
@@ -40,10 +42,12 @@ class ShardWriter:
         The run directory.
     shard
         Index of the shard.
+    spans
+        Records when.
     """
 
-    def __init__(self, owned: OwnedDirectory, shard: int) -> None:
-        self._owned, self._shard = owned, shard
+    def __init__(self, owned: OwnedDirectory, shard: int, spans: Off = OFF) -> None:
+        self._owned, self._shard, self._spans = owned, shard, spans
         self._thread: threading.Thread | None = None
         self._written: Written | None = None
         self._error: BaseException | None = None
@@ -56,6 +60,7 @@ class ShardWriter:
 
     def _write(self, number: int, vectors: Mapping[str, Array]) -> None:
         path = construction_directory(self._owned, number) / shard_file_name(self._shard)
+        start = time.monotonic()
         try:
             with self._owned.guarded():
                 self._written = Written(number, self._shard, write(path, vectors))
@@ -63,6 +68,7 @@ class ShardWriter:
             self._written = Written(number, self._shard, None, str(error))
         except BaseException as error:  # raised again where the shard asks
             self._error = error
+        self._spans.add((Kind.FILE, start, time.monotonic(), number))
 
     def join(self) -> None:
         """Wait until what is being written has been."""

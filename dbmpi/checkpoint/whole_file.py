@@ -58,6 +58,8 @@ class WholeFile:
         The file.
     said
         What the manifest says of it.
+    file
+        The file where it is open already: it becomes this object's.
 
     Raises
     ------
@@ -65,10 +67,10 @@ class WholeFile:
         It cannot be opened or read, or has another size or checksum.
     """
 
-    def __init__(self, path: Path, said: FileRecord) -> None:
+    def __init__(self, path: Path, said: FileRecord, file: BufferedReader | None = None) -> None:
         self.name = f"{path.parent.name}/{path.name}"
         with readable(self.name):
-            self._file = open_regular(path)
+            self._file = file or open_regular(path)
         try:
             self._compare(said)
         except BaseException:

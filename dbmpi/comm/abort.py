@@ -22,6 +22,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from dbmpi import phases
 from dbmpi.comm.scarcity import lacking
 from dbmpi.errors import (
     STATUS_FAILURE,
@@ -149,6 +150,7 @@ def _tell(error: BaseException | None, who: RankIdentity) -> None:
     Where this rank stood as it waited for a silent one is of use to who looks for a mistake in the program:
     it is told where Python's own fault handler is on (PYTHONFAULTHANDLER=1).
     """
+    phases.over()
     sys.stdout.flush()
     if isinstance(error, JobEnded) or not who.speaks():
         who.give_way()

@@ -19,6 +19,7 @@ from dbmpi.awake import Deadline, awake
 from dbmpi.comm.background import Background
 from dbmpi.comm.wait import Waiter
 from dbmpi.errors import PeerSilent
+from dbmpi.phases import phase
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -73,6 +74,7 @@ def gathered(comm: "MPI.Intracomm", value: T, what: str, timeout_s: float = TIME
 
     with waiter.attending(_signs(comm, values)):
         while missing:
+            phase(f"waiting for {len(missing)} of {comm.Get_size()} ranks ({what})")
             waiter.until(one_has_come, lambda: f"{_named(missing)} ({what})", patience=1.0)
     return [values[rank] for rank in range(comm.Get_size())]
 
@@ -87,10 +89,11 @@ def shared(comm: "MPI.Intracomm", make: Callable[[], T], what: str, timeout_s: f
     PeerSilent
         Elsewhere: rank 0 gives no sign of life.
     """
-    if comm.Get_size() == 1:
-        return make()
     if comm.Get_rank():
         return _from_first(comm, what, timeout_s)
+    phase(what)
+    if comm.Get_size() == 1:
+        return make()
     others, waiter = range(1, comm.Get_size()), Waiter(timeout_s)
     with waiter.attending(_signs(comm, others)):
         value = Background(lambda call: make()).result(lambda: waiter.give_sign(awake()))

@@ -26,6 +26,7 @@ from enum import IntEnum
 
 from dbmpi.awake import Deadline, awake
 from dbmpi.errors import PeerSilent
+from dbmpi.spans import OFF, Kind, Off
 
 SPINS = 200  # polls before the first sleep, where each rank has a core of its own
 YIELDS = 4  # turns given to other processes before the first sleep, where it has not
@@ -75,6 +76,8 @@ class Waiter:
         coordinator, had better not sleep at once.
     patience
         Factor on the deadline, of waits for those whom others judge: `WATCHED` or `SAVING`.
+    spans
+        Records what this rank does and when, its waits too.
 
     Attributes
     ----------
@@ -88,6 +91,7 @@ class Waiter:
     crowded: bool = True
     yields_s: float = 0.0
     patience: float = WATCHED
+    spans: Off = OFF
     waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
     polled_s: float = 0.0
     _meanwhile: Callable[[], object] = lambda: None
@@ -174,6 +178,7 @@ class Waiter:
         now = self._clocks()
         self.waited_s[cause] += now[0] - start[0]
         self.polled_s += now[1] - start[1]
+        self.spans.add((Kind.WAIT, start[0], now[0], cause))
 
     def take_waited(self) -> tuple[list[float], float]:
         """Return `waited_s` and `polled_s` since the last call, and start again from zero."""

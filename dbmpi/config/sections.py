@@ -327,7 +327,9 @@ class Output:
         "directory; needs tensorboardX (pip install dbmpi[tensorboard]).",
     )
     progress: Literal["auto", "bar", "plain", "none"] = key(
-        "auto", "Progress as a bar, as plain lines or not at all; auto: a bar on a terminal, else lines."
+        "auto",
+        "Progress as a bar, as plain lines or not at all; auto: a bar on the terminal of the launcher, or of "
+        "a process without one; else lines.",
     )
     plain_every_s: float = key(30.0, "Interval of the plain lines.", unit="s", above=0)
     lease_s: float = key(
@@ -337,6 +339,18 @@ class Output:
         unit="s",
         above=0,
         maximum=1_000_000,
+    )
+    trace: bool = key(
+        False,
+        "Record what every rank does and when, for python -m dbmpi.trace: computing, waits, exchanges with "
+        "the shards, checkpoints. Each rank writes a file in RUN_DIR/trace when it leaves.",
+    )
+    trace_mib: int = key(
+        16,
+        "Memory for these records, of each rank: the newest 26,000 a MiB are kept.",
+        unit="MiB",
+        minimum=1,
+        maximum=4096,
     )
 
 

@@ -22,6 +22,7 @@ from dbmpi.errors import UserError
 from dbmpi.files import writing
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.reminder import reminding
+from dbmpi.spans import OFF, Kind, Off
 
 WHAT_THEN = "the next one is taken when it is due: look at the space and the quota there until then"
 AlgorithmState = DownpourState | SandblasterState
@@ -51,6 +52,8 @@ class CheckpointManager:
         Number of the last checkpoint in the run directory, whole or not; 0 for none.
     keep_alive
         Gives replicas a sign of life while nothing but a checkpoint goes on.
+    spans
+        Records when.
 
     Attributes
     ----------
@@ -70,7 +73,9 @@ class CheckpointManager:
         stopping: Stopping,
         last: int,
         keep_alive: Callable[[], None],
+        spans: Off = OFF,
     ) -> None:
+        self._spans = spans
         self._writer, self._shards, self._log, self._stopping = writer, shards, log, stopping
         settings = writer.settings
         self._mirrors, self._number, self._keep_alive = shards.mirrors, last, keep_alive
@@ -230,6 +235,8 @@ class CheckpointManager:
 
     def _record(self, done: PendingCheckpoint) -> None:
         self.last = done.number
+        stop = done.started + done.stall_s + done.write_s
+        self._spans.add((Kind.CHECKPOINT, done.started, stop, done.number))
         self._log.record(
             "checkpoint",
             number=done.number,

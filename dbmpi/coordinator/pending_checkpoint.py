@@ -36,6 +36,8 @@ class PendingCheckpoint:
         Whether it was given up as a shard died.
     timeout_s
         From which age on it is late, in seconds.
+    started
+        As above.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class PendingCheckpoint:
         self.stall_s = self.write_s = 0.0
         self.number, self.problem, self.abandoned = number, "", False
         self.timeout_s, self._late, self._begun = writer.timeout_s(vectors), False, awake()
-        self._writer, self._started = writer, started
+        self._writer, self.started = writer, started
         self._files: dict[str, FileRecord] = {}
         intact = len(owners.living) == writer.cluster["shards"]
         self._pieces = writer.pieces if intact else owners.assign(writer.pieces)
@@ -55,7 +57,7 @@ class PendingCheckpoint:
     def start(self, content: Manifest) -> None:
         """The slices are copied, and training goes on; `content` is the manifest without files."""
         self.content = content
-        self.stall_s = time.monotonic() - self._started
+        self.stall_s = time.monotonic() - self.started
 
     def written(self, written: Written) -> None:
         """Take in that a shard's file is on disk, or cannot be; after the last, a thread does the rest."""
@@ -109,7 +111,7 @@ class PendingCheckpoint:
     @property
     def age_s(self) -> float:
         """Seconds since training stood still for it."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self.started
 
     def _remove(self) -> None:
         shutil.rmtree(construction_directory(self._writer.owned, self.number), ignore_errors=True)

@@ -21,6 +21,7 @@ from dbmpi.errors import STATUS_OK, Fenced, PeerSilent
 from dbmpi.layout.topology import Topology
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.process import Process
+from dbmpi.spans import Kind
 
 TICK_S = 0.01
 MOST_READ = 10_000  # messages, before somebody is judged
@@ -120,7 +121,10 @@ class CoordinatorService:
         report = self._channel.take(Tag.REPORT, *self._reports)
         if report is not None:
             self._log.hear(report, f"replica {report['replica']} partition {report['partition']}")
+            start = time.monotonic()
             activity.receive(report)
+            about = int(report["work"]), int(report["replica"])
+            self._waiter.spans.note(Kind.REPORT, start, time.monotonic(), *about)
         return self.shards.receive() or report is not None
 
     def _heed_signal(self) -> None:

@@ -184,45 +184,63 @@ def describe(path: str | Path, stand_in: bool = True, fields: Fields | None = No
     views, fraction = _views(path, stand_in, fields)
     with ExitStack() as files:
         splits = {name: files.enter_context(Split(path, name, view=view)) for name, view in views.items()}
-        train, chances = splits["train"], {}
-        for name, split in splits.items():
-            _check_alike(train, split)
-            split.check_complete(stand_in)
-            # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
-            split.read([(0, 1), (split.rows - 1, split.rows)])
-            chances[name] = _scanned(split)
-        of_train = chances.pop("train")
-        learned, held_out = _labels([of_train]), _labels([*chances.values()])
-        seen = np.union1d(learned, held_out)
-        known = len(seen) and all(split.has_labels for split in splits.values())
+        chances = {name: _looked_over(one, splits["train"], stand_in) for name, one in splits.items()}
         return Description(
-            path=str(train.path),
-            train_rows=train.rows,
+            train_rows=splits["train"].rows,
             test_rows=splits["test"].rows,
-            input_shape=train.input_shape,
-            inputs=train.inputs,
-            classes=None if train.targets_width else int(seen[-1]) + 1,
-            targets=train.targets_width,
-            dtype=train.dtype.name,
-            scale=train.scale,
-            offset=train.offset,
-            chunk_rows=train.chunk_rows,
-            class_names=train.class_names,
-            chance=of_train.losses(),
-            distinct=len(seen) if known else None,
-            smallest=int(seen[0]) if len(seen) else 0,
-            warnings=sizes.warnings(train),
-            suiting=sizes.suiting(train),
             validation_rows=splits["validation"].rows if "validation" in splits else 0,
             views=views,
             targets_from=" and ".join(dict.fromkeys(view.targets.strip("/") for view in views.values())),
             test_fraction=fraction,
-            binary=train.binary,
-            unlearned=tuple(np.setdiff1d(held_out, learned).tolist()),
             unused="" if "validation" in splits else unused_validation(path, fields),
-            columns=train.columns,
-            **_of_kind(of_train),
+            **_of_inputs(splits["train"]),
+            **_of_answers(splits, chances),
+            **_of_kind(chances["train"]),
         )
+
+
+def _looked_over(split: Split, train: Split, stand_in: bool) -> Chance:
+    """Check a split, all its labels or targets and a few rows; return what the answers are."""
+    _check_alike(train, split)
+    split.check_complete(stand_in)
+    # The ends of the file: what is cut off or needs a missing filter shows here, not in the run.
+    split.read([(0, 1), (split.rows - 1, split.rows)])
+    return _scanned(split)
+
+
+def _of_inputs(train: Split) -> dict[str, Any]:
+    """Return what the training set says of inputs, by the names of the description."""
+    return {
+        "path": str(train.path),
+        "input_shape": train.input_shape,
+        "inputs": train.inputs,
+        "dtype": train.dtype.name,
+        "scale": train.scale,
+        "offset": train.offset,
+        "chunk_rows": train.chunk_rows,
+        "columns": train.columns,
+        "warnings": sizes.warnings(train),
+        "suiting": sizes.suiting(train),
+    }
+
+
+def _of_answers(splits: Mapping[str, Split], chances: Mapping[str, Chance]) -> dict[str, Any]:
+    """Return what is known of the labels or targets of all splits, by the names of the description."""
+    train, of_train = splits["train"], chances["train"]
+    learned = _labels([of_train])
+    held_out = _labels([chance for name, chance in chances.items() if name != "train"])
+    seen = np.union1d(learned, held_out)
+    known = len(seen) and all(split.has_labels for split in splits.values())
+    return {
+        "classes": None if train.targets_width else int(seen[-1]) + 1,
+        "targets": train.targets_width,
+        "class_names": train.class_names,
+        "chance": of_train.losses(),
+        "distinct": len(seen) if known else None,
+        "smallest": int(seen[0]) if len(seen) else 0,
+        "binary": train.binary,
+        "unlearned": tuple(np.setdiff1d(held_out, learned).tolist()),
+    }
 
 
 def _views(path: str | Path, stand_in: bool, fields: Fields) -> tuple[dict[str, View], float]:

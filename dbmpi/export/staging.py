@@ -1,13 +1,13 @@
 """Files that get their names together, when all of them are whole and have been looked at."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dbmpi.errors import UserError
 from dbmpi.files import flush_directory, writing
+from dbmpi.ownership.temporary import temporary
 
 
 def check_free(path: Path, replace: bool) -> None:
@@ -32,12 +32,12 @@ def appearing(path: Path, others: Sequence[Path] = ()) -> Iterator[Path]:
     CannotWrite
         The disk is full, or there is another reason.
     """
-    with writing(path):
-        made = tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    with made as name:
-        yield Path(name)
+    with ExitStack() as stack:
         with writing(path):
-            _move(Path(name), path, others)
+            room = stack.enter_context(temporary(path.parent, f".{path.name}."))
+        yield room
+        with writing(path):
+            _move(room, path, others)
 
 
 def _move(room: Path, path: Path, others: Sequence[Path]) -> None:

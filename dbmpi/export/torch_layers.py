@@ -118,8 +118,8 @@ class Dense(nn.Module):
         return self.activation(functional.linear(x.flatten(1), self.weight, self.bias))
 
 
-class Conv(nn.Module):
-    """Filters with the same weights at all positions; weights are (filters, rows, columns, maps)."""
+class Filters(nn.Module):
+    """Filters on windows of an image, with weights for all positions, or for each of the `positions`."""
 
     def __init__(
         self,
@@ -129,11 +129,16 @@ class Conv(nn.Module):
         stride: tuple[int, int],
         padding: tuple[int, int],
         activation: str,
+        positions: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
-        self.weight, self.bias = parameter(filters, *size, maps), parameter(filters)
-        self.stride, self.padding = stride, padding
+        self.weight, self.bias = parameter(*positions, filters, *size, maps), parameter(*positions, filters)
+        self.size, self.stride, self.padding = size, stride, padding
         self.activation = ACTIVATIONS[activation]
+
+
+class Conv(Filters):
+    """Filters with the same weights at all positions; weights are (filters, rows, columns, maps)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, H, W, maps) to (N, H, W, filters)."""
@@ -142,23 +147,8 @@ class Conv(nn.Module):
         return self.activation(y.permute(0, 2, 3, 1))
 
 
-class Local(nn.Module):
+class Local(Filters):
     """Filters with weights of their own at each position: (H, W, filters, rows, columns, maps)."""
-
-    def __init__(
-        self,
-        positions: tuple[int, int],
-        filters: int,
-        size: tuple[int, int],
-        maps: int,
-        stride: tuple[int, int],
-        padding: tuple[int, int],
-        activation: str,
-    ) -> None:
-        super().__init__()
-        self.weight, self.bias = parameter(*positions, filters, *size, maps), parameter(*positions, filters)
-        self.size, self.stride, self.padding = size, stride, padding
-        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, H, W, maps) to (N, *positions, filters)."""

@@ -18,7 +18,8 @@ from dbmpi.data.split import Split
 from dbmpi.errors import UserError
 from dbmpi.files import working_directory
 from dbmpi.inference.rows import check_shape
-from dbmpi.inference.sources import Source, StoredSource, array_source, table_source
+from dbmpi.inference.sources import Source, StoredSource, array_source
+from dbmpi.inference.tables import table_source
 from dbmpi.text import several
 from dbmpi.trained.model import TrainedModel
 
@@ -49,14 +50,16 @@ class Wanted:
     header: bool | None = None
 
 
-def labelled(trained: TrainedModel, wanted: Wanted) -> StoredSource:
+def labelled(trained: TrainedModel, wanted: Wanted) -> Source:
     """Choose rows with labels or targets. Raises UserError where they are not for this model."""
     if wanted.data is None or _is_own(trained, wanted):
         return _own(trained, wanted)
     path = _file(wanted.data)
     with explain_errors(f"{path}: the file"):
-        if not h5py.is_hdf5(path):
-            raise UserError(f"{path}: is no HDF5 file; python -m dbmpi.prepare makes one of files of others")
+        stored = h5py.is_hdf5(path)
+    if not stored:
+        _check_table(path, wanted, "is not HDF5, nor does")
+        return table_source(path, trained, wanted.inputs, wanted.header, wanted.targets or "")
     source = _stored(trained, wanted, path, targets=True)
     with Split(path, source.split, view=source.view) as split:
         labels = labels_of(trained, *split.stored_targets_type, split.where("y"))
@@ -78,16 +81,26 @@ def unlabelled(trained: TrainedModel, wanted: Wanted) -> Source:
         if h5py.is_hdf5(path):
             return _stored(trained, wanted, path, targets=False)
         arrays = zipfile.is_zipfile(path)
-    if wanted.split is not None:
-        raise UserError(f"{path}: is no HDF5 file, and so has no splits; leave out --split {wanted.split}")
     if arrays:
+        _check_unsplit(path, wanted)
         return array_source(path, trained, wanted.inputs)
+    _check_table(path, wanted, "is neither HDF5 nor npz, nor does")
+    return table_source(path, trained, wanted.inputs, wanted.header)
+
+
+def _check_table(path: Path, wanted: Wanted, is_not: str) -> None:
+    """Raise UserError for a file that is not called like a table, or of which a split is wanted."""
+    _check_unsplit(path, wanted)
     if path.suffix not in TABLES:
         raise UserError(
-            f"{path}: is neither HDF5 nor npz, nor does its name end with {', '.join(TABLES)}; "
-            "python -m dbmpi.prepare makes HDF5 of files of others"
+            f"{path}: {is_not} its name end with {', '.join(TABLES)}; python -m dbmpi.prepare makes HDF5 of "
+            "files of others"
         )
-    return table_source(path, trained, wanted.inputs, wanted.header)
+
+
+def _check_unsplit(path: Path, wanted: Wanted) -> None:
+    if wanted.split is not None:
+        raise UserError(f"{path}: is no HDF5 file, and so has no splits; leave out --split {wanted.split}")
 
 
 def _file(data: str) -> Path:

@@ -52,6 +52,16 @@ def _chosen(path: Path, places: dict[str, int], wanted: str) -> Input:
     )
 
 
+def places_of(path: Path, there: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    """Return the places of columns. Raises UserError where there is none of a name."""
+    for name in wanted:
+        if name not in there:
+            raise UserError(
+                f"{path}: has no column {show(name)}{nearest(name, there)}; it has {listed([*there])}"
+            )
+    return tuple(there.index(name) for name in wanted)
+
+
 class Texts:
     """The columns of texts among inputs."""
 

@@ -12,12 +12,12 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.data.factors import Factor
 from dbmpi.data.measures import Measures
-from dbmpi.data.sanity import LARGEST, check_labels, check_values
 from dbmpi.errors import UserError
+from dbmpi.inference.known import known
 from dbmpi.inference.rows import ArrayRows, Block, Rows
 from dbmpi.inference.scores import Totals, confusion, measures_of, scores
 from dbmpi.inference.sizes import block_rows, minibatch
-from dbmpi.layout.boxes import Range, whole
+from dbmpi.layout.boxes import Range
 from dbmpi.model.boundary import Boundary
 from dbmpi.model.figures import Figures
 from dbmpi.model.inputs import gather, scale_of
@@ -133,44 +133,23 @@ def evaluate(trained: TrainedModel, rows: Rows, forward: Forward | None = None) 
 
 
 def evaluate_arrays(
-    trained: TrainedModel, x: Array, y: Array, forward: Forward | None = None
+    trained: TrainedModel, x: Array, y: Any, forward: Forward | None = None
 ) -> dict[str, Any]:
     """Return the figures of a model on arrays, as `evaluate` does.
 
     Parameters
     ----------
     x : array (N, *shape of an example), or (N, I)
-    y : int array (N,), or array (N, T)
-        Labels, counted from 0; or targets of each output unit, as the data file has them.
+    y
+        What is right of them: see `known`.
 
     Raises
     ------
     UserError, ValueError
-        As `evaluate`; or labels or targets are others than the model computes.
+        As `evaluate` and `known`.
     """
     forward = forward or Forward(trained)
-    answers = _answers(trained, y, len(x))
-    return evaluate(trained, ArrayRows(x, trained, forward.window, answers), forward)
-
-
-def _answers(trained: TrainedModel, y: Array, rows: int) -> Array:
-    """Return labels or targets of so many rows, checked: a kernel would read beyond what does not fit."""
-    kind, outputs, where, ranges = trained.format.outputs, trained.network.outputs, "y", [(0, rows)]
-    classes = kind == "classes"
-    shape = (rows,) if classes else (rows, outputs)
-    if y.shape not in ([(rows,), (rows, 1)] if classes or outputs == 1 else [shape]):
-        raise UserError(f"{where}: has shape {y.shape}, but of these rows and this model it is {shape}")
-    if y.dtype.kind not in ("biu" if classes else "biuf"):
-        wanted = "numbers of classes" if classes else "numbers"
-        raise UserError(f"{where}: has type {y.dtype}, but should be {wanted}; convert it")
-    y = y.reshape(shape)
-    if classes:
-        check_labels(y, outputs, ranges, where)
-    elif kind == "labels" and not ((y == 0) | (y == 1)).all():
-        raise UserError(f"{where}: should be 1 for the labels that are right, and 0 for others; give those")
-    elif kind == "targets":
-        check_values(y, LARGEST, ranges, where, whole(y.shape[1:]), y.shape[1:])
-    return y.astype(np.int64 if classes else np.float64, copy=False)
+    return evaluate(trained, ArrayRows(x, trained, forward.window, known(y, trained, len(x))), forward)
 
 
 def evaluated(crew: "Crew") -> dict[str, Any] | None:
@@ -179,7 +158,7 @@ def evaluated(crew: "Crew") -> dict[str, Any] | None:
     Raises
     ------
     UserError
-        A row is none that the model can take.
+        A row is none that the model can take, or there is none.
     """
     trained, team = crew.trained, crew.team
     measures = measures_of(trained, centres_of(trained, crew.rows))
@@ -190,7 +169,9 @@ def evaluated(crew: "Crew") -> dict[str, Any] | None:
     if parts is None:
         return None
     totals, source = reduce(add, parts), crew.plan.source
-    if totals.rows != crew.rows.total:
+    if totals.rows != (crew.rows.total or totals.rows):
         raise AssertionError(f"{totals.rows} rows of {crew.rows.total}")
+    if not totals.rows:
+        raise UserError(f"{source.path}: has no rows; give some")
     about = {"model": str(trained.path), "parameters": trained.which, "data": str(source.path)}
     return {**about, "split": source.split, **scores(totals, measures, trained.format)}

@@ -10,16 +10,17 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import STATUS_OK, UserError
-from dbmpi.run import launch, leftover
+from dbmpi.run import launch
 from dbmpi.run.early import EARLY
-from dbmpi.run.refusal import Refused, agree, refuse, refuse_on_node, refuse_singleton, refuse_without_mpi
-from dbmpi.run.starting import bounded, end_of_job
-from dbmpi.screen import reported, screens
+from dbmpi.run.refusal import Refused, agree, refuse, refuse_singleton
+from dbmpi.run.starting import begin, listening
+from dbmpi.screen import reported
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -49,21 +50,11 @@ class Task(Protocol):
 def main(task: Task, argv: Sequence[str] | None = None) -> int:
     """Run a command line, and return the exit status."""
     EARLY.until = ""
-    with screens():
-        try:
-            if leftover.forget(os.environ):
-                EARLY.over()
-            EARLY.listen()
-            return reported(_main(task, sys.argv[1:] if argv is None else argv))
-        except KeyboardInterrupt:
-            print("dbmpi: interrupted", file=sys.stderr, flush=True)
-            return abort.STATUS_INTERRUPTED
-        finally:
-            EARLY.over()
+    return listening(lambda: reported(_main(task, sys.argv[1:] if argv is None else argv)))
 
 
 def _main(task: Task, argv: Sequence[str]) -> int:
-    """Read the command line, load MPI where there are other ranks, and work."""
+    """Read the command line, and work."""
     try:
         given = task.parse(argv)
         from dbmpi.run import surroundings
@@ -71,23 +62,7 @@ def _main(task: Task, argv: Sequence[str]) -> int:
         warnings = surroundings.settle_process(os.environ)
     except UserError as error:
         return refuse(error)
-    try:
-        warnings += [*leftover.warnings(), *surroundings.settle(os.environ)]
-    except UserError as error:
-        return refuse_on_node(error)
-    surroundings.warn(warnings)
-    if not launch.launched(os.environ):
-        who = abort.RankIdentity(0)
-        return abort.guarded(lambda: _alone(task, given, who), who, abort.leave)
-    try:
-        with bounded():
-            from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:
-        return refuse_without_mpi(error)
-    comm = MPI.COMM_WORLD
-    who = abort.RankIdentity(comm.Get_rank())
-    EARLY.leave = end = end_of_job(comm, who)
-    return abort.guarded(lambda: _ranks(task, given, comm, who), who, end)
+    return begin(warnings, partial(_alone, task, given), partial(_ranks, task, given))
 
 
 def _alone(task: Task, given: Namespace, who: abort.RankIdentity) -> int:
@@ -118,13 +93,14 @@ def _work(task: Task, given: Namespace, comm: "MPI.Intracomm", who: abort.RankId
         try:
             places, threads, crowded = _settle(comm, given)
             look = _looking(task, given, places)
-            plan = agree(comm, look, "looking at the model and the data", COMPILE_S)
+            plan, trained = _opened(comm, look)
             who.job = agree(comm, lambda: secrets.token_hex(16), "a name for the job")
         except Refused as refused:
             return refused.status
         from dbmpi.inference.work import Crew
 
-        with Crew(plan, None if comm.Get_size() == 1 else comm, threads, crowded, places) as crew:
+        team = None if comm.Get_size() == 1 else comm
+        with Crew(plan, trained, team, threads, crowded, places) as crew:
             who.role, who.comms = crew.name, crew.team.comms
             task.work(given, crew)
     return STATUS_OK
@@ -143,6 +119,37 @@ def _settle(comm: "MPI.Intracomm", given: Namespace) -> "tuple[list[RankPlace], 
     config = replace(config, cluster=replace(config.cluster, threads=given.threads or "auto"))
     places = survey(comm, config.cluster.timeout_s)
     return places, *cores.choose_threads(comm, config, places)
+
+
+def _opened(comm: "MPI.Intracomm", look: "Callable[[], Plan]") -> "tuple[Plan, TrainedModel]":
+    """Agree on what is done, and open the model on every rank. Collective over `comm`.
+
+    Once more where a run that goes on has removed its checkpoint meanwhile.
+
+    Raises
+    ------
+    Refused
+        See `agree`.
+    UserError
+        This rank cannot open what is there.
+    """
+    from dbmpi.comm.meeting import exchanged
+    from dbmpi.trained.opening import open_model
+
+    before, trained = None, None
+    while True:
+        plan = agree(comm, look, "looking at the model and the data", COMPILE_S)
+        try:
+            trained = open_model(plan.model)
+        except UserError:
+            if plan.model == before:
+                raise
+        opened = exchanged(comm, trained is not None, "the model on all ranks", COMPILE_S)
+        if trained is not None and all(opened):
+            return plan, trained
+        if trained is not None:
+            trained.close()
+        before, trained = plan.model, None
 
 
 def _looking(task: Task, given: Namespace, places: "list[RankPlace]") -> "Callable[[], Plan]":

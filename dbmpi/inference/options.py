@@ -43,6 +43,8 @@ def parser(name: str, description: str, epilog: str) -> Parser:
     add(
         "--split", choices=("train", "validation", "test"), help="which rows of a file that has splits (test)"
     )
+    add("--header", action=argparse.BooleanOptionalAction, help="the first line of a table names its "
+        "columns, or (--no-header) is a row, too; to be said where it has numbers (names)")  # fmt: skip
     add("--partitions", metavar="P", type=_count,
         help="ranks that each replica of the model is split over (1, unless it does not fit into a node's "
         "memory); under mpirun the ranks are replicas x P")  # fmt: skip

@@ -6,6 +6,7 @@ Blocks come as bytes, which any rank has made of records by `encode`; only rank 
 import os
 import select
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from dbmpi.files import working_directory, writing
 from dbmpi.inference.records import layout, names_of
 from dbmpi.inference.text import Lines
 from dbmpi.prepare import unfinished
+from dbmpi.screen import Screen
 from dbmpi.trained.model import TrainedModel
 
 KINDS = ".h5", ".hdf5", ".npz", ".csv"
@@ -141,9 +143,12 @@ def check_place(out: str, others: Mapping[str, Path]) -> Path | None:
     Raises
     ------
     UserError
-        The name says no kind of file, there is no such directory, or it is one of the others.
+        The name says no kind of file, there is no such directory, or it is one of the others; or there is no
+        standard output.
     """
     if out == STDOUT:
+        if isinstance(sys.stdout, Screen) and sys.stdout.absent:
+            raise UserError("there is no standard output to write to (>&-); name a file in place of -")
         return None
     path = Path(out)
     if path.suffix not in KINDS:

@@ -46,7 +46,7 @@ class Team:
     """
 
     def __init__(self, comm: "MPI.Intracomm | None", partitions: int, waiter: Waiter) -> None:
-        self._waiter, self._sends = waiter, deque["tuple[MPI.Request, object]"]()
+        self._waiter, self._sends = waiter, deque["tuple[MPI.Request, int, object]"]()
         self._service: MPI.Intracomm | None = None
         self._peers: MPI.Intracomm | None = None
         self.partitions, self.rank, ranks = partitions, 0, 1
@@ -142,11 +142,13 @@ class Team:
     def _send(self, content: bytes, to: int, tag: int) -> None:
         assert self._service is not None
         self._drain(AHEAD - 1)
-        self._sends.append((self._service.Isend(content, to, tag), content))
+        self._sends.append((self._service.Isend(content, to, tag), to, content))
 
     def _drain(self, most: int) -> None:
-        """Wait until at most so many messages have not left."""
-        self._waiter.until(lambda: self._progress() <= most, lambda: "rank 0 (what was computed)")
+        """Wait until at most so many messages have not left, the oldest of them first."""
+        self._waiter.until(
+            lambda: self._progress() <= most, lambda: f"rank {self._sends[0][1]} (what was computed)"
+        )
 
     def _progress(self) -> int:
         """Let messages move; return how many have not left."""

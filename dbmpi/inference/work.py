@@ -61,6 +61,8 @@ class Crew:
 
     Parameters
     ----------
+    plan, trained
+        What is done, and the model, which is open: it is closed at the end.
     comm
         All ranks; None: this process is alone.
     threads, crowded, places
@@ -69,12 +71,13 @@ class Crew:
     Attributes
     ----------
     trained, team, forward, rows
-        The model, open; the ranks; this rank's partition in memory; and the part of the rows that it reads.
+        The model; the ranks; this rank's partition in memory; and the part of the rows that it reads.
     """
 
     def __init__(
         self,
         plan: Plan,
+        trained: TrainedModel,
         comm: "MPI.Intracomm | None",
         threads: int,
         crowded: bool,
@@ -82,7 +85,7 @@ class Crew:
     ) -> None:
         self.plan, self._threads, self._places = plan, threads, places
         self._closing = ExitStack()
-        self.trained = self._closing.enter_context(open_model(plan.model))
+        self.trained = self._closing.enter_context(trained)
         timeout_s = self.trained.config.cluster.timeout_s
         self.team = Team(comm, plan.partitions, self._waiter(comm, timeout_s, crowded))
         self.forward: Forward

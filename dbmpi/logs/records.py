@@ -8,6 +8,7 @@ a run, or *life*: the seconds of all jobs so far, from their launches on, supers
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -69,22 +70,36 @@ class Records:
     jobs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     superseded: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     life_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    _columns: dict[str, NDArray[np.float64]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """Return a field of all, `(n,)`; not a number where a record lacks it, or has null or text."""
-        return np.array([number(row.get(name)) for row in self.rows], np.float64)
+        """Return a field of all, `(n,)`, read-only; not a number where there is none, or null, or text."""
+        if name not in self._columns:
+            found = np.array([number(row.get(name)) for row in self.rows], np.float64)
+            found.flags.writeable = False  # it is given to everybody who asks
+            self._columns[name] = found
+        return self._columns[name]
 
     def only(self, keep: Callable[[Fields], bool]) -> "Records":
         """Return those for which `keep` holds."""
         return self.at([i for i, row in enumerate(self.rows) if keep(row)])
 
-    @property
+    @cached_property
     def valid(self) -> "Records":
         """Those that are not superseded."""
+        if not self.superseded.any():
+            return self
         return self.at(np.flatnonzero(~self.superseded).tolist())
+
+    @cached_property
+    def done_again(self) -> "Records":
+        """Those that are superseded."""
+        return self.at(np.flatnonzero(self.superseded).tolist())
 
     def at(self, indices: Sequence[int]) -> "Records":
         """Return those at some indices."""

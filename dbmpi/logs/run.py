@@ -13,6 +13,7 @@ from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.logs.records import Job, RecordFile, Records, number, parse
 from dbmpi.output import run_directory
+from dbmpi.ownership.record import OWNER
 
 NO_RECORDS = Records()
 
@@ -67,10 +68,15 @@ class RunLog:
         return int(number(self.jobs[-1].began.get("schema"), 1)) if self.jobs else 1
 
 
-def open_run(path: Path) -> RunLog:
+def open_run(path: Path, last_bytes: int | None = None) -> RunLog:
     """Read what a run has left; nothing is written, and nobody is waited for.
 
     It may go on, have failed, be of an older version or lack files.
+
+    Parameters
+    ----------
+    last_bytes
+        Of the records read only the last ones, in so many bytes; None for all.
 
     Raises
     ------
@@ -84,7 +90,8 @@ def open_run(path: Path) -> RunLog:
         _object(path / name, problems) for name in (run_directory.RUN, run_directory.SUMMARY)
     )
     finished = os.path.lexists(path / run_directory.FINISHED)
-    return RunLog(path, config, described, summary, _records(path, problems), finished, problems)
+    records = _records(path, problems, last_bytes)
+    return RunLog(path, config, described, summary, records, finished, problems)
 
 
 def _check(path: Path) -> None:
@@ -97,7 +104,7 @@ def _check(path: Path) -> None:
         ) from None
     except ValueError as error:  # a name that no file can have
         raise UserError(f"{str(path)!r}: {error}; name the directory of a run") from None
-    told = run_directory.CONFIG, run_directory.RUN, run_directory.METRICS, run_directory.SUMMARY
+    told = run_directory.CONFIG, run_directory.RUN, run_directory.METRICS, run_directory.SUMMARY, OWNER
     if not there.intersection(told):
         raise UserError(
             f"{path} is no run directory: it has neither {run_directory.CONFIG} nor {run_directory.METRICS}; "
@@ -129,17 +136,22 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _records(path: Path, problems: list[str]) -> RecordFile:
-    content = _content(path / run_directory.METRICS, problems)
-    return parse((content or b"").decode("utf-8", "replace").split("\n"))
+def _records(path: Path, problems: list[str], last_bytes: int | None) -> RecordFile:
+    content = _content(path / run_directory.METRICS, problems, last_bytes) or b""
+    if last_bytes is not None and len(content) >= last_bytes:
+        content = content.partition(b"\n")[2]  # the first line is half of one
+    return parse(content.decode("utf-8", "replace").split("\n"))
 
 
-def _content(path: Path, problems: list[str]) -> bytes | None:
-    """Return the content of a file; None where there is none yet, or it cannot be read."""
+def _content(path: Path, problems: list[str], last_bytes: int | None = None) -> bytes | None:
+    """Return the content of a file, or its end; None where there is none yet, or it cannot be read."""
     try:
         if not path.is_file():
             return None
-        return path.read_bytes()
+        with path.open("rb") as file:
+            if last_bytes is not None:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - last_bytes))
+            return file.read()
     except OSError as error:
         problems.append(f"{path} cannot be read: {error.strerror}")
         return None

@@ -6,6 +6,7 @@ and `model.spatial`.
 Shape letters: B minibatch, O own output units.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,6 +23,7 @@ from dbmpi.model.losses import Score
 from dbmpi.model.spatial import LAYER_CLASSES
 from dbmpi.model.tensors import Tensors, shared_tensors
 from dbmpi.model.workspace import Workspace
+from dbmpi.spans import Kind
 from kernels.layers import activations, dense
 from kernels.parameters import rules
 
@@ -81,7 +83,7 @@ class PartitionModel:
         self._loss = losses.make(partitioning.network.loss, labels, partition, self.outputs[0])
         self._weighted = losses.Weighted(self._loss)
         self._widths: dict[int, _Width] = {}
-        self._sent_before = 0, 0
+        self._sent_before, self._spans = (0, 0), peers.waiter.spans
 
     @property
     def parameters(self) -> int:
@@ -120,12 +122,13 @@ class PartitionModel:
         `count(workspace, boundary)` sees the output after that: `model.figures`.
         """
         here = self._of(width)
-        here.workspace.draw = None
+        here.workspace.draw, start = None, time.monotonic()
         self._forward(theta, here)
         score = self._loss.evaluate(here.workspace, here.boundary, targets)
         if count is not None:
             count(here.workspace, here.boundary)
         here.boundary.finish()
+        self._spans.step((Kind.FORWARD, start, time.monotonic(), width))
         return score
 
     def outputs_of(self, theta: Tensors, width: int) -> Array:
@@ -155,8 +158,9 @@ class PartitionModel:
             Labels, int64 `(B,)`, or float targets of the own output units, `(O, B)`.
         """
         here = self._of(width)
-        here.workspace.draw = self._seed, self.position
+        here.workspace.draw, start = (self._seed, self.position), time.monotonic()
         self._forward(theta, here)
+        between = time.monotonic()
         db_O = gradient.biases[-1]
         assert db_O is not None
         dy_OB, code = here.workspace.output, here.layers[-1].code
@@ -167,6 +171,8 @@ class PartitionModel:
             dense.activation_backward(dy_OB, y_OB, db_O, code)
         self._backward(theta, gradient, here)
         here.boundary.finish()
+        stop = time.monotonic()
+        self._spans.step((Kind.FORWARD, start, between, width, Kind.BACKWARD, between, stop, width))
         return score
 
     def _forward(self, theta: Tensors, here: _Width, scored: bool = True) -> None:

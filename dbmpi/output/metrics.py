@@ -17,11 +17,14 @@ from dbmpi.output.evaluation_sums import EvaluationSums
 from dbmpi.output.goodput import NO_ROOM, Room
 from dbmpi.output.interval import Every, Interval
 from dbmpi.output.lines import LineFile
-from dbmpi.output.progress import Progress, View
+from dbmpi.output.progress import Progress
 from dbmpi.output.replica_sums import recorded
 from dbmpi.output.schema import VERSION
 from dbmpi.output.totals import REFUSALS, TALLY_COUNTS, Revision, Tally, histogram, plain
+from dbmpi.output.view import View
 from dbmpi.screen import unshown
+
+STEADY_S = 1.0  # over which shown figures are measured: those of a portion would jump
 
 
 class Listener(Protocol):
@@ -96,6 +99,8 @@ class MetricsLog(RunCounts):
         self._new_reports: dict[int, Record] = {}
         self._served: dict[int, tuple[float, float]] = {}  # by shard: when it last reported, and its busy_s
         self.batch: dict[str, Any] = {}
+        self._told: tuple[float, float, float] | None = None  # loss, accuracy and rate that were shown last
+        self._staleness: float | None = None  # of the last record
         self.unshown: list[str] = []
 
     def start(self, now: float) -> None:
@@ -116,6 +121,7 @@ class MetricsLog(RunCounts):
             self._write_interval()
         if self.elapsed_s - self._replicas_since_s >= self._replicas_every_s:
             self._write_replicas()
+        self._show_learning()
 
     def end_training(self, now: float) -> None:
         """The last portion is done: write what is left of the train records."""
@@ -138,13 +144,11 @@ class MetricsLog(RunCounts):
 
     def _write_interval(self) -> None:
         now_s = self.elapsed_s
-        self.record("train", **self._interval.recorded(now_s, self.examples / self._rows))
+        fields = self._interval.recorded(now_s, self.examples / self._rows)
+        self.record("train", **fields)
         self._unseen += self._interval.learned
+        self._staleness = fields["staleness_mean"]
         self._interval = Interval(self.empty, now_s)
-        if now_s >= self._progress.next_s:  # records may come faster, and of few examples
-            learned, rate = self._unseen, self._unseen.rows / max(now_s - self._seen_s, 1e-9)
-            self._unseen, self._seen_s = self.empty, now_s
-            self._show(learned.loss, learned.accuracy, rate)
 
     def _write_replicas(self) -> None:
         """Record what replicas have done since the last time, if anything."""
@@ -153,12 +157,28 @@ class MetricsLog(RunCounts):
         if done:
             self.record("replicas", interval_s=self.elapsed_s - since_s, **recorded(done, self.left))
 
-    def _show(self, loss: float, accuracy: float, rate: float) -> None:
-        now, seen = self.elapsed_s, self.last_evaluation
-        if now < self._progress.next_s:
+    def _show_learning(self) -> None:
+        """Show what was recorded last over `STEADY_S`, or the first figures there are, if it is time."""
+        now_s, learned = self.elapsed_s, self._unseen
+        if now_s < self._progress.next_s:
             return
-        counts, test = (self.step, self.examples), (seen.loss, seen.accuracy)
-        self._progress.show(View(now, *counts, loss, accuracy, *test, rate, self.iterations, self.watched))
+        due = bool(learned.rows) and now_s - self._seen_s >= STEADY_S
+        if self._told is None and not due:
+            learned += self._interval.learned
+        if due or (self._told is None and learned.rows):
+            self._told = learned.loss, learned.accuracy, learned.rows / max(now_s - self._seen_s, 1e-9)
+        if due:
+            self._unseen, self._seen_s = self.empty, now_s
+        if self._told is not None:
+            self._show(*self._told, math.nan if self._staleness is None else self._staleness)
+
+    def _show(self, loss: float, accuracy: float, rate: float, staleness: float = math.nan) -> None:
+        if self.elapsed_s < self._progress.next_s:
+            return
+        now_s, counts, tested = self.elapsed_s, (self.step, self.examples), self.last_evaluation
+        of_test, run = (tested.loss, tested.accuracy), (self.iterations, self.watched)
+        since_s = self._elapsed_before_s
+        self._progress.show(View(now_s, *counts, loss, accuracy, *of_test, rate, *run, staleness, since_s))
 
     def evaluation(self, result: EvaluationSums, final: bool = False) -> None:
         """Record a result on the held-out set."""

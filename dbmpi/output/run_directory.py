@@ -19,7 +19,7 @@ from dbmpi.ownership.owned import OwnedDirectory
 
 CONFIG, RUN, METRICS, MODEL, SUMMARY = "config.toml", "run.json", "metrics.jsonl", "model.h5", "summary.json"
 FINISHED = "finished"  # there when the run has come to its end, not when a job of it was stopped
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+CHECKPOINTS, TRACE, TENSORBOARD = "checkpoints", "trace", "tensorboard"
 WRITTEN = CONFIG, RUN, METRICS, MODEL, SUMMARY, FINISHED, CHECKPOINTS
 
 
@@ -116,6 +116,16 @@ def check_foreign(path: Path, of_a_run: bool) -> None:
             f"run directory {path}: no run has made it, and a run would write over {', '.join(found)} there; "
             "give another with --run-dir"
         )
+
+
+def trace_directory(owned: OwnedDirectory) -> Path:
+    """Return where the files of this job's trace are: jobs of one run have their own, by generation."""
+    return owned.path / TRACE / f"{owned.generation:06d}"
+
+
+def trace_file(owned: OwnedDirectory, rank: int) -> str:
+    """Return the name of a rank's trace in the run directory."""
+    return f"{TRACE}/{owned.generation:06d}/rank-{rank:05d}.bin"
 
 
 def source_of(path: Path) -> str | None:

@@ -53,12 +53,15 @@ class Dialect:
         Of its texts, by the name that Python has for it.
     skipped
         Lines before the first one.
+    options
+        Whether the command line can say all this of it; else messages name none but --header.
     """
 
     header: bool | None = None
     delimiter: str | None = None
     encoding: str = UTF8
     skipped: int = 0
+    options: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Block:
         The number of the first line in its file, from 1.
     path, delimiter, width
         Of the file; the width is the number of columns.
+    options
+        As in `Dialect`.
     """
 
     content: bytes
@@ -80,21 +85,20 @@ class Block:
     path: Path
     delimiter: str
     width: int
+    options: bool = False
 
     @cached_property
     def lines(self) -> list[str]:
         """The lines. Raises UserError where they are no text."""
         if NUL in self.content:
             line = self.first + self.content.count(b"\n", 0, self.content.index(NUL))
-            raise UserError(
-                f"{self.path}: line {line}: holds a NUL, which no text does; mend it, or say what "
-                "it is: --encoding utf-16"
-            )
+            remedy = "mend it" + ", or say what it is: --encoding utf-16" * self.options
+            raise UserError(f"{self.path}: line {line}: holds a NUL, which no text does; {remedy}")
         try:
             return io.StringIO(self.content.decode(), newline="\n").readlines()
         except UnicodeDecodeError as error:
             line = self.first + self.content.count(b"\n", 0, error.start)
-            remedy = "save it so, or say what it is: --encoding latin-1"
+            remedy = "save it so" + ", or say what it is: --encoding latin-1" * self.options
             raise UserError(f"{self.path}: line {line}: is not text in UTF-8; {remedy}") from error
 
     def numbers(self, places: Sequence[int], alone: bool) -> Array | None:
@@ -180,9 +184,8 @@ class DelimitedFile:
         self._start = next(self._pieces(), b"")
         line = self._first_line()
         if dialect.header is None and line.startswith("#") and not dialect.skipped:
-            raise UserError(
-                f"{path}: line 1 begins with #: add --skip-lines 1, or --header if it has the names"
-            )
+            remedy = "add --skip-lines 1" if dialect.options else "take the line out"
+            raise UserError(f"{path}: line 1 begins with #: {remedy}, or add --header if it has the names")
         self._delimiter = dialect.delimiter or _delimiter_of(line)
         cells = [cell.strip() for cell in self._cells(line)]
         if dialect.header is None and _look_like_values(cells):
@@ -197,7 +200,7 @@ class DelimitedFile:
     def _first_line(self) -> str:
         """Return the first line, without its end. Raises UserError where it cannot be one of a table."""
         first = self._start.partition(b"\n")[0]
-        line = "".join(Block(first, 1, self.path, "", 0).lines).rstrip("\r")
+        line = "".join(Block(first, 1, self.path, "", 0, self._dialect.options).lines).rstrip("\r")
         if not line.strip():
             what = "line 1 is empty" if self._start else "is empty"
             raise UserError(f"{self.path}: {what}; a table has a line of names, then a line for each row")
@@ -224,7 +227,8 @@ class DelimitedFile:
             if first == top and self._header:
                 content, first = content.partition(b"\n")[2], top + 1
             if content and not content.isspace():
-                yield Block(content, first, self.path, self._delimiter, len(self.names))
+                width, options = len(self.names), self._dialect.options
+                yield Block(content, first, self.path, self._delimiter, width, options)
             line += lines
 
     def _pieces(self) -> Iterator[bytes]:

@@ -133,7 +133,8 @@ def _table_file(path: Path, given: argparse.Namespace) -> "TableFile":
         return ParquetFile(path)
     from dbmpi.prepare.delimited import DelimitedFile, Dialect
 
-    return DelimitedFile(path, Dialect(given.header, given.delimiter, given.encoding, given.skip_lines))
+    dialect = Dialect(given.header, given.delimiter, given.encoding, given.skip_lines, options=True)
+    return DelimitedFile(path, dialect)
 
 
 def _is_parquet(path: Path) -> bool:

@@ -5,6 +5,7 @@ node reads the gradient where it was computed, and writes parameters where they 
 memory; else, and from other nodes, both travel as messages. Minibatches go on meanwhile.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -22,6 +23,7 @@ from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.piece_exchange import PUSHES, PieceExchange, Vectors
 from dbmpi.replica.rooms import Rooms
 from dbmpi.server.compression import COMPRESSED, Encoder
+from dbmpi.spans import Kind
 from kernels.parameters import rules
 
 NOTHING = np.zeros(0, np.int64)  # nothing was pushed
@@ -66,6 +68,7 @@ class MpiClient:
         near: Iterable[int] = (),
     ) -> None:
         self._comm, self._waiter, self._ranks, self._poll_orders = comm, waiter, ranks, poll_orders
+        self._spans = waiter.spans
         self.incoming, self.busy = incoming, False
         self._rooms, self._near = rooms or Rooms(shared=False), set(near)
         self._encoder = Encoder(wire, len(incoming), self._rooms.take) if wire in COMPRESSED else None
@@ -123,6 +126,8 @@ class MpiClient:
 
     def _start(self, exchange: PieceExchange, op: Op) -> None:
         vectors = self._vectors if exchange.rank in self._near else self._vectors.as_messages()
+        exchange.serial = self._spans.serial(exchange.rank, exchange.piece.index)
+        exchange.begun = time.monotonic()
         tolerant(partial(exchange.start, self._comm, op, vectors), self._learn, None)
 
     def poll(self) -> Outcome | None:
@@ -155,10 +160,17 @@ class MpiClient:
         """Return whether an exchange has ended; one with a shard that cannot map memory begins again."""
         if not exchange.ended():
             return False
+        self._record(exchange)
         if exchange.unmapped:
             self._near.discard(exchange.rank)
             self._start(exchange, self._op)
         return not exchange.open
+
+    def _record(self, exchange: PieceExchange) -> None:
+        """Record an exchange that has ended."""
+        if self._spans.on:
+            about = exchange.rank, exchange.piece.index, exchange.serial, exchange.version
+            self._spans.note(Kind.EXCHANGE, exchange.begun, time.monotonic(), self._op, *about)
 
     def forget(self) -> None:
         """See `ParameterClient.forget`."""

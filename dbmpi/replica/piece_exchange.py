@@ -44,10 +44,13 @@ class PieceExchange:
     ----------
     open
         Whether it has begun, and not all of its messages have passed.
+    begun, serial
+        When its request was sent, `time.monotonic`, and the number of that: `spans.Recorder.serial`.
     """
 
     def __init__(self, piece: Piece, rank: int, request: Record, reply: Record) -> None:
         self.piece, self.rank, self.open = piece, rank, False
+        self.begun, self.serial = 0.0, 0
         self._range = slice(piece.start, piece.stop)
         self._request, self._reply = request, reply
         self._request_bytes, self._reply_bytes = request.view(np.uint8), reply.view(np.uint8)
@@ -79,6 +82,11 @@ class PieceExchange:
         self._send(comm, self._request_bytes, Tag.REQUEST)
         if op & PUSHES and not mapped:
             self._send(comm, vectors.gradient[self._range], piece_tag(Tag.GRADIENT, self.piece.index))
+
+    @property
+    def version(self) -> int:
+        """The version of the piece after what was asked for, as the reply says."""
+        return int(self._reply["version"][0])
 
     def measure(self, gradient: Array) -> None:
         """Note the sum of squares of its part of a gradient in the request: the shard need not find it."""

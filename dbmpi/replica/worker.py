@@ -17,6 +17,7 @@ from dbmpi.model.tensors import Tensors
 from dbmpi.replica.client import ParameterClient
 from dbmpi.replica.loader import Loader
 from dbmpi.screen import losses
+from dbmpi.spans import Kind
 
 Handler = Callable[[Record, Record], None]  # does what an ASSIGNMENT orders, and fills in its REPORT
 UrgentHandler = Callable[[Record], None]  # does at once what an ASSIGNMENT says
@@ -134,7 +135,9 @@ class PartitionWorker:
         Retired
             When it says to retire.
         """
-        self._urgent[Work(int(assignment["work"]))](assignment)
+        work, start = Work(int(assignment["work"])), time.monotonic()
+        self._urgent[work](assignment)
+        self._record(Kind.URGENT, start, time.monotonic(), assignment, 0)
 
     def take_pushed(self) -> list[Record]:
         """Return a `REPORT` for each push that the shards have acknowledged since the last call."""
@@ -155,9 +158,17 @@ class PartitionWorker:
         # A run that diverges is found by its loss; numpy's warnings would only hide that message.
         with np.errstate(over="ignore", invalid="ignore"):
             self._handlers[work](assignment, report)
-        self._complete(report, time.monotonic() - start, time.thread_time() - had_s)
+        stop = time.monotonic()
+        self._complete(report, stop - start, time.thread_time() - had_s)
+        self._record(Kind.WORK, start, stop, assignment, int(report["examples"]))
         report["waits_s"][Cause.COORDINATOR] += ordered_s
         return report
+
+    def _record(self, kind: Kind, start: float, stop: float, assignment: Record, examples: int) -> None:
+        """Record that an assignment was carried out."""
+        if self._waiter.spans.on:
+            about = {"piece": int(assignment["index"]), "version": int(assignment["pass_number"])}
+            self._waiter.spans.note(kind, start, stop, int(assignment["work"]), **about, value=examples)
 
     def _layout(self, assignment: Record) -> "np.dtype[Any]":
         """Return the layout of the report of an assignment."""

@@ -60,7 +60,9 @@ def train(context: "RunContext", started: float, shown: "Progress | None" = None
         What the user sees; None for what `output.progress` asks for.
     """
     from dbmpi.run import coordinator_rank, serial
+    from dbmpi.run.tracing import traced
 
     log = coordinator_rank.metrics_log(context, started, shown)
     context.opened.callback(log.close)
-    return serial.run(context, log)
+    with traced(context):
+        return serial.run(context, log)

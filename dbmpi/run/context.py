@@ -8,6 +8,7 @@ import numpy as np
 from dbmpi.comm.signals import Signals
 from dbmpi.comm.wait import SAVING, WATCHED, YIELDS_S, Waiter
 from dbmpi.layout.decomposition import decompose
+from dbmpi.spans import recorder
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -40,18 +41,19 @@ class RunContext:
         parts = decompose(self.config, setup.topology, setup.network)
         self.partitioning, self.pieces = parts.partitioning, parts.pieces
         yields_s = YIELDS_S if setup.core_each else 0.0
-        patience = SAVING if self._may_die else WATCHED
-        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s, patience)
+        patience = SAVING if self.may_die else WATCHED
+        spans = recorder(self.config.output.trace, self.config.output.trace_mib)
+        self.waiter = Waiter(self.config.cluster.timeout_s, setup.crowded, yields_s, patience, spans)
         self.signals = Signals()
         self.opened = ExitStack()
 
     @property
     def mirrors(self) -> bool:
         """Whether shards are mirrored and keep the state of the coordinator: where ranks may die."""
-        return bool(self.config.checkpoint.mirror_s) and self._may_die
+        return bool(self.config.checkpoint.mirror_s) and self.may_die
 
     @property
-    def _may_die(self) -> bool:
+    def may_die(self) -> bool:
         """Whether ranks may die without an end of the job."""
         if self.setup.topology.serial:
             return False
@@ -65,7 +67,7 @@ class RunContext:
         from dbmpi.comm.watch import CoordinatorWatch
 
         coordinator, timeout_s = self.setup.topology.coordinator, self.config.cluster.timeout_s
-        processes = [place.process for place in self.setup.places] if self._may_die else []
+        processes = [place.process for place in self.setup.places] if self.may_die else []
         name = f"rank {coordinator} (coordinator)"
         watch = CoordinatorWatch(timeout_s, name, processes[coordinator] if processes else None)
         return Endpoint(comm, coordinator, self.waiter, self.signals, watch, processes)

@@ -150,7 +150,8 @@ def make(
     shared = Coordination(replicas, log, stopping)
     last = max(checkpoint_numbers(context.setup.run_dir), default=0)
     writer = checkpoint_writer(context)
-    checkpoints = CheckpointManager(writer, cluster.shards, log, shared.stopping, last, replicas.keep_alive)
+    parts = shared.stopping, last, replicas.keep_alive, context.waiter.spans
+    checkpoints = CheckpointManager(writer, cluster.shards, log, *parts)
     downpour = _downpour(context, cluster, shared, checkpoints) if config.uses_downpour else None
     sandblaster = _sandblaster(context, cluster, shared, checkpoints) if config.batch else None
     keeps_best, data = config.train.patience is not None, context.setup.description

@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
+from dbmpi import phases
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_STOPPED
 from dbmpi.run import launch
 
@@ -64,14 +66,16 @@ class EarlySignals:
                 signal.signal(one, before)  # type: ignore[arg-type]  # None: set by a library in C
         self._before = {}
 
-    def ignore(self) -> None:
-        """Let no signal change the status of a program that has ended. Local."""
+    def exit(self, status: int) -> NoReturn:
+        """End the program with a status that no signal changes any more. Local."""
         for one in STOPS:
             signal.signal(one, signal.SIG_IGN)
+        sys.exit(status)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         for one in (*STOPS, signal.SIGINT):
             signal.signal(one, signal.SIG_IGN)
+        phases.over()
         self.let_go()
         if _launched():
             time.sleep(KILL_S if number in BY_LAUNCHERS else FIRST_S * bool(launch.env_rank(os.environ)))

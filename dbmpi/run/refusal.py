@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from dbmpi import phases
 from dbmpi.comm.abort import report
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, Unreadable, UserError
 from dbmpi.run import launch
@@ -162,6 +163,7 @@ def _print_once(error: UserError) -> bool:
 
 def _print_error(error: UserError) -> None:
     """Print a user error: one message, no traceback; or what is none, and ends the program all the same."""
+    phases.over()
     if error.status == STATUS_OK:
         say(f"dbmpi: {error}")
     else:

@@ -22,6 +22,7 @@ from dbmpi.run.context import RunContext
 from dbmpi.run.last_word import LastWord
 from dbmpi.run.model_output import save_model, save_saved
 from dbmpi.server.shard import Shard
+from dbmpi.spans import OFF, Kind, Off
 from kernels.parameters import rules
 
 POLL_S = 1e-3
@@ -38,10 +39,14 @@ class LocalClient:
     shared
         Whether the replica may compute on `values` itself, so that a fetch moves nothing: it must
         then fetch after every step, and take none on its own copy.
+    spans
+        Records when.
     """
 
-    def __init__(self, shard: Shard, pieces: Sequence[Piece], values: Array, shared: bool) -> None:
-        self._shard, self._pieces, self._values = shard, pieces, values
+    def __init__(
+        self, shard: Shard, pieces: Sequence[Piece], values: Array, shared: bool, spans: Off = OFF
+    ) -> None:
+        self._shard, self._pieces, self._values, self._spans = shard, pieces, values, spans
         self.shared = shared
         self.incoming = values if shared else np.empty_like(values)
         self._ended: Outcome | None = None
@@ -58,6 +63,7 @@ class LocalClient:
     def begin(self, request: Request) -> None:
         """Do the whole exchange: a round has one replica. See `ParameterClient.begin`."""
         op, rate, refused, behind = request.op, request.rate, 0, []
+        start = time.monotonic()
         for piece, version in zip(self._pieces, request.versions, strict=True):
             part = request.gradient[piece.start : piece.stop]
             since = self._shard.since(piece.index, CLIENT, op, int(version), request.steps)
@@ -71,6 +77,7 @@ class LocalClient:
             if op & Op.CLOSE:
                 self._shard.close([piece.index])
         self._ended = Outcome(self._fetch(op) if op & Op.FETCH else None, refused, behind=behind)
+        self._spans.add((Kind.LOCAL, start, time.monotonic(), op))
 
     def pushed_square(self, gradient: Array) -> float:
         """See `ParameterClient.pushed_square`."""
@@ -139,7 +146,7 @@ class LocalCluster:
         self._every_s = context.config.output.shard_every_s
         self._shard, self._dispatcher, self._log = shard, dispatcher, log
         self._next_report = 0.0
-        self._shard_writer = ShardWriter(context.setup.owned, 0)
+        self._shard_writer = ShardWriter(context.setup.owned, 0, context.waiter.spans)
         self.owners = Owners(1)
         self._written: Callable[[Written], None] = lambda written: None
 
@@ -214,7 +221,7 @@ def _parameters(context: RunContext) -> tuple[Shard, LocalClient]:
     shard, values = shard_rank.shard(context, 0)
     settings = context.config.downpour
     shared = (settings.waits and settings.n_fetch == 1) or not context.config.uses_downpour
-    return shard, LocalClient(shard, context.pieces, values, shared)
+    return shard, LocalClient(shard, context.pieces, values, shared, context.waiter.spans)
 
 
 def _report_last(shard: Shard, log: MetricsLog) -> None:

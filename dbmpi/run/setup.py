@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbmpi import phases
 from dbmpi.comm.meeting import while_loading
 from dbmpi.config.sections import Config
 from dbmpi.layout.topology import Topology, assign_roles
@@ -106,6 +107,7 @@ def prepare(arguments: cli.Arguments, comm: "MPI.Intracomm", who: "RankIdentity"
         As `agree`.
     """
     config = agree(comm, lambda: _read(arguments, comm.Get_size()), "reading the configuration")
+    phases.asked(config.output.progress)
     places = survey(comm, config.cluster.timeout_s)
     timeout_s = while_loading(config.cluster.timeout_s)
     threads, crowded = cores.choose_threads(comm, config, places)

@@ -136,7 +136,7 @@ def shard_service(
     if mirrored is not None:  # so that what is lost with a shard is known
         every_s = min(every_s, context.config.checkpoint.mirror_s / 2)
     endpoint = context.endpoint(comm)
-    output = ShardOutput(save, ShardWriter(setup.owned, state.index), every_s)
+    output = ShardOutput(save, ShardWriter(setup.owned, state.index, context.waiter.spans), every_s)
     companions = setup.topology.companions
 
     def first(other: int) -> Mapping[str, Array]:

@@ -1,20 +1,88 @@
-"""How MPI starts, within a time, and how a job ends that fails. Without MPI until it starts."""
+"""How a command of one or many ranks begins, how MPI starts, within a time, and how a job ends that fails.
+
+Without MPI until it starts.
+"""
 
 import faulthandler
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbmpi import phases
 from dbmpi.comm import abort
-from dbmpi.run import launch
+from dbmpi.errors import UserError
+from dbmpi.run import launch, stale_variables
+from dbmpi.run.early import EARLY
+from dbmpi.run.refusal import refuse_on_node, refuse_without_mpi
+from dbmpi.screen import screens
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 START_S = 300  # until MPI has started on all ranks; the variable names another number of seconds
 START = "DBMPI_START_S"
+
+
+def listening(run: Callable[[], int]) -> int:
+    """Run a command line, which signals may end from the first; return the exit status. Local."""
+    with screens():
+        try:
+            if stale_variables.forget(os.environ):
+                EARLY.over()  # who is alone listens to less
+            EARLY.listen()
+            return run()
+        except KeyboardInterrupt:  # where no role has begun
+            print("dbmpi: interrupted", file=sys.stderr, flush=True)
+            return abort.STATUS_INTERRUPTED
+        finally:
+            phases.over()
+            EARLY.over()
+
+
+def begin(
+    warnings: list[str],
+    alone: Callable[[abort.RankIdentity], int],
+    ranks: Callable[["MPI.Intracomm", abort.RankIdentity], int],
+) -> int:
+    """Do the work of a command line: alone, or with MPI as one rank of many. Return the exit status.
+
+    Parameters
+    ----------
+    warnings
+        Of the process (`surroundings.settle_process`); they are printed with those of what MPI will meet.
+    alone, ranks
+        What is done in this one process without MPI, and what is done as a rank of all.
+    """
+    from dbmpi.run import surroundings
+
+    try:
+        warnings = [*warnings, *stale_variables.warnings(), *surroundings.settle(os.environ)]
+    except UserError as error:
+        return refuse_on_node(error)
+    surroundings.warn(warnings)
+    if not launch.launched(os.environ):
+        who = _known(0)
+        return abort.guarded(lambda: alone(who), who, abort.leave)
+    phases.phase("starting MPI")
+    try:
+        with bounded():
+            from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        return refuse_without_mpi(error)
+    comm = MPI.COMM_WORLD
+    who = _known(comm.Get_rank())
+    EARLY.leave = end = end_of_job(comm, who)
+    return abort.guarded(lambda: ranks(comm, who), who, end)
+
+
+def _known(rank: int) -> abort.RankIdentity:
+    """Return what this rank is called; an early signal gives up what it holds by then."""
+    who = abort.RankIdentity(rank)
+    EARLY.let_go = lambda: who.let_go()
+    return who
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dbmpi.comm.alone import Alone, Guest
 from dbmpi.comm.meeting import gathered, meet, shared, while_loading
 from dbmpi.errors import UserError
+from dbmpi.phases import phase
 from dbmpi.run.capacity import limits
 from dbmpi.run.cautions import expectations
 from dbmpi.run.cores import thread_reasons
@@ -99,6 +100,7 @@ def warm_up(context: "RunContext", comm: "MPI.Intracomm") -> None:
     setup, rank = context.setup, comm.Get_rank()
     role, timeout_s = setup.topology.roles[rank], max(context.config.cluster.timeout_s, COMPILE_S)
     guest = isinstance(comm, Guest)
+    phase("loading kernels")
     if rank in compilers(setup):
         speaks = rank == setup.topology.replicas[0][0]
         with _announcing_compilation() if speaks else nullcontext():
@@ -116,6 +118,7 @@ def _announcing_compilation() -> Iterator[None]:
     from kernels.image import store
 
     def tell() -> None:
+        phase("compiling kernels")
         say("dbmpi: compiling kernels, in a minute or so; later runs on this machine load them")
 
     store.compiling.append(tell)

@@ -7,6 +7,7 @@ in flight the shard waits for one before it serves the next request. What a clie
 waits for, is dropped. Requests of a round are served by `round_requests`.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,7 @@ from dbmpi.server.areas import Areas
 from dbmpi.server.compression import COMPRESSED, decode
 from dbmpi.server.rules import Since
 from dbmpi.server.shard import Shard
+from dbmpi.spans import Kind
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -60,6 +62,8 @@ class RequestHandler:
         The world ranks that have asked.
     bytes_in, bytes_out
         Received and sent, without headers.
+    serial
+        Of the request that came last: `spans.Recorder.serial`.
     """
 
     def __init__(
@@ -81,7 +85,8 @@ class RequestHandler:
         self._refused: set[int] = set()  # and those of their replicas
         self._abandoned: list[object] = []  # what MPI may still know: buffers, and sends to these ranks
         self.clients: set[int] = set()
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_in = self.bytes_out = self.serial = 0
+        self._spans = waiter.spans
 
     def serve(self, header: Record, source: int) -> None:
         """Do what a REQUEST says; drop it if its sender dies meanwhile, or is left out of the run.
@@ -113,7 +118,9 @@ class RequestHandler:
         return fresh
 
     def _serve(self, header: Record, source: int) -> None:
+        start = time.monotonic()
         op, piece = Op(int(header["op"])), self.known_piece(header, source)
+        before = self._shard.held[piece].version
         if source in self._refused:
             self._refuse(header, source, op)
             return
@@ -135,6 +142,7 @@ class RequestHandler:
             self.bytes_out += values.nbytes
         if op & Op.CLOSE:
             self._shard.close([piece])
+        self.record(start, header, source, before)
         message = None if header["parameters"]["pid"] else values
         reply.send(self._comm, source, message, (piece, status, self._shard.held[piece].version, 0))
 
@@ -150,7 +158,16 @@ class RequestHandler:
         if piece not in self._shard.held:
             raise ProtocolError(f"rank {source} asks for piece {piece}, which is not of this shard")
         self.clients.add(source)
+        self.serial = self._spans.serial(source, piece)
         return piece
+
+    def record(self, start: float, header: Record, source: int, before: int) -> None:
+        """Record that the request that came last is served, of a piece that had a version before."""
+        if self._spans.on:
+            piece, op = int(header["piece"]), int(header["op"])
+            stale = max(0, before - int(header["version"])) if op & Op.PUSH else 0
+            about = source, piece, self.serial, self._shard.held[piece].version, stale
+            self._spans.note(Kind.SERVE, start, time.monotonic(), op, *about)
 
     def answer(self, header: Record, source: int, status: Status, next_round: int = 0) -> None:
         """Reply; the parameters follow, unless they are in place or the client's memory cannot be mapped."""

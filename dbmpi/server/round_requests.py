@@ -5,6 +5,7 @@ decoded one after another and added up in one buffer, so that a shard takes the 
 number of replicas; until then they wait with their senders. What a client that has died asked for is dropped.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ from dbmpi.server.magnitudes import largest
 from dbmpi.server.requests import LeftOut, RequestHandler, Unmapped
 from dbmpi.server.rounds import CHUNK, GradientsInPlace, Mean, Rounds, RunningSum, Waiting
 from dbmpi.server.shard import Shard
+from dbmpi.spans import OFF, Kind, Off
 from kernels.parameters import rules
 
 
@@ -46,11 +48,19 @@ class RoundHandler:
         Who waits for what.
     detector
         What is known of deaths.
+    spans
+        Records when the steps are made.
     """
 
     def __init__(
-        self, shard: Shard, handler: RequestHandler, rounds: Rounds, detector: FailureDetector
+        self,
+        shard: Shard,
+        handler: RequestHandler,
+        rounds: Rounds,
+        detector: FailureDetector,
+        spans: Off = OFF,
     ) -> None:
+        self._spans, self._serials = spans, dict[tuple[int, int], int]()  # of requests, by who and piece
         self._shard, self._handler, self._rounds, self._detector = shard, handler, rounds, detector
         self._room, self._part = np.empty(0, shard.dtype), np.empty(CHUNK, shard.dtype)
 
@@ -62,6 +72,7 @@ class RoundHandler:
     def serve(self, header: Record, source: int) -> None:
         """Let a request wait for its round, and serve the rounds that are over by it; or it is late."""
         piece = self._handler.known_piece(header, source)
+        self._serials[source, piece] = self._handler.serial
         try:
             request = self._located(header, source)
         except Unmapped:
@@ -93,10 +104,13 @@ class RoundHandler:
     def _serve_rounds(self, piece: int) -> None:
         """Make the steps that nobody has to be waited for any more, and answer."""
         while (requests := self._rounds.take(piece)) is not None:
+            start = time.monotonic()
             mean, norm, statuses = self._sum(piece, requests)
             outs = [request.parameters for request in requests if request.parameters is not None]
             rate = max(float(request.header["rate"]) for request in requests)
             made = self._shard.step(piece, mean, norm, rate, outs)
+            version = self._shard.held[piece].version
+            self._spans.note(Kind.ROUND, start, time.monotonic(), piece=piece, version=version)
             for request, status in zip(requests, statuses, strict=True):
                 if request.contributes:
                     status = made if status is Status.OK else status
@@ -112,7 +126,9 @@ class RoundHandler:
         self._answer(piece, request, Status.LATE if request.contributes else Status.OK)
 
     def _answer(self, piece: int, request: Waiting, status: Status) -> None:
-        next_round = self._rounds.round(piece)
+        next_round, now = self._rounds.round(piece), time.monotonic()
+        about = request.source, piece, self._serials[request.source, piece], self._shard.held[piece].version
+        self._spans.note(Kind.SERVE, now, now, int(request.header["op"]), *about)
         self._tolerate(partial(self._handler.answer, request.header, request.source, status, next_round))
 
     def _tolerate(self, call: Callable[[], None]) -> None:

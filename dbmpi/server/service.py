@@ -39,6 +39,7 @@ from dbmpi.server.requests import RequestHandler
 from dbmpi.server.round_requests import RoundHandler
 from dbmpi.server.rounds import Rounds
 from dbmpi.server.shard import Shard
+from dbmpi.spans import Kind
 
 if TYPE_CHECKING:
     from dbmpi.server.mirror import Inheritance, Mirror
@@ -114,7 +115,7 @@ class ShardService:
         self._handler = RequestHandler(shard, largest, self._comm, self._waiter, self._detector, companions)
         self._rounds: RoundHandler | None = None
         if rounds is not None:
-            self._rounds = RoundHandler(shard, self._handler, rounds, self._detector)
+            self._rounds = RoundHandler(shard, self._handler, rounds, self._detector, self._waiter.spans)
         self._outbox = Outbox(self._comm, self._detector.learn)
         self._reporter = Reporter(endpoint, shard, self._handler, output.report_every_s)
         self._status: int | None = None  # exit status of the run, once the coordinator has said it
@@ -207,7 +208,9 @@ class ShardService:
             self._handler.serve(message, source)
 
     def _obey(self, command: Record) -> None:
-        self._commands[Command(int(command["command"]))](command)
+        what, start = Command(int(command["command"])), time.monotonic()
+        self._commands[what](command)
+        self._waiter.spans.note(Kind.COMMAND, start, time.monotonic(), what, value=int(command["count"]))
 
     def _poll(self, now: float) -> None:
         """Let what is under way move on, and tell the coordinator what is done."""

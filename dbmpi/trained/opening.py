@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from dbmpi.checkpoint import manifest, model_file, pruning, resume
-from dbmpi.checkpoint.directory import MANIFEST, checkpoint_directory
+from dbmpi.checkpoint.directory import MANIFEST, checkpoint_directory, checkpoint_numbers
 from dbmpi.checkpoint.manifest import Checkpoint
 from dbmpi.checkpoint.reader import Reader
 from dbmpi.checkpoint.whole_file import Damaged
@@ -46,17 +46,23 @@ def open_model(path: Path) -> TrainedModel:
     ----------
     path
         A `model.h5`; a `.safetensors` file that `dbmpi.export` wrote; the directory of a checkpoint; or that
-        of a run: its model.h5, where there is one, else its best checkpoint, or the last that is whole.
+        of a run: its model.h5, where there is one, else its best checkpoint, or the last that is whole. The
+        run may go on, and remove its checkpoints: one that is open can be read.
 
     Raises
     ------
     UserError
         There is no model there, or it is damaged.
     """
-    with explain_errors(f"{path}: the file"):  # some names cannot even be looked for
-        place = _place(path)
-        checkpoint = place.is_dir()
-    return _checkpoint(place) if checkpoint else _file(place)
+    while True:
+        with explain_errors(f"{path}: the file"):  # some names cannot even be looked for
+            place = _place(path)
+            checkpoint = place.is_dir()
+        try:
+            return _checkpoint(place) if checkpoint else _file(place)
+        except UserError:
+            if place == path or place.exists():
+                raise
 
 
 def _place(path: Path) -> Path:
@@ -198,13 +204,16 @@ def _check_tensor(path: Path, tensor: Tensor, shape: tuple[int, ...] | None) -> 
 
 def _chosen(run_dir: Path) -> Path:
     """Return the best checkpoint of a run that is whole; where no scores are known, the last one."""
-    best = pruning.best_of(run_dir)
-    if best is not None:
-        return checkpoint_directory(run_dir, best[1])
-    last = resume.last_whole(run_dir)
-    if last is None:
-        raise UserError(f"{run_dir}: has no checkpoint that is whole; {WHAT}")
-    return last.path
+    there: list[int] = []
+    while (now := checkpoint_numbers(run_dir)) != there:  # else the run has removed what was looked at
+        there = now
+        best = pruning.best_of(run_dir)
+        if best is not None:
+            return checkpoint_directory(run_dir, best[1])
+        last = resume.last_whole(run_dir)
+        if last is not None:
+            return last.path
+    raise UserError(f"{run_dir}: has no checkpoint that is whole; {WHAT}")
 
 
 def _checkpoint(path: Path) -> TrainedModel:
@@ -213,7 +222,7 @@ def _checkpoint(path: Path) -> TrainedModel:
         saved = manifest.read(path.resolve())  # the run is above it, wherever this is the name of
         config = _configured(path, saved.manifest.configuration)
         form = _format(saved, config)
-        reader = Reader(saved, Partitioning(build(config, tuple(form.input_shape)), 1))
+        reader = Reader(saved, Partitioning(build(config, tuple(form.input_shape)), 1), held=True)
     except Damaged as problem:
         raise UserError(f"{path}: checkpoint {problem}; name another one") from None
     best = pruning.best_of(saved.path.parent.parent)

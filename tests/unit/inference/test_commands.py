@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+import dbmpi
 from dbmpi import evaluate, predict
 from dbmpi.data import digits
 from dbmpi.export.command import main as export
@@ -17,7 +18,7 @@ from dbmpi.inference.prediction import outputs
 from dbmpi.prepare.command import main as prepare
 from dbmpi.trained import answers
 from dbmpi.trained.opening import open_model
-from tests.unit.inference.test_figures import trained_on
+from tests.unit.inference.test_figures import task, trained_on
 
 NAMES = ["a cat", 'a "dog", big', "bird"]
 RNG = np.random.default_rng(2)
@@ -102,6 +103,29 @@ def test_every_kind_of_input_says_the_same(run, expected, tmp_path, kind, out):
     np.testing.assert_allclose(found["probability"], expected.max(axis=1), atol=1e-6)
 
 
+def test_without_standard_output_nothing_is_computed(run, tmp_path, capfd, monkeypatch):
+    data = write_csv(tmp_path / "x.csv")
+    monkeypatch.setattr("sys.stdout", None)  # as by >&-
+    assert predict.main([str(run), str(data), "-"]) == 2
+    assert predict.main([str(run), str(data), str(tmp_path / "out.csv")]) == 0
+    said = capfd.readouterr()
+    assert "error: there is no standard output" in said.err and not said.out
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"a,b,c,d\n1,2,\xe9,4\n", "line 2: is not text in UTF-8; save it so"),
+        ("a,b,c,d\n1,2,3,4\n".encode("utf-16"), "holds a NUL, which no text does; mend it"),
+        (b"# a,b,c,d\n1,2,3,4\n", "begins with #: take the line out, or add --header if it has the names"),
+    ],
+)
+def test_messages_name_no_options_of_others(run, tmp_path, capfd, content, text):
+    (tmp_path / "x.csv").write_bytes(content)
+    assert predict.main([str(run), str(tmp_path / "x.csv"), "-"]) == 2
+    assert capfd.readouterr().err.endswith(f"{text}\n")
+
+
 def figures(capfd, *words: object) -> dict:
     capfd.readouterr()
     assert evaluate.main([*map(str, words), "--json"]) == 0
@@ -130,6 +154,59 @@ def test_evaluate_takes_the_test_set_or_another_split_or_file(run, expected, tmp
     assert evaluate.main([str(run)]) == 0
     shown = capfd.readouterr().out
     assert "taken for" in shown and 'a \\"dog\\", big' in shown
+
+
+def test_evaluate_takes_a_table_and_the_column_of_the_class(run, expected, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("dbmpi.prepare.delimited.BLOCK_BYTES", 4000)
+    path = tmp_path / "x.csv"
+    with path.open("w") as file:
+        rows = ([NAMES[label], *row] for label, row in zip(Y, X.tolist(), strict=True))
+        csv.writer(file).writerows([["kind", "a", "b", "c", "d"], *rows])
+    found = figures(capfd, run, path, "--targets", "kind")
+    assert (found["split"], found["rows"]) == ("all", len(X))
+    assert found["accuracy"] == pytest.approx((expected.argmax(axis=1) == Y).mean())
+    assert figures(capfd, run, path, "--targets", "kind", "--inputs", "a,b,c,d") == found
+    assert dbmpi.load(run).evaluate(path, "kind")["accuracy"] == found["accuracy"]
+
+
+@pytest.mark.parametrize("kind", ["labels", "targets"])
+def test_evaluate_takes_a_table_and_the_columns_of_targets(tmp_path, capfd, kind):
+    path = task(tmp_path, kind)
+    loss = "model.loss=logistic" if kind == "labels" else "model.loss=squared"
+    run = trained_on(tmp_path, f"data.path={json.dumps(str(path))}", loss, "train.epochs=2")
+    with h5py.File(path) as file:
+        rows = np.column_stack([file["test/y"][()].astype(float), file["test/x"][()]])
+    np.savetxt(tmp_path / "x.csv", rows, delimiter=",", header="u,v,w,a,b,c,d,e", comments="", fmt="%.17g")
+    found = figures(capfd, run, tmp_path / "x.csv", "--targets", "u,v,w")
+    own = figures(capfd, run)
+    assert found["rows"] == own["rows"] == 100 and found["loss"] == pytest.approx(own["loss"], rel=1e-5)
+    with (tmp_path / "x.csv").open("a") as file:
+        file.write("2,nan,1,1,1,1,1,1\n")
+    assert evaluate.main([str(run), str(tmp_path / "x.csv"), "--targets", "u,v,w"]) == 2
+    assert 'line 102: column v is "nan"' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("cells", "words", "text"),
+    [
+        ("a cat,1,2,3,4", [], "what is right stands in 1 column, but --targets names none"),
+        ("a cat,1,2,3,4", ["--targets", "kind,a"], "names 2"),
+        ("a cat,1,2,3,4", ["--targets", "kin"], 'did you mean "kind"'),
+        (
+            "cat,1,2,3,4",
+            ["--targets", "kind"],
+            'line 2: column kind is "cat", but the model tells apart',
+        ),
+        ("a cat,1,2,3", ["--targets", "kind"], "line 2: has 4 cells"),
+        ("", ["--targets", "kind"], "has no rows"),
+        ("a cat,1,2,3,4", ["--targets", "kind", "--split", "test"], "has no splits"),
+    ],
+)
+def test_a_table_that_cannot_be_evaluated_is_one_message(run, tmp_path, capfd, cells, words, text):
+    (tmp_path / "x.csv").write_text(f"kind,a,b,c,d\n{cells}\n")
+    assert evaluate.main([str(run), str(tmp_path / "x.csv"), *words]) == 2
+    said = capfd.readouterr().err
+    assert text in said and said.count("\n") == 1
 
 
 def test_data_that_are_gone_are_one_message(run, capfd):

@@ -112,8 +112,10 @@ def test_what_is_no_input_is_one_message(of_digits, change, text):
         (lambda y: y + 1, "the label 10"),
         (lambda y: y.astype(int) - 1, "the label -1"),
         (lambda y: y[:-1], "has shape"),
-        (lambda y: np.eye(10)[y], "has shape"),
+        (lambda y: np.eye(10)[y] * 2, "not one-hot"),
         (lambda y: y.astype(float), "has type float64"),
+        (lambda y: y.astype(complex), "has type complex128"),
+        (lambda y: np.zeros((len(y), 0)), "has shape"),
     ],
 )
 def test_labels_that_the_model_has_not_are_refused_before_a_kernel_sees_them(of_digits, y, text):

@@ -18,10 +18,10 @@ from dbmpi.output.interval import Every
 from dbmpi.output.lines import LineFile
 from dbmpi.output.metrics import MetricsLog
 from dbmpi.output.partition_time import PartitionTime
-from dbmpi.output.progress import View
 from dbmpi.output.schema import VERSION
 from dbmpi.output.summary import conclusion, summary
 from dbmpi.output.totals import LogState, histogram, plain, service
+from dbmpi.output.view import View
 from dbmpi.typed import build
 
 

@@ -10,6 +10,7 @@ import pytest
 from dbmpi.comm.messages import Endpoint
 from dbmpi.comm.protocol import REPLY_HEADER
 from dbmpi.comm.signals import Signals
+from dbmpi.comm.wait import Waiter
 from dbmpi.comm.watch import CoordinatorWatch
 from dbmpi.config.algorithms import Downpour
 from dbmpi.config.schema import keys
@@ -119,7 +120,7 @@ def test_the_memory_of_a_shard_is_what_it_and_its_service_allocate(name: str) ->
         values = {piece: np.zeros(piece.size, np.float32) for piece in pieces}
         shard = Shard(index, values, rules.make(settings.downpour), settings.downpour)
         nothing: Any = None
-        endpoint = Endpoint(nothing, 0, nothing, Signals(), CoordinatorWatch(1e9, "", None))
+        endpoint = Endpoint(nothing, 0, Waiter(1.0), Signals(), CoordinatorWatch(1e9, "", None))
         output = server.ShardOutput(lambda checkpoint, meanwhile: None, nothing, 1.0)
         service: Any = server.ShardService(shard, endpoint, output, sharding.Owners(3))
         memory = needs.of_shard(index)

@@ -10,11 +10,12 @@ from tests import ROOT
 
 SLURM = ROOT / "slurm"
 BATCH = sorted(SLURM.glob("*.sbatch"))
+SHELL = sorted([*BATCH, *SLURM.glob("*.sh")])
 BASH = shutil.which("bash")
 
 
 @pytest.mark.skipif(BASH is None, reason="no bash")
-@pytest.mark.parametrize("script", sorted(path for path in SLURM.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
 def test_bash_can_read_it(script):
     done = subprocess.run([BASH, "-n", script], capture_output=True, text=True, timeout=10)
     assert done.returncode == 0, done.stderr

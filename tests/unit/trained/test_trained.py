@@ -8,12 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from dbmpi import train
+from dbmpi import evaluate, train
 from dbmpi.data import digits
 from dbmpi.errors import UserError
 from dbmpi.export.writers import Asked, export
+from dbmpi.inference import work
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.trained import answers
+from dbmpi.trained import answers, opening
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.opening import open_model
 from tests import ROOT
@@ -78,6 +79,60 @@ def test_a_run_without_a_model_is_its_best_checkpoint(run, tmp_path):
     (tmp_path / "run" / "model.h5").unlink()
     with open_model(tmp_path / "run") as trained:
         assert trained.which == "best" and trained.path.parent.name == "checkpoints"
+
+
+@pytest.fixture
+def running(run, tmp_path) -> Path:
+    """A run that goes on, and has two checkpoints."""
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "model.h5").unlink()
+    assert len([*(tmp_path / "run" / "checkpoints").glob("0*")]) == 2
+    return tmp_path / "run"
+
+
+def test_a_model_is_read_whose_checkpoint_the_run_removes_meanwhile(run, running):
+    with open_model(running) as trained, open_model(trained.path) as twice, open_model(run) as expected:
+        shutil.rmtree(trained.path)
+        for one in trained.network.tensors:
+            np.testing.assert_array_equal(trained.tensor(one), expected.tensor(one))
+    assert twice.path == trained.path
+
+
+def removing(monkeypatch, number: int) -> None:
+    """Let a run remove the checkpoints that are chosen, so many times."""
+    choose, removed = opening._chosen, []
+
+    def chosen(run_dir: Path) -> Path:
+        path = choose(run_dir)
+        if len(removed) < number:
+            removed.append(path)
+            shutil.rmtree(path)
+        return path
+
+    monkeypatch.setattr(opening, "_chosen", chosen)
+
+
+def test_a_checkpoint_that_the_run_removes_before_it_is_open_gives_way_to_the_next(running, monkeypatch):
+    removing(monkeypatch, 1)
+    with open_model(running) as trained:
+        assert trained.path.exists()
+    removing(monkeypatch, 1)
+    with pytest.raises(UserError, match="no checkpoint that is whole"):
+        open_model(running)
+
+
+def test_evaluate_chooses_anew_when_the_checkpoint_is_gone_that_it_has_chosen(running, monkeypatch, capsys):
+    plan, plans = work.plan, []
+
+    def planned(*given):
+        plans.append(plan(*given))
+        if len(plans) == 1:
+            shutil.rmtree(plans[0].model)
+        return plans[-1]
+
+    monkeypatch.setattr(work, "plan", planned)
+    assert evaluate.main([str(running)]) == 0
+    assert len(plans) == 2 and plans[1].model.name in capsys.readouterr().out
 
 
 def test_a_partition_reads_its_own_part(run):

@@ -1,0 +1,1 @@
+"""A page of what a run did: `python -m dbmpi.report`."""

@@ -1,0 +1,87 @@
+"""What a page holds: the sections of one run, or of several side by side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from dbmpi.logs.run import RunLog
+from dbmpi.report import (
+    batch,
+    checkpoints,
+    classes,
+    differences,
+    events,
+    figures,
+    learning,
+    life,
+    ranks,
+    rates,
+    setting,
+    shards,
+    staleness,
+)
+from dbmpi.report.blocks import Head, Section
+from dbmpi.report.state import State, state
+from dbmpi.report.subject import Subject, named
+from dbmpi.report.verdict import said
+from dbmpi.text import plain, several
+
+MOST_WHOLE = 6  # runs that are shown one by one, too, where there are several
+OF_ONE: tuple[Callable[[Subject], Section | None], ...] = (
+    rates.section,
+    rates.times,
+    staleness.section,
+    life.section,
+    batch.section,
+    classes.section,
+    shards.section,
+    ranks.traffic,
+    ranks.section,
+    checkpoints.section,
+    events.section,
+    setting.section,
+)
+
+
+@dataclass(frozen=True)
+class Content:
+    """A page: the heads of its runs, its sections, and those of each run where there are several."""
+
+    heads: Sequence[Head]
+    sections: Sequence[Section]
+    each: Sequence[tuple[str, Sequence[Section]]]
+
+
+def content(runs: Sequence[RunLog]) -> Content:
+    """Return what a page of some runs holds."""
+    subjects = named(runs)
+    states = [state(run) for run in runs]
+    heads = [_head(subject, how) for subject, how in zip(subjects, states, strict=True)]
+    if len(subjects) == 1:
+        return Content(heads, [learning.section(subjects), *_sections(subjects[0])], ())
+    compared = [
+        figures.compared(subjects, [how.text.partition(" (")[0].partition(":")[0] for how in states]),
+        differences.section(subjects),
+        learning.section(subjects),
+        rates.overlay(subjects),
+        staleness.overlay(subjects),
+    ]
+    whole = subjects if len(subjects) <= MOST_WHOLE else []
+    each = [(one.name, _sections(replace(one, number=0), f"run{one.number}-")) for one in whole]
+    return Content(heads, [one for one in compared if one is not None], each)
+
+
+def _sections(subject: Subject, before: str = "") -> list[Section]:
+    """Return the sections of one run for which there is something to show."""
+    made = [make(subject) for make in OF_ONE]
+    return [replace(one, key=f"{before}{one.key}") for one in made if one is not None and one.blocks]
+
+
+def _head(subject: Subject, how: State) -> Head:
+    run = subject.run
+    problems = [plain(one) for one in run.problems]
+    if run.log.broken:
+        lines = several(run.log.broken, "line")
+        problems.append(f"{lines} of its metrics.jsonl are no records, as where a job was killed meanwhile")
+    return Head(
+        subject.name, plain(str(run.path)), how.text, how.kind, said(run), figures.figures(subject), problems
+    )

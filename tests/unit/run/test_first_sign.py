@@ -1,0 +1,29 @@
+"""Who shows that a run starts."""
+
+import pytest
+
+from dbmpi import phases
+from dbmpi.output import starting
+from dbmpi.run import first_sign
+from tests.doubles.terminals import FakeTerminal
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "shown"),
+    [
+        (["run.toml"], {}, True),
+        ([], {"OMPI_COMM_WORLD_RANK": "0"}, True),
+        ([], {"OMPI_COMM_WORLD_RANK": "1"}, False),
+        ([], {"PMI_RANK": "63"}, False),
+        (["run.toml", "--dry-run"], {}, False),
+        (["--help"], {}, False),
+    ],
+)
+def test_rank_0_of_a_run_alone_shows_it(monkeypatch, words, env, shown):
+    terminal = FakeTerminal(80)
+    monkeypatch.setattr(starting.terminal, "find", lambda: terminal)
+    try:
+        first_sign.show(words, env)
+        assert bool(terminal.line) is shown
+    finally:
+        phases.over()
