@@ -15,6 +15,7 @@ from dbmpi.report.replicas import staleness as by_replica
 from dbmpi.report.subject import Subject, gains
 
 MOST_BARS = 40
+COUNTED_TOGETHER = 255  # by shards: this staleness, and all beyond
 MOST_VALUES = 4096  # of a histogram that are read
 SHOWN = 0.995  # of all updates have a staleness with a bar of its own
 LEAD = (
@@ -91,12 +92,17 @@ def of_shards(counts: dict[int, Array]) -> list[Block]:
     else:
         blocks += [_histogram("All shards together", together, stop), _matrix(counts, stop)]
     rows: list[Sequence[Cell]] = [
-        [f"shard {shard}", *_quantiles(one), float(len(np.trim_zeros(one, "b")) - 1), float(one.sum())]
-        for shard, one in counts.items()
+        [f"shard {shard}", *_quantiles(one), _largest(one), float(one.sum())] for shard, one in counts.items()
     ]
     head = ["", "mean", "median", "95 % are at most", "largest", "updates of pieces"]
     table = Table("Staleness by shard, of the last job", head, rows, folded=len(rows) > FEW)
     return [*blocks, table]
+
+
+def _largest(counts: Array) -> Cell:
+    """Return the largest staleness; of those that are counted together, that it is at least so much."""
+    found = len(np.trim_zeros(counts, "b")) - 1
+    return f"{found}+" if found == COUNTED_TOGETHER else float(found)
 
 
 def _stop(counts: Array) -> int:

@@ -86,6 +86,7 @@ class Seen:
         self.page = chromium.new_page()
         self.requests: list[str] = []
         self.console: list[str] = []
+        self._width = 0
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
@@ -98,8 +99,11 @@ class Seen:
 
     def look(self, width: int, scheme: str) -> list[str]:
         """Return what is wrong in a window so wide, with the colours of a scheme."""
+        if self._width != width:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.wait_for_timeout(150)  # charts are drawn anew a tenth of a second after the last change
+            self._width = width
         self.page.emulate_media(color_scheme=scheme)
-        self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.wait_for_timeout(250)  # charts are drawn anew a tenth of a second after the last change
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         problems: list[str] = self.page.evaluate(LOOK)
         return problems
