@@ -291,7 +291,10 @@ REPORT = np.dtype(
         ("staleness_max", "i8"),
         ("sampled", "i8"),  # pushes whose gradient was measured,
         ("square_sum", "f8"),  # and sums of squares of the mean over the minibatches in each
-        ("cpu_s", "f8"),  # of busy_s: in which the main thread had a core, and did not wait
+        (
+            "cpu_s",
+            "f8",
+        ),  # of busy_s: the main thread had a core, and did not wait; 0: not measured
         ("unpushed", "i8"),  # examples whose gradient no shard is known to have
         ("dropped", "i8"),  # examples whose gradient came when its round was over
         ("unshown", "i4"),  # outputs of this rank that lack something

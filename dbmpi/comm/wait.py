@@ -83,8 +83,10 @@ class Waiter:
     ----------
     waited_s
         Seconds waited since they were taken, by `Cause`.
+    measures
+        Whether processor time is measured, which takes a call of the system at both ends of a wait.
     polled_s
-        Processor seconds of this thread within these waits.
+        Processor seconds of this thread within these waits, where they are measured.
     """
 
     timeout_s: float
@@ -93,6 +95,7 @@ class Waiter:
     patience: float = WATCHED
     spans: Off = OFF
     waited_s: list[float] = field(default_factory=lambda: [0.0] * len(Cause))
+    measures: bool = True
     polled_s: float = 0.0
     _meanwhile: Callable[[], object] = lambda: None
     _sign_at: float = field(init=False)  # by `awake`
@@ -171,7 +174,7 @@ class Waiter:
         self._count(cause, start)
 
     def _clocks(self) -> tuple[float, float]:
-        return time.monotonic(), time.thread_time()
+        return time.monotonic(), time.thread_time() if self.measures else 0.0
 
     def _count(self, cause: Cause, start: tuple[float, float]) -> None:
         """Count the time since `start`, by `_clocks`."""

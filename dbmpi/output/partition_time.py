@@ -30,7 +30,8 @@ class PartitionTime:
         """Add up reports, `(n,)`."""
         waits_s = dict(zip(CAUSES, reports["waits_s"].sum(axis=0).tolist(), strict=True))
         busy_s, cpu_s = float(reports["busy_s"].sum()), float(reports["cpu_s"].sum())
-        return cls(busy_s, waits_s, cpu_s, cls(busy_s, waits_s).computed_s)
+        own_s = reports["busy_s"] - reports["waits_s"].sum(axis=1) + reports["waits_s"][:, Cause.COORDINATOR]
+        return cls(busy_s, waits_s, cpu_s, float(own_s[reports["cpu_s"] > 0].sum()))
 
     def __add__(self, other: "PartitionTime") -> "PartitionTime":
         waits = {name: wait + other.waits_s.get(name, 0.0) for name, wait in self.waits_s.items()}

@@ -78,8 +78,8 @@ MEASURED = (
 )  # fmt: skip
 _CORE_SHARE = (
     "CPU seconds of the main threads over the seconds in which they did not wait: below 1 they had no "
-    "core for a part of them, or with several threads waited for the others; null where nothing was "
-    "computed"
+    "core for a part of them, or with several threads waited for the others; null where it was not "
+    "measured: it is in every fourth portion"
 )
 _SEEN_BY_CLIENTS = (
     "updates that a piece of the parameters has had between the fetch that a pushed gradient was "

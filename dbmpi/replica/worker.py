@@ -19,6 +19,7 @@ from dbmpi.replica.loader import Loader
 from dbmpi.screen import losses
 from dbmpi.spans import Kind
 
+MEASURED = 4  # of so many orders one tells for how long the thread had a core: to ask costs time
 Handler = Callable[[Record, Record], None]  # does what an ASSIGNMENT orders, and fills in its REPORT
 UrgentHandler = Callable[[Record], None]  # does at once what an ASSIGNMENT says
 
@@ -109,7 +110,7 @@ class PartitionWorker:
         self._waiter, self._on_minibatch, self._width = waiter, on_minibatch, width
         self._figures, measures = figures, figures.measures
         self._scored = scored(measures.size), scored(measures.full_size)
-        self._read_saved = read_saved
+        self._read_saved, self._performed = read_saved, 0
         self._use(algorithms)
 
     def _use(self, algorithms: Sequence[AlgorithmClient]) -> None:
@@ -149,6 +150,8 @@ class PartitionWorker:
 
     def perform(self, assignment: Record) -> Record:
         """Do what an assignment orders, and return the `REPORT`, `()`."""
+        self._waiter.measures = self._performed % MEASURED == 0
+        self._performed += 1
         start, had_s = time.monotonic(), time.thread_time()
         ordered_s = self._waiter.take_waited()[0][Cause.COORDINATOR]
         work = Work(int(assignment["work"]))
@@ -198,7 +201,7 @@ class PartitionWorker:
         """Add to a report what is counted for any work; the main thread had a core for `had_s`."""
         report["waits_s"], polled_s = self._waiter.take_waited()
         report["busy_s"], report["wait_s"] = busy_s, report["waits_s"].sum()
-        report["cpu_s"] = had_s - polled_s
+        report["cpu_s"] = had_s - polled_s if self._waiter.measures else 0.0
         report["boundary_messages"], report["boundary_bytes"] = self._model.take_sent()
         counts = np.array([self._algorithm.pushes, self._algorithm.fetches, self._algorithm.refused])
         report["pushes"], report["fetches"], report["refused"] = counts - self._counted

@@ -440,3 +440,11 @@ def test_sums_of_a_run_of_version_1_are_not_lost(tmp_path):
     content = summary(log, "epochs", 0)
     assert content["waits_s"] == {**dict.fromkeys(CAUSES, 0.0), "push": 1.0, **before["waits_s"]}
     assert (content["busy_s"], content["computed_s"], content["core_share"]) == (15.0, 11.0, 0.5)
+
+
+def test_the_share_of_cores_is_of_the_portions_in_which_it_was_measured(tmp_path):
+    log = new_log(tmp_path)
+    waits_s = [1.0 if cause is Cause.FETCH else 0.0 for cause in Cause]
+    for cpu_s in (0.0, 0.5, 0.0):
+        log.train([report(busy_s=2.0, waits_s=waits_s, cpu_s=cpu_s, examples=1)])
+    assert (log.partition_time.core_share, log.partition_time.computed_s) == (0.5, 3.0)
