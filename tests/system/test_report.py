@@ -49,9 +49,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "large": [whole(at / "large", classes=100, replicas=100, partitions=2, shards=30)],
         "hostile": [hostile(at / "'\"><img src=x onerror=alert(1)>")],
         "odd": [spoilt(at / "odd", 3)],
-        "odder": [spoilt(at / "odder", 9)],
         "begun": [begun(at / "begun")],
-        "downpour": [SAVED / "downpour"],
         "sandblaster": [SAVED / "sandblaster"],
         "several": [serial, full, SAVED / "downpour", SAVED / "sandblaster"],
     }
