@@ -30,15 +30,18 @@ LARGE, _FIT = ("serial", "version", "value"), 0x7FFFFFFF  # of those 31 bits are
 Numbers = tuple[float, ...]
 
 
-class Kind(IntEnum):
-    """What a record is about, and what its fields mean; `peer` is a rank of the world."""
+class Kind:
+    """What a record is about, and what its fields mean; `peer` is a rank of the world.
+
+    Plain numbers: to look up a member of an enumeration takes longer than to record something.
+    """
 
     # An order of the coordinator, from its start to its report
     WORK = 0  # [detail: `Work`, piece: index of the portion, version: number of the pass, value: examples]
     FORWARD = 1  # a minibatch [value: examples]
     BACKWARD = 2  # its derivatives, with those of the loss [value: examples]
     WAIT = 3  # a wait that is counted [value: `Cause`]
-    EXCHANGE = 4  # of a piece with a shard [detail: `Op`, peer: the shard, piece, serial, version replied]
+    EXCHANGE = 4  # of a piece with a shard [detail: `Op`, peer: the shard, piece, serial]
     SERVE = (
         5  # the shard's part of it [detail: `Op`, peer: who asks, piece, serial, version, value: staleness]
     )
@@ -184,6 +187,11 @@ class Recorder(Off):
 def recorder(on: bool, mib: int) -> Off:
     """Return a `Recorder` of so many MiB, or its null twin."""
     return Recorder(mib) if on else OFF
+
+
+def kinds() -> dict[int, str]:
+    """Return what the kinds of records are called in the header of a file, by number."""
+    return {number: name.lower() for name, number in vars(Kind).items() if name.isupper()}
 
 
 def names(of: type[IntEnum]) -> dict[int, str]:

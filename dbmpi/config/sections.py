@@ -321,6 +321,11 @@ class Output:
     shard_every_s: float = key(
         5.0, "Interval of the records of shards, and of those of replicas.", unit="s", above=0
     )
+    tensorboard: bool = key(
+        False,
+        "Write the numbers of all records as files of TensorBoard's too, into tensorboard in the run "
+        "directory; needs tensorboardX (pip install dbmpi[tensorboard]).",
+    )
     progress: Literal["auto", "bar", "plain", "none"] = key(
         "auto",
         "Progress as a bar, as plain lines or not at all; auto: a bar on the terminal of the launcher, or of "

@@ -8,7 +8,7 @@ age is natural, and `downpour.learning_rate = "auto"` counts on it.
 import numpy as np
 
 from dbmpi.diagnosis.evidence import Evidence
-from dbmpi.logs.records import number
+from dbmpi.logs.records import number, whole
 
 OLDER = 2.0  # times the natural age: pushes or fetches are rarer than the rate counts on
 HARMFUL_AGE = 4.0  # minibatches: where the loss is spoilt as well, such an age is the likelier cause
@@ -35,7 +35,7 @@ def mean_staleness(evidence: Evidence) -> float:
     recent = evidence.mean("staleness_mean")
     if np.isfinite(recent):
         return recent
-    last = {int(number(row.get("shard"), 0)): row for row in evidence.judged("shard").rows}
+    last = {whole(row.get("shard"), 0): row for row in evidence.judged("shard").rows}
     updates = [number(row.get("updates"), 0.0) for row in last.values()]
     if sum(updates):
         return float(

@@ -50,13 +50,14 @@ class Curve:
 
     @cached_property
     def course(self) -> NDArray[np.float64]:
-        """The medians of neighbours, `(m,)`."""
+        """The medians of neighbours, `(m,)`; where there are thousands, of some of them, with the last."""
         if not len(self.losses):
             return self.losses
         width = 1
         if self.evidence.algorithm != "sandblaster":
             width = min(len(self.losses), max(3, round(NEIGHBOURS * len(self.losses))))
-        return np.sort(sliding_window_view(self.losses, width), axis=1)[:, width // 2]
+        windows = sliding_window_view(self.losses, width)[:: -max(1, width // 16)][::-1]
+        return np.sort(windows, axis=1)[:, width // 2]
 
     @property
     def chance(self) -> float:

@@ -1,7 +1,7 @@
 """How many pushes the shards have refused, and why. Pure."""
 
 from dbmpi.diagnosis.evidence import Evidence
-from dbmpi.logs.records import number
+from dbmpi.logs.records import number, whole
 
 
 def refused_share(evidence: Evidence, why: str) -> float:
@@ -21,7 +21,7 @@ def refused_share(evidence: Evidence, why: str) -> float:
 def _by_shard(evidence: Evidence) -> dict[int, list[dict[str, object]]]:
     found = dict[int, list[dict[str, object]]]()
     for row in evidence.judged("shard").rows:
-        found.setdefault(int(number(row.get("shard"), 0)), []).append(row)
+        found.setdefault(whole(row.get("shard"), 0), []).append(row)
     return found
 
 

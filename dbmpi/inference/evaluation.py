@@ -15,6 +15,7 @@ from dbmpi.data.measures import Measures
 from dbmpi.errors import UserError
 from dbmpi.inference.known import known
 from dbmpi.inference.rows import ArrayRows, Block, Rows
+from dbmpi.inference.rows_told import RowsTold
 from dbmpi.inference.scores import Totals, confusion, measures_of, scores
 from dbmpi.inference.sizes import block_rows, minibatch
 from dbmpi.layout.boxes import Range
@@ -162,9 +163,11 @@ def evaluated(crew: "Crew") -> dict[str, Any] | None:
     """
     trained, team = crew.trained, crew.team
     measures = measures_of(trained, centres_of(trained, crew.rows))
-    evaluation = Evaluation(trained, crew.forward, measures)
+    evaluation, told = Evaluation(trained, crew.forward, measures), RowsTold(crew.rows.total)
     for load in team.mine(crew.loads()):
-        evaluation.add(load())
+        block = load()
+        evaluation.add(block)
+        told.more(len(block[0]) * team.replicas)  # the others are about as far
     parts = team.all_of(evaluation.totals(), "the figures of all ranks")
     if parts is None:
         return None

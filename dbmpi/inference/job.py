@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import STATUS_OK, UserError
-from dbmpi.run import launch
+from dbmpi.run import first_sign, launch
 from dbmpi.run.early import EARLY
 from dbmpi.run.refusal import Refused, agree, refuse, refuse_singleton
 from dbmpi.run.starting import begin, listening
@@ -50,7 +50,13 @@ class Task(Protocol):
 def main(task: Task, argv: Sequence[str] | None = None) -> int:
     """Run a command line, and return the exit status."""
     EARLY.until = ""
-    return listening(lambda: reported(_main(task, sys.argv[1:] if argv is None else argv)))
+    words = sys.argv[1:] if argv is None else argv
+
+    def work() -> int:
+        first_sign.show_beside(task.name, words)
+        return reported(_main(task, words))
+
+    return listening(work)
 
 
 def _main(task: Task, argv: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ from dbmpi.arrays import Array
 from dbmpi.inference.output import Output
 from dbmpi.inference.records import layout, records
 from dbmpi.inference.rows import ArrayRows, Block
+from dbmpi.inference.rows_told import RowsTold
 from dbmpi.inference.sizes import block_rows, minibatch
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.model import TrainedModel
@@ -86,9 +87,11 @@ def predicted(crew: "Crew", out: Output) -> int:
         for _ in contents:  # nothing: it computes
             raise AssertionError
         return 0
+    told = RowsTold(crew.rows.total)
     with out.writing() as append:
         for content in contents:
             rows += out.rows(content)
+            told.more(out.rows(content))
             if not append(content) and team.alone:
                 break
     return rows

@@ -7,6 +7,7 @@ a run, or *life*: the seconds of all jobs so far, from their launches on, supers
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Fields = dict[str, Any]  # one record, as JSON has it
+LARGEST = 2.0**53  # of whole numbers: beyond, floats have gaps
+_PLAIN = {float, int, type(None)}
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Records:
     def column(self, name: str) -> NDArray[np.float64]:
         """Return a field of all, `(n,)`, read-only; not a number where there is none, or null, or text."""
         if name not in self._columns:
-            found = np.array([number(row.get(name)) for row in self.rows], np.float64)
+            found = numbers([row.get(name) for row in self.rows])
             found.flags.writeable = False  # it is given to everybody who asks
             self._columns[name] = found
         return self._columns[name]
@@ -125,6 +128,20 @@ def number(value: object, other: float = np.nan) -> float:
         return float(value)
     except OverflowError:
         return other
+
+
+def whole(value: object, other: int = -1) -> int:
+    """Return a number of a record as a whole one; `other` where it is none, or none that counts anything."""
+    found = number(value)
+    return int(found) if abs(found) < LARGEST else other
+
+
+def numbers(values: Sequence[object]) -> NDArray[np.float64]:
+    """Return `number` of each value, `(n,)`."""
+    if set(map(type, values)) <= _PLAIN:
+        with suppress(OverflowError):
+            return np.array(values, np.float64)  # None becomes not a number
+    return np.array([number(one) for one in values], np.float64)
 
 
 def parse(lines: Iterable[str]) -> RecordFile:
@@ -185,7 +202,9 @@ def _by_kind(rows: Sequence[Fields], starts: Sequence[int], jobs: Sequence[Job])
     of_job = np.repeat(np.arange(len(jobs)), np.diff(starts)[: len(jobs)])
     goes_on = [min((later.first_s for later in jobs[i + 1 :]), default=np.inf) for i in range(len(jobs))]
     superseded = at > np.array(goes_on)[of_job] if rows else np.zeros(0, np.bool_)
-    life_s = np.array([jobs[job].life(time_s) for job, time_s in zip(of_job.tolist(), at, strict=True)])
+    life_s = np.array(
+        [jobs[job].life(time_s) for job, time_s in zip(of_job.tolist(), at.tolist(), strict=True)]
+    )
     kinds = dict[str, list[int]]()
     for i, row in enumerate(rows):
         kinds.setdefault(row["kind"], []).append(i)

@@ -11,7 +11,7 @@ from typing import Any
 from dbmpi.config.load import loads
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
-from dbmpi.logs.records import Job, RecordFile, Records, number, parse
+from dbmpi.logs.records import Job, RecordFile, Records, parse, whole
 from dbmpi.output import run_directory
 from dbmpi.ownership.record import OWNER
 
@@ -65,7 +65,7 @@ class RunLog:
     @property
     def schema(self) -> int:
         """The version of the records of the last job."""
-        return int(number(self.jobs[-1].began.get("schema"), 1)) if self.jobs else 1
+        return whole(self.jobs[-1].began.get("schema"), 1) if self.jobs else 1
 
 
 def open_run(path: Path, last_bytes: int | None = None) -> RunLog:

@@ -44,11 +44,14 @@ class LineFile:
         self._thread.start()
 
     def write(self, line: str) -> None:
-        """Append a line, which ends with a newline. Does not wait; from any thread.
+        """Append a line, which ends with a newline. As `append`."""
+        self.append(line.encode())
 
-        It is lost while 16 MiB of lines wait, and when the file is closed.
+    def append(self, text: bytes) -> None:
+        """Append what stays together. Does not wait; from any thread.
+
+        It is lost while 16 MiB wait, and when the file is closed.
         """
-        text = line.encode()
         with self._changing:
             if self._closed or self._accepted - self._sent + len(text) > MOST_BYTES:
                 self.lost += 1

@@ -5,10 +5,10 @@ What records there are, and all their fields, stands in `output.schema`; docs/re
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dbmpi.arrays import Record
 from dbmpi.data.measures import Measures
@@ -25,7 +25,16 @@ from dbmpi.output.view import View
 from dbmpi.screen import unshown
 
 STEADY_S = 1.0  # over which shown figures are measured: those of a portion would jump
-Listener = Callable[[Mapping[str, Any]], object]  # takes a record, and raises nothing
+
+
+class Listener(Protocol):
+    """Gets each record that is written."""
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        """Take a record. Raises nothing, and waits for nobody."""
+
+    def close(self) -> None:
+        """No more come."""
 
 
 class MetricsLog(RunCounts):
@@ -55,7 +64,7 @@ class MetricsLog(RunCounts):
     Attributes
     ----------
     listeners
-        They get each record.
+        They get each record, and are closed with the log.
     unshown
         What of this run's output could not be shown, and why.
     watched
@@ -283,3 +292,5 @@ class MetricsLog(RunCounts):
         self._progress.close()
         self.note_unshown(unshown(waiting=False))
         self._file.close()
+        for listener in self.listeners:
+            listener.close()

@@ -19,8 +19,7 @@ from dbmpi.ownership.owned import OwnedDirectory
 
 CONFIG, RUN, METRICS, MODEL, SUMMARY = "config.toml", "run.json", "metrics.jsonl", "model.h5", "summary.json"
 FINISHED = "finished"  # there when the run has come to its end, not when a job of it was stopped
-CHECKPOINTS = "checkpoints"
-TRACE = "trace"
+CHECKPOINTS, TRACE, TENSORBOARD = "checkpoints", "trace", "tensorboard"
 WRITTEN = CONFIG, RUN, METRICS, MODEL, SUMMARY, FINISHED, CHECKPOINTS
 
 

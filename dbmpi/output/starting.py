@@ -16,17 +16,28 @@ from dbmpi.screen import say
 
 TICK_S = 0.25
 PATIENCE_S = 8.0  # without a line that can be drawn, until one is printed
-FIRST = "loading libraries"
+SHORTEST_S = 0.05  # between two lines
+STARTING, FIRST = "starting", "loading libraries"
 
 
 class Starting:
-    """Shows phases, with the seconds since `started`, `time.monotonic`. See `phases.Shown`."""
+    """Shows phases. See `phases.Shown`.
 
-    def __init__(self, started: float) -> None:
+    Parameters
+    ----------
+    started
+        When the program was, `time.monotonic`.
+    doing
+        What it does, in a word.
+    output
+        Whose terminal it is: see `terminal.find`.
+    """
+
+    def __init__(self, started: float, doing: str = STARTING, output: int = 1) -> None:
         self._started, self._text, self._over = started, FIRST, threading.Event()
-        found = terminal.find()
+        found = terminal.find(output=output)
         self._line = None if found is None else LiveLine(found)
-        self._said = False
+        self._doing, self._said, self._next = doing, doing != STARTING, 0.0
 
     def begin(self) -> None:
         """Show the first phase, and how the time goes by from now on."""
@@ -43,7 +54,8 @@ class Starting:
         """See `phases.Shown`."""
         if text != self._text:
             self._text = text
-            self._tick()
+            if time.monotonic() >= self._next:
+                self._tick()
 
     def asked(self, progress: str) -> None:
         """See `phases.Shown`."""
@@ -64,10 +76,11 @@ class Starting:
 
     def _tick(self) -> None:
         seconds, line = time.monotonic() - self._started, self._line
+        self._next = self._started + seconds + SHORTEST_S
         if self._over.is_set():
             return
         if line is not None and line.watched:
-            text = f"dbmpi: starting, {seconds:.0f} s: {self._text}"
+            text = f"dbmpi: {self._doing}, {seconds:.0f} s: {self._text}"
             line.draw(text if width(text) < line.columns else text.removeprefix("dbmpi: "))
         elif seconds >= PATIENCE_S and not self._said:
             self._said = True

@@ -99,23 +99,29 @@ class Stream:
         sys.stdout.flush()
 
 
-def find(env: Mapping[str, str] = os.environ, proc: Path = ancestry.PROC) -> Terminal | None:
-    """Return the terminal that the output of this process comes to; None where none is seen. Local."""
+def find(env: Mapping[str, str] = os.environ, proc: Path = ancestry.PROC, output: int = 1) -> Terminal | None:
+    """Return the terminal that an output of this process comes to; None where none is seen. Local.
+
+    Parameters
+    ----------
+    output
+        1 for standard output, 2 for standard error.
+    """
     if env.get("TERM", "") in DUMB:
         return None
     pid = ancestry.foremost(proc=proc)
     if pid is None and UNSEEN in env:
         return None
-    return opened(os.getpid() if pid is None else pid, proc)
+    return opened(os.getpid() if pid is None else pid, proc, output)
 
 
-def opened(pid: int, proc: Path = ancestry.PROC) -> Terminal | None:
+def opened(pid: int, proc: Path = ancestry.PROC, output: int = 1) -> Terminal | None:
     """Return the terminal that a process of this host writes to; None where that is none, or not for us."""
     with suppress(OSError):
-        output = proc / str(pid) / "fd" / "1"
-        if not stat.S_ISCHR(output.stat().st_mode):
+        file = proc / str(pid) / "fd" / str(output)
+        if not stat.S_ISCHR(file.stat().st_mode):
             return None
-        descriptor = os.open(output, OPENED)
+        descriptor = os.open(file, OPENED)
         if os.isatty(descriptor):
             return Terminal(descriptor, pid, proc)
         os.close(descriptor)

@@ -22,7 +22,10 @@ def made(parent: Path, prefix: str) -> tuple[Path, int]:
     _clean(parent, prefix)
     while True:
         path = Path(tempfile.mkdtemp(SUFFIX, prefix, parent))
-        descriptor = _opened(path)
+        try:
+            descriptor = _opened(path)
+        except FileNotFoundError:  # cleaned away before it was open
+            continue
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if path.exists():  # nobody has cleaned it away before it was locked

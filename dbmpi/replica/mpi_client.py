@@ -169,7 +169,7 @@ class MpiClient:
     def _record(self, exchange: PieceExchange) -> None:
         """Record an exchange that has ended."""
         if self._spans.on:
-            about = exchange.rank, exchange.piece.index, exchange.serial, exchange.version
+            about = exchange.rank, exchange.piece.index, exchange.serial
             self._spans.note(Kind.EXCHANGE, exchange.begun, time.monotonic(), self._op, *about)
 
     def forget(self) -> None:

@@ -83,11 +83,6 @@ class PieceExchange:
         if op & PUSHES and not mapped:
             self._send(comm, vectors.gradient[self._range], piece_tag(Tag.GRADIENT, self.piece.index))
 
-    @property
-    def version(self) -> int:
-        """The version of the piece after what was asked for, as the reply says."""
-        return int(self._reply["version"][0])
-
     def measure(self, gradient: Array) -> None:
         """Note the sum of squares of its part of a gradient in the request: the shard need not find it."""
         self._request["square"] = rules.sum_of_squares(gradient[self._range])

@@ -164,7 +164,7 @@ class PartitionWorker:
         report["waits_s"][Cause.COORDINATOR] += ordered_s
         return report
 
-    def _record(self, kind: Kind, start: float, stop: float, assignment: Record, examples: int) -> None:
+    def _record(self, kind: int, start: float, stop: float, assignment: Record, examples: int) -> None:
         """Record that an assignment was carried out."""
         if self._waiter.spans.on:
             about = {"piece": int(assignment["index"]), "version": int(assignment["pass_number"])}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dbmpi.logs.records import Records, number
+from dbmpi.logs.records import LARGEST, Records, number
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Bar, Block, Cell, Chart, Column, Frame, Section, Table
 from dbmpi.report.subject import Subject
@@ -69,7 +69,9 @@ def _chart(
 
 
 def _by_iteration(records: Records, columns: Sequence[Column]) -> list[Frame]:
-    return [Frame({"own": records.column("iteration")}, columns, records.jobs)] if columns else []
+    iteration = records.column("iteration")
+    there = [one for one in columns if np.isfinite(one.values[np.isfinite(iteration)]).any()]
+    return [Frame({"own": iteration}, there, records.jobs)] if there else []
 
 
 def _times(records: Records) -> Chart:
@@ -108,7 +110,7 @@ def _portions(subject: Subject) -> list[Table]:
     last: dict[int, dict[str, float]] = {}
     records = subject.run.records("replica").valid
     for row, replica in zip(records.rows, records.column("replica").tolist(), strict=True):
-        if replica == replica:
+        if abs(replica) < LARGEST:
             last[int(replica)] = {name: number(row.get(name), 0.0) for name in ("done", "won", "lost")}
     most = max((counts["won"] + counts["lost"] for counts in last.values()), default=0.0)
     if not most > 0:

@@ -28,7 +28,7 @@ def section(subject: Subject) -> Section | None:
     if confusion is not None:
         blocks += [_matrix(confusion, names), *_pairs(confusion, names)]
     if recall:
-        blocks.append(_recall(recall, names))
+        blocks.append(_recall(recall, _names(subject, len(recall))))
     return Section("classes", "Classes", blocks) if blocks else None
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dbmpi.logs.run import RunLog
 from dbmpi.report import (
     batch,
@@ -52,7 +54,12 @@ class Content:
 
 
 def content(runs: Sequence[RunLog]) -> Content:
-    """Return what a page of some runs holds."""
+    """Return what a page of some runs holds; whatever numbers their records have."""
+    with np.errstate(all="ignore"):
+        return _content(runs)
+
+
+def _content(runs: Sequence[RunLog]) -> Content:
     subjects = named(runs)
     states = [state(run) for run in runs]
     heads = [_head(subject, how) for subject, how in zip(subjects, states, strict=True)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.logs.records import Records, number
+from dbmpi.logs.records import Records, numbers
 from dbmpi.report.blocks import Column, Frame
 from dbmpi.report.subject import Subject
 
@@ -21,14 +21,14 @@ def listed(records: Records, field: str, within: str = "") -> Array:
     """
     rows = [_list_of(row.get(within) if within else row, field) for row in records.rows]
     found = np.full((len(rows), max(map(len, rows), default=0)), np.nan)
-    for i, row in enumerate(rows):
-        found[i, : len(row)] = row
+    there = np.arange(found.shape[1]) < np.array([len(row) for row in rows], int)[:, None]
+    found[there] = numbers([one for row in rows for one in row])
     return found
 
 
-def _list_of(row: object, field: str) -> list[float]:
+def _list_of(row: object, field: str) -> list[object]:
     values = row.get(field) if isinstance(row, Mapping) else None
-    return [number(one) for one in values[:MOST]] if isinstance(values, list) else []
+    return values[:MOST] if isinstance(values, list) else []
 
 
 def rounds(records: Records, values: Array, field: str = "shard") -> tuple[Records, Array]:

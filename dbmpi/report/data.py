@@ -67,9 +67,9 @@ def rounded(values: Array, digits: int) -> list[float | None]:
 
 
 def _plain(value: float, digits: int) -> float | None:
-    if not math.isfinite(value):
-        return None
     short = float(f"{value:.{digits}g}")
+    if not math.isfinite(short):
+        return None
     return int(short) if short.is_integer() and abs(short) < 1e15 else short
 
 

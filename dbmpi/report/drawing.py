@@ -18,10 +18,10 @@ BAR_WIDTH = 1000
 
 def bar(one: Bar) -> str:
     """Return a bar that fills the cell it is in."""
-    scale = BAR_WIDTH / one.most if one.most > 0 else 0.0
+    scale = BAR_WIDTH / float(one.most) if one.most > 0 else 0.0
     rects = [
         f'<rect class="{kind}" x="{begin * scale:.1f}" width="{max(length * scale, 1.5):.1f}" height="10"/>'
-        for begin, length, kind in one.parts
+        for begin, length, kind in ((float(part[0]), float(part[1]), part[2]) for part in one.parts)
         if length > 0 and math.isfinite(begin * scale + length * scale)
     ]
     box = f"0 0 {BAR_WIDTH} 10"
@@ -142,9 +142,9 @@ def _inscriptions(one: Matrix, left: float, top: float, side: int) -> str:
 
 def _brief(value: float) -> str:
     """Write a number that fits into a cell."""
-    if value >= 10000:
-        return numbers.short(value).replace(" ", "")
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    if value >= 1000:
+        return numbers.short(float(f"{value:.2g}")).replace(" ", "")
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.01 else "0"
 
 
 def _names(one: Matrix, left: float, top: float, side: int, upright: bool) -> str:

@@ -4,12 +4,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dbmpi.logs.records import Records
+from dbmpi.logs.records import Records, number
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Cell, Figure, Section, Table
 from dbmpi.report.spent import spent
 from dbmpi.report.subject import Subject
 from dbmpi.text import several
+
+# Of summary.json: shown where there were any.
+LOST = {
+    "examples_dropped": ("Examples dropped", "too late for their rounds"),
+    "rows_lost": ("Examples lost", "with replicas that died"),
+    "updates_lost": ("Updates lost", "with shards that died, about"),
+}
 
 
 def figures(subject: Subject) -> list[Figure]:
@@ -52,7 +59,7 @@ def _course(subject: Subject, train: Records) -> Iterator[Figure]:
 
 
 def _asynchrony(subject: Subject) -> Iterator[Figure]:
-    refused = sum(float(one) for one in subject.table("refused").values() if isinstance(one, int | float))
+    refused = sum(number(one, 0.0) for one in subject.table("refused").values())
     updates, staleness = subject.summed("updates"), subject.summed("staleness_mean")
     if updates > 0:
         largest = f"at most {numbers.number(subject.summed('staleness_max'))}"
@@ -66,6 +73,9 @@ def _asynchrony(subject: Subject) -> Iterator[Figure]:
     yield Figure(
         "Goodput", _percent(found.goodput if found is not None else np.nan), "of the partitions' time"
     )
+    for name, told in LOST.items():
+        if subject.summed(name) > 0:
+            yield Figure(told[0], numbers.short(subject.summed(name)), told[1])
     yield Figure("Processor share", _percent(subject.summed("core_share")), "of the time they computed")
 
 

@@ -3,6 +3,7 @@
 import math
 
 UNKNOWN = "–"
+LARGEST = 1e18  # with a prefix
 _LARGE = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIMES = ((86400, "d"), (3600, "h"), (60, "min"))
 
@@ -20,8 +21,8 @@ def number(value: float | None) -> str:
 
 def short(value: float, unit: str = "") -> str:
     """Write a number in three digits with a prefix: `1.2 M`."""
-    if not math.isfinite(value):
-        return number(value)
+    if not math.isfinite(value) or abs(value) >= LARGEST:
+        return f"{value:.0e} {unit}".rstrip() if math.isfinite(value) else number(value)
     for size, prefix in _LARGE:
         if abs(value) >= size:
             return f"{value / size:.3g} {prefix}{unit}"

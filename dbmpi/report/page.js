@@ -3,7 +3,7 @@
   "use strict";
   const page = JSON.parse(document.getElementById("data").textContent);
   const kept = history.state || {}; // what the page looked like before it read itself again
-  const choice = { axis: kept.axis || Object.keys(page.axes)[0], log: !!kept.log, zoom: kept.zoom || null, off: kept.off || {} };
+  const choice = { axis: kept.axis in page.axes ? kept.axis : Object.keys(page.axes)[0], log: !!kept.log, zoom: kept.zoom || null, off: kept.off || {} };
   const made = new Map(); // figure -> chart
   const HEIGHT = 250;
   const EVENTS = { death: "--bad", silence: "--bad", signal: "--warning", learning: "--warning", output: "--warning", resume: "--note" };

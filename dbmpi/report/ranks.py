@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.logs.records import number
+from dbmpi.logs.records import number, whole
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Block, Cell, Map, Matrix, Note, Place, Section, Table
 from dbmpi.report.subject import Rank, Subject
@@ -28,13 +28,13 @@ def section(subject: Subject) -> Section | None:
     ranks = subject.ranks[:MOST]
     if not ranks:
         return None
-    by_node: dict[str, list[Rank]] = {}
+    by_node: dict[tuple[int, str], list[Rank]] = {}
     for rank in ranks:
-        by_node.setdefault(rank.node or "a node without a name", []).append(rank)
+        by_node.setdefault((rank.node_number, rank.node or "a node without a name"), []).append(rank)
     kinds = {rank.kind for rank in ranks}
     nodes = [
         (f"{node}: {_having(subject, node, there)}", [_place(r) for r in there])
-        for node, there in by_node.items()
+        for (_, node), there in by_node.items()
     ]
     left = f", the first {MOST}" if len(subject.ranks) > MOST else ""
     caption = f"{several(len(subject.ranks), 'rank')}{left}, on {several(len(by_node), 'node')}"
@@ -59,8 +59,8 @@ def _having(subject: Subject, node: str, ranks: list[Rank]) -> str:
     said = several(len(ranks), "rank")
     told = subject.run.described.get("nodes")
     for one in told if isinstance(told, list) else []:
-        if isinstance(one, dict) and one.get("host") == node and number(one.get("cores")) > 0:
-            said += f" on {several(int(number(one['cores'])), 'core')}"
+        if isinstance(one, dict) and one.get("host") == node and whole(one.get("cores")) > 0:
+            said += f" on {several(whole(one['cores']), 'core')}"
     return said
 
 

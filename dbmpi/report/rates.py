@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.logs.records import Records
+from dbmpi.logs.records import Records, numbers
 from dbmpi.report.blocks import Block, Chart, Column, Frame, Note, Section
 from dbmpi.report.causes import CAUSES
 from dbmpi.report.crowd import crowd, listed
@@ -93,4 +93,4 @@ def _parts(subject: Subject, train: Records, told: Sequence[object]) -> list[Col
 def shares(waits: Sequence[object], cause: str) -> Array:
     """Return the share of a cause in each of some objects of shares, `(n,)`; 0 where it is not told."""
     taken = [one.get(cause) if isinstance(one, dict) else None for one in waits]
-    return np.array([float(one) if isinstance(one, int | float) else 0.0 for one in taken])
+    return np.nan_to_num(numbers(taken))

@@ -19,11 +19,14 @@ MOST = 256  # replicas that are shown: of more, the slowest
 def by_replica(subject: Subject) -> list[Table]:
     """Return a table with a bar for the time of each replica; none where that is not recorded."""
     records = subject.run.records("replicas").valid
-    computed_s, waits = summed(records, "computed_s"), _waits(records)
+    waits = _waits(records)
+    computed_s, learned, *waited = together(
+        summed(records, "computed_s"), summed(records, "learned"), *waits.values()
+    )
+    waits = dict(zip(waits, waited, strict=True))
     busy_s = computed_s + np.sum(list(waits.values()), axis=0) if waits else computed_s
     if not np.nansum(busy_s) > 0:
         return []
-    learned = summed(records, "learned")
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = learned / busy_s
     shown = _slowest(rate)
@@ -56,6 +59,13 @@ def _slowest(rate: Array) -> list[int]:
     return sorted(np.argsort(rate, kind="stable")[:MOST].tolist())
 
 
+def together(*arrays: Array) -> list[Array]:
+    """Return arrays `(..., R)` with the R of the longest; what is added is not a number."""
+    width = max(one.shape[-1] for one in arrays)
+    added = [[(0, 0)] * (one.ndim - 1) + [(0, width - one.shape[-1])] for one in arrays]
+    return [np.pad(one, by, constant_values=np.nan) for one, by in zip(arrays, added, strict=True)]
+
+
 def summed(records: Records, field: str, within: str = "") -> Array:
     """Return the sum of a field over some records `replicas`, `(R,)`."""
     return np.asarray(np.nansum(listed(records, field, within), axis=0))
@@ -74,13 +84,13 @@ def _bar(lengths: Sequence[float], most: float) -> Bar:
 def staleness(subject: Subject) -> Table | None:
     """Return the staleness of each replica's pushes over the whole run; None where it is not recorded."""
     records = subject.run.records("replicas").valid
-    means, pushes = listed(records, "staleness_mean"), listed(records, "pushes")
+    fields = "staleness_mean", "pushes", "staleness_max", "refused"
+    means, pushes, largest, refused = together(*(listed(records, field) for field in fields))
     if not means.size or not np.nansum(pushes) > 0:
         return None
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.nansum(means * pushes, axis=0) / np.nansum(pushes, axis=0)
-    most = np.nanmax(np.where(np.isnan(found := listed(records, "staleness_max")), 0, found), axis=0)
-    refused = summed(records, "refused")
+    most, refusals = np.nan_to_num(largest).max(axis=0), np.nansum(refused, axis=0)
     shown = sorted(np.argsort(-np.nan_to_num(mean), kind="stable")[:MOST].tolist())
     top = max(float(np.nanmax(mean)), 1e-9)
     rows: list[list[Cell | Bar]] = [
@@ -90,7 +100,7 @@ def staleness(subject: Subject) -> Table | None:
             numbers.number(mean[i]),
             float(most[i]),
             float(np.nansum(pushes[:, i])),
-            float(refused[i]) if len(refused) else None,
+            float(refusals[i]) if np.isfinite(refused).any() else None,
         ]
         for i in shown
     ]

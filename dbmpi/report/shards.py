@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.logs.records import Records, number
+from dbmpi.logs.records import LARGEST, Records, number
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Bar, Cell, Chart, Section, Table
 from dbmpi.report.crowd import FEW, crowd, rounds
@@ -42,7 +42,7 @@ def _table(records: Records) -> Table:
     counted = ("busy_s", "updates", "fetches", "bytes_in", "bytes_out")
     grown = {field: gains(records, records.column(field)) for field in counted}
     of = records.column("shard")
-    shards = sorted({int(one) for one in of.tolist() if one == one})
+    shards = sorted({int(one) for one in of.tolist() if abs(one) < LARGEST and one.is_integer()})
     most_s = max((float(grown["busy_s"][of == shard].sum()) for shard in shards), default=0.0)
     rows: list[Sequence[Cell | Bar]] = []
     for shard in shards:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.logs.records import Records
+from dbmpi.logs.records import LARGEST, Records
+from dbmpi.logs.records import numbers as as_numbers
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Block, Cell, Chart, Column, Frame, Histogram, Matrix, Section, Table
 from dbmpi.report.crowd import FEW, rounds
@@ -14,6 +15,8 @@ from dbmpi.report.replicas import staleness as by_replica
 from dbmpi.report.subject import Subject, gains
 
 MOST_BARS = 40
+COUNTED_TOGETHER = 255  # by shards: this staleness, and all beyond
+MOST_VALUES = 4096  # of a histogram that are read
 SHOWN = 0.995  # of all updates have a staleness with a bar of its own
 LEAD = (
     "The staleness of a push is how many updates of its piece of the parameters came between the fetch that "
@@ -71,9 +74,8 @@ def histograms(records: Records) -> dict[int, Array]:
     found: dict[int, Array] = {}
     for row, shard in zip(records.rows, records.column("shard").tolist(), strict=True):
         counts = row.get("staleness_histogram")
-        if isinstance(counts, list) and counts and shard == shard:
-            values = [float(one) if isinstance(one, int | float) and one == one else 0.0 for one in counts]
-            found[int(shard)] = np.array(values)
+        if isinstance(counts, list) and counts and abs(shard) < LARGEST:
+            found[int(shard)] = np.clip(np.nan_to_num(as_numbers(counts[:MOST_VALUES])), 0.0, LARGEST)
     return {shard: counts for shard, counts in sorted(found.items()) if counts.sum() > 0}
 
 
@@ -90,12 +92,17 @@ def of_shards(counts: dict[int, Array]) -> list[Block]:
     else:
         blocks += [_histogram("All shards together", together, stop), _matrix(counts, stop)]
     rows: list[Sequence[Cell]] = [
-        [f"shard {shard}", *_quantiles(one), float(len(np.trim_zeros(one, "b")) - 1), float(one.sum())]
-        for shard, one in counts.items()
+        [f"shard {shard}", *_quantiles(one), _largest(one), float(one.sum())] for shard, one in counts.items()
     ]
     head = ["", "mean", "median", "95 % are at most", "largest", "updates of pieces"]
     table = Table("Staleness by shard, of the last job", head, rows, folded=len(rows) > FEW)
     return [*blocks, table]
+
+
+def _largest(counts: Array) -> Cell:
+    """Return the largest staleness; of those that are counted together, that it is at least so much."""
+    found = len(np.trim_zeros(counts, "b")) - 1
+    return f"{found}+" if found == COUNTED_TOGETHER else float(found)
 
 
 def _stop(counts: Array) -> int:

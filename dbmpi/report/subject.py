@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dbmpi.arrays import Array
-from dbmpi.logs.records import Records, number
+from dbmpi.logs.records import Records, number, whole
 from dbmpi.logs.run import RunLog
 from dbmpi.report.blocks import Column, Frame, Style
 from dbmpi.text import plain
@@ -28,6 +28,7 @@ class Rank:
     replica: int = -1
     partition: int = -1
     node: str = ""
+    node_number: int = -1
     cores: str = ""
     threads: int = 0
 
@@ -60,8 +61,8 @@ class Subject:
     @property
     def replicas(self) -> int:
         """Number of its replicas; 1 where that is not known, as of serial training."""
-        told = number(self.run.jobs[-1].began.get("replicas"), 0) if self.run.jobs else 0
-        return max(1, int(told) or len({one.replica for one in self.ranks if one.replica >= 0}))
+        told = whole(self.run.jobs[-1].began.get("replicas"), 0) if self.run.jobs else 0
+        return max(1, told or len({one.replica for one in self.ranks if one.replica >= 0}))
 
     @property
     def partitions(self) -> int:
@@ -172,15 +173,16 @@ def _rank(said: Mapping[str, Any], index: int) -> Rank:
     kind = found[1] if found else role if role in ("coordinator", "spare", "serial") else "other"
     first = int(found[2]) if found else -1
     return Rank(
-        int(number(said.get("rank"), index)),
+        whole(said.get("rank"), index),
         role,
         kind,
         shard=first if kind == "shard" else -1,
         replica=first if kind == "replica" else -1,
         partition=int(found[3] or 0) if found and kind == "replica" else -1,
         node=plain(str(said.get("host", "")), LONGEST_NAME),
+        node_number=whole(said.get("node")),
         cores=plain(str(said.get("cores", "")), LONGEST_NAME),
-        threads=int(number(said.get("threads"), 0)),
+        threads=whole(said.get("threads"), 0),
     )
 
 

@@ -7,8 +7,9 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.logs.records import Records
 
-WINDOWS = 200  # of the time of all records
-SHORTEST_S = 0.25
+WINDOWS = 200  # of the time of all records, at most
+LEAST_S = 0.25  # of a window, where there are as many as this:
+FEWEST = 25
 
 
 class Windows:
@@ -27,7 +28,8 @@ class Windows:
 
     def __init__(self, records: Records) -> None:
         self._interval_s = np.nan_to_num(intervals(records))
-        width_s = max(SHORTEST_S, float(self._interval_s.sum()) / WINDOWS)
+        whole_s = float(self._interval_s.sum())
+        width_s = max(whole_s / WINDOWS, min(LEAST_S, whole_s / FEWEST))
         self._starts = _starts(self._interval_s.tolist(), records.jobs.tolist(), width_s)
         stops = [*self._starts[1:], len(records)] if self._starts else []
         self.last = records.at([stop - 1 for stop in stops])

@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from dbmpi.errors import CannotWrite, UserError
-from dbmpi.files import write_text, writing
+from dbmpi.files import replacing, writing
 from dbmpi.logs.run import RunLog, open_run
+from dbmpi.ownership.temporary import temporary
 from dbmpi.report import csv_files
 from dbmpi.report.content import content
 from dbmpi.report.page import MARK, page
@@ -67,12 +68,13 @@ def _written(asked: Asked) -> Sequence[RunLog]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write the page, whole or not at all; what is no regular file, as a pipe, is written to."""
-    if path.exists() and not path.is_file():
-        with writing(path):
+    """Write the page whole or not at all, whoever else writes it; a pipe is written to."""
+    with writing(path):
+        if path.exists() and not path.is_file():
             path.write_text(text, "utf-8")
-    else:
-        write_text(path, text)
+            return
+        with temporary(path.parent, f".{path.name}.") as room, replacing(path, room) as made:
+            made.write_text(text, "utf-8")
 
 
 def _check_output(path: Path) -> None:

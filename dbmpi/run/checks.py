@@ -8,6 +8,7 @@ from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description
 from dbmpi.data.fits import check_fits, doubts, suspicions
 from dbmpi.errors import UserError
+from dbmpi.extras import extra
 from dbmpi.layout.network import Network
 from dbmpi.run.cautions import caution
 from dbmpi.run.effects import without_effect
@@ -40,6 +41,13 @@ def made_of(data: Description) -> Iterator[str]:
         shown = ", ".join(f"{at}: {show(name)}" for at, name in enumerate(names[:MOST_NAMES]))
         more = ", ..." if len(names) > MOST_NAMES else ""
         yield f"{several(len(names), 'class', 'classes')}: {shown}{more}"
+
+
+def check_libraries(config: Config) -> None:
+    """Raise UserError unless there is what the configuration asks for besides dbmpi itself."""
+    if config.output.tensorboard:
+        with extra("tensorboardX"):
+            import tensorboardX  # noqa: F401
 
 
 def check_data(config: Config, network: Network, data: Description) -> None:

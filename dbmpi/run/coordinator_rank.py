@@ -47,7 +47,27 @@ def metrics_log(context: RunContext, started: float, shown: "Progress | None" = 
     plan = rows, context.labels, every, shown
     log = MetricsLog(path, *plan, started, room, counted, answers, output.shard_every_s)
     log.watched = context.setup.description.watched
+    if output.tensorboard:
+        _listen(context, log)
     return log
+
+
+def _listen(context: RunContext, log: "MetricsLog") -> None:
+    """Let TensorBoard's file have all records too; that it cannot be made ends nothing."""
+    import time
+
+    from dbmpi.errors import UserError
+    from dbmpi.files import writing
+    from dbmpi.output.tensorboard import TensorBoard, file_name
+
+    directory = context.setup.run_dir / run_directory.TENSORBOARD
+    name = file_name(time.time(), context.setup.places[0].host, context.setup.owned.generation)
+    try:
+        with writing(directory):
+            directory.mkdir(exist_ok=True)
+        log.listeners.append(TensorBoard(directory / name, lambda text: log.say(f"warning: {text}")))
+    except UserError as error:
+        log.say(f"warning: {error}")
 
 
 def _earlier_s(path: Path) -> float:

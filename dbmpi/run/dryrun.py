@@ -19,7 +19,7 @@ from dbmpi.layout.partitioning import Partitioning, Traffic
 from dbmpi.layout.topology import Topology
 from dbmpi.run import capacity, launch
 from dbmpi.run.cautions import expectations
-from dbmpi.run.checks import check_data, warnings
+from dbmpi.run.checks import check_data, check_libraries, warnings
 from dbmpi.run.choices import complete, told
 from dbmpi.run.continuing import as_before
 from dbmpi.run.memory import PROCESS_BYTES, Memory, MemoryReport
@@ -67,6 +67,7 @@ def report(
     UserError
         As `find`, and if the ranks cannot hold what `[cluster]` asks for, or the layers do not fit the data.
     """
+    check_libraries(config)
     given, config = config, with_task(config, data)
     network = build(config, data.input_shape)
     check_data(config, network, data)

@@ -207,10 +207,11 @@ def _inspect(
     from dbmpi.data.fields import fields_of
     from dbmpi.layout.network import build
     from dbmpi.run.capacity import check_memory, node_memory
-    from dbmpi.run.checks import check_data, with_cut
+    from dbmpi.run.checks import check_data, check_libraries, with_cut
     from dbmpi.run.splitting import Node, choose_roles, node_bytes, scant
     from dbmpi.run.tasks import with_task
 
+    check_libraries(config)
     description = describe(config.data.path, stand_in=False, fields=fields_of(config))
     config = with_task(with_cut(config, description), description)
     network = build(config, description.input_shape)

@@ -16,7 +16,7 @@ from dbmpi.errors import Fenced, PeerSilent, TakenOver, UserError
 from dbmpi.output.run_directory import TRACE, trace_directory, trace_file
 from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.run.refusal import say_warning
-from dbmpi.spans import Kind, Recorder, clock, names
+from dbmpi.spans import Recorder, clock, kinds, names
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -126,7 +126,7 @@ class _Trace:
             "mib": self._context.config.output.trace_mib,
             "offsets": [list(one) for one in self._offsets],
             "clock": list(clock()),
-            "kinds": names(Kind),
+            "kinds": kinds(),
             "causes": dict(enumerate(CAUSES)),
             "works": names(Work),
             "ops": {int(op): str(op.name).lower() for op in Op},

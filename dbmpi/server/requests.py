@@ -120,7 +120,6 @@ class RequestHandler:
     def _serve(self, header: Record, source: int) -> None:
         start = time.monotonic()
         op, piece = Op(int(header["op"])), self.known_piece(header, source)
-        before = self._shard.held[piece].version
         if source in self._refused:
             self._refuse(header, source, op)
             return
@@ -131,7 +130,8 @@ class RequestHandler:
         except Unmapped:
             reply.send(self._comm, source, None, (piece, Status.UNMAPPED, 0, 0))
             return
-        since = self._shard.since(piece, source, op, int(header["version"]), int(header["steps"]))
+        version = int(header["version"])
+        since = self._shard.since(piece, source, op, version, int(header["steps"]))
         status = self._take(op, header, gradient, values, since) if gradient is not None else Status.OK
         if values is not None:
             held = self._shard.fetch(piece, source if op & Op.LEARN else None)
@@ -142,9 +142,12 @@ class RequestHandler:
             self.bytes_out += values.nbytes
         if op & Op.CLOSE:
             self._shard.close([piece])
-        self.record(start, header, source, before)
-        message = None if header["parameters"]["pid"] else values
-        reply.send(self._comm, source, message, (piece, status, self._shard.held[piece].version, 0))
+        message, after = None if header["parameters"]["pid"] else values, self._shard.held[piece].version
+        if self._spans.on:
+            stale = max(0, after - 1 - version) if op & Op.PUSH else 0
+            about = source, piece, self.serial, after, stale
+            self._spans.note(Kind.SERVE, start, time.monotonic(), op, *about)
+        reply.send(self._comm, source, message, (piece, status, after, 0))
 
     def _refuse(self, header: Record, source: int, op: Op) -> None:
         """Answer that nothing was done; a gradient that follows is dropped."""
@@ -160,14 +163,6 @@ class RequestHandler:
         self.clients.add(source)
         self.serial = self._spans.serial(source, piece)
         return piece
-
-    def record(self, start: float, header: Record, source: int, before: int) -> None:
-        """Record that the request that came last is served, of a piece that had a version before."""
-        if self._spans.on:
-            piece, op = int(header["piece"]), int(header["op"])
-            stale = max(0, before - int(header["version"])) if op & Op.PUSH else 0
-            about = source, piece, self.serial, self._shard.held[piece].version, stale
-            self._spans.note(Kind.SERVE, start, time.monotonic(), op, *about)
 
     def answer(self, header: Record, source: int, status: Status, next_round: int = 0) -> None:
         """Reply; the parameters follow, unless they are in place or the client's memory cannot be mapped."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
 from dbmpi.files import replacing
+from dbmpi.text import several
 from dbmpi.trace.files import Job, open_job
 from dbmpi.trace.table import Share, table
 from dbmpi.trace.writing import Window, look, write
@@ -87,14 +88,14 @@ def _told(job: Job, window: Window, out: Path) -> list[str]:
     kept, dropped = (sum(getattr(file, name) for file in job.files) for name in ("kept", "dropped"))
     lines = [
         f"{out}: open it at https://ui.perfetto.dev",
-        f"job {job.number}: {len(job.files)} ranks, {kept:,} records over {window.seconds:.2f} s",
+        f"job {job.number}: {several(len(job.files), 'rank')}, {kept:,} records over {window.seconds:.2f} s",
     ]
     if dropped:
-        full = sum(file.dropped > 0 for file in job.files)
-        lines.append(
-            f"dropped: {dropped:,} older records, as the memory of {full} ranks was full; of all there are "
-            f"the last {window.whole_seconds:.2f} s; for more raise output.trace_mib, which was {_mib(job)}"
-        )
+        full = several(sum(file.dropped > 0 for file in job.files), "rank")
+        lines += [
+            f"dropped: {dropped:,} older records: {full} had no more memory (output.trace_mib = {_mib(job)})",
+            f"whole: the last {window.whole_seconds:.2f} s, of all ranks",
+        ]
     else:
         lines.append("dropped: nothing")
     error = max(file.error_s for file in job.files)

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
 from dbmpi.errors import UserError
+from dbmpi.logs.run import open_run
 from dbmpi.output.run_directory import TRACE
 from dbmpi.spans import BYTES, LAYOUT, MAGIC
 
 RECORDS = np.dtype(list(LAYOUT))
 LONGEST_HEADER = 1 << 20
 HOW = "record one with --set output.trace=true, or in the configuration: [output] trace = true"
+WHEN = "its ranks write it when they leave, and those that are killed do not"
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def open_job(run: Path, number: int | None) -> Job:
     try:
         there = jobs(run)
         if not there:
-            raise UserError(f"{run} has no trace: {HOW}")
+            raise _none(run)
         if number is not None and number not in there:
             named = ", ".join(map(str, there))
             raise UserError(f"{run}: job {number} has no trace; there is one of job {named} (--job)")
@@ -139,6 +141,14 @@ def open_job(run: Path, number: int | None) -> Job:
         return _job(chosen, sorted(place.glob("*.bin")))
     except OSError as error:
         raise UserError(f"{error.filename or run}: {error.strerror}") from None
+
+
+def _none(run: Path) -> UserError:
+    """Return the message of a run without a trace. Raises UserError where there is no run."""
+    config = open_run(run).config
+    if config is not None and config.output.trace:
+        return UserError(f"{run} has no trace yet: {WHEN}")
+    return UserError(f"{run} has no trace: {HOW}")
 
 
 def _job(number: int, paths: list[Path]) -> Job:

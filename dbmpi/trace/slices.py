@@ -21,7 +21,7 @@ UNFETCHED = 64  # pushes of a piece that wait for the fetch that brings them, at
 FETCH, PUSH, ACCRUE = 1, 2, 4  # of `comm.protocol.Op`
 BESIDE = {Kind.EXCHANGE: "exchanges", Kind.FILE: "files", Kind.CHECKPOINT: "checkpoints"}
 _HASH = (1 << 63) - 1
-KIND, DETAIL, PEER, _, _, PIECE, SERIAL, VERSION, _ = range(len(LAYOUT))
+KIND, DETAIL, PEER, _, _, PIECE, SERIAL, _, _ = range(len(LAYOUT))
 
 
 class Row(NamedTuple):
@@ -97,11 +97,12 @@ def _slice(fields: tuple[Any, ...], start: int, stop: int, names: Names, arrows:
     if kind in (Kind.WORK, Kind.URGENT):
         return Slice(row, start, stop, names.works.get(detail, "work"), {"examples": value, "portion": piece})
     if kind in (Kind.FORWARD, Kind.BACKWARD):
-        return Slice(row, start, stop, Kind(kind).name.lower(), {"examples": value})
+        name = "forward" if kind == Kind.FORWARD else "backward"
+        return Slice(row, start, stop, name, {"examples": value})
     if kind == Kind.WAIT:
         return Slice(row, start, stop, f"wait: {names.causes.get(value, '?')}", {})
     if kind == Kind.EXCHANGE:
-        about = {"shard at rank": peer, "piece": piece, "version": version}
+        about = {"shard at rank": peer, "piece": piece}
         return Slice(row, start, stop, _asked(detail), about, arrows.begun(fields))
     if kind == Kind.SERVE:
         about = {"for rank": peer, "piece": piece, "version": version, "staleness": value}
@@ -179,9 +180,7 @@ class _Arrows:
         """Return the moment at which an exchange has brought parameters, where its arrows end."""
         waiting = self._unfetched.pop(fields[PIECE], ())
         ends = (*waiting, self._of(self._rank, fields[PEER], fields))
-        return Slice(
-            Row(), stop, stop, "fetched", {"piece": fields[PIECE], "version": fields[VERSION]}, ends=ends
-        )
+        return Slice(Row(), stop, stop, "fetched", {"piece": fields[PIECE]}, ends=ends)
 
     def _of(self, client: int, shard: int, fields: tuple[Any, ...]) -> int:
         """Return the number of an arrow: of whole numbers Python's hash is the same in every process."""

@@ -2,10 +2,16 @@
 
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
 HOSTILE = "</script><img src=x onerror=alert(1)><!--\"'&\x00\x1b[31m\u2028\u202e\ud800"
+ITERATION = {
+    "step": 700, "examples": 45000, "loss": 0.5, "gradient_norm": 1.0, "step_length": 1.0, "evaluations": 2,
+    "line_search": [[1.0, 2.0], [0.5, 1.0]], "passes_s": 1.0, "commands_s": 0.1, "bookkeeping_s": 0.01,
+    "waited_s": 0.1, "examples_per_s": 5.0,
+}  # fmt: skip
 CAUSES = {"fetch": 0.1, "push": 0.02, "states": 0.05, "derivatives": 0.04, "data": 0.01, "coordinator": 0.02}
 
 
@@ -194,4 +200,41 @@ def hostile(path: Path) -> Path:
     ]
     with (path / "metrics.jsonl").open("a") as file:
         file.write("\n".join(odd) + "\n")
+    return path
+
+
+ODD = (
+    None, True, "x", "", [], {}, [None], ["x"], [[1]], {"a": 1}, math.nan, math.inf, -math.inf, 10**400,
+    -1, 0, 2.5, 1e308, -1e308, 1e-320, 2**63, HOSTILE, [1e308] * 3, [math.nan] * 3,
+)  # fmt: skip
+
+
+def spoil(value: Any, rng: random.Random, share: float) -> Any:
+    """Return what JSON has, with odd values in the place of a share of all, and some fields left out."""
+    if isinstance(value, dict):
+        kept = {name: one for name, one in value.items() if name == "kind" or rng.random() > share / 4}
+        return {name: _odd(one, rng, share * (name != "kind")) for name, one in kept.items()}
+    if isinstance(value, list):
+        return [_odd(one, rng, share) for one in value]
+    return value
+
+
+def _odd(value: Any, rng: random.Random, share: float) -> Any:
+    return rng.choice(ODD) if rng.random() < share else spoil(value, rng, share)
+
+
+def spoilt(path: Path, seed: int) -> Path:
+    """Make a run of which everything may be odd."""
+    whole(path)
+    rng = random.Random(seed)
+    share = rng.choice((0.005, 0.02, 0.1, 0.3))
+    for name in ("run.json", "summary.json"):
+        (path / name).write_text(json.dumps(spoil(json.loads((path / name).read_text()), rng, share)))
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    if rng.random() < 0.5:
+        lines += [{"kind": "iteration", "time_s": 61 + i, "iteration": i, **ITERATION} for i in range(5)]
+        lines += [
+            {"kind": "replica", "time_s": 66, "replica": i, "done": 3, "won": 2, "lost": 1} for i in range(3)
+        ]
+    (path / "metrics.jsonl").write_text("\n".join(json.dumps(spoil(one, rng, share)) for one in lines))
     return path

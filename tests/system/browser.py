@@ -31,20 +31,20 @@ LOOK = r"""
 
   const apart = "main > *, section > *, figure > *, .side > *, .row > *, .figures > *, .head > *, " +
     ".legend > *, li, dd > *";
-  const boxes = all(apart).filter((one) => !one.closest(".switch"));
-  boxes.forEach((one, i) => boxes.slice(i + 1).forEach((other) => {
-    if (one.contains(other) || other.contains(one)) return;
-    if (meet(box(one), box(other), 1)) problems.push("overlap: " + name(one) + " | " + name(other));
-  }));
+  const boxes = all(apart).filter((one) => !one.closest(".switch")).map((one) => [one, box(one)]);
+  for (let i = 0; i < boxes.length; i++) for (let j = i + 1; j < boxes.length; j++) {
+    const [one, a] = boxes[i], [other, b] = boxes[j];
+    if (!meet(a, b, 1) || one.contains(other) || other.contains(one)) continue;
+    problems.push("overlap: " + name(one) + " | " + name(other));
+  }
 
   for (const svg of all("svg.drawing")) {
-    const whole = box(svg), texts = [...svg.querySelectorAll("text")];
+    const whole = box(svg), texts = [...svg.querySelectorAll("text")], boxes = texts.map(box);
     texts.forEach((text, i) => {
-      const r = box(text);
+      const r = boxes[i];
       const inside = r.left > whole.left - 1 && r.right < whole.right + 1 && r.top > whole.top - 1;
       if (!inside || r.bottom > whole.bottom + 1) problems.push("leaves its drawing: " + text.textContent);
-      for (const other of texts.slice(i + 1))
-        if (meet(r, box(other), 2)) problems.push("texts overlap: " + text.textContent);
+      if (boxes.slice(i + 1).some((b) => meet(r, b, 2))) problems.push("texts overlap: " + text.textContent);
     });
   }
 
@@ -86,6 +86,7 @@ class Seen:
         self.page = chromium.new_page()
         self.requests: list[str] = []
         self.console: list[str] = []
+        self._width = 0
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.console.append(message.text))
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
@@ -98,8 +99,11 @@ class Seen:
 
     def look(self, width: int, scheme: str) -> list[str]:
         """Return what is wrong in a window so wide, with the colours of a scheme."""
+        if self._width != width:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.wait_for_timeout(150)  # charts are drawn anew a tenth of a second after the last change
+            self._width = width
         self.page.emulate_media(color_scheme=scheme)
-        self.page.set_viewport_size({"width": width, "height": 900})
-        self.page.wait_for_timeout(250)  # charts are drawn anew a tenth of a second after the last change
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         problems: list[str] = self.page.evaluate(LOOK)
         return problems

@@ -71,7 +71,8 @@ def follow(
     monkeypatch.setenv("PYTHONPATH", str(runner.ROOT))
     for name in ("examples", "slurm"):  # a reader is in a clone
         (tmp_path / name).symlink_to(runner.ROOT / name)
-    return lambda page: pages.run_page(page, tmp_path, pages.variables(environment))
+    drop = "" if environment.mpi == "openmpi" else pages.OF_OPEN_MPI
+    return lambda page: pages.run_page(page, tmp_path, pages.variables(environment), drop=drop)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"(?:#!.*\n)?# ([\w.-]+\.\w+)\n")
 INSTALLING = re.compile(r"^(?:python3? -m venv|\. |pip install|export OMPI_).*\n", re.MULTILINE)
+OF_OPEN_MPI = "--oversubscribe --bind-to none "  # MPICH knows neither
 # More ranks than cores, and than Open MPI counts slots for.
 CROWDED = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
@@ -52,28 +54,44 @@ def variables(environment: Environment) -> dict[str, str]:
     return {**os.environ, **environment.variables(), **CROWDED, "PATH": path, "PYTHONPATH": str(ROOT)}
 
 
+def alone() -> str:
+    """Return what makes a shell start `python` on one core: with one thread it need not load Numba."""
+    if shutil.which("taskset") is None:
+        return ""
+    cores = sorted(os.sched_getaffinity(0))
+    worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "0")))
+    return f'python() {{ taskset -c {cores[worker % len(cores)]} env python "$@"; }}; '
+
+
 def shell(commands: str, directory: Path, env: Mapping[str, str], timeout_s: float = 120) -> str:
     """Run commands as a reader does; return what they say. An AssertionError where one fails."""
     # Jobs that they submit go on: what is left behind is seen by tests/runner.py.
     done = subprocess.run(
-        ["bash", "-euc", commands], cwd=directory, env=env, capture_output=True, text=True, timeout=timeout_s
+        ["bash", "-euc", alone() + commands],
+        cwd=directory,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
     )
     print(f"{commands}{done.stdout}{done.stderr}")
     assert not done.returncode, f"{commands}{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 
 
-def run_page(page: str, directory: Path, env: Mapping[str, str], skip: str = "sbatch ") -> str:
+def run_page(
+    page: str, directory: Path, env: Mapping[str, str], skip: str = "sbatch ", drop: str = ""
+) -> str:
     """Run the blocks of a page in a directory, which is the working directory; return what its commands say.
 
-    Blocks of commands that contain `skip` are left out.
+    Blocks of commands that contain `skip` are left out; so are the words `drop`, from all commands.
     """
     said, known = [], {"__name__": "__main__"}
     for block in blocks(page):
         if block.file:
             (directory / block.file).write_text(block.text)
         elif block.language == "sh" and skip not in block.text:
-            commands = INSTALLING.sub("", block.text)
+            commands = INSTALLING.sub("", block.text).replace(drop, "")
             said.append(shell(commands, directory, env) if commands.strip() else "")
         elif block.language == "python":
             exec(compile(block.text, page, "exec"), known)

@@ -238,7 +238,8 @@ def test_the_same_command_again(launch, tmp_path):
         assert state(run) == before
     more = re.search(r"--set (train\.epochs=8)", done.out)
     done = launch(3, *QUIET, more[1], "--run-dir", "run")
-    assert summary(run)["examples"] == 8 * 1437
+    assert summary(run)["examples"] == 8 * 1437 == sum(summary(run)["replicas"]["learned"])
+    assert [job.get("replicas") for job in records(run, "job")] == [2, None, 1, None]
     assert json.loads((run / "run.json").read_text())["resumed_from"] == 1
 
 

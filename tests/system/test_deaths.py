@@ -79,6 +79,9 @@ def assert_good(run, calm, rank):
     """The run ended as if nothing had happened, but for the replica that left."""
     (left,) = (record["text"] for record in records(run, "event") if record["text"].startswith("replica"))
     assert f"has left: rank {rank} died; its work goes to the others" in left
+    (number,) = (record["replica"] for record in records(run, "event") if "replica" in record)
+    learned = records(run, "replicas")[-1]["learned"]
+    assert [one is None for one in learned] == [replica == number for replica in range(len(learned))]
     content, expected = summary(run), summary(calm)
     assert content["stop_reason"] == expected["stop_reason"]
     spread = POINT if records(run, "iteration") else 2 * POINT  # undisturbed runs of Downpour lie 1.1 apart

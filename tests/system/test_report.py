@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from tests.doubles.recorded import Recorded, hostile, whole
+from tests.doubles.recorded import Recorded, hostile, spoilt, whole
 from tests.system.browser import Seen, browser
 
 SAVED = ROOT / "tests" / "saved" / "0.1.0"
@@ -48,6 +48,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "full": [full],
         "large": [whole(at / "large", classes=100, replicas=100, partitions=2, shards=30)],
         "hostile": [hostile(at / "'\"><img src=x onerror=alert(1)>")],
+        "odd": [spoilt(at / "odd", 3)],
+        "odder": [spoilt(at / "odder", 9)],
         "begun": [begun(at / "begun")],
         "downpour": [SAVED / "downpour"],
         "sandblaster": [SAVED / "sandblaster"],

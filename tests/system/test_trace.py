@@ -87,7 +87,7 @@ def test_so_it_does_where_the_clock_of_another_host_is_ahead(launch, tmp_path, c
     run = tmp_path / "run"
     error_s = max(file.error_s for file in open_job(run, None).files)
     assert 0 < error_s < AHEAD_S / 100
-    assert lie_within(run, error_s) > 20
+    assert lie_within(run, error_s) > 5
     window, _ = look(open_job(run, None))
     assert window.seconds < AHEAD_S / 10
     assert main([str(run), "--json"]) == 0
@@ -168,6 +168,7 @@ def test_each_job_of_a_run_has_its_own(traced, launch, capsys):
 
 
 def test_a_run_without_one_says_which_key_makes_it(launch, tmp_path):
+    (tmp_path / "config.toml").touch()
     done = launch(0, tmp_path, module="dbmpi.trace")
     assert (done.status, done.out) == (2, "")
     assert done.err.count("\n") == 1 and "has no trace: record one with --set output.trace=true" in done.err

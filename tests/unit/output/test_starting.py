@@ -17,7 +17,7 @@ def nothing_else():
 
 
 def started(monkeypatch, terminal: FakeTerminal | None, seconds: float = 0.0) -> Starting:
-    monkeypatch.setattr(starting.terminal, "find", lambda: terminal)
+    monkeypatch.setattr(starting.terminal, "find", lambda output: terminal if output == 1 else None)
     made = Starting(time.monotonic() - seconds)
     made.begin()
     return made
@@ -25,6 +25,7 @@ def started(monkeypatch, terminal: FakeTerminal | None, seconds: float = 0.0) ->
 
 def test_something_is_there_at_once_and_each_phase_after_it(monkeypatch):
     terminal = FakeTerminal(80)
+    monkeypatch.setattr(starting, "SHORTEST_S", 0.0)
     started(monkeypatch, terminal, 3.0)
     assert terminal.line == "dbmpi: starting, 3 s: loading libraries"
     phases.phase("looking at the data")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import dbmpi.ownership.temporary as temporary_module
 from dbmpi.ownership.temporary import made, temporary
 
 KILLED = (
@@ -34,3 +35,17 @@ def test_what_is_not_such_a_directory_stays(tmp_path):
     with temporary(tmp_path, "a."):
         pass
     assert {*tmp_path.iterdir()} == before
+
+
+def test_a_directory_that_another_process_cleans_away_is_made_again(tmp_path, monkeypatch):
+    opened, failures = temporary_module._opened, [FileNotFoundError]
+
+    def cleaned_away_once(path):
+        if failures and path.parent == tmp_path:
+            path.rmdir()
+            raise failures.pop()
+        return opened(path)
+
+    monkeypatch.setattr(temporary_module, "_opened", cleaned_away_once)
+    with temporary(tmp_path, "a.") as mine:
+        assert [*tmp_path.iterdir()] == [mine]

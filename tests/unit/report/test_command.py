@@ -132,6 +132,14 @@ def test_watching_goes_on_until_the_run_has_ended(tmp_path: Path) -> None:
     assert '"reload":0.0' in (path / "report.html").read_text()
 
 
+def test_several_may_write_one_page(tmp_path: Path) -> None:
+    run = whole(tmp_path / "run")
+    command = [sys.executable, "-m", "dbmpi.report", str(run)]
+    children = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]
+    assert [child.wait(60) for child in children] == [0] * 4
+    assert (run / "report.html").read_text().endswith("</html>\n") and not list(run.glob(".report*"))
+
+
 def test_an_interrupt_leaves_a_page_that_rests(tmp_path: Path) -> None:
     run = Recorded(tmp_path / "run")
     run.begin()

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from dbmpi.logs.run import open_run
-from dbmpi.report import content, page
+from dbmpi.report import content, csv_files, page
 from dbmpi.report.blocks import Matrix
 from dbmpi.report.drawing import levels
+from dbmpi.report.subject import named
 from tests import ROOT
-from tests.doubles.recorded import Recorded, hostile, whole
+from tests.doubles.recorded import Recorded, hostile, spoilt, whole
 
 SAVED = ROOT / "tests" / "saved" / "0.1.0"
 VOID = {"meta", "input"}
@@ -80,6 +81,17 @@ def test_hostile_texts_are_texts(tmp_path: Path) -> None:
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u202e\ud800]", text)
     text.encode()
     assert data_of(text)["charts"]
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 8))
+def test_no_value_of_a_record_ends_the_page(tmp_path: Path, seed: int) -> None:
+    for i in range(seed, seed + 8):
+        run = spoilt(tmp_path / str(i), i)
+        for text in (made(run), made(run, run)):
+            read = Elements(text)
+            assert not read.wrong and not read.open and data_of(text)["charts"]
+            assert not [tag for tag, _ in read.found if tag == "img"]
+        csv_files.write(named([open_run(run)]), tmp_path / "csv")
 
 
 @pytest.mark.parametrize(

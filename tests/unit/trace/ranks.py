@@ -5,7 +5,7 @@ from typing import Any
 
 from dbmpi.comm.protocol import Command, Op, Work
 from dbmpi.comm.wait import CAUSES
-from dbmpi.spans import Kind, Recorder, names
+from dbmpi.spans import Recorder, kinds, names
 
 
 def header(**said: Any) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def header(**said: Any) -> dict[str, Any]:
     known = {
         "rank": 0, "ranks": 1, "role": "replica 0 partition 0", "role_kind": "replica", "host": "here",
         "node": 0, "generation": 1, "mib": 1, "offsets": [[0.0, 0.0, 0.0]], "clock": [0.0, 0.0],
-        "kinds": names(Kind), "causes": dict(enumerate(CAUSES)), "works": names(Work),
+        "kinds": kinds(), "causes": dict(enumerate(CAUSES)), "works": names(Work),
         "ops": {int(op): op.name.lower() for op in Op}, "commands": names(Command),
     }  # fmt: skip
     return known | said

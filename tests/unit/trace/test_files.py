@@ -97,10 +97,20 @@ def test_a_file_that_is_damaged_is_left_out_and_named(tmp_path, damage):
         open_job(tmp_path, None)
 
 
-def test_a_run_without_a_trace_is_one_message(tmp_path):
-    for run in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(UserError, match="has no trace: record one with --set output.trace=true"):
-            open_job(run, None)
+@pytest.mark.parametrize(
+    ("configuration", "told"),
+    [
+        ("", "has no trace: record one with --set output.trace=true"),
+        ("[output]\ntrace = true", "has no trace yet: its ranks write it when they leave"),
+        ("[output", "has no trace: record one"),
+        (None, "is no run directory"),
+    ],
+)
+def test_a_run_without_a_trace_is_one_message(tmp_path, configuration, told):
+    if configuration is not None:
+        (tmp_path / "config.toml").write_text(configuration)
+    with pytest.raises(UserError, match=told):
+        open_job(tmp_path, None)
 
 
 def test_the_header_is_json(tmp_path):
