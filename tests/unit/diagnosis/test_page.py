@@ -14,7 +14,8 @@ SECTIONS = "data|model|cluster|train|downpour|sandblaster|evaluation|checkpoint|
 
 
 def test_the_page_has_each_threshold_with_its_reason():
-    told = set(re.findall(r"^\| `\w+\.[A-Z_]+` \|.*\|$", PAGE.read_text(), re.MULTILINE))
+    page = PAGE.read_text().partition("## How well it does")[0]
+    told = set(re.findall(r"^\| `\w+\.[A-Z_]+` \|.*\|$", page, re.MULTILINE))
     constants = {
         f"| `{path.stem}.{name}` | {value} | {why} |"
         for path in MODULES

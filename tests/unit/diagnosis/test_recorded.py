@@ -13,7 +13,7 @@ RECORDED = ROOT / "tests" / "unit" / "diagnosis" / "recorded"
 SAVED = ROOT / "tests" / "saved" / "0.1.0"
 ILL = {
     "crowded": {"cores"},
-    "input-and-rate": {"input", "rate", "cores"},  # something else ran beside it
+    "input-and-rate": {"input", "rate"},
     "shard-bound": {"shards"},
     "slow-and-stale": {"slow_replica", "staleness"},
     "slow-replica": {"slow_replica"},

@@ -22,14 +22,16 @@ def start(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("folder, option", [("compare", "--replicas"), ("chaos", "--tries")])
+@pytest.mark.parametrize(
+    "folder, option", [("compare", "--replicas"), ("chaos", "--tries"), ("diagnose", "--keep")]
+)
 def test_a_folder_tells_its_options(start, folder, option):
     done = start(folder, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: scripts/{folder} [-h]") and option in done.stdout
 
 
-@pytest.mark.parametrize("folder", ["compare", "chaos"])
+@pytest.mark.parametrize("folder", ["compare", "chaos", "diagnose"])
 def test_a_wrong_option_ends_with_status_2(start, folder):
     done = start(folder, "--nothing")
     assert done.returncode == 2 and "--nothing" in done.stderr
