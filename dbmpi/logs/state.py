@@ -70,7 +70,9 @@ def state_of(run: RunLog) -> State:
     if held is not None and owner is not None and not owner.is_over():
         return _held(run, owner, held.renewed_s)
     if run.finished:
-        return State(f"finished: {_reason(run)}", runs=False, status=STATUS_OK)
+        status = _status(run, STATUS_OK)
+        how = "finished" if status == STATUS_OK else f"ended with status {status}"  # as one that diverged
+        return State(f"{how}: {_reason(run)}", runs=False, status=status)
     if held is not None and owner is None:
         text = f"unknown: the record of its owner, in {run.path / record.OWNER}, cannot be read"
         return State(text, runs=False, status=STATUS_FAILURE)
@@ -101,7 +103,7 @@ def ago(seconds: float) -> str:
 def _ended(run: RunLog) -> State:
     """Return the state of a run that nobody has, and that has not finished."""
     told = bool(run.summary) and (not run.jobs or run.jobs[-1].ended or not run.jobs[-1].began)
-    status = int(number(run.summary.get("status"), STATUS_FAILURE)) if told else STATUS_FAILURE
+    status = _status(run, STATUS_FAILURE) if told else STATUS_FAILURE
     if told and status == STATUS_STOPPED:
         text = f"stopped: {_reason(run)}; {go_on(run)}"
     elif told:
@@ -109,6 +111,12 @@ def _ended(run: RunLog) -> State:
     else:
         text = f"ended before its end, and has not said how; {go_on(run)}"
     return State(text, runs=False, status=status)
+
+
+def _status(run: RunLog, other: int) -> int:
+    """Return the exit status that the last job has said; `other` where it has said none that there is."""
+    said = number(run.summary.get("status"))
+    return int(said) if 0 <= said < 256 else other
 
 
 def _reason(run: RunLog) -> str:

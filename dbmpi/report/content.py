@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_STOPPED, UserError
 from dbmpi.logs.run import RunLog
-from dbmpi.report import (
+from dbmpi.logs.state import State, state_of
+from dbmpi.report.blocks import Head, Section
+from dbmpi.report.sections import (
     batch,
     checkpoints,
     classes,
@@ -21,12 +24,11 @@ from dbmpi.report import (
     shards,
     staleness,
 )
-from dbmpi.report.blocks import Head, Section
-from dbmpi.report.state import State, state
+from dbmpi.report.sections.verdict import said
 from dbmpi.report.subject import Subject, named
-from dbmpi.report.verdict import said
 from dbmpi.text import plain, several
 
+GRAVE = {STATUS_OK: "good", STATUS_STOPPED: "warning"}  # any other status: bad
 MOST_WHOLE = 6  # runs that are shown one by one, too, where there are several
 OF_ONE: tuple[Callable[[Subject], Section | None], ...] = (
     rates.section,
@@ -61,7 +63,7 @@ def content(runs: Sequence[RunLog]) -> Content:
 
 def _content(runs: Sequence[RunLog]) -> Content:
     subjects = named(runs)
-    states = [state(run) for run in runs]
+    states = [_state(run) for run in runs]
     heads = [_head(subject, how) for subject, how in zip(subjects, states, strict=True)]
     if len(subjects) == 1:
         return Content(heads, [learning.section(subjects), *_sections(subjects[0])], ())
@@ -83,12 +85,20 @@ def _sections(subject: Subject, before: str = "") -> list[Section]:
     return [replace(one, key=f"{before}{one.key}") for one in made if one is not None and one.blocks]
 
 
+def _state(run: RunLog) -> State:
+    """Return what has become of a run."""
+    try:
+        return state_of(run)
+    except UserError as error:
+        return State(str(error), runs=False, status=STATUS_FAILURE)
+
+
 def _head(subject: Subject, how: State) -> Head:
     run = subject.run
+    kind = "note" if how.runs else GRAVE.get(how.status, "bad")
     problems = [plain(one) for one in run.problems]
     if run.log.broken:
         lines = several(run.log.broken, "line")
         problems.append(f"{lines} of its metrics.jsonl are no records, as where a job was killed meanwhile")
-    return Head(
-        subject.name, plain(str(run.path)), how.text, how.kind, said(run), figures.figures(subject), problems
-    )
+    path, said_of, told = plain(str(run.path)), said(run), figures.figures(subject)
+    return Head(subject.name, path, plain(how.text), kind, said_of, told, problems)

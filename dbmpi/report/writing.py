@@ -14,7 +14,7 @@ from dbmpi.logs.run import RunLog, open_run
 from dbmpi.ownership.temporary import temporary
 from dbmpi.report import csv_files
 from dbmpi.report.content import content
-from dbmpi.report.page import MARK, page
+from dbmpi.report.html.page import MARK, page
 from dbmpi.report.subject import named
 
 REMEDY = "look at the space and the rights there, or give another place with -o"

@@ -5,7 +5,7 @@ without backups; Sandblaster L-BFGS and conjugate gradients after one epoch of D
 replicas, on an idle machine and beside two busy processes, for some seconds. It writes a page and, beside it,
 two charts. With MNIST it takes some 15 minutes on two cores. What runs gave is kept in a folder (--keep) with
 their settings: the same command goes on where it was stopped, or --within ended it. Without --data it
-takes the embedded digits. Wants an MPI in this Python's environment, and matplotlib (the extra "report").
+takes the embedded digits. Wants an MPI in this Python's environment, and matplotlib (the extra "compare").
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     """Read the command line, run, and write the page and its charts; status 1 while runs are left."""
     given, started = parse(arguments), time.monotonic()
     if importlib.util.find_spec("matplotlib") is None:
-        raise SystemExit('the charts need matplotlib, of the extra "report": pip install -e ".[report]"')
+        raise SystemExit('the charts need matplotlib, of the extra "compare": pip install -e ".[compare]"')
     if not given.out.parent.is_dir():
         raise SystemExit(f"{given.out}: cannot be written: its folder is missing")
     data = described(given.data)

@@ -70,6 +70,23 @@ def test_the_state_is_that_of_the_owner(run, owner, renewed_s, told, code):
     assert state.status == code and state.runs == (code == STATUS_OK)
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "code"),
+    [
+        (0, "finished: epochs", 0),
+        (3, "ended with status 3: epochs", 3),
+        (None, "finished: epochs", 0),
+        (1e999, "finished", 0),
+    ],
+)
+def test_a_run_that_is_over_ended_as_it_has_said(tmp_path, status, told, code):
+    (tmp_path / "config.toml").touch()
+    (tmp_path / "finished").write_text("epochs\n")
+    (tmp_path / "summary.json").write_text(json.dumps({"status": status}))
+    state = state_of(open_run(tmp_path))
+    assert state.text.startswith(told) and state.status == code
+
+
 def test_a_command_goes_on_with_a_run_whatever_it_is_called(run):
     command = state_of(open_run(run)).text.partition("go on with: ")[2]
     assert command == (f"mpirun -n 5 python -m dbmpi.train '{run}/config.toml' --run-dir '{run}'")

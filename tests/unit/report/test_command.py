@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from dbmpi.logs.run import open_run
+from dbmpi.logs.state import state_of
 from dbmpi.output.run_directory import check_foreign
 from dbmpi.ownership.claim import Claimant
-from dbmpi.report import page
 from dbmpi.report.command import main
-from dbmpi.report.state import state
+from dbmpi.report.html import page
 from tests.doubles.recorded import Recorded, hostile, whole
 
 
@@ -36,7 +36,7 @@ def test_a_page_makes_no_directory_a_runs_and_takes_none_from_its_owner(tmp_path
     run.begin()
     path = run.write()
     claimed = Claimant(path, 60.0).attempt()
-    assert claimed is not None and state(open_run(path)).text.startswith("goes on")
+    assert claimed is not None and state_of(open_run(path)).runs
     before = sorted((path / ".owner").rglob("*"))
     assert main([str(path)]) == 0
     assert sorted((path / ".owner").rglob("*")) == before

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbmpi.report import numbers
-from dbmpi.report.data import rounded
+from dbmpi.report.html.data import rounded
 from dbmpi.report.thin import thinned
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from dbmpi.logs.run import open_run
-from dbmpi.report import content, csv_files, page
+from dbmpi.report import content, csv_files
 from dbmpi.report.blocks import Matrix
-from dbmpi.report.drawing import levels
+from dbmpi.report.html import page
+from dbmpi.report.html.drawing import levels
 from dbmpi.report.subject import named
 from tests import ROOT
 from tests.doubles.recorded import Recorded, hostile, spoilt, whole

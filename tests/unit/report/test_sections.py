@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dbmpi.logs.run import open_run
-from dbmpi.report import content, differences, events, life, ranks, rates, staleness
+from dbmpi.report import content
 from dbmpi.report.blocks import Bar, Chart, Note, Section, Table
-from dbmpi.report.spent import spent
-from dbmpi.report.state import state
+from dbmpi.report.sections import differences, events, life, ranks, rates, staleness
+from dbmpi.report.sections.spent import spent
 from dbmpi.report.subject import Subject, named
 from tests import ROOT
 from tests.doubles.recorded import Recorded, whole
@@ -176,16 +176,18 @@ def test_a_layer_more_is_a_difference(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "finished", "ended", "words"),
+    ("status", "finished", "ended", "words", "kind"),
     [
-        (0, True, True, "finished by epochs"),
-        (3, True, True, "diverged"),
-        (85, False, True, "goes on"),
-        (1, False, True, "status 1"),
-        (0, False, False, "ended without recording an end"),
+        (0, True, True, "finished: epochs", "good"),
+        (3, True, True, "ended with status 3", "bad"),
+        (85, False, True, "stopped: epochs; go on with: mpirun", "warning"),
+        (1, False, True, "ended with status 1", "bad"),
+        (0, False, False, "has not said how", "bad"),
     ],
 )
-def test_how_a_run_stands(tmp_path: Path, status: int, finished: bool, ended: bool, words: str) -> None:
+def test_how_a_run_stands(
+    tmp_path: Path, status: int, finished: bool, ended: bool, words: str, kind: str
+) -> None:
     run = Recorded(tmp_path / "run")
     run.describe()
     run.begin()
@@ -195,7 +197,8 @@ def test_how_a_run_stands(tmp_path: Path, status: int, finished: bool, ended: bo
     path = run.write()
     text = (path / "summary.json").read_text().replace('"status": 0', f'"status": {status}')
     (path / "summary.json").write_text(text)
-    assert words in state(open_run(path)).text
+    head = content.content([open_run(path)]).heads[0]
+    assert words in head.state and head.state_kind == kind
 
 
 def test_goodput_of_a_run_that_goes_on_is_of_its_records(tmp_path: Path) -> None:

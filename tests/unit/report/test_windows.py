@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbmpi.logs.run import open_run
-from dbmpi.report import staleness
+from dbmpi.report.sections import staleness
 from dbmpi.report.windows import Windows
 from tests.doubles.recorded import Recorded
 

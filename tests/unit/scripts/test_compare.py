@@ -156,7 +156,7 @@ def test_a_comparison_in_pieces_says_how_many_runs_are_left(tmp_path, monkeypatc
 def test_without_matplotlib_nothing_runs(monkeypatch, tmp_path):
     monkeypatch.setattr(command.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(keep, "train", lambda *_: pytest.fail("a run"))
-    with pytest.raises(SystemExit, match=r'extra "report"'):
+    with pytest.raises(SystemExit, match=r'extra "compare"'):
         command.main(["--out", str(tmp_path / "page.md")])
 
 

@@ -10,8 +10,8 @@ from dbmpi.logs.records import numbers as as_numbers
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Block, Cell, Chart, Column, Frame, Histogram, Matrix, Section, Table
 from dbmpi.report.crowd import FEW, rounds
-from dbmpi.report.events import marks
-from dbmpi.report.replicas import staleness as by_replica
+from dbmpi.report.sections.events import marks
+from dbmpi.report.sections.replicas import staleness as by_replica
 from dbmpi.report.subject import Subject, gains
 
 MOST_BARS = 40

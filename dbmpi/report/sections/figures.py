@@ -7,7 +7,7 @@ import numpy as np
 from dbmpi.logs.records import Records, number
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Cell, Figure, Section, Table
-from dbmpi.report.spent import spent
+from dbmpi.report.sections.spent import spent
 from dbmpi.report.subject import Subject
 from dbmpi.text import several
 

@@ -9,8 +9,8 @@ from dbmpi.logs.records import Records, numbers
 from dbmpi.report.blocks import Block, Chart, Column, Frame, Note, Section
 from dbmpi.report.causes import CAUSES
 from dbmpi.report.crowd import crowd, listed
-from dbmpi.report.events import marks
-from dbmpi.report.replicas import by_replica
+from dbmpi.report.sections.events import marks
+from dbmpi.report.sections.replicas import by_replica
 from dbmpi.report.subject import Subject
 from dbmpi.report.windows import Windows, grown, intervals
 

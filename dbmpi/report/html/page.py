@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 
 from dbmpi import __version__
-from dbmpi.report import data
 from dbmpi.report.blocks import Chart, Head, Said, Section
 from dbmpi.report.content import Content
-from dbmpi.report.markup import script_data, tag, text
-from dbmpi.report.pieces import Pieces
+from dbmpi.report.html import data
+from dbmpi.report.html.markup import script_data, tag, text
+from dbmpi.report.html.pieces import Pieces
 
 FOLDER = Path(__file__).parent
 MARK = "<!doctype html>\n<!-- written by dbmpi.report -->\n"  # by which a report is known

@@ -6,7 +6,7 @@ from dbmpi.logs.records import Job
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Bar, Block, Cell, Section, Table
 from dbmpi.report.causes import CAUSES
-from dbmpi.report.spent import spent
+from dbmpi.report.sections.spent import spent
 from dbmpi.report.subject import Subject
 from dbmpi.text import several
 

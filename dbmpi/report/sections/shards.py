@@ -9,7 +9,7 @@ from dbmpi.logs.records import LARGEST, Records, number
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Bar, Cell, Chart, Section, Table
 from dbmpi.report.crowd import FEW, crowd, rounds
-from dbmpi.report.events import marks
+from dbmpi.report.sections.events import marks
 from dbmpi.report.subject import Subject, gains
 
 LEAD = "A shard that is always busy holds the replicas up: more shards (cluster.shards) share its work."

@@ -10,7 +10,7 @@ import numpy as np
 
 from dbmpi.logs.records import number
 from dbmpi.report.causes import CAUSES
-from dbmpi.report.replicas import summed
+from dbmpi.report.sections.replicas import summed
 from dbmpi.report.subject import Subject
 
 BETWEEN = "coordinator"  # the wait that is not within `busy_s`

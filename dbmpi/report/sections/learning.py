@@ -6,7 +6,7 @@ import numpy as np
 
 from dbmpi.logs.records import Records, number
 from dbmpi.report.blocks import Chart, Frame, Mark, Note, Section
-from dbmpi.report.events import marks
+from dbmpi.report.sections.events import marks
 from dbmpi.report.subject import Subject
 
 SPLITS = ("test", "validation")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dbmpi.report import data, drawing, numbers
+from dbmpi.report import numbers
 from dbmpi.report.blocks import (
     Bar,
     Block,
@@ -18,7 +18,8 @@ from dbmpi.report.blocks import (
     Section,
     Table,
 )
-from dbmpi.report.markup import tag, text
+from dbmpi.report.html import data, drawing
+from dbmpi.report.html.markup import tag, text
 
 LONGEST_CELL = 300
 

@@ -8,7 +8,7 @@ import numpy as np
 from dbmpi.arrays import Array
 from dbmpi.report import numbers
 from dbmpi.report.blocks import Bar, Histogram, Matrix
-from dbmpi.report.markup import tag, text
+from dbmpi.report.html.markup import tag, text
 
 LEVELS = 8  # of the colours of a matrix
 LETTER = 6.4  # width of a letter of 11 px
