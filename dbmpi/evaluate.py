@@ -13,7 +13,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dbmpi.run.early import EARLY
+from dbmpi.run.start.early import EARLY
 
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment

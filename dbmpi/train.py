@@ -1,8 +1,8 @@
 """Train a network: `mpirun -n 64 python -m dbmpi.train [CONFIG.toml]`, or without mpirun, serially.
 
 The outline of a run, from top to bottom: read the command line, load MPI, check everything, warm up, do the
-work of this rank's role, and leave. What a role does stands in `run.coordinator_rank`, `run.shard_rank` and
-`run.replica_rank`. What a role does not use it does not import: 64 processes start at once.
+work of this rank's role, and leave. What a role does stands in `run.roles`: `coordinator_rank`, `shard_rank`
+and `replica_rank`. What a role does not use it does not import: 64 processes start at once.
 """
 
 from dbmpi import imports
@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dbmpi.run import first_sign
-from dbmpi.run.early import EARLY
+from dbmpi.run.start import first_sign
+from dbmpi.run.start.early import EARLY
 
 if __name__ == "__main__":
     EARLY.listen()  # before other imports, which take a moment
@@ -28,17 +28,17 @@ from dbmpi import phases
 from dbmpi.comm import abort, ancestry
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import PeerSilent, UserError
-from dbmpi.run import cli, launch
-from dbmpi.run.refusal import Refused, refuse, refuse_singleton
-from dbmpi.run.starting import begin, listening
+from dbmpi.run.start import cli, launch
+from dbmpi.run.start.refusal import Refused, refuse, refuse_singleton
+from dbmpi.run.start.starting import begin, listening
 from dbmpi.screen import reported
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
     from dbmpi.comm.world import World
-    from dbmpi.run.context import RunContext
-    from dbmpi.run.setup import Setup
+    from dbmpi.run.plan.setup import Setup
+    from dbmpi.run.roles.context import RunContext
     from dbmpi.server.shard import Shard
 
 
@@ -52,14 +52,14 @@ def _main(argv: Sequence[str], started: float) -> int:
     """Read the command line, and do what it says."""
     try:
         arguments = cli.parse(argv)
-        from dbmpi.run import surroundings  # not for --help, and after Ctrl-C is taken care of
+        from dbmpi.run.start import surroundings  # not for --help, and after Ctrl-C is taken care of
 
         warnings = surroundings.settle_process(os.environ)
         if arguments.dry_run or arguments.print_config:
             EARLY.over()
             surroundings.warn(warnings)
             with surroundings.scarcity():
-                from dbmpi.run.printed import print_report
+                from dbmpi.run.plan.printed import print_report
 
                 return reported(print_report(arguments))
     except UserError as error:
@@ -73,7 +73,7 @@ def _main(argv: Sequence[str], started: float) -> int:
 
 def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: float) -> int:
     """Train in this one process, without MPI; return the exit status."""
-    from dbmpi.run import alone
+    from dbmpi.run.roles import alone
 
     try:
         context = alone.begin(arguments, Alone(), who, started)
@@ -86,8 +86,8 @@ def _train_alone(arguments: cli.Arguments, who: abort.RankIdentity, started: flo
 def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Check everything, and train as one rank of `comm`; return the exit status. Collective over `comm`."""
     from dbmpi.comm import ulfm
-    from dbmpi.run import surroundings
-    from dbmpi.run.setup import prepare
+    from dbmpi.run.plan.setup import prepare
+    from dbmpi.run.start import surroundings
 
     try:
         launch.check_world(os.environ, comm.Get_size(), arguments.words)
@@ -104,18 +104,18 @@ def train(arguments: cli.Arguments, comm: "MPI.Intracomm", who: abort.RankIdenti
 def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, started: float) -> int:
     """Train as one rank, as set up. Collective over `comm`."""
     from dbmpi.comm import ulfm
-    from dbmpi.run import surroundings
-    from dbmpi.run.last_checkpoint import naming_the_last_checkpoint
+    from dbmpi.run.roles.last_checkpoint import naming_the_last_checkpoint
+    from dbmpi.run.start import surroundings
 
     with naming_the_last_checkpoint(setup), ulfm.readable(comm, setup.topology):
-        from dbmpi.run.context import RunContext  # not before `prepare` has chosen the threads of numpy
+        from dbmpi.run.roles.context import RunContext  # not before `prepare` has chosen the threads of numpy
 
         context = RunContext(setup)
         who.role, who.job = str(setup.topology.roles[comm.Get_rank()]), setup.job
         with surroundings.scarcity():
             _warm_up(context, comm, started)
         if setup.topology.serial:
-            from dbmpi.run import alone
+            from dbmpi.run.roles import alone
 
             return alone.train(context, started)
         try:
@@ -126,7 +126,7 @@ def _train(setup: "Setup", comm: "MPI.Intracomm", who: abort.RankIdentity, start
 
 def _warm_up(context: "RunContext", comm: "MPI.Intracomm", started: float) -> None:
     """Describe the run in its directory, and compile the kernels of this role. Collective over `comm`."""
-    from dbmpi.run.warmup import describe, warm_up
+    from dbmpi.run.roles.warmup import describe, warm_up
 
     describe(context.setup, comm, started)
     warm_up(context, comm)
@@ -154,7 +154,7 @@ def _parallel(context: "RunContext", comm: "MPI.Intracomm", who: abort.RankIdent
     from dbmpi.comm.meeting import while_loading
     from dbmpi.comm.world import World
     from dbmpi.process import kill
-    from dbmpi.run.tracing import traced
+    from dbmpi.run.roles.tracing import traced
 
     timeout_s, places = while_loading(context.config.cluster.timeout_s), context.setup.places
     who.end = lambda rank: kill(places[rank].process)
@@ -186,12 +186,12 @@ def _meet_at_the_end(context: "RunContext", world: "World", status: int) -> None
 
 def _shard(context: "RunContext", world: "World") -> "Shard | None":
     """Make the shard of a rank that is one; none begins before all have read their checkpoint. Collective."""
-    from dbmpi.run.refusal import READING_S, READS_PER_S, together
+    from dbmpi.run.start.refusal import READING_S, READS_PER_S, together
 
     def make() -> "Shard | None":
         if world.role.kind != "shard":
             return None
-        from dbmpi.run.shard_rank import shard
+        from dbmpi.run.roles.shard_rank import shard
 
         return shard(context, world.role.shard_index)[0]
 
@@ -205,14 +205,14 @@ def _shard(context: "RunContext", world: "World") -> "Shard | None":
 def _play(context: "RunContext", world: "World", shard: "Shard | None", started: float) -> int:
     """Do what this rank's role is; return the exit status of the run."""
     if world.role.kind == "coordinator":
-        from dbmpi.run.coordinator_rank import run_coordinator
+        from dbmpi.run.roles.coordinator_rank import run_coordinator
 
         return run_coordinator(context, world, started)
     if shard is not None:
-        from dbmpi.run.shard_rank import run_shard
+        from dbmpi.run.roles.shard_rank import run_shard
 
         return run_shard(context, world, shard)
-    from dbmpi.run.replica_rank import run_replica, run_spare
+    from dbmpi.run.roles.replica_rank import run_replica, run_spare
 
     return run_replica(context, world) if world.role.kind == "replica" else run_spare(context, world)
 

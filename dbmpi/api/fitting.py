@@ -17,7 +17,7 @@ from dbmpi.api.settings import words
 from dbmpi.api.threads import limited
 from dbmpi.errors import STATUS_DIVERGED, STATUS_OK, STATUS_STOPPED, STATUS_USER_ERROR
 from dbmpi.output.run_directory import SUMMARY
-from dbmpi.run import cli
+from dbmpi.run.start import cli
 
 DATA = "data.h5"
 

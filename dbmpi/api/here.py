@@ -11,9 +11,10 @@ from dbmpi.comm.alone import Guest
 from dbmpi.config.sections import Train
 from dbmpi.data.portions import examples_in
 from dbmpi.output.view import ProgressLimits, View, parts
-from dbmpi.run import alone, cli
-from dbmpi.run.context import RunContext
-from dbmpi.run.refusal import Refused
+from dbmpi.run.roles import alone
+from dbmpi.run.roles.context import RunContext
+from dbmpi.run.start import cli
+from dbmpi.run.start.refusal import Refused
 from dbmpi.screen import heard_by
 
 EVERY_S = 0.5  # between two moments that are shown

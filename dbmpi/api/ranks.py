@@ -19,7 +19,7 @@ from pathlib import Path
 import dbmpi
 from dbmpi.api.running import Event
 from dbmpi.config.schema import MOST_RANKS
-from dbmpi.run.capacity import node_memory
+from dbmpi.run.plan.capacity import node_memory
 from dbmpi.run.tables import quantity
 
 PROGRAMS = "mpiexec", "mpirun"

@@ -74,7 +74,7 @@ def key(
     """Declare a key: its default, its sentence, and its limits (at least, above, at most, below).
 
     `auto` says that the word "auto" is accepted too, until the program has put a value of the annotated type
-    in its place, before anything of the run is made (`run.choices`).
+    in its place, before anything of the run is made (`run.plan.choices`).
     """
     metadata = {
         "doc": doc,

@@ -1,7 +1,7 @@
 """What the coordinator does, one activity after another: orders go out, reports come in, until it is done.
 
 An activity is a state machine of small messages, without MPI (`coordinator.service` drives it over MPI,
-and `run.serial` in one process); it never holds a parameter.
+and `run.roles.serial` in one process); it never holds a parameter.
 """
 
 from dataclasses import dataclass

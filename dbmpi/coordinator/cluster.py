@@ -1,6 +1,6 @@
 """Replicas and shards as the coordinator reaches them: the one interface that MPI and serial training share.
 
-Over MPI it is `coordinator.service` with `coordinator.shards`, in one process `run.serial`.
+Over MPI it is `coordinator.service` with `coordinator.shards`, in one process `run.roles.serial`.
 """
 
 from collections.abc import Callable, Sequence

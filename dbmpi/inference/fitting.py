@@ -8,9 +8,9 @@ from dbmpi.errors import UserError
 from dbmpi.inference.sizes import minibatch
 from dbmpi.layout.boxes import volume
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.run.capacity import node_memory
-from dbmpi.run.memory import PROCESS_BYTES
-from dbmpi.run.splitting import ROOM
+from dbmpi.run.plan.capacity import node_memory
+from dbmpi.run.plan.memory import PROCESS_BYTES
+from dbmpi.run.plan.splitting import ROOM
 from dbmpi.run.tables import quantity
 from dbmpi.text import several
 from dbmpi.trained.model import TrainedModel

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from dbmpi.comm import abort
 from dbmpi.comm.alone import Alone
 from dbmpi.errors import STATUS_OK, UserError
-from dbmpi.run import first_sign, launch
-from dbmpi.run.early import EARLY
-from dbmpi.run.refusal import Refused, agree, refuse, refuse_singleton
-from dbmpi.run.starting import begin, listening
+from dbmpi.run.start import first_sign, launch
+from dbmpi.run.start.early import EARLY
+from dbmpi.run.start.refusal import Refused, agree, refuse, refuse_singleton
+from dbmpi.run.start.starting import begin, listening
 from dbmpi.screen import reported
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _main(task: Task, argv: Sequence[str]) -> int:
     """Read the command line, and work."""
     try:
         given = task.parse(argv)
-        from dbmpi.run import surroundings
+        from dbmpi.run.start import surroundings
 
         warnings = surroundings.settle_process(os.environ)
     except UserError as error:
@@ -93,7 +93,7 @@ def _ranks(task: Task, given: Namespace, comm: "MPI.Intracomm", who: abort.RankI
 
 def _work(task: Task, given: Namespace, comm: "MPI.Intracomm", who: abort.RankIdentity) -> int:
     """Agree on what is done, and do it. Collective over `comm`."""
-    from dbmpi.run import surroundings
+    from dbmpi.run.start import surroundings
 
     with surroundings.scarcity():
         try:
@@ -118,8 +118,8 @@ def _settle(comm: "MPI.Intracomm", given: Namespace) -> "tuple[list[RankPlace], 
     No numpy before this: libraries read the number of threads as they are loaded.
     """
     from dbmpi.config.sections import Config
-    from dbmpi.run import cores
-    from dbmpi.run.setup import survey
+    from dbmpi.run.plan import cores
+    from dbmpi.run.plan.setup import survey
 
     config = Config()
     config = replace(config, cluster=replace(config.cluster, threads=given.threads or "auto"))

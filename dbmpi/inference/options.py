@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from dbmpi.config.schema import MOST_RANKS
 from dbmpi.errors import UserError
-from dbmpi.run.cli import print_and_leave
+from dbmpi.run.start.cli import print_and_leave
 from dbmpi.text import plain
 
 MODEL = (

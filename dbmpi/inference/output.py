@@ -185,7 +185,7 @@ def _explained(path: Path) -> Iterator[None]:
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Yield a temporary name; what is there at the end gets its own name, and nothing stays otherwise."""
-    from dbmpi.run.early import EARLY
+    from dbmpi.run.start.early import EARLY
 
     before, EARLY.let_go = EARLY.let_go, unfinished.remove
     try:

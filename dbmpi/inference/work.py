@@ -15,7 +15,7 @@ from dbmpi.inference.sizes import block_rows
 from dbmpi.inference.sources import Source
 from dbmpi.inference.team import Team
 from dbmpi.layout.partitioning import Partitioning
-from dbmpi.run.cores import ranks_and_cores
+from dbmpi.run.plan.cores import ranks_and_cores
 from dbmpi.trained.forward import Forward
 from dbmpi.trained.model import TrainedModel
 from dbmpi.trained.opening import open_model

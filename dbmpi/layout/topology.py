@@ -97,7 +97,7 @@ def assign_roles(
         World size N.
     shards, replicas, partitions
         What the configuration asks for; what it leaves to "auto" is chosen from N. A replica is not split
-        unless the caller says so (`run.splitting`): whether that pays depends on the network.
+        unless the caller says so (`run.plan.splitting`): whether that pays depends on the network.
     nodes
         The node number of each world rank; None means one node.
     option

@@ -1,6 +1,6 @@
 """The parameter service as a partition sees it: fetch and push in the background, one at a time.
 
-`mpi_client.MpiClient` reaches shards over MPI, `run.serial.LocalClient` one in the same process.
+`mpi_client.MpiClient` reaches shards over MPI, `run.roles.serial.LocalClient` one in the same process.
 """
 
 from collections.abc import Sequence

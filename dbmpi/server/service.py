@@ -51,7 +51,7 @@ Message = tuple[Record, int | None]  # a REQUEST and the world rank that sent it
 class ShardOutput:
     """What a shard gives besides parameters.
 
-    `save(checkpoint, meanwhile)` writes the model, if the coordinator asks for it (`run.model_output`);
+    `save(checkpoint, meanwhile)` writes the model, if the coordinator asks for it (`run.roles.model_output`);
     `writer` writes the shard's part of checkpoints; every `report_every_s` seconds the coordinator gets a
     report.
     """

@@ -30,7 +30,7 @@ class RankFile:
     path
         The file.
     header
-        What it says of itself (`run.tracing`).
+        What it says of itself (`run.roles.tracing`).
     begin
         Where its records begin, in bytes.
     """

@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dbmpi import train
-from dbmpi.run import launch
+from dbmpi.run.start import launch
 
 FACTOR = 8
 GRADIENT = 1e-3

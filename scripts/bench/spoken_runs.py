@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from dbmpi.model.tensors import tensors
-from dbmpi.run import shard_rank
+from dbmpi.run.roles import shard_rank
 from scripts import processes
 from scripts.bench import runs, spoken, steps
 from scripts.bench.core import Options, require

@@ -19,12 +19,12 @@ from dbmpi.model.partition import PartitionModel
 from dbmpi.ownership.owned import OwnedDirectory
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
-from dbmpi.run import shard_rank
-from dbmpi.run.choices import complete
-from dbmpi.run.context import RunContext
-from dbmpi.run.serial import LocalClient
-from dbmpi.run.setup import Setup
-from dbmpi.run.tasks import with_task
+from dbmpi.run.plan.choices import complete
+from dbmpi.run.plan.setup import Setup
+from dbmpi.run.plan.tasks import with_task
+from dbmpi.run.roles import shard_rank
+from dbmpi.run.roles.context import RunContext
+from dbmpi.run.roles.serial import LocalClient
 
 ROWS = 10_000  # of an epoch: no step depends on it
 SERIAL = ["cluster.shards=1", "cluster.replicas=1", "cluster.partitions=1", "downpour.overlap=false"]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from dbmpi.output.run_directory import FINISHED
-from dbmpi.run.last_word import ANEW
+from dbmpi.run.roles.last_word import ANEW
 from scripts import processes
 from scripts.chaos import judge
 from scripts.chaos.failing import audit

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dbmpi.run.starting import START
+from dbmpi.run.start.starting import START
 from scripts import launcher, processes
 from scripts.chaos import problem
 from scripts.chaos.shapes import Shape

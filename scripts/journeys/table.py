@@ -99,12 +99,12 @@ JOURNEYS = {
         5,
         [*TWO_SHARDS, "train.epochs=3"],
         [
-            during("dbmpi.run.setup:_go_on"),
+            during("dbmpi.run.plan.setup:_go_on"),
             (
-                "call dbmpi.run.coordinator_rank:coordinate",
+                "call dbmpi.run.roles.coordinator_rank:coordinate",
                 "call dbmpi.coordinator.service:CoordinatorService.drive",
             ),
-            during("dbmpi.run.shard_rank:restore_shard"),
+            during("dbmpi.run.roles.shard_rank:restore_shard"),
             (
                 "call dbmpi.replica.downpour:DownpourClient.train",
                 "call dbmpi.replica.downpour:DownpourClient.step",

@@ -14,9 +14,11 @@ from dbmpi.layout.boxes import whole, within
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.replica.service import ReplicaService
 from dbmpi.replica.worker import PartitionWorker
-from dbmpi.run import cli, coordinator_rank, replica_rank, setup, shard_rank
-from dbmpi.run.context import RunContext
-from dbmpi.run.warmup import warm_up
+from dbmpi.run.plan import setup
+from dbmpi.run.roles import coordinator_rank, replica_rank, shard_rank
+from dbmpi.run.roles.context import RunContext
+from dbmpi.run.roles.warmup import warm_up
+from dbmpi.run.start import cli
 from dbmpi.server import initialize
 from dbmpi.server.service import ShardService
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dbmpi.config.load import load as load_file
 from dbmpi.config.sections import Config
 from dbmpi.data.describe import Description
-from dbmpi.run.tasks import with_task
+from dbmpi.run.plan.tasks import with_task
 
 TEN = Description("ten.h5", 1000, 100, (64,), 64, 10, None, "uint8", 1.0, 0.0, None)
 

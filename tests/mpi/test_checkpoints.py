@@ -12,7 +12,7 @@ from dbmpi.checkpoint.directory import checkpoint_directory, checkpoint_numbers
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
 from dbmpi.output.totals import LogState
-from dbmpi.run import cli
+from dbmpi.run.start import cli
 from dbmpi.server import rules
 from dbmpi.server.service import ShardService
 from tests.doubles.cluster import run_cluster

@@ -19,7 +19,7 @@ from dbmpi.data import digits
 from dbmpi.data.portions import PortionPlan
 from dbmpi.layout import sharding
 from dbmpi.replica.downpour import DownpourClient
-from dbmpi.run import cli
+from dbmpi.run.start import cli
 from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
 
 Array = NDArray[Any]

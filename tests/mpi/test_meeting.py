@@ -8,7 +8,7 @@ import pytest
 from dbmpi.comm import meeting
 from dbmpi.comm.meeting import bounded, exchanged, gathered, shared, while_loading
 from dbmpi.errors import PeerSilent, UserError
-from dbmpi.run.refusal import Refused, agree, warn
+from dbmpi.run.start.refusal import Refused, agree, warn
 
 pytestmark = pytest.mark.mpi(ranks=[3])
 SHORT_S = 0.3

@@ -17,8 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from dbmpi.data import digits
-from dbmpi.run import cli
-from dbmpi.run.context import batch_of
+from dbmpi.run.roles.context import batch_of
+from dbmpi.run.start import cli
 from dbmpi.sandblaster.line_search import Trial, search
 from tests.doubles.cluster import first_values, gradients, run_cluster
 

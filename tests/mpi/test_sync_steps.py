@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbmpi.comm.protocol import Work
 from dbmpi.data import digits
 from dbmpi.data.portions import PortionPlan
-from dbmpi.run import cli
+from dbmpi.run.start import cli
 from tests.doubles.cluster import first_values, gradients, run_cluster, slice_of
 from tests.mpi.test_downpour_steps import SEED, arguments, detector, updated
 

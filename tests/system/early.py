@@ -8,7 +8,7 @@ import os
 import sys
 
 from dbmpi import train
-from dbmpi.run import launch
+from dbmpi.run.start import launch
 
 # Without difflib: Numba loads scipy where it is installed, and scipy loads it.
 NOTED = ["tomllib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values", "numba", "llvmlite"]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi import train
-from dbmpi.run import launch, sentinel
+from dbmpi.run.start import launch, sentinel
 from scripts.chaos.victims import by_rank
 from scripts.processes import TOKENS, carriers
 
@@ -37,9 +37,9 @@ PLACES = {
     "index": ("dbmpi.checkpoint.index", "write_index", ""),  # the coordinator completes one, in a thread
     "fsync": ("os", "fsync", ""),
     "publish": ("dbmpi.checkpoint.manifest", "publish", ""),
-    "restoring": ("dbmpi.run.shard_rank", "restore_shard", ""),  # a shard, from its checkpoint
-    "warming": ("dbmpi.run.warmup", "warm_up", ""),  # between the look at the data and the roles
-    "start": ("dbmpi.run.setup", "prepare", ""),
+    "restoring": ("dbmpi.run.roles.shard_rank", "restore_shard", ""),  # a shard, from its checkpoint
+    "warming": ("dbmpi.run.roles.warmup", "warm_up", ""),  # between the look at the data and the roles
+    "start": ("dbmpi.run.plan.setup", "prepare", ""),
     "survey": ("dbmpi.comm.world", "survey", ""),  # the first thing that all ranks do together
 }
 NO_SHARING = "DBMPI_TEST_NO_SHARING"  # if set, shards map no memory: all travels as messages

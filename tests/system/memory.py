@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from dbmpi import train
-from dbmpi.run import launch
+from dbmpi.run.start import launch
 
 if __name__ == "__main__":
     status = train.main(sys.argv[1:])

@@ -15,7 +15,7 @@ from typing import Any
 
 from dbmpi import spans, train
 from dbmpi.comm import clocks, world
-from dbmpi.run import launch
+from dbmpi.run.start import launch
 
 AHEAD_S = 1000.0
 FIRST = 2  # rank of the other host

@@ -9,8 +9,8 @@ from dbmpi.data.describe import describe
 from dbmpi.layout.decomposition import decompose
 from dbmpi.layout.network import build
 from dbmpi.layout.topology import assign_roles
-from dbmpi.run.choices import complete
-from dbmpi.run.memory import MemoryReport
+from dbmpi.run.plan.choices import complete
+from dbmpi.run.plan.memory import MemoryReport
 from tests.doubles.ten_classes import load
 from tests.system.reading import QUIET
 

@@ -15,10 +15,10 @@ from dbmpi.data.scaling import measure
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
 from dbmpi.layout.network import build
-from dbmpi.run.cautions import caution
-from dbmpi.run.checks import warnings
-from dbmpi.run.choices import complete
-from dbmpi.run.tasks import with_task
+from dbmpi.run.plan.cautions import caution
+from dbmpi.run.plan.checks import warnings
+from dbmpi.run.plan.choices import complete
+from dbmpi.run.plan.tasks import with_task
 from tests.system.reading import QUIET, one_message
 
 pytestmark = pytest.mark.beside

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dbmpi.run.launch import OTHER_POOLS
+from dbmpi.run.start.launch import OTHER_POOLS
 
 HEARD = (
     signal.SIGHUP,

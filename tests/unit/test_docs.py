@@ -19,7 +19,7 @@ PAGES = [
 ]
 
 # Programs that users do not call: the pages of the configuration are made by one, the other watches a start.
-UNTOLD = {"dbmpi.config", "dbmpi.output", "dbmpi.run.sentinel"}
+UNTOLD = {"dbmpi.config", "dbmpi.output", "dbmpi.run.start.sentinel"}
 
 
 def test_the_table_of_boundary_traffic_is_that_of_the_plan():

@@ -13,7 +13,7 @@ from dbmpi.config.load import load
 from dbmpi.config.sections import Config
 from dbmpi.data import describe, fits
 from dbmpi.layout import network, topology
-from dbmpi.run import dryrun
+from dbmpi.run.plan import dryrun
 from tests import ROOT
 
 FOLDER = ROOT / "examples"

@@ -100,24 +100,24 @@ WITHOUT_MPI = {
     "dbmpi.sandblaster": set(),
     "dbmpi.inference": {"team"},
     "dbmpi.replica": {"service", "mpi_client", "piece_exchange", "leader"},
-    "dbmpi.run.capacity": set(),
-    "dbmpi.run.cli": set(),
-    "dbmpi.run.early": set(),
-    "dbmpi.run.first_sign": set(),
-    "dbmpi.run.launch": set(),
-    "dbmpi.run.dryrun": set(),
-    "dbmpi.run.memory": set(),
+    "dbmpi.run.plan.capacity": set(),
+    "dbmpi.run.start.cli": set(),
+    "dbmpi.run.start.early": set(),
+    "dbmpi.run.start.first_sign": set(),
+    "dbmpi.run.start.launch": set(),
+    "dbmpi.run.plan.dryrun": set(),
+    "dbmpi.run.plan.memory": set(),
     "dbmpi.run.tables": set(),
 }
 # Read and checked before MPI starts: not even numpy, which 64 processes would load at once, and which reads
 # its number of threads as it is loaded.
 WITHOUT_NUMPY = (
-    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.spans", "dbmpi.phases",
-    "dbmpi.config", "dbmpi.output.starting", "dbmpi.layout", "dbmpi.ownership", "dbmpi.comm.abort",
-    "dbmpi.comm.wait", "dbmpi.run.capacity", "dbmpi.run.cli", "dbmpi.run.early", "dbmpi.run.first_sign",
-    "dbmpi.run.launch", "dbmpi.run.refusal", "dbmpi.run.setup", "dbmpi.run.starting",
-    "dbmpi.train", "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job",
-    "dbmpi.inference.options",
+    "dbmpi.errors", "dbmpi.text", "dbmpi.typed", "dbmpi.files", "dbmpi.screen", "dbmpi.spans",
+    "dbmpi.phases", "dbmpi.config", "dbmpi.output.starting", "dbmpi.layout", "dbmpi.ownership",
+    "dbmpi.comm.abort", "dbmpi.comm.wait", "dbmpi.run.plan.capacity", "dbmpi.run.start.cli",
+    "dbmpi.run.start.early", "dbmpi.run.start.first_sign", "dbmpi.run.start.launch",
+    "dbmpi.run.start.refusal", "dbmpi.run.plan.setup", "dbmpi.run.start.starting", "dbmpi.train",
+    "dbmpi.evaluate", "dbmpi.predict", "dbmpi.inference.job", "dbmpi.inference.options",
 )  # fmt: skip
 # What reads and checks TOML: rank 0 alone does, inside a function, and sends the others the configuration.
 READERS_OF_TOML = {"tomllib", "difflib", "dbmpi.config.load", "dbmpi.config.source", "dbmpi.config.values"}
@@ -218,6 +218,19 @@ def upward(files: dict[str, Path]) -> list[str]:
             if theirs != room and below >= number:
                 arrows.append(f"{name} -> {other}")
     return arrows
+
+
+ROOMS_OF_RUN = "tables", "start", "plan", "roles"
+
+
+def test_the_rooms_of_run_are_entered_from_start_to_roles_and_never_back():
+    def number(name: str) -> int:
+        return ROOMS_OF_RUN.index(name.split(".")[2])
+
+    within = [name for name in FILES if name.startswith("dbmpi.run.")]
+    assert len(within) > 30
+    arrows = [(name, other) for name in within for other in own_imports(name, FILES) if other in within]
+    assert not [(name, other) for name, other in arrows if number(other) > number(name)]
 
 
 def circle(files: dict[str, Path]) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from dbmpi.model.partition import PartitionModel
 from dbmpi.model.tensors import tensors
-from dbmpi.run import shard_rank
+from dbmpi.run.roles import shard_rank
 from scripts.bench import runs, steps
 from scripts.bench.core import Group, Options, Row, Turn, require
 from scripts.launcher import ROOT

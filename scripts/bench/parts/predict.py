@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 
-from dbmpi.run.launch import thread_environment
+from dbmpi.run.start.launch import thread_environment
 from scripts import processes
 from scripts.bench import runs
 from scripts.bench.core import Aim, Group, Options, Row

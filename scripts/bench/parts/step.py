@@ -8,7 +8,7 @@ compiled; the fastest counts.
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 
-from dbmpi.run.context import RunContext
+from dbmpi.run.roles.context import RunContext
 from scripts.bench import steps
 from scripts.bench.clock import Timed
 from scripts.bench.core import Aim, Group, Options, Row, Turn, require

@@ -6,7 +6,7 @@ import pytest
 
 from dbmpi.config.load import loads
 from dbmpi.errors import UserError
-from dbmpi.run.cli import parse
+from dbmpi.run.start.cli import parse
 
 SETTINGS = {
     # as typed, words of the command line: the setting that was meant

@@ -11,7 +11,7 @@ from dbmpi.data.describe import describe
 from dbmpi.data.fields import fields_of
 from dbmpi.data.split import Split
 from dbmpi.errors import UserError
-from dbmpi.run.checks import with_cut
+from dbmpi.run.plan.checks import with_cut
 
 RNG = np.random.default_rng(11)
 NAMES = ["rose", "daisy", "oak"]

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import pytest
 
-from dbmpi.run.launch import thread_environment
+from dbmpi.run.start.launch import thread_environment
 from kernels import jit
 from kernels.layers import products
 from kernels.llvm import blas

@@ -24,7 +24,7 @@ from dbmpi.replica.client import ALONE, Outcome, Request
 from dbmpi.replica.downpour import DownpourClient
 from dbmpi.replica.learning_rate import LearningRate
 from dbmpi.replica.sync import SyncClient
-from dbmpi.run.serial import LocalClient
+from dbmpi.run.roles.serial import LocalClient
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 

@@ -22,7 +22,7 @@ from dbmpi.model.tensors import tensors
 from dbmpi.replica.loader import Loader
 from dbmpi.replica.portion_cache import PortionCache
 from dbmpi.replica.sandblaster import SandblasterClient
-from dbmpi.run.serial import LocalClient
+from dbmpi.run.roles.serial import LocalClient
 from dbmpi.sandblaster.batch import Batch, cut_batch
 from dbmpi.server import initialize, rules
 from dbmpi.server.shard import Shard

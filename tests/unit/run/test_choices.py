@@ -10,8 +10,8 @@ from dbmpi.config.load import loads
 from dbmpi.config.sections import Config
 from dbmpi.config.toml import to_toml
 from dbmpi.layout.network import Network, build
-from dbmpi.run.cautions import caution
-from dbmpi.run.choices import carried_over, complete, told
+from dbmpi.run.plan.cautions import caution
+from dbmpi.run.plan.choices import carried_over, complete, told
 from tests.doubles.ten_classes import load
 
 WIDE = """model.layers=[

@@ -10,7 +10,7 @@ from dbmpi import __version__
 from dbmpi.comm import ancestry
 from dbmpi.config.schema import DEFAULT_FILE
 from dbmpi.errors import STATUSES, UserError
-from dbmpi.run.cli import Arguments, parse
+from dbmpi.run.start.cli import Arguments, parse
 
 
 def test_nothing_given() -> None:
@@ -97,7 +97,7 @@ def test_help_is_printed_by_one_rank_only(
 
 def test_neither_mpi_nor_numpy_is_imported() -> None:
     script = (
-        "import sys; from dbmpi.config import load; from dbmpi.run import cli, launch; load.load(None);"
+        "import sys; from dbmpi.config import load; from dbmpi.run.start import cli, launch; load.load(None);"
         "print([m for m in ('mpi4py', 'numpy', 'numba', 'h5py') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)

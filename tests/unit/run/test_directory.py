@@ -16,9 +16,9 @@ from dbmpi.config.toml import to_toml
 from dbmpi.errors import DirectoryOwned, UserError
 from dbmpi.layout.topology import assign_roles
 from dbmpi.output import run_directory
-from dbmpi.run.cli import Arguments
-from dbmpi.run.directory import Opening
-from dbmpi.run.naming import RUNS, go_on, run_name, source
+from dbmpi.run.plan.directory import Opening
+from dbmpi.run.plan.naming import RUNS, go_on, run_name, source
+from dbmpi.run.start.cli import Arguments
 from tests.doubles.checkpoints import save
 from tests.doubles.owner import owner
 from tests.unit.ownership.test_claim import held

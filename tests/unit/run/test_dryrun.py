@@ -25,11 +25,11 @@ from dbmpi.layout.partitioning import Traffic
 from dbmpi.layout.topology import assign_roles
 from dbmpi.model.spatial import LAYER_CLASSES
 from dbmpi.model.workspace import Workspace
-from dbmpi.run import dryrun
-from dbmpi.run.choices import complete
-from dbmpi.run.dryrun import crossings, report
-from dbmpi.run.launch import resolve_overlap
-from dbmpi.run.memory import Memory, MemoryReport
+from dbmpi.run.plan import dryrun
+from dbmpi.run.plan.choices import complete
+from dbmpi.run.plan.dryrun import crossings, report
+from dbmpi.run.plan.memory import Memory, MemoryReport
+from dbmpi.run.start.launch import resolve_overlap
 from dbmpi.server import rules
 from dbmpi.server import service as server
 from dbmpi.server.shard import Shard

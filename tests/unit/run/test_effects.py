@@ -5,8 +5,8 @@ import re
 import pytest
 
 from dbmpi.layout.network import build
-from dbmpi.run.choices import complete
-from dbmpi.run.effects import without_effect
+from dbmpi.run.plan.choices import complete
+from dbmpi.run.plan.effects import without_effect
 from tests.doubles.ten_classes import load
 
 ROWS = 600

@@ -4,7 +4,7 @@ import pytest
 
 from dbmpi import phases
 from dbmpi.output import starting
-from dbmpi.run import first_sign
+from dbmpi.run.start import first_sign
 from tests.doubles.terminals import FakeTerminal
 
 

@@ -16,7 +16,7 @@ from dbmpi.layout import sharding
 from dbmpi.layout.network import Network, build
 from dbmpi.layout.partitioning import Partitioning
 from dbmpi.layout.placement import tensor_boxes
-from dbmpi.run.initial import Initial, choose, look
+from dbmpi.run.plan.initial import Initial, choose, look
 from dbmpi.trained.opening import open_model
 
 

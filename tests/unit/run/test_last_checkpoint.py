@@ -7,7 +7,7 @@ import pytest
 
 from dbmpi.checkpoint import pruning
 from dbmpi.errors import CoordinatorDied, PeerDied, PeerSilent
-from dbmpi.run.last_checkpoint import naming_the_last_checkpoint
+from dbmpi.run.roles.last_checkpoint import naming_the_last_checkpoint
 
 SETUP: Any = SimpleNamespace(
     run_dir=None,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dbmpi.errors import UserError
-from dbmpi.run.launch import (
+from dbmpi.run.start.launch import (
     check_world,
     env_rank,
     launcher_size,

@@ -9,7 +9,7 @@ from dbmpi.config.algorithms import Downpour
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.client import Outcome, Request
 from dbmpi.replica.mpi_client import MpiClient
-from dbmpi.run.serial import LocalClient
+from dbmpi.run.roles.serial import LocalClient
 from dbmpi.server.averaging import averaged
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard

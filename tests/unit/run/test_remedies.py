@@ -7,7 +7,7 @@ import pytest
 from dbmpi.config.load import load
 from dbmpi.errors import UserError
 from dbmpi.layout.topology import assign_roles
-from dbmpi.run.launch import thread_warnings
+from dbmpi.run.start.launch import thread_warnings
 
 DROPOUT = "model.layers=[{type='dropout',rate=0.5},{type='dense',units=10}]"
 SOFT = "model.layers.1.activation=relu"

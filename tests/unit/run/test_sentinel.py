@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dbmpi.run import sentinel
-from dbmpi.run.sentinel import await_death
+from dbmpi.run.start import sentinel
+from dbmpi.run.start.sentinel import await_death
 
 LAUNCHER, RANKS = 9, 3
 

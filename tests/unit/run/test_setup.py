@@ -14,9 +14,9 @@ from dbmpi.comm.places import RankPlace
 from dbmpi.config.load import load
 from dbmpi.data import describe
 from dbmpi.errors import UserError
-from dbmpi.run import setup
-from dbmpi.run.cli import Arguments
-from dbmpi.run.cores import thread_reasons
+from dbmpi.run.plan import setup
+from dbmpi.run.plan.cores import thread_reasons
+from dbmpi.run.start.cli import Arguments
 
 ALONE = [RankPlace("here", 0, frozenset({0}))]  # the places of one rank
 

@@ -8,8 +8,8 @@ import pytest
 from dbmpi.data.describe import Description
 from dbmpi.errors import UserError
 from dbmpi.layout.network import build
-from dbmpi.run import capacity
-from dbmpi.run.splitting import Choice, Node, choose_roles
+from dbmpi.run.plan import capacity
+from dbmpi.run.plan.splitting import Choice, Node, choose_roles
 from tests import ROOT
 from tests.doubles.ten_classes import load
 
@@ -68,7 +68,7 @@ def test_where_nothing_fits_only_a_split_that_saves_memory_is_made():
 
 
 def test_the_limit_of_one_process_is_not_that_of_a_node():
-    code = "from dbmpi.run import capacity; print(capacity.memory(), capacity.node_memory())"
+    code = "from dbmpi.run.plan import capacity; print(capacity.memory(), capacity.node_memory())"
     limited = f"ulimit -v 4000000; exec '{sys.executable}' -c '{code}'"
     said = subprocess.run(["bash", "-c", limited], capture_output=True, check=True, cwd=ROOT).stdout.split()
     assert (

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from dbmpi.comm import ancestry
-from dbmpi.run import stale_variables
+from dbmpi.run.start import stale_variables
 
 KEPT = {"HOME": "/root", "RANK": "3"}
 OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "3", "OMPI_COMM_WORLD_SIZE": "4"}

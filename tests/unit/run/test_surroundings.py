@@ -6,7 +6,7 @@ import pytest
 
 from dbmpi.comm import scarcity
 from dbmpi.errors import UserError
-from dbmpi.run import launch, shared_memory, surroundings
+from dbmpi.run.start import launch, shared_memory, surroundings
 
 
 def test_a_home_and_a_place_for_temporary_files_are_provided(tmp_path):

@@ -16,9 +16,9 @@ from dbmpi.data.fields import Fields
 from dbmpi.data.fits import suspicions
 from dbmpi.errors import UserError
 from dbmpi.layout.network import build
-from dbmpi.run.checks import check_data
-from dbmpi.run.choices import carried_over
-from dbmpi.run.tasks import with_task
+from dbmpi.run.plan.checks import check_data
+from dbmpi.run.plan.choices import carried_over
+from dbmpi.run.plan.tasks import with_task
 
 RNG = np.random.default_rng(2)
 ROWS = 240

@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from dbmpi.errors import UserError
-from dbmpi.run.warmup import _set_threads, _without_full_collections
+from dbmpi.run.roles.warmup import _set_threads, _without_full_collections
 from kernels import jit
 
 

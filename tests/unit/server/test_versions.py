@@ -8,7 +8,7 @@ from dbmpi.comm.protocol import Op
 from dbmpi.config.algorithms import Downpour, Schedule
 from dbmpi.layout.sharding import Piece
 from dbmpi.replica.downpour import DownpourClient
-from dbmpi.run.serial import LocalClient
+from dbmpi.run.roles.serial import LocalClient
 from dbmpi.server.rules import make
 from dbmpi.server.shard import Shard
 from dbmpi.server.versions import Versions

@@ -1,0 +1,1 @@
+"""What comes before MPI: command line, launcher, surroundings, signals; what keeps a run from beginning."""
