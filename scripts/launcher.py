@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NO_LAUNCHER = "The PMIx server's listener thread failed to start"  # Open MPI's, once in some 900 launches
 
 
 @dataclass(frozen=True)

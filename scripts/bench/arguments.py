@@ -17,8 +17,8 @@ AS_LOOK = "--as-look"
 LOOK_S = 120
 # In this order: what is asked most comes first.
 PARTS = ("accuracy", "replicas", "sync", "rules", "defaults", "sets", "rates", "step", "threads",
-         "partitions", "transport", "boundary", "data", "prepare", "predict", "start", "memory", "downpour",
-         "sandblaster", "checkpoints", "lbfgs", "speech", "kernels", "spatial")  # fmt: skip
+         "partitions", "transport", "boundary", "data", "prepare", "predict", "start", "memory", "records",
+         "downpour", "sandblaster", "checkpoints", "lbfgs", "speech", "kernels", "spatial")  # fmt: skip
 OF_DATA = ("accuracy", "replicas", "defaults", "sets", "rates", "sandblaster")  # parts that use --data
 STATUS_USAGE = 2
 ROUNDS = 3  # of a part that does not say

@@ -10,9 +10,9 @@ from dbmpi.run.start.starting import START
 from scripts import launcher, processes
 from scripts.chaos import problem
 from scripts.chaos.shapes import Shape
+from scripts.launcher import NO_LAUNCHER
 
 FT = "--with-ft ulfm --mca coll ^han --mca mpi_preconnect_mpi 1 --mca mpi_yield_when_idle 1".split()
-NO_LAUNCHER = "The PMIx server's listener thread failed to start"  # Open MPI's, seen once in 900 launches
 START_S = 12  # for MPI to start, longer than a rank may stand still: those whose peer died then wait so long
 LIMIT_S = START_S + 150.0  # of a job: what takes longer hangs
 During = Callable[[Callable[[], list[int]]], None]

@@ -164,7 +164,10 @@ def test_resolved_configuration_can_be_given_back(eight, launch, tmp_path):
     assert content["stop_reason"] == "epochs" and 0.5 * 1437 <= content["examples"] < 0.5 * 1437 + 16
 
 
-STEPS = ("--set", "train.steps=40", "evaluation.every_epochs=0", "output.every_s=1000")
+# One train record: of all that is learned.
+STEPS = (
+    "--set", "train.steps=40", "evaluation.every_epochs=0", "output.every_s=1000", "output.every_examples=0",
+)  # fmt: skip
 
 
 @pytest.mark.both_mpis
