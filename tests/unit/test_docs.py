@@ -86,7 +86,8 @@ def definitions() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in (ROOT / "dbmpi").rglob("*.py"):
         nodes = [node for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")]
-        for owner in (path.stem, f"{path.parent.name}.{path.stem}"):
+        within = path.relative_to(ROOT / "dbmpi").with_suffix("").parts
+        for owner in (path.stem, ".".join(["dbmpi", *within][-2:]), ".".join(within)):
             found.setdefault(owner, set()).update(node.name for node in nodes)
         for node in nodes:
             inner = {one.name for one in getattr(node, "body", []) if hasattr(one, "name")}
@@ -102,7 +103,7 @@ def test_the_functions_that_the_architecture_names_exist():
         owner, _, last = name.rpartition(".")
         module, _, cls = owner.rpartition(".")
         defined = last in known.get(cls, ()) and (not module or module in known)
-        is_module = name in known and (ROOT / "dbmpi" / owner).is_dir()
+        is_module = name in known and (ROOT / "dbmpi" / owner.replace(".", "/")).is_dir()
         is_key = f"## `[{owner}]`" in keys and f"| `{last}` |" in keys
         in_kernels = (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
         assert defined or last in known.get(owner, ()) or is_module or is_key or in_kernels, name

@@ -359,7 +359,7 @@ def test_help_loads_nothing_heavy():
 
 def test_the_coordinator_loads_no_kernels_and_no_hdf5():
     """64 processes start at once: each pays for what it imports."""
-    modules = ("coordinator.downpour", "sandblaster.training", "output.metrics", "run.coordinator_rank")
+    modules = ("coordinator.downpour", "sandblaster.training", "output.metrics", "run.roles.coordinator_rank")
     status, loaded = loaded_modules("-c", f"import {', '.join(f'dbmpi.{name}' for name in modules)}")
     assert status == 0 and "numpy" in loaded
     assert not loaded & {"mpi4py", "numba", "h5py"}
