@@ -100,8 +100,8 @@ def ago(seconds: float) -> str:
 
 def _ended(run: RunLog) -> State:
     """Return the state of a run that nobody has, and that has not finished."""
-    told = bool(run.summary) and (not run.jobs or run.jobs[-1].ended or not run.jobs[-1].began)
-    status = int(number(run.summary.get("status"), STATUS_FAILURE)) if told else STATUS_FAILURE
+    told = bool(run.result)
+    status = int(number(run.result.get("status"), STATUS_FAILURE))
     if told and status == STATUS_STOPPED:
         text = f"stopped: {_reason(run)}; {go_on(run)}"
     elif told:
