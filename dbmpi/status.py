@@ -11,6 +11,7 @@ if __name__ == "__main__":
 import argparse
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ exit status: 0: it runs, or has come to its end; 2: no run is there, or a mistak
 that of its last job (85: stopped, 3: diverged), or 1 where nobody has said one, as its process is gone or
 its lease has run out
 """
-WATCH_S, COLUMNS = 2.0, 80
+WATCH_S, COLUMNS, INDENT = 2.0, 80, 10
 LAST_BYTES = 1 << 20  # of the records, of a run that goes on
 WHOLE = "learning", "rate"  # what only all records show
 
@@ -78,10 +79,9 @@ def _watch(path: Path, every_s: float) -> int:
     above = 0
     while True:
         said, status, runs = _look(path)
-        _print(said, above)
+        above = _print(said, above)
         if not runs:
             return status
-        above = len(said) if sys.stdout.isatty() else 0
         time.sleep(every_s)
 
 
@@ -111,15 +111,23 @@ def _alarm(run: "RunLog", in_part: bool) -> str:
     return next((f"{one.severity}: {one.text}" for one in found), "")
 
 
-def _print(said: Sequence[str], above: int) -> None:
-    """Print lines that come again, on a terminal over so many others; none is wider than it is there."""
-    from dbmpi.output.view import cut
-
-    if sys.stdout.isatty():
+def _print(said: Sequence[str], above: int) -> int:
+    """Print lines that come again, on a terminal over so many others; return how many to print over next."""
+    drawn = sys.stdout.isatty()
+    if drawn:
         columns = os.get_terminal_size(sys.stdout.fileno()).columns or COLUMNS
-        said = [cut(line, columns - 1) for line in said]
+        said = [row for line in said for row in _rows(line, columns - 1)]
     sys.stdout.write((f"\x1b[{above}A\x1b[J" if above else "") + "".join(f"{line}\n" for line in said))
     sys.stdout.flush()
+    return len(said) if drawn else 0
+
+
+def _rows(line: str, columns: int) -> list[str]:
+    """Return a line as rows that a window has room for: those below the first stand under its text."""
+    from dbmpi.output.view import cut
+
+    rows = textwrap.wrap(line, max(columns, 2 * INDENT), subsequent_indent=" " * INDENT)
+    return [cut(row, columns) for row in rows]
 
 
 if __name__ == "__main__":

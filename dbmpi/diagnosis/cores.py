@@ -63,9 +63,9 @@ def _who(evidence: Evidence, figure: str) -> tuple[str, str, str]:
     if crowd != crowd:  # not known
         text = "Cores are oversubscribed, or somebody else computes on them."
         return text, figure, f"{_fewer(evidence)}; see what else runs on the nodes"
-    text = "Something else runs on the cores: ranks that compute lack some, and are no more than these."
+    text = "Something else runs on the cores: there are enough for the ranks that compute, which lack some."
     if evidence.run.described.get("crowded"):
-        text = "Ranks that compute lack cores, though they are no more than these: others run there too."
+        text = "Ranks that compute lack cores, though there are enough for them: others run there too."
         figure += "; shards and the coordinator are there, and what else runs on the nodes"
     return (
         text,

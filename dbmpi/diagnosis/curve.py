@@ -80,11 +80,6 @@ class Curve:
         return float(known) if isfinite(known) or not len(self.losses) else float(self.losses[0])
 
     @property
-    def first(self) -> float:
-        """The higher one of `start` and the first record: what the loss has fallen from."""
-        return float(np.fmax(self.start, self.losses[0])) if len(self.losses) else self.start
-
-    @property
     def reference(self) -> float:
         """What a change of the loss is measured against: that of chance, or of the first parameters."""
         return self.chance if isfinite(self.chance) and self.chance > 0 else abs(self.start)

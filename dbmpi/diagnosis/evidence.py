@@ -46,12 +46,10 @@ class Evidence:
         """The last job; None where nothing is recorded."""
         return self.run.jobs[-1] if self.run.jobs else None
 
-    @cached_property
+    @property
     def summary(self) -> Mapping[str, Any]:
         """summary.json where it is of the last job, else nothing."""
-        if self.job is None or self.job.ended or not self.job.began:
-            return self.run.summary
-        return {}
+        return self.run.result
 
     @property
     def algorithm(self) -> str:
@@ -129,11 +127,21 @@ class Evidence:
 
     @cached_property
     def minibatches(self) -> float:
-        """Minibatches of all replicas together in `train_s`, about."""
+        """Minibatches of all replicas together in `train_s`; about, where its first record is not judged."""
         steps = self.train.column("step")
-        if len(steps) > 1:
-            return float((steps[-1] - steps[0]) * self.train_s / max(self.intervals_s[1:].sum(), 1e-9))
-        return number(self.summary.get("steps"), float(steps[0]) if len(steps) else 0.0)
+        if not len(steps):
+            return number(self.summary.get("steps"), 0.0)
+        since = self._first_step
+        if np.isfinite(since) or len(steps) == 1:
+            return float(steps[-1] - np.nan_to_num(since))
+        return float((steps[-1] - steps[0]) * self.train_s / max(self.intervals_s[1:].sum(), 1e-9))
+
+    @property
+    def _first_step(self) -> float:
+        """Minibatches reported before the first judged record, where its job tells; else not a number."""
+        if self.job is None or self.train.column("time_s")[0] - self.intervals_s[0] > self.job.first_s + 1e-3:
+            return np.nan
+        return number(self.job.began.get("step"))
 
     @property
     def enough(self) -> bool:

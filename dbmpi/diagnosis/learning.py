@@ -58,7 +58,7 @@ def _course(evidence: Evidence, curve: Curve) -> Finding:
             remedy = f"{_remedy(evidence, RATES)}; {DATA}, unless there is little to learn"
             figure = f"training loss {last:.3g}{against}{_score(curve)}"
             return Finding("learning", "note", text, figure, remedy)
-    text = f"It is learning: the training loss has fallen from {curve.first:.3g} to {last:.3g}."
+    text = f"It is learning: the training loss has fallen from {curve.start:.3g} to {last:.3g}."
     if not len(curve.losses):
         text = "It has learned: the run says that its training loss has come below that of chance."
     return Finding("learning", "good", text, f"training loss {last:.3g}{against}{_score(curve)}")

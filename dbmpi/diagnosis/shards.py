@@ -47,16 +47,16 @@ def judge(evidence: Evidence, shares: Shares) -> Iterator[Finding]:
 
 
 def _waiting(evidence: Evidence, severity: Severity, waits: float, busy: float) -> Finding:
-    figure, waiting = f"{waits:.0%} of their time", 1 - (1 - min(1.0, waits)) ** evidence.clients
+    waiting = 1 - (1 - min(1.0, waits)) ** evidence.clients
     if evidence.has_short_steps:
-        text = "Minibatches are so short that partitions mostly wait for fetch and push between them."
-        figure += f", and a minibatch takes {evidence.step_s * 1e3:.2g} ms"
+        text = f"Minibatches are so short that partitions wait {waits:.0%} of their time for fetch and push."
+        figure = f"a minibatch takes {evidence.step_s * 1e3:.2g} ms"
         remedy = "raise train.minibatch, downpour.n_push and downpour.n_fetch"
         return Finding("shards", "note", text, figure, remedy, waits)
     if busy >= BUSY or busy >= SERVED * waiting:
         text = f"It is held back by the shards: partitions wait {waits:.0%} of their time for fetch and push."
         return Finding("shards", severity, text, f"{_served(busy)}", MORE, waits)
-    idle = f"{figure}; {_served(busy)}"
+    idle = _served(busy)
     if lacking(evidence) is not None:
         text = f"Partitions wait {waits:.0%} of their time for fetch and push, as ranks lack cores."
         return Finding("shards", "note", text, idle, "see cores", waits)

@@ -7,12 +7,10 @@ summary.json has seconds.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import numpy as np
 
 from dbmpi.diagnosis.evidence import Evidence, total
 from dbmpi.logs.records import number
+from dbmpi.logs.waits import wait_shares
 
 EXCHANGE = "fetch", "push", "shards"  # "shards" is what version 1 calls the two
 BOUNDARY = "states", "derivatives", "output_stats", "shared"
@@ -37,7 +35,7 @@ class Shares:
         """Return those of a run; none where too little was recorded."""
         if not evidence.enough:
             return cls({})
-        return cls(_of_replicas(evidence) or _of_records(evidence) or _of_summary(evidence.summary))
+        return cls(_of_replicas(evidence) or _of_records(evidence) or wait_shares(evidence.summary))
 
     @cached_property
     def known(self) -> bool:
@@ -75,11 +73,3 @@ def _of_records(evidence: Evidence) -> dict[str, float]:
         for cause, share in waits.items():
             sums[cause] = sums.get(cause, 0.0) + number(share, 0.0) * float(interval_s)
     return {cause: total / weight for cause, total in sums.items()} if weight else {}
-
-
-def _of_summary(summary: Mapping[str, Any]) -> dict[str, float]:
-    waits, busy_s = summary.get("waits_s"), number(summary.get("busy_s"))
-    if not isinstance(waits, dict) or not np.isfinite(busy_s):
-        return {}
-    whole = busy_s + number(waits.get("coordinator"), 0.0)
-    return {cause: number(wait, 0.0) / whole for cause, wait in waits.items()} if whole > 0 else {}

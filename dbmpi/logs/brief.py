@@ -15,6 +15,7 @@ from dbmpi.errors import UserError
 from dbmpi.logs.records import Fields, Records, number
 from dbmpi.logs.run import RunLog
 from dbmpi.logs.state import State, ago
+from dbmpi.logs.waits import wait_shares
 from dbmpi.output.view import ProgressLimits, View, duration, parts
 from dbmpi.text import plain, several
 
@@ -61,7 +62,7 @@ def progress(run: RunLog, runs: bool) -> str:
         accuracy=number(moment.get("accuracy")),
         test_loss=number(evaluated.get("loss")),
         test_accuracy=number(evaluated.get("accuracy")),
-        examples_per_s=number(moment.get("examples_per_s")),
+        examples_per_s=number(run.result.get("examples_per_s"), number(moment.get("examples_per_s"))),
         iteration=_count(moment.get("iteration")),
         held_out=str(evaluated.get("split", "test")),
         since_s=run.jobs[-1].first_s if run.jobs[-1].began else 0.0,
@@ -99,19 +100,25 @@ def _rows(train: Fields) -> float:
 
 
 def health(run: RunLog) -> str:
-    """Return the staleness of pushes, and what partitions wait for."""
+    """Return the staleness of pushes, and what partitions wait for: in all, or now while it goes on."""
     train = _newest(run, "train") or {}
-    mean, most = number(train.get("staleness_mean")), number(train.get("staleness_max"))
+    of = run.result if number(run.result.get("updates"), 0.0) > 0 else train
+    mean, most = number(of.get("staleness_mean")), number(of.get("staleness_max"))
     if math.isnan(mean):
         mean, most = _staleness_of(run.records("shard"))
     said = [] if math.isnan(mean) else [f"staleness {mean:.1f}, at most {most:.0f}"]
-    waits = train.get("waits")
-    shares = {name: number(share, 0.0) for name, share in waits.items()} if isinstance(waits, dict) else {}
+    shares = wait_shares(run.result) or _shares_now(train)
     told = [f"{name} {share:.0%}" for name, share in _largest(shares) if share >= LEAST_SHARE]
     if shares:
-        total = number(train.get("wait_share"), sum(shares.values()))
+        total = sum(shares.values())
         said.append(f"partitions wait {total:.0%} of their time" + (f": {', '.join(told)}" if told else ""))
     return "; ".join(said) or "nothing is recorded yet"
+
+
+def _shares_now(train: Fields) -> dict[str, float]:
+    """Return the shares of the partitions' time in which they waited, by cause, of a train record."""
+    waits = train.get("waits")
+    return {name: number(share, 0.0) for name, share in waits.items()} if isinstance(waits, dict) else {}
 
 
 def _staleness_of(shards: Records) -> tuple[float, float]:

@@ -58,6 +58,12 @@ class RunLog:
         return self.log.jobs
 
     @property
+    def result(self) -> Mapping[str, Any]:
+        """summary.json where it is of the last job, which has ended in order; else nothing."""
+        last = self.jobs[-1] if self.jobs else None
+        return self.summary if last is None or last.ended or not last.began else {}
+
+    @property
     def name(self) -> str:
         """What the run is called."""
         return self.path.resolve().name

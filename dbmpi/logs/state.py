@@ -3,9 +3,11 @@
 import math
 import shlex
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_STOPPED
 from dbmpi.logs.records import number
@@ -70,7 +72,7 @@ def state_of(run: RunLog) -> State:
     if held is not None and owner is not None and not owner.is_over():
         return _held(run, owner, held.renewed_s)
     if run.finished:
-        status = _status(run, STATUS_OK)
+        status = _status(run.summary, STATUS_OK)
         how = "finished" if status == STATUS_OK else f"ended with status {status}"  # as one that diverged
         return State(f"{how}: {_reason(run)}", runs=False, status=status)
     if held is not None and owner is None:
@@ -102,8 +104,8 @@ def ago(seconds: float) -> str:
 
 def _ended(run: RunLog) -> State:
     """Return the state of a run that nobody has, and that has not finished."""
-    told = bool(run.summary) and (not run.jobs or run.jobs[-1].ended or not run.jobs[-1].began)
-    status = _status(run, STATUS_FAILURE) if told else STATUS_FAILURE
+    told = bool(run.result)
+    status = _status(run.result, STATUS_FAILURE)
     if told and status == STATUS_STOPPED:
         text = f"stopped: {_reason(run)}; {go_on(run)}"
     elif told:
@@ -113,9 +115,9 @@ def _ended(run: RunLog) -> State:
     return State(text, runs=False, status=status)
 
 
-def _status(run: RunLog, other: int) -> int:
-    """Return the exit status that the last job has said; `other` where it has said none that there is."""
-    said = number(run.summary.get("status"))
+def _status(summary: Mapping[str, Any], other: int) -> int:
+    """Return the exit status that a job has said; `other` where it has said none that there is."""
+    said = number(summary.get("status"))
     return int(said) if 0 <= said < 256 else other
 
 

@@ -17,7 +17,7 @@ What a run measures goes into three files of its directory:
 
 This page says what each field means, in which unit, and since which version of the schema it is there.
 Now it is version {VERSION}. A record of kind `job` with `began` true says which version the records after
-it have; one that does not was written by dbmpi 0.1.0, whose version is 1; version 1 grew, so its older
+it have; where none says so it is version 1, of runs before there were versions; it grew, so its older
 records lack some of its fields. A run that goes on appends to `metrics.jsonl`, so a file may hold both.
 Fields are never taken away from a version, nor given another meaning; a reader should pass over what it
 does not know.
@@ -25,6 +25,29 @@ does not know.
 A type is as JSON has it. `[float]` is a list, `{{float}}` a table by names, and `float?` may be null.
 What is not finite is null, as JSON has no other word for it. *Always* means: in every record of that
 version.
+
+## Several jobs
+
+A run that goes on does so from a checkpoint, and `time_s`, `step` and `examples` with it. What a job had
+recorded after its last checkpoint, as when it was killed, is in the file, and was done again by the next
+one. Leave it out before you draw a curve:
+
+```python
+import json
+
+records = []
+for line in open("runs/a/metrics.jsonl"):
+    if not line.endswith("\\n"):
+        break  # half a line: see below
+    record = json.loads(line)
+    if record["kind"] == "job" and record["began"]:
+        records = [one for one in records if one["time_s"] <= record["time_s"]]
+    records.append(record)
+```
+
+While a run goes on, and after a job that was killed, the last line may be half of one; the next job removes
+it. `python -m dbmpi.report RUN --csv DIR` writes tables in which what was done again is marked
+([the report](report.md#tables)).
 
 ## How fine the records are
 

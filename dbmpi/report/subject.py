@@ -70,12 +70,12 @@ class Subject:
         return max(1, 1 + max((one.partition for one in self.ranks), default=0))
 
     def summed(self, name: str) -> float:
-        """Return a number of summary.json; not a number where there is none."""
-        return number(self.run.summary.get(name))
+        """Return a number of the summary of the last job; not a number where there is none."""
+        return number(self.run.result.get(name))
 
     def table(self, name: str) -> Mapping[str, Any]:
-        """Return an object of summary.json; an empty one where there is none."""
-        found = self.run.summary.get(name)
+        """Return an object of the summary of the last job; an empty one where there is none."""
+        found = self.run.result.get(name)
         return found if isinstance(found, dict) else {}
 
     def axes(self, records: Records) -> dict[str, Array]:

@@ -44,10 +44,10 @@ def _loss(subject: Subject) -> float:
 def _course(subject: Subject, train: Records) -> Iterator[Figure]:
     run = subject.run
     rate, passed_s = subject.summed("examples_per_s"), subject.summed("train_s")
-    if not run.finished and len(train):
+    if not np.isfinite(rate) and len(train):
         rate = float(np.nanmedian(train.column("examples_per_s")))
     last = max(run.log.kinds.values(), key=lambda one: one.column("time_s")[-1], default=None)
-    if not np.isfinite(passed_s) or not run.finished:
+    if not np.isfinite(passed_s):
         passed_s = run.jobs[-1].last_s if run.jobs else np.nan
     examples = _last(last, "examples") if last is not None else np.nan
     yield Figure("Examples per second", numbers.short(rate) if np.isfinite(rate) else numbers.UNKNOWN)
@@ -60,10 +60,10 @@ def _course(subject: Subject, train: Records) -> Iterator[Figure]:
 
 def _asynchrony(subject: Subject) -> Iterator[Figure]:
     refused = sum(number(one, 0.0) for one in subject.table("refused").values())
-    updates, staleness = subject.summed("updates"), subject.summed("staleness_mean")
+    updates, (staleness, largest) = subject.summed("updates"), _staleness(subject)
+    if np.isfinite(staleness):
+        yield Figure("Mean staleness", numbers.number(staleness), f"at most {numbers.number(largest)}")
     if updates > 0:
-        largest = f"at most {numbers.number(subject.summed('staleness_max'))}"
-        yield Figure("Mean staleness", numbers.number(staleness), largest)
         yield Figure("Updates", numbers.short(updates), f"{numbers.number(refused)} pushes of pieces refused")
     if subject.batch:
         iterations = subject.run.records("iteration").valid
@@ -76,7 +76,22 @@ def _asynchrony(subject: Subject) -> Iterator[Figure]:
     for name, told in LOST.items():
         if subject.summed(name) > 0:
             yield Figure(told[0], numbers.short(subject.summed(name)), told[1])
-    yield Figure("Processor share", _percent(subject.summed("core_share")), "of the time they computed")
+    yield Figure("Core share", _percent(subject.summed("core_share")), "CPU time of the time computed")
+
+
+def _staleness(subject: Subject) -> tuple[float, float]:
+    """Return the mean and the largest staleness: of the whole run, or so far, by its train records."""
+    if subject.run.result:
+        told = subject.summed("updates") > 0
+        return (
+            (subject.summed("staleness_mean"), subject.summed("staleness_max")) if told else (np.nan, np.nan)
+        )
+    train = subject.run.records("train").valid
+    means, largest = train.column("staleness_mean"), train.column("staleness_max")
+    known = np.isfinite(means) & np.isfinite(largest) & (train.column("interval_s") > 0)
+    if not known.any():
+        return np.nan, np.nan
+    return float(np.average(means[known], weights=train.column("interval_s")[known])), largest[known].max()
 
 
 def _last(records: Records, field: str) -> float:

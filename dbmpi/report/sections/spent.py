@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbmpi.logs.records import number
+from dbmpi.logs.waits import BETWEEN
 from dbmpi.report.causes import CAUSES
 from dbmpi.report.sections.replicas import summed
 from dbmpi.report.subject import Subject
-
-BETWEEN = "coordinator"  # the wait that is not within `busy_s`
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,7 @@ class Spent:
 
 def spent(subject: Subject) -> Spent | None:
     """Return it; None where nothing tells."""
-    jobs = subject.run.jobs
-    told = not jobs or jobs[-1].ended or not jobs[-1].began
-    found = _of_summary(subject) if told else _of_records(subject)
+    found = _of_summary(subject) if subject.run.result else _of_records(subject)
     return found if found is not None and found.available_s > 0 else None
 
 

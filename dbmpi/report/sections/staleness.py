@@ -20,7 +20,7 @@ MOST_VALUES = 4096  # of a histogram that are read
 SHOWN = 0.995  # of all updates have a staleness with a bar of its own
 LEAD = (
     "The staleness of a push is how many updates of its piece of the parameters came between the fetch that "
-    "its gradient was computed from, and the push. 0 is serial; about the number of replicas is usual."
+    "its gradient was computed from, and the push. 0 is serial; one less than there are replicas is usual."
 )
 
 

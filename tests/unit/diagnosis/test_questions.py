@@ -259,3 +259,16 @@ def test_goodput_of_a_run_that_has_lasted():
     counts = {"goodput": 0.3, "available_s": 400.0}
     assert severities(about("goodput", train(FALLING), summary=counts)) == ["warning"]
     assert severities(about("goodput", train(FALLING), summary=counts | {"available_s": 40.0})) == []
+
+
+def test_minibatches_are_counted_from_the_begin_of_the_job():
+    """Though the first record has few, as ranks begin one after another."""
+    slow, rest = (
+        record("train", at, step, interval_s=s) for at, step, s in [(0.1, 20, 0.1), (0.5, 180, 0.4)]
+    )
+    assert "180 minibatches" in about("goodput", [slow, rest])[0].figure
+
+
+def test_a_loss_has_fallen_from_where_it_began_and_not_from_where_it_shot_up_to():
+    shot_up = [20.8, *FALLING]
+    assert "from 2.4 to 0.4" in about("learning", train(shot_up), summary=KNOWN)[0].text

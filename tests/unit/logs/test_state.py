@@ -133,6 +133,29 @@ def test_five_lines_of_a_run_that_goes_on(run):
     assert said[4].endswith(" ago; at 1:04 event 4; at 1:03 event 3; at 1:02 event 2")
 
 
+def test_what_a_run_took_that_has_ended_is_told_of_all_of_it(run):
+    train = {"kind": "train", "loss": 0.5, "examples_per_s": 9000.0, "waits": {"data": 0.9}}
+    train |= {"staleness_mean": 0.1, "staleness_max": 1}
+    summary = {
+        "status": 0,
+        "examples_per_s": 500.0,
+        "busy_s": 9.0,
+        "waits_s": {"fetch": 3.0, "coordinator": 1.0},
+    }
+    summary |= {"updates": 10, "staleness_mean": 2.0, "staleness_max": 7}
+    (run / "summary.json").write_text(json.dumps(summary))
+    begin, end = ({"kind": "job", "began": began} for began in (True, False))
+    lines(run, begin, train, end)
+    ended = open_run(run)
+    assert "500 examples/s" in brief.progress(ended, runs=False)
+    told = "staleness 2.0, at most 7; partitions wait 40% of their time: fetch 30%, coordinator 10%"
+    assert brief.health(ended) == told
+    lines(run, begin, end, begin, train)  # a later job goes on: the summary is not of it
+    assert (
+        brief.health(open_run(run)) == "staleness 0.1, at most 1; partitions wait 90% of their time: data 90%"
+    )
+
+
 @pytest.mark.parametrize("name", ["downpour", "sandblaster", "finished"])
 def test_old_runs_are_told(name, capsys):
     code = status.main([str(SAVED / name)])
@@ -205,6 +228,18 @@ def test_watching_ends_with_the_run(run, capsys, monkeypatch):
     assert status.main([str(run), "--watch", "0.5"]) == STATUS_STOPPED
     assert looks == [0.5, 0.5]
     assert len(capsys.readouterr().out.splitlines()) == 15
+
+
+def test_in_a_narrow_window_what_is_watched_loses_no_word(run, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1)
+    monkeypatch.setattr(status.os, "get_terminal_size", lambda _: os.terminal_size((40, 24)))
+    status.main([str(run)])
+    whole = capsys.readouterr().out.partition(" ago")[0]
+    assert status.main([str(run), "--watch"]) == STATUS_STOPPED
+    rows = capsys.readouterr().out.splitlines()
+    assert max(map(len, rows)) < 40
+    assert "".join(rows).replace(" ", "").startswith("".join(whole.split()))
 
 
 @pytest.mark.parametrize("words", [["--watch", "0"], ["--watch", "nan"], ["--watch", "x"]])

@@ -1,19 +1,33 @@
 """The tables of records: the page, and what was written by version 0.1.0."""
 
 import json
+from typing import Any
 
 import pytest
 
+from dbmpi.logs.run import open_run
 from dbmpi.output.records_page import page
 from dbmpi.output.schema import ABOUT, KINDS, SUMMARY, fields_of
 from tests import ROOT
 from tests.doubles.record_fields import fits, wrong, wrong_records
+from tests.doubles.recorded import whole
 
 SAVED = sorted((ROOT / "tests" / "saved").glob("*/*/"))
 
 
 def test_the_page_is_that_of_the_tables():
     assert (ROOT / "docs" / "records.md").read_text() == page()
+
+
+def test_the_page_tells_how_to_leave_out_what_was_done_again(tmp_path, monkeypatch):
+    path = whole(tmp_path / "runs" / "a")
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tra')  # of a job that was killed
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(page().partition("```python\n")[2].partition("```")[0], found)
+    kept = [one["time_s"] for one in found["records"] if one["kind"] == "train"]
+    assert kept == open_run(path).records("train").valid.column("time_s").tolist() == list(range(1, 61))
 
 
 @pytest.mark.parametrize("kind", KINDS)

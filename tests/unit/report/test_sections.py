@@ -8,7 +8,7 @@ import pytest
 from dbmpi.logs.run import open_run
 from dbmpi.report import content
 from dbmpi.report.blocks import Bar, Chart, Note, Section, Table
-from dbmpi.report.sections import differences, events, life, ranks, rates, staleness
+from dbmpi.report.sections import differences, events, figures, life, ranks, rates, staleness
 from dbmpi.report.sections.spent import spent
 from dbmpi.report.subject import Subject, named
 from tests import ROOT
@@ -221,3 +221,26 @@ def test_the_seconds_of_goodput_add_up(tmp_path: Path) -> None:
     assert isinstance(table, Table) and "67.2%" in table.caption
     bars = [row[1] for row in table.rows]
     assert sum(part[1] for bar in bars if isinstance(bar, Bar) for part in bar.parts) == pytest.approx(372.0)
+
+
+def test_key_figures_of_a_run_that_goes_on_are_its_own(tmp_path: Path) -> None:
+    """And not those of the job before, whose summary is there."""
+    run = Recorded(tmp_path / "run")
+    run.begin()
+    for second in (1.0, 2.0):
+        run.second(second)
+    run.describe()
+    found = {one.name: one for one in figures.figures(named([open_run(run.write())])[0])}
+    assert found["Mean staleness"].value == "2.5" and "9" in found["Mean staleness"].remark
+    assert "Updates" not in found and "Core share" not in found
+
+
+def test_key_figures_of_a_run_that_was_stopped_are_those_of_its_summary(tmp_path: Path) -> None:
+    run = Recorded(tmp_path / "run")
+    run.begin()
+    for second in range(1, 61):
+        run.second(second)
+    run.describe()
+    run.end(60.0, finished=False)
+    found = {one.name: one.value for one in figures.figures(named([open_run(run.write())])[0])}
+    assert found["Examples per second"] == "640" and found["Training time"] == "60 s"
