@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_STOPPED
-from dbmpi.logs.records import number
+from dbmpi.logs.records import whole
+from dbmpi.logs.regular import regular
 from dbmpi.logs.run import RunLog
 from dbmpi.output import run_directory
 from dbmpi.output.view import duration
 from dbmpi.ownership import record
 from dbmpi.ownership.record import Owner
-from dbmpi.text import has_control
+from dbmpi.text import decoded, has_control
 
 LONGEST = 200  # characters of what a file says
+LARGEST_STATUS = 255  # of a process
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def ago(seconds: float) -> str:
 def _ended(run: RunLog) -> State:
     """Return the state of a run that nobody has, and that has not finished."""
     told = bool(run.summary) and (not run.jobs or run.jobs[-1].ended or not run.jobs[-1].began)
-    status = int(number(run.summary.get("status"), STATUS_FAILURE)) if told else STATUS_FAILURE
+    status = whole(run.summary.get("status")) if told else STATUS_FAILURE
+    if not 0 <= status <= LARGEST_STATUS:
+        status = STATUS_FAILURE
     if told and status == STATUS_STOPPED:
         text = f"stopped: {_reason(run)}; {go_on(run)}"
     elif told:
@@ -114,8 +118,9 @@ def _ended(run: RunLog) -> State:
 def _reason(run: RunLog) -> str:
     """Return why the last job ended, as it has said."""
     said = run.summary.get("stop_reason")
-    with suppress(OSError, ValueError):
-        said = said or (run.path / run_directory.FINISHED).read_text()[:LONGEST].strip()
+    if not said and run.finished:
+        with suppress(OSError), regular(run.path / run_directory.FINISHED) as file:
+            said = decoded(file.read(LONGEST)).strip()
     text = said if isinstance(said, str) else ""
     return "no reason is told" if not text or has_control(text) else text[:LONGEST]
 

@@ -259,3 +259,20 @@ def test_goodput_of_a_run_that_has_lasted():
     counts = {"goodput": 0.3, "available_s": 400.0}
     assert severities(about("goodput", train(FALLING), summary=counts)) == ["warning"]
     assert severities(about("goodput", train(FALLING), summary=counts | {"available_s": 40.0})) == []
+
+
+@pytest.mark.parametrize(
+    ("described", "replica"),
+    [
+        ({"nodes": [{"host": "a", "cores": 0}]}, 0),
+        ({"ranks": [{"role": "replica 0", "node": 0, "cores": "0-999999999999"}] * 3}, 0),
+        ({}, float("inf")),
+        ({}, float("nan")),
+        ({}, []),
+    ],
+)
+def test_whatever_a_run_has_left_there_is_a_verdict(described, replica):
+    text = '[train]\nalgorithm = "sandblaster"\n'
+    portions = [record("replica", 9.0, replica=replica, done=100), record("replica", 9.0, replica=1, done=9)]
+    assert about("learning", [*train(FALLING), *portions], text, **described)
+    assert about("learning", train(FALLING), **described)
