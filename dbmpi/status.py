@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_USER_ERROR, UserError
 from dbmpi.screen import reported, screens
+from dbmpi.text import one_line
 
 if TYPE_CHECKING:
     from dbmpi.logs.run import RunLog
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _show(given.run_dir) if given.watch is None else _watch(given.run_dir, given.watch)
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {one_line(error)}", file=sys.stderr)
         return STATUS_USER_ERROR
     except KeyboardInterrupt:
         return STATUS_INTERRUPTED
@@ -97,7 +98,8 @@ def _look(path: Path) -> tuple[list[str], int, bool]:
         run = open_run(path)
         state = state_of(run)
     said = lines(run, state, _alarm(run, state.runs))
-    return [*said, *(f"problem   {problem}" for problem in run.problems)], state.status, state.runs
+    problems = [f"problem   {one_line(problem)}" for problem in run.problems]
+    return [*said, *problems], state.status, state.runs
 
 
 def _alarm(run: "RunLog", in_part: bool) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 Trail = tuple[str, ...]  # ("train", "target", "accuracy")
 SHOWN = 60  # characters of a value in a message
+LONGEST = 2000  # of a message: names of files may be long
 
 
 def listed(items: list[str]) -> str:
@@ -57,6 +58,11 @@ def plain(text: str, most: int = 300) -> str:
     """Return a text from outside for a message: on one line, printable anywhere, not too long."""
     text = "".join(one if one == " " or one.isprintable() else ascii(one)[1:-1] for one in text)
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def one_line(error: Exception | str) -> str:
+    """Return what an error says as one line: names of files in it may be anything."""
+    return plain(str(error), LONGEST)
 
 
 def decoded(text: bytes) -> str:

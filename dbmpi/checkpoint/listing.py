@@ -15,7 +15,7 @@ from dbmpi.checkpoint.directory import CHECKPOINTS, checkpoint_directory, checkp
 from dbmpi.checkpoint.manifest import Checkpoint, Manifest
 from dbmpi.checkpoint.whole_file import Damaged
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.text import listed, nearest
+from dbmpi.text import listed, nearest, one_line
 
 MOST = 5  # runs in a message
 PROGRAM = "python -m dbmpi.checkpoint"
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return show(given.run_dir, given.show) if given.show is not None else report(given.run_dir)
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {one_line(error)}", file=sys.stderr)
         return STATUS_USER_ERROR
 
 

@@ -24,12 +24,11 @@ from dbmpi.data.guess import Guess, data_sets, guess, written_by_pandas
 from dbmpi.data.hdf5 import explain_errors
 from dbmpi.data.split import Split
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.text import plain, several, show
+from dbmpi.text import one_line, several, show
 
 PROGRAM = "python -m dbmpi.data"
 MOST_SETS, MOST_CLASSES = 30, 20  # shown
 COUNTED = 1 << 22  # classes
-LONGEST = 2000  # characters of a message
 SUFFICES = 256 << 20  # bytes of inputs that are all read, if --all does not say so
 
 
@@ -48,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in report(given.file, given.set, given.all):
             print(line, flush=True)
     except UserError as error:
-        print(f"dbmpi: error: {plain(str(error), LONGEST)}", file=sys.stderr)
+        print(f"dbmpi: error: {one_line(error)}", file=sys.stderr)
         return STATUS_USER_ERROR
     return STATUS_OK
 

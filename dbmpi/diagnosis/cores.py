@@ -5,6 +5,7 @@ of this run where more of them compute than there are cores, or are bound to the
 somebody else.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from dbmpi.logs.records import number
 LACKING = 0.2  # of the time computed without a core: shards and the coordinator take a tenth on a full node
 LACKING_BESIDE = 0.35  # of it, where no more compute than there are cores: shards may take as much
 MOSTLY_LACKING = 0.5  # of the time: two ranks share each core, and both might as well be one
+CORE = r"\d{1,6}"
 CROWDED = 1.25  # threads that compute for a core, where no core share is recorded
 VERY_CROWDED = 2.0  # threads that compute for a core
 
@@ -102,9 +104,9 @@ def nodes(evidence: Evidence) -> list[Mapping[str, Any]]:
 
 def computing_per_core(evidence: Evidence) -> float:
     """Return the threads that compute for each core of the fullest node; not a number: not known."""
-    found = [_on(evidence, at, node) / number(node.get("cores")) for at, node in enumerate(nodes(evidence))]
-    known = [one for one in found if np.isfinite(one)]
-    return max(known, default=np.nan)
+    cores = [number(node.get("cores"), 0.0) for node in nodes(evidence)]
+    found = [_on(evidence, at, nodes(evidence)[at]) / count for at, count in enumerate(cores) if count > 0]
+    return max((one for one in found if np.isfinite(one)), default=np.nan)
 
 
 def _on(evidence: Evidence, at: int, node: Mapping[str, Any]) -> float:
@@ -130,6 +132,6 @@ def core_numbers(text: str) -> frozenset[int]:
     found = set[int]()
     for part in text.split(","):
         first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
+        if re.fullmatch(CORE, first) and re.fullmatch(CORE, last or first):
             found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)

@@ -14,7 +14,7 @@ from dbmpi.diagnosis.cores import lacking
 from dbmpi.diagnosis.evidence import Evidence
 from dbmpi.diagnosis.finding import Finding, Severity, graded
 from dbmpi.diagnosis.of_replicas import core_shares, sums
-from dbmpi.logs.records import number
+from dbmpi.logs.records import number, whole
 
 SLOWER = 0.4  # below the median of the others, as a share of it: equal cores differ by a tenth or two
 SLOWER_LACKING = 0.2  # below, where it lacks cores that the others have: then it is no chance
@@ -137,7 +137,7 @@ def _portions(evidence: Evidence) -> Paces | None:
     config = evidence.run.config
     if not len(records) or (config is not None and config.sandblaster.deterministic):
         return None
-    last = {int(number(row.get("replica"), 0)): number(row.get("done")) for row in records.rows}
+    last = {whole(row.get("replica"), 0): number(row.get("done")) for row in records.rows}
     done = np.array([last[replica] for replica in sorted(last)])
     if not np.nanmean(done) >= LEAST_PORTIONS:
         return None

@@ -1,7 +1,10 @@
 """The verdict on a run: all that its records show, worst first. Pure."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+
+import numpy as np
 
 from dbmpi.diagnosis import (
     boundary,
@@ -30,7 +33,12 @@ def findings(run: RunLog) -> list[Finding]:
 
     The run may go on, have failed, or be of an older version: it is judged by what there is.
     """
-    evidence = Evidence(run)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # records may have any numbers, and none
+        return _findings(Evidence(run))
+
+
+def _findings(evidence: Evidence) -> list[Finding]:
     curve, shares = Curve(evidence), Shares.of(evidence)
     found = [*_questions(evidence, curve, shares)]
     if not evidence.enough:

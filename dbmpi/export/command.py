@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.text import one_line
 
 PROGRAM = "python -m dbmpi.export"
 KINDS = """the name of OUT says what it becomes:
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = Asked(given.out, given.torch, given.external_data, given.replace)
         print(export(given.model, asked))
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {one_line(error)}", file=sys.stderr)
         return STATUS_USER_ERROR
     except KeyboardInterrupt:
         print(f"dbmpi: interrupted; {given.out} is not written", file=sys.stderr)

@@ -83,7 +83,8 @@ class Evaluation:
         self._counts.add(workspace, boundary, expected, self._figures)
         if self._confusion is not None:
             said_B = workspace.merged[ARGMAX].astype(np.int64)
-            np.add.at(self._confusion, (expected, said_B), 1)
+            known_B = said_B >= 0  # an answer that is not a number is none
+            np.add.at(self._confusion, (expected[known_B], said_B[known_B]), 1)
 
     def totals(self) -> Totals:
         """Return what was counted."""

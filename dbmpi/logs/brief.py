@@ -9,10 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dbmpi.checkpoint.directory import MANIFEST, checkpoint_directory, checkpoint_numbers
 from dbmpi.data.portions import examples_in
 from dbmpi.errors import UserError
-from dbmpi.logs.records import Fields, Records, number
+from dbmpi.logs.records import Fields, Records, number, whole
+from dbmpi.logs.regular import regular
 from dbmpi.logs.run import RunLog
 from dbmpi.logs.state import State, ago
 from dbmpi.logs.waits import wait_shares
@@ -20,6 +23,7 @@ from dbmpi.output.view import ProgressLimits, View, duration, parts
 from dbmpi.text import plain, several
 
 NAMES = "state", "roles", "progress", "health", "last"
+RATE_S = 1.0  # over which examples a second are told
 EVENTS = 3  # in the last line, the newest
 MOST_ROWS = 1e15  # of a training set; more is told by no run
 LEAST_SHARE = 0.005  # of waits that are told
@@ -62,7 +66,9 @@ def progress(run: RunLog, runs: bool) -> str:
         accuracy=number(moment.get("accuracy")),
         test_loss=number(evaluated.get("loss")),
         test_accuracy=number(evaluated.get("accuracy")),
-        examples_per_s=number(run.result.get("examples_per_s"), number(moment.get("examples_per_s"))),
+        examples_per_s=number(
+            run.result.get("examples_per_s"), _rate(run.records("iteration") or run.records("train"))
+        ),
         iteration=_count(moment.get("iteration")),
         held_out=str(evaluated.get("split", "test")),
         since_s=run.jobs[-1].first_s if run.jobs[-1].began else 0.0,
@@ -80,6 +86,17 @@ def _count(value: object) -> int:
     """Return a count of a record; 0 where it is none."""
     count = number(value)
     return int(count) if math.isfinite(count) else 0
+
+
+def _rate(learned: Records) -> float:
+    """Return examples a second over the last `RATE_S` of a job: a single record may be of a moment."""
+    if not len(learned):
+        return math.nan
+    with np.errstate(all="ignore"):  # records may have any numbers
+        rates, interval_s, time_s = (learned.column(f) for f in ("examples_per_s", "interval_s", "time_s"))
+        last = (learned.jobs == learned.jobs[-1]) & (time_s > time_s[-1] - RATE_S) & (interval_s > 0)
+        mean = float((rates * interval_s)[last].sum() / interval_s[last].sum())
+    return mean if math.isfinite(mean) else float(rates[-1])  # as of version 1, or of iterations
 
 
 def _limits(run: RunLog, train: Fields) -> ProgressLimits:
@@ -123,7 +140,7 @@ def _shares_now(train: Fields) -> dict[str, float]:
 
 def _staleness_of(shards: Records) -> tuple[float, float]:
     """Return the mean and the largest staleness that shards have seen, by the last record of each."""
-    newest = {row.get("shard"): row for row in shards.rows}.values()
+    newest = {whole(row.get("shard")): row for row in shards.rows}.values()
     updates = [number(row.get("updates"), 0.0) for row in newest]
     if not sum(updates):
         return math.nan, math.nan
@@ -162,8 +179,9 @@ def _checkpoint(path: Path) -> str:
 
 def _taken(manifest: Path) -> float | None:
     """Return when a checkpoint was taken, in seconds since the epoch; None where that cannot be read."""
-    with suppress(OSError, ValueError, RecursionError, AttributeError, TypeError):
-        content: Any = json.loads(manifest.read_bytes())
+    readable = suppress(OSError, ValueError, RecursionError, AttributeError, TypeError, OverflowError)
+    with readable, regular(manifest) as file:
+        content: Any = json.loads(file.read())
         at = datetime.fromisoformat(content.get("time"))
         return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
     return None

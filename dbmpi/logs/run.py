@@ -2,20 +2,24 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dbmpi.config.load import loads
 from dbmpi.config.sections import Config
 from dbmpi.errors import UserError
 from dbmpi.logs.records import Job, RecordFile, Records, parse, whole
+from dbmpi.logs.regular import regular
 from dbmpi.output import run_directory
+from dbmpi.output.lines import LONGEST_LINE
 from dbmpi.ownership.record import OWNER
 
 NO_RECORDS = Records()
+MOST_BYTES = 64 << 20  # of a file that is read whole: a million ranks take less
 
 
 @dataclass(frozen=True)
@@ -143,21 +147,39 @@ def _object(path: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def _records(path: Path, problems: list[str], last_bytes: int | None) -> RecordFile:
-    content = _content(path / run_directory.METRICS, problems, last_bytes) or b""
-    if last_bytes is not None and len(content) >= last_bytes:
-        content = content.partition(b"\n")[2]  # the first line is half of one
-    return parse(content.decode("utf-8", "replace").split("\n"))
-
-
-def _content(path: Path, problems: list[str], last_bytes: int | None = None) -> bytes | None:
-    """Return the content of a file, or its end; None where there is none yet, or it cannot be read."""
+    """Return the records, or the last of them; none where there are none yet, or they cannot be read."""
+    metrics = path / run_directory.METRICS
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
-            if last_bytes is not None:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - last_bytes))
-            return file.read()
+        with regular(metrics) as file:
+            return parse(_lines(file, last_bytes))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        problems.append(f"{metrics} cannot be read: {error.strerror}")
+    return parse(())
+
+
+def _lines(file: IO[bytes], last_bytes: int | None) -> Iterator[str]:
+    """Yield the lines of a file, or the last ones; what is longer than a line may be comes in parts."""
+    size = os.fstat(file.fileno()).st_size
+    if last_bytes is not None and size > last_bytes:
+        file.seek(size - last_bytes)
+        file.readline()  # half of one
+    for line in iter(partial(file.readline, LONGEST_LINE), b""):
+        yield line.decode("utf-8", "replace")
+
+
+def _content(path: Path, problems: list[str]) -> bytes | None:
+    """Return the content of a file; None where there is none yet, or it cannot be read."""
+    try:
+        with regular(path) as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         problems.append(f"{path} cannot be read: {error.strerror}")
         return None
+    if len(content) <= MOST_BYTES:
+        return content
+    problems.append(f"{path} is longer than a run writes it: it is not read")
+    return None

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_STOPPED
-from dbmpi.logs.records import number
+from dbmpi.logs.regular import regular
 from dbmpi.logs.run import RunLog
 from dbmpi.output import run_directory
 from dbmpi.output.view import duration
 from dbmpi.ownership import record
 from dbmpi.ownership.record import Owner
-from dbmpi.text import has_control
+from dbmpi.text import decoded, has_control
 
 LONGEST = 200  # characters of what a file says
+LARGEST_STATUS = 255  # of a process
 
 
 @dataclass(frozen=True)
@@ -117,15 +118,16 @@ def _ended(run: RunLog) -> State:
 
 def _status(summary: Mapping[str, Any], other: int) -> int:
     """Return the exit status that a job has said; `other` where it has said none that there is."""
-    said = number(summary.get("status"))
-    return int(said) if 0 <= said < 256 else other
+    said = whole(summary.get("status"))
+    return said if 0 <= said <= LARGEST_STATUS else other
 
 
 def _reason(run: RunLog) -> str:
     """Return why the last job ended, as it has said."""
     said = run.summary.get("stop_reason")
-    with suppress(OSError, ValueError):
-        said = said or (run.path / run_directory.FINISHED).read_text()[:LONGEST].strip()
+    if not said and run.finished:
+        with suppress(OSError), regular(run.path / run_directory.FINISHED) as file:
+            said = decoded(file.read(LONGEST)).strip()
     text = said if isinstance(said, str) else ""
     return "no reason is told" if not text or has_control(text) else text[:LONGEST]
 

@@ -60,10 +60,10 @@ class Figures:
             figures[self.measures.size - 1] += among
 
     def _add_pairs(self, said_B: Array, labels_B: Array, pairs: Array) -> None:
-        """Add how often each class was taken for each, where that is counted."""
+        """Add how often each class was taken for each, where that is counted; not a number is none."""
         if len(pairs):
             which_B = labels_B * self.measures.units + said_B.astype(np.int64)
-            pairs += np.bincount(which_B, minlength=len(pairs))
+            pairs += np.bincount(which_B[said_B >= 0], minlength=len(pairs))
 
     def _ahead(self, workspace: Workspace, boundary: Boundary, labels_B: Array) -> Array:
         """Return how many units come before the target, of equal ones those of a lower index; at partition 0.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 LEAST_WANTED = "staleness", "test", "speed", "accuracy", "iteration", "left", "loss"
 SHORTER = (("accuracy ", "acc "), (" examples/s", "/s"), ("iteration ", "it "), ("staleness ", "stale "))
 BAR, SHORTEST_BAR = 20, 8  # columns
+LONGEST_S = 1e8  # of the time that is left, three years: more is said of a run without a limit
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _named(view: View, limits: ProgressLimits) -> dict[str, str]:
     said["speed"] = f"{view.examples_per_s:,.0f} examples/s"
     if math.isfinite(view.staleness):
         said["staleness"] = f"staleness {view.staleness:.1f}"
-    if math.isfinite(left_s := limits.left_s(view)):
+    if (left_s := limits.left_s(view)) < LONGEST_S:
         said["left"] = f"{duration(left_s)} left"
     return said
 
@@ -132,8 +133,11 @@ def _columns(character: str) -> int:
 
 def cut(text: str, columns: int) -> str:
     """Return the beginning of a text that takes at most so many columns."""
-    while width(text) > max(0, columns):
-        text = text[:-1]
+    taken = 0
+    for at, character in enumerate(text):
+        taken += _columns(character)
+        if taken > columns:
+            return text[:at]
     return text
 
 

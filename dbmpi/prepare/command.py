@@ -14,11 +14,10 @@ from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserE
 from dbmpi.imports import unloadable
 from dbmpi.prepare.kind import Kind, whole
 from dbmpi.prepare.kinds import KINDS
-from dbmpi.text import plain
+from dbmpi.text import one_line, plain
 
 PROGRAM = "python -m dbmpi.prepare"
 DEFAULT_TEST_FRACTION = 0.1
-LONGEST = 2000  # characters of a message: names of files may be long
 LARGEST_SEED = 2**63 - 1
 
 
@@ -72,7 +71,7 @@ def _stopped_by_signals(out: Path) -> Iterator[None]:
 
 
 def _refused(problem: str) -> int:
-    print(f"dbmpi: error: {plain(problem, LONGEST)}", file=sys.stderr)
+    print(f"dbmpi: error: {one_line(problem)}", file=sys.stderr)
     return STATUS_USER_ERROR
 
 

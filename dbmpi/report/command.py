@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbmpi.errors import STATUS_INTERRUPTED, STATUS_OK, STATUS_USER_ERROR, UserError
+from dbmpi.text import one_line
 
 PROGRAM = "python -m dbmpi.report"
 WATCH_S, SHORTEST_S = 10.0, 1.0
@@ -25,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         report(Asked(given.runs, out, given.csv, given.watch or 0.0))
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {one_line(error)}", file=sys.stderr)
         return STATUS_USER_ERROR
     except KeyboardInterrupt:
         print("dbmpi: interrupted", file=sys.stderr)

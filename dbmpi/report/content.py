@@ -1,5 +1,6 @@
 """What a page holds: the sections of one run, or of several side by side."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,8 @@ class Content:
 
 def content(runs: Sequence[RunLog]) -> Content:
     """Return what a page of some runs holds; whatever numbers their records have."""
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of what is nowhere known
         return _content(runs)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dbmpi.files import write_text, writing
 from dbmpi.logs.records import Fields, Records
+from dbmpi.ownership.placed import placed, told
 from dbmpi.report.subject import Subject
 
+OPTION = "--csv"
 OWN = ("run", "job", "life_s", "superseded")  # columns that no record has
 OTHERS = "others"  # where kinds go whose names no file should have
 NAME = r"[a-z][a-z0-9_]{0,30}"
@@ -26,7 +27,7 @@ def write(subjects: Sequence[Subject], folder: Path) -> list[Path]:
     CannotWrite
         The folder cannot be made, or a file cannot be written.
     """
-    with writing(folder):
+    with told(folder, OPTION):
         folder.mkdir(parents=True, exist_ok=True)
     names = dict.fromkeys(kind for one in subjects for kind in one.run.log.kinds)
     files: dict[str, list[dict[str, Any]]] = {}
@@ -34,7 +35,8 @@ def write(subjects: Sequence[Subject], folder: Path) -> list[Path]:
         rows = files.setdefault(kind if re.fullmatch(NAME, kind) else OTHERS, [])
         rows += [row for subject in subjects for row in _rows(subject, subject.run.records(kind))]
     for name, rows in files.items():
-        write_text(folder / f"{name}.csv", table(rows))
+        with placed(folder / f"{name}.csv", OPTION) as path:
+            path.write_text(table(rows), "utf-8")
     return [folder / f"{name}.csv" for name in files]
 
 

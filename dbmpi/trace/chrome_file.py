@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
-from dbmpi.trace.files import RankFile
+from dbmpi.trace.rank_file import RankFile
 from dbmpi.trace.slices import Row, Slice
 
 LANES = 1000  # numbers of rows: a rank has so many, its own the first

@@ -7,12 +7,11 @@ import argparse
 import gzip
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from dbmpi.errors import STATUS_OK, STATUS_USER_ERROR, UserError
-from dbmpi.files import replacing
-from dbmpi.text import several
+from dbmpi.ownership.placed import check, placed
+from dbmpi.text import one_line, plain, several
 from dbmpi.trace.files import Job, open_job
 from dbmpi.trace.table import Share, table
 from dbmpi.trace.writing import Window, look, write
@@ -20,6 +19,7 @@ from dbmpi.trace.writing import Window, look, write
 PROGRAM = "python -m dbmpi.trace"
 ERROR_SHOWN_S = 1e-9
 PERFETTO, CHROME = "trace.pftrace", "trace.json.gz"
+BEGINS = b"\n", b"\x1f\x8b"  # of files in these formats
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,15 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         job = open_job(given.run_dir, given.job)
         out = given.output or given.run_dir / (CHROME if given.json else PERFETTO)
+        check(out, BEGINS, "trace")
         window, shares = look(job)
         _write(job, window, out, given.json)
     except UserError as error:
-        print(f"dbmpi: error: {error}", file=sys.stderr)
+        print(f"dbmpi: error: {one_line(error)}", file=sys.stderr)
         return STATUS_USER_ERROR
     for line in (*_told(job, window, out), "", *table(shares), "", *_explained(shares)):
         print(line)
     for problem in job.problems:
-        print(f"dbmpi: warning: {problem}", file=sys.stderr)
+        print(f"dbmpi: warning: {one_line(problem)}", file=sys.stderr)
     return STATUS_OK
 
 
@@ -70,7 +71,7 @@ def _write(job: Job, window: Window, out: Path, json: bool) -> None:
     if json:
         from dbmpi.trace.chrome_file import ChromeFile
 
-        with replacing(out) as path, gzip.open(path, "wt", compresslevel=4, encoding="utf-8") as text:
+        with placed(out) as path, gzip.open(path, "wt", compresslevel=4, encoding="utf-8") as text:
             chrome = ChromeFile(text)
             write(job, window, chrome)
             chrome.close()
@@ -79,7 +80,7 @@ def _write(job: Job, window: Window, out: Path, json: bool) -> None:
         from dbmpi.trace.perfetto_file import PerfettoFile
     except UserError as error:
         raise UserError(f"{error}; or give --json, which needs no package") from None
-    with replacing(out) as path, path.open("wb") as file:
+    with placed(out) as path, path.open("wb") as file:
         write(job, window, PerfettoFile(file))
 
 
@@ -105,9 +106,7 @@ def _told(job: Job, window: Window, out: Path) -> list[str]:
 
 
 def _mib(job: Job) -> str:
-    with suppress(KeyError):
-        return str(job.files[0].header["mib"])
-    return "?"
+    return plain(str(job.files[0].header.get("mib", "?")))
 
 
 def _explained(shares: Sequence[Share]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from dbmpi.extras import extra
-from dbmpi.trace.files import RankFile
+from dbmpi.trace.rank_file import RankFile
 from dbmpi.trace.slices import Row, Slice
 
 with extra("perfetto"):

@@ -76,12 +76,13 @@ def slices(records: Record, rank: int, names: Names, origin_s: float) -> Iterato
     for at in range(0, len(order), BLOCK):
         block = records[order[at : at + BLOCK]]
         starts, stops = (
-            np.rint((block[name] - origin_s) * 1e9).astype(np.int64).tolist() for name in ("start", "stop")
+            np.rint((block[name] - origin_s) * 1e9).astype(np.int64).clip(min=0).tolist()
+            for name in ("start", "stop")
         )
         for fields, start, stop in zip(block.tolist(), starts, stops, strict=True):
             while late and late[0][0] < start:
                 yield rows.placed(heappop(late)[2], None)
-            made = _slice(fields, max(start, 0), max(stop, 0), names, arrows)
+            made = _slice(fields, start, stop, names, arrows)
             if fields[KIND] == Kind.EXCHANGE and fields[DETAIL] & FETCH:
                 arrival = arrows.arrival(fields, stop)
                 heappush(late, (stop, next(numbers), arrival))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbmpi.arrays import Record
 from dbmpi.spans import Kind
-from dbmpi.trace.files import RankFile
+from dbmpi.trace.rank_file import RankFile
 
 COORDINATOR = "coordinator"
 ACTIVE = Kind.WORK, Kind.SERVE, Kind.ROUND, Kind.COMMAND, Kind.REPORT
@@ -141,4 +141,4 @@ def _row(one: Share, causes: Sequence[str]) -> list[str]:
     waits = [one.wait(cause) for cause in causes]
     shown = [one.active_s, *waits, one.span_s - one.active_s - sum(waits)]
     shares = [f"{max(0.0, value) / one.span_s:.1%}" if one.span_s else "-" for value in shown]
-    return [str(one.file.rank), str(one.file.header["role"]), f"{one.span_s:.2f}", *shares]
+    return [str(one.file.rank), one.file.role, f"{one.span_s:.2f}", *shares]

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from dbmpi.trace.files import Job, RankFile
+from dbmpi.trace.files import Job
+from dbmpi.trace.rank_file import RankFile
 from dbmpi.trace.slices import Names, Slice, slices
 from dbmpi.trace.table import Share, share
 
@@ -61,10 +62,10 @@ def look(job: Job) -> tuple[Window, list[Share]]:
 
 def write(job: Job, window: Window, writer: Writer) -> None:
     """Write a trace, a node after another and a rank after another."""
-    nodes = {int(file.header["node"]): str(file.header["host"]) for file in job.files}
+    nodes = {file.node: file.host for file in job.files}
     for number in sorted(nodes):
         writer.node(number, nodes[number])
         for file in job.files:
-            if int(file.header["node"]) == number:
+            if file.node == number:
                 names = Names(*(file.names(what) for what in ("causes", "works", "commands")))
                 writer.rank(file, slices(file.read(), file.rank, names, window.first_s))

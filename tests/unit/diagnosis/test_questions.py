@@ -272,3 +272,20 @@ def test_minibatches_are_counted_from_the_begin_of_the_job():
 def test_a_loss_has_fallen_from_where_it_began_and_not_from_where_it_shot_up_to():
     shot_up = [20.8, *FALLING]
     assert "from 2.4 to 0.4" in about("learning", train(shot_up), summary=KNOWN)[0].text
+
+
+@pytest.mark.parametrize(
+    ("described", "replica"),
+    [
+        ({"nodes": [{"host": "a", "cores": 0}]}, 0),
+        ({"ranks": [{"role": "replica 0", "node": 0, "cores": "0-999999999999"}] * 3}, 0),
+        ({}, float("inf")),
+        ({}, float("nan")),
+        ({}, []),
+    ],
+)
+def test_whatever_a_run_has_left_there_is_a_verdict(described, replica):
+    text = '[train]\nalgorithm = "sandblaster"\n'
+    portions = [record("replica", 9.0, replica=replica, done=100), record("replica", 9.0, replica=1, done=9)]
+    assert about("learning", [*train(FALLING), *portions], text, **described)
+    assert about("learning", train(FALLING), **described)

@@ -1,6 +1,8 @@
 """Runs, read from their directories."""
 
 import json
+import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +68,28 @@ def test_what_is_no_run_is_one_message(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="name the directory of a run"):
         open_run(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["config.toml", "run.json", "summary.json", "metrics.jsonl"])
+def test_what_is_no_file_is_told_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert [problem.endswith("cannot be read: it is no file") for problem in open_run(tmp_path).problems] == [
+        True
+    ]
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(name)
+    assert "too many" in open_run(tmp_path).problems[0].lower()
+
+
+def test_files_that_no_run_writes_are_not_read_into_memory(tmp_path: Path) -> None:
+    for name in ("run.json", "metrics.jsonl"):
+        (tmp_path / name).touch()
+        os.truncate(tmp_path / name, 65 << 20)
+    (tmp_path / "metrics.jsonl").open("a").write("\n" + line("train", 1.0) + "\n")
+    tracemalloc.start()
+    try:
+        run = open_run(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+    assert "is longer than a run writes it" in run.problems[0] and len(run.records("train")) == 1

@@ -156,6 +156,18 @@ def test_what_a_run_took_that_has_ended_is_told_of_all_of_it(run):
     )
 
 
+def test_the_rate_is_none_of_a_moment(run):
+    """The last record may be of a hundredth of a second."""
+    rates = [(0.0, 1.0, 9000.0), (5.0, 0.5, 1000.0), (5.5, 0.49, 1000.0), (5.51, 0.01, 90_000.0)]
+    names = "time_s", "interval_s", "examples_per_s"
+    lines(
+        run,
+        {"kind": "job", "began": True},
+        *({"kind": "train"} | dict(zip(names, one, strict=True)) for one in rates),
+    )
+    assert "1,890 examples/s" in brief.progress(open_run(run), runs=True)
+
+
 @pytest.mark.parametrize("name", ["downpour", "sandblaster", "finished"])
 def test_old_runs_are_told(name, capsys):
     code = status.main([str(SAVED / name)])
@@ -180,13 +192,46 @@ def test_whatever_is_in_its_files_there_are_five_lines(run, name, content, capsy
 
 def test_fields_may_be_anything(run, capsys):
     odd = {"step": float("nan"), "examples": "x", "epoch": [], "waits": {"a": None}, "wait_share": "b"}
-    odd |= {"loss": None, "staleness_mean": {}, "iteration": 1e999, "text": 7, "split": 3, "updates": "y"}
+    odd |= {
+        "loss": None,
+        "staleness_mean": {},
+        "iteration": 1e999,
+        "shard": [],
+        "text": 7,
+        "split": 3,
+        "updates": "y",
+    }
     kinds = "train", "iteration", "eval", "shard", "event", "job"
     lines(run, *({"kind": kind} | odd for kind in kinds))
     (run / "run.json").write_text(json.dumps({"equation": ["\x1b[2J"], "ranks": [3, {"host": {}}]}))
     assert status.main([str(owned(run, ALIVE))]) == STATUS_OK
     said = capsys.readouterr().out
     assert len(said.splitlines()) == 5 and "\x1b" not in said
+
+
+def test_what_is_no_file_is_not_waited_for(run, capsys):
+    (run / "summary.json").unlink()
+    manifest = max((run / "checkpoints").iterdir()) / "manifest.json"
+    manifest.unlink()
+    for path in (run / "finished", manifest):
+        os.mkfifo(path)
+    assert status.main([str(owned(run, OVER))]) == STATUS_OK
+    assert "finished: no reason is told" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", [float("nan"), 1e999, 1e300, -1, 256, "85", None, [], 10**400])
+def test_a_status_that_is_none_is_that_of_a_failure(run, said):
+    (run / "summary.json").write_text(json.dumps({"status": said}))
+    assert state_of(open_run(owned(run, OVER))).status == STATUS_FAILURE
+
+
+def test_names_of_files_are_told_on_one_line(tmp_path, capsys):
+    run = Path(shutil.copytree(SAVED / "downpour", tmp_path / "a\n\x1b[2Jrun"))
+    (run / "run.json").write_text("[")
+    assert status.main([str(owned(run, ALIVE))]) == STATUS_OK
+    assert status.main([str(run / "no\nrun")]) == STATUS_USER_ERROR
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 6 and said.err.count("\n") == 1 and "\x1b" not in said.out + said.err
 
 
 def test_a_run_that_has_just_been_launched_is_one(tmp_path, capsys):

@@ -101,3 +101,10 @@ def test_wide_characters_count_for_two_columns():
     assert width("数据 e\u0301") == 6
     assert cut("数据", 3) == "数"
     assert cut("abc", 0) == ""
+
+
+def test_a_limit_beyond_all_time_tells_no_time() -> None:
+    """As of a run that has one only because there must be one."""
+    endless = ProgressLimits(None, None, 1e300)
+    assert not [part for part in parts(view(), endless) if part.endswith("left")]
+    assert len(drawn(view(), endless, 40, "#-")) < 40

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -93,6 +94,26 @@ def test_no_value_of_a_record_ends_the_page(tmp_path: Path, seed: int) -> None:
             assert not read.wrong and not read.open and data_of(text)["charts"]
             assert not [tag for tag, _ in read.found if tag == "img"]
         csv_files.write(named([open_run(run)]), tmp_path / "csv")
+
+
+def test_what_no_record_knows_is_no_warning(tmp_path: Path) -> None:
+    """They would come onto the terminal of who asks for the page."""
+    run = Recorded(tmp_path / "run")
+    run.begin()
+    for second in range(1, 9):
+        run.second(float(second), 9.0)
+    path = run.write()
+    records = (path / "metrics.jsonl").read_text().splitlines()
+    odd = [
+        json.dumps(
+            {name: one if name in ("kind", "time_s") else None for name, one in json.loads(line).items()}
+        )
+        for line in records
+    ]
+    (path / "metrics.jsonl").write_text("\n".join(odd))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert made(path)
 
 
 @pytest.mark.parametrize(

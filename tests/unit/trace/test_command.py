@@ -1,6 +1,10 @@
 """The command line: what it prints, and mistakes."""
 
+import gzip
+import json
+import os
 import sys
+import threading
 
 import pytest
 
@@ -37,6 +41,26 @@ def test_without_perfettos_package_one_line_names_it_and_the_other_way(run, caps
 
 
 def test_a_place_that_cannot_be_written_is_one_line(run, capsys):
-    assert main([str(run), "--json", "-o", str(run / "no" / "such" / "place")]) == 2
+    assert main([str(run), "--json", "-o", str(run / "no" / "such\nplace")]) == 2
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "cannot be written: No such file or directory" in told
+    assert told.count("\n") == 1 and "its folder is not there" in told
+
+
+def test_what_is_no_trace_is_not_replaced(run, capsys):
+    records = run / "metrics.jsonl"
+    records.write_text("{}")
+    assert main([str(run), "--json", "-o", str(records)]) == 2
+    assert "is there already, and no trace" in capsys.readouterr().err and records.read_text() == "{}"
+    for _ in range(2):
+        assert main([str(run), "--json"]) == 0
+
+
+def test_a_pipe_is_written_to(run):
+    pipe = run / "pipe"
+    os.mkfifo(pipe)
+    content = []
+    reader = threading.Thread(target=lambda: content.append(pipe.read_bytes()))
+    reader.start()
+    assert main([str(run), "--json", "-o", str(pipe)]) == 0
+    reader.join(10)
+    assert json.loads(gzip.decompress(content[0]))["traceEvents"] and pipe.is_fifo()

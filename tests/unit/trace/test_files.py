@@ -1,12 +1,15 @@
 """The file of a rank: the newest records, and what is left out of it; damage; the clocks of hosts."""
 
 import json
+import os
+import shutil
 
 import pytest
 
 from dbmpi.errors import UserError
 from dbmpi.spans import BYTES, MIB, OFF, Kind, Recorder, recorder
-from dbmpi.trace.files import RECORDS, open_job
+from dbmpi.trace.files import open_job
+from dbmpi.trace.rank_file import RECORDS
 from dbmpi.trace.writing import look
 from tests.unit.trace.ranks import leave
 
@@ -79,6 +82,14 @@ def test_times_are_put_on_the_clock_of_rank_0(tmp_path, offsets, expected):
         lambda content: b"something else" + content,
         lambda content: content.replace(b'"causes"', b'"clauses"'),
         lambda content: content.replace(b'"kept": 3', b'"kept": 4'),
+        lambda content: content.replace(b'"kept": 3', b'"kept": 1e999'),
+        lambda content: content.replace(b'"node": 0', b'"node": 1e30'),
+        lambda content: content.replace(b'"ranks": 2', b'"ranks": 1000000000000'),
+        lambda content: content.replace(b'"offsets": [[0.0,', b'"offsets": [[NaN,'),
+        lambda content: content.replace(b'"causes": {', b'"causes": {"1000000000000": "",'),
+        lambda content: content.replace(b'"host": "here"', b'"host": ' + 100_000 * b"["),
+        lambda content: content[:-32] + b"\xff" * 8 + content[-24:],  # a time that is none
+        lambda content: content[:-4] + b"\xff" * 4,  # a wait for what is numbered -1
     ],
 )
 def test_a_file_that_is_damaged_is_left_out_and_named(tmp_path, damage):
@@ -95,6 +106,26 @@ def test_a_file_that_is_damaged_is_left_out_and_named(tmp_path, damage):
     (tmp_path / "trace" / "000001" / "rank-00000.bin").unlink()
     with pytest.raises(UserError, match="rank-00001.bin is no trace"):
         open_job(tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"rank": 1, "ranks": 3}, "is of a job of 3 ranks"), ({"rank": 0}, "is of rank 0, as")],
+)
+def test_what_is_of_another_run_is_left_out(tmp_path, changed, told):
+    path = leave(tmp_path, Recorder(1), rank=0, ranks=2)
+    copied = leave(tmp_path / "other", Recorder(1), **({"ranks": 2} | changed))
+    shutil.copy(copied, path.with_name("rank-00001.bin"))
+    job = open_job(tmp_path, None)
+    assert len(job.files) == 1 and told in job.problems[0] and "nothing is there of rank 1" in job.problems[1]
+
+
+def test_what_is_no_file_is_left_out_and_not_waited_for(tmp_path):
+    place = leave(tmp_path, Recorder(1)).parent
+    os.mkfifo(place / "rank-00001.bin")
+    (place / "rank-00002.bin").mkdir()
+    job = open_job(tmp_path, None)
+    assert len(job.files) == 1 and ["it is no file" in problem for problem in job.problems] == [True, True]
 
 
 @pytest.mark.parametrize(
