@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dbmpi.errors import STATUS_FAILURE, STATUS_OK, STATUS_STOPPED
+from dbmpi.logs.records import whole
 from dbmpi.logs.regular import regular
 from dbmpi.logs.run import RunLog
 from dbmpi.output import run_directory
