@@ -43,14 +43,15 @@ class LineFile:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def write(self, line: str) -> None:
+    def write(self, line: str, soon: bool = False) -> None:
         """Append a line, which ends with a newline. As `append`."""
-        self.append(line.encode())
+        self.append(line.encode(), soon)
 
-    def append(self, text: bytes) -> None:
+    def append(self, text: bytes, soon: bool = False) -> None:
         """Append what stays together. Does not wait; from any thread.
 
-        It is lost while 16 MiB wait, and when the file is closed.
+        It is lost while 16 MiB wait, when the file is closed, and where the process is killed before it is
+        written: within `PAUSE_S`, or at once if it is wanted `soon`.
         """
         with self._changing:
             if self._closed or self._accepted - self._sent + len(text) > MOST_BYTES:
@@ -59,12 +60,13 @@ class LineFile:
             if not self._closed:
                 self._accepted += len(text)
                 self._lines.put(text)
+                if soon:
+                    self._hurry.set()
 
     def flush(self) -> None:
         """Wait until what was written is in the file, or waits for a disk that is full."""
         self._hurry.set()
         self._lines.join()
-        self._hurry.clear()
 
     def close(self) -> None:
         """Close the file; what cannot be written now is lost."""
@@ -95,6 +97,7 @@ class LineFile:
             for _ in taken:
                 self._lines.task_done()
             self._hurry.wait(PAUSE_S)
+            self._hurry.clear()
 
     def _try_to_send(self) -> None:
         try:

@@ -24,6 +24,7 @@ from dbmpi.output.totals import REFUSALS, TALLY_COUNTS, Revision, Tally, histogr
 from dbmpi.output.view import View
 from dbmpi.screen import unshown
 
+FREQUENT = "train", "replicas"  # kinds of which a few may be lost where the coordinator is killed
 STEADY_S = 1.0  # over which shown figures are measured: those of a portion would jump
 
 
@@ -283,7 +284,7 @@ class MetricsLog(RunCounts):
         now = round(self.elapsed_s, 4)
         base = {"kind": kind, "time_s": now, "step": self.step, "examples": self.examples}
         content = base | {name: plain(value) for name, value in values.items()}
-        self._file.write(json.dumps(content) + "\n")
+        self._file.write(json.dumps(content) + "\n", soon=kind not in FREQUENT)
         for listener in self.listeners:
             listener(content)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,17 @@ def test_a_line_that_comes_too_late_is_lost_and_nobody_waits_for_it(tmp_path: Pa
     file.close()
     os.close(taken)
     assert (file.lost, (tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == (1, "one\n", "")
+
+
+def test_a_line_that_is_wanted_soon_waits_for_no_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "PAUSE_S", 60.0)
+    file, path = LineFile(tmp_path / "a", print), tmp_path / "a"
+    for text in ("one\n", "two\n", "three\n"):
+        file.write(text, soon=True)
+        deadline = time.monotonic() + 20
+        while not path.read_text().endswith(text) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert path.read_text().endswith(text)
+    file.close()
