@@ -65,7 +65,7 @@ def lines_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every line be in the file when it was written."""
     write = LineFile.write
 
-    def written(self: LineFile, line: str) -> None:
+    def written(self: LineFile, line: str, soon: bool = False) -> None:
         write(self, line)
         self.flush()
 
