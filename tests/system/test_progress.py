@@ -3,6 +3,8 @@
 import re
 import shlex
 import sys
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +18,7 @@ pytestmark = pytest.mark.beside
 ENDLESS = "train.epochs=100000", "evaluation.every_epochs=0"
 SECONDS = 1.5
 BAR = re.compile(r"\d+% loss \d")
+LINE = re.compile(r"^dbmpi: +\d+%, loss", re.MULTILINE)
 STARTING = "dbmpi: starting,"
 needs_tmux = pytest.mark.skipif(not watching.has_tmux(), reason="there is no tmux: apt install tmux")
 # A rank that prints by itself, past the program, while rank 0 draws.
@@ -72,9 +75,27 @@ def test_the_bar_moves_while_the_run_goes_on(watch, command, tmp_path, ranks):
 
 def test_what_goes_through_a_pipe_comes_while_the_run_goes_on(watch, command):
     shown, over = watch(command(3, "output.plain_every_s=0.2"), 0)
-    lines = [one for one in shown if re.search(r"^dbmpi: +\d+%, loss", one.text, re.MULTILINE)]
+    lines = [one for one in shown if LINE.search(one.text)]
     assert len([one for one in lines if one.at < over]) >= 3, shown
     assert not any("\r" in one.text or "\x1b" in one.text or STARTING in one.text for one in shown)
+
+
+def test_what_goes_into_a_file_comes_while_the_run_goes_on(command, variables, tmp_path):
+    out, over, seen = tmp_path / "out", tmp_path / "run" / "summary.json", list[str]()
+
+    def follow(pids: Callable[[], list[int]]) -> None:
+        deadline = time.monotonic() + watching.DEADLINE_S
+        while len(seen) < 3 and time.monotonic() < deadline:
+            lines = LINE.findall(out.read_text() if out.exists() else "")
+            if over.exists():
+                return
+            seen[:] = lines
+            time.sleep(0.02)
+
+    words = ["sh", "-c", 'exec "$@" > out', "sh", *command(3, "output.plain_every_s=0.2")]
+    done = processes.run(words, timeout_s=watching.DEADLINE_S, env=variables, cwd=tmp_path, during=follow)
+    assert done.status == STATUS_STOPPED and len(seen) >= 3, out.read_text()
+    assert not set("\r\x1b") & set(out.read_text())
 
 
 @needs_tmux

@@ -115,7 +115,7 @@ def test_a_watched_page_reads_itself_again_and_keeps_its_place(tmp_path: Path) -
                 run.second(float(second))
             run.end(60.0)
             run.write()
-            page.wait_for_selector("text=finished by epochs", timeout=20_000)
+            page.wait_for_selector("text=finished: epochs", timeout=20_000)
             assert page.is_checked("input[value=examples]")
             assert abs(page.locator("#staleness").bounding_box()["y"] - top) < 3
         assert watching.wait(20) == 0
