@@ -42,9 +42,8 @@ class Kind:
     BACKWARD = 2  # its derivatives, with those of the loss [value: examples]
     WAIT = 3  # a wait that is counted [value: `Cause`]
     EXCHANGE = 4  # of a piece with a shard [detail: `Op`, peer: the shard, piece, serial]
-    SERVE = (
-        5  # the shard's part of it [detail: `Op`, peer: who asks, piece, serial, version, value: staleness]
-    )
+    # The shard's part of it [detail: `Op`, peer: who asks, piece, serial, version, value: staleness]
+    SERVE = 5
     ROUND = 6  # the step of a round, where replicas learn in rounds [piece, version]
     COMMAND = 7  # what the coordinator tells a shard to do [detail: `Command`, value: count]
     FILE = 8  # a shard's file of a checkpoint is written beside all else [value: the checkpoint]

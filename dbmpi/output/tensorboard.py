@@ -64,8 +64,11 @@ class TensorBoard:
         """Append an event: its length, the event, and a checksum of each."""
         content = self._event(wall_time=time.time(), **fields).SerializeToString()
         length = struct.pack("<Q", len(content))
-        sums = (struct.pack("<I", self._checksum(part)) for part in (length, content))
-        self._file.append(length + next(sums) + content + next(sums))
+        self._file.append(self._checked(length) + self._checked(content))
+
+    def _checked(self, part: bytes) -> bytes:
+        """Return a part of the file with its checksum after it."""
+        return part + struct.pack("<I", self._checksum(part))
 
     def close(self) -> None:
         """Close the file."""

@@ -21,7 +21,8 @@ from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
-from dbmpi.config.sections import Checkpoint, Config, Model
+from dbmpi.config.records import Checkpoint
+from dbmpi.config.sections import Config, Model
 from dbmpi.data.portions import PortionPlan
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning

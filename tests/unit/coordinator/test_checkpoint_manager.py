@@ -13,7 +13,8 @@ from dbmpi.checkpoint.scheduler_state import SchedulerState
 from dbmpi.checkpoint.writer import CheckpointWriter
 from dbmpi.comm.assignments import PlanNumbers
 from dbmpi.config.layers import Dense
-from dbmpi.config.sections import Checkpoint, Config, Model
+from dbmpi.config.records import Checkpoint
+from dbmpi.config.sections import Config, Model
 from dbmpi.coordinator.checkpoint_manager import WHAT_THEN, CheckpointManager
 from dbmpi.layout.network import build
 from dbmpi.layout.partitioning import Partitioning
